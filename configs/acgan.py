@@ -1,0 +1,44 @@
+"""ACGAN: images by class (Odena, Olah, Shlens 2017)."""
+
+import ml_collections
+
+from configs import common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = common.training("acgan", dataset, size)
+  config.train.sampler = "tempered"
+  config.sample_every = 500
+
+  config.model = ml_collections.ConfigDict()
+  config.model.latents = 100
+  config.model.generator_width = 32
+  config.model.discriminator_width = 32
+  config.model.dropout = 0.5
+  # Standard deviation of the noise on the discriminator's input.
+  config.model.noise = 0.0
+  # Spectral instead of batch normalization in the discriminator.
+  config.model.spectral = False
+
+  config.loss = ml_collections.ConfigDict()
+  # non_saturating or hinge.
+  config.loss.adversarial = "non_saturating"
+  config.loss.class_weight = 1.0
+  # Weight of the discriminator's class loss on generated images.
+  config.loss.class_on_fakes = 1.0
+
+  config.train.steps = 6000
+  config.train.generator_rate = 2e-4
+  config.train.discriminator_rate = 2e-4
+  config.train.beta1 = 0.5
+  # Half-life of the generator's moving average, in images.
+  config.train.ema_images = 10_000.0
+
+  if quick:
+    config.model.generator_width = config.model.discriminator_width = 8
+    config.log_every = config.eval_every = 50
+    config.save_every = config.sample_every = 50
+    config.train.steps = 200
+  return config

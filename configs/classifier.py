@@ -1,0 +1,33 @@
+"""Classifier: a residual network on real images."""
+
+import ml_collections
+
+from configs import common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = common.training("classifier", dataset, size)
+  config.best = "balanced_accuracy"
+
+  config.model = ml_collections.ConfigDict()
+  config.model.width = 16
+  config.model.dropout = 0.2
+
+  config.loss = ml_collections.ConfigDict()
+  # none, weights or logit_adjustment.
+  config.loss.balance = "none"
+  config.loss.smoothing = 0.0
+
+  config.train.steps = 2000
+  config.train.rate = 2e-3
+  config.train.weight_decay = 0.05
+  # Half-life of the network's moving average, in images.
+  config.train.ema_images = 5000.0
+
+  if quick:
+    config.model.width = 8
+    config.log_every = config.eval_every = config.save_every = 50
+    config.train.steps = 200
+  return config

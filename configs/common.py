@@ -1,0 +1,124 @@
+"""What the configs share: typed arguments and the keys of every config."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+
+from skinjax import errors
+
+
+def arguments(**defaults: Any) -> Callable:
+  """Makes `get_config("dataset=mnist,quick")` out of `get_config(**values)`.
+
+  Args:
+    **defaults: the arguments that a config takes and what they are unless
+      given; a value has its default's type, and a bare name means True.
+
+  Returns:
+    A decorator. What it returns raises InputError for an argument that does
+    not exist or whose value is not of its type.
+  """
+
+  def decorate(build: Callable[..., ml_collections.ConfigDict]) -> Callable:
+    def get_config(text: str = "") -> ml_collections.ConfigDict:
+      values = dict(defaults)
+      for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in defaults:
+          raise errors.unknown("config argument", name, defaults)
+        values[name] = _typed(name, value, defaults[name])
+      return build(**values)
+
+    get_config.__doc__ = build.__doc__
+    get_config.__signature__ = inspect.Signature(
+      [
+        inspect.Parameter(
+          "text", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=""
+        )
+      ]
+    )
+    return get_config
+
+  return decorate
+
+
+def _typed(name: str, text: str, default: Any) -> Any:
+  if isinstance(default, bool):
+    known = {"": True, "True": True, "False": False}
+    if text in known:
+      return known[text]
+  else:
+    try:
+      return type(default)(text)
+    except ValueError:
+      pass
+  raise errors.InputError(
+    f"Config argument {name}={text!r}: {type(default).__name__} is wanted."
+  )
+
+
+# The size that each data set is used at unless the argument `size` says so.
+SIZES = {"ham10000": 64, "toy_lesions": 32, "mnist": 32}
+# The argument's short name for the drawn set.
+_NAMES = {"toy": "toy_lesions"}
+
+
+def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
+  """Returns the keys of every config.
+
+  Args:
+    task: the module of skinjax that runs it.
+    dataset: ham10000, mnist or toy.
+    size: pixels; 0 for the data set's usual one.
+
+  Raises:
+    InputError: there is no such data set.
+  """
+  name = _NAMES.get(dataset, dataset)
+  if name not in SIZES:
+    raise errors.unknown("dataset", dataset, ["ham10000", "mnist", "toy"])
+  config = ml_collections.ConfigDict()
+  config.task = task
+  config.seed = 0
+  # one, pmap, jit, or auto: pmap from two devices on.
+  config.parallel = "auto"
+
+  config.data = ml_collections.ConfigDict()
+  config.data.name = name
+  config.data.size = size or SIZES[name]
+  # Where the user's downloaded files are; empty: download them.
+  config.data.manual_dir = ""
+  # Where prepared data sets are; empty: $TFDS_DATA_DIR, else the user's cache.
+  config.data.data_dir = ""
+  # Names of the classes to use; empty: all.
+  config.data.classes = ()
+  # The fold to test on; -1: the data set's own splits.
+  config.data.fold = -1
+  config.data.num_folds = 5
+  config.data.fold_seed = 0
+  return config
+
+
+def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
+  """Returns the keys of every config that trains; see `base`."""
+  config = base(task, dataset, size)
+  # Steps in one compiled call; the cadences below are multiples of it.
+  config.log_every = 50
+  config.eval_every = 500
+  config.save_every = 500
+  # The validation metric whose highest value names the best checkpoint.
+  config.best = ""
+
+  config.train = ml_collections.ConfigDict()
+  config.train.batch_size = 64
+  # natural, tempered (by square roots of the counts) or balanced.
+  config.train.sampler = "natural"
+
+  config.augment = ml_collections.ConfigDict()
+  # The 8 flips and right-angle rotations; not for digits.
+  config.augment.orientations = config.data.name != "mnist"
+  # Largest change of brightness, contrast and saturation.
+  config.augment.jitter = 0.0
+  return config

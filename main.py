@@ -1,0 +1,49 @@
+"""Runs a config: `python main.py --config=configs/NAME.py --workdir=DIR`.
+
+This file is kept short: what it runs is in skinjax/, where it can be imported
+and tested.
+"""
+
+import os
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import tfds_ham10000
+from skinjax import data, errors, programs
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "The run's directory; a run that it holds is resumed"
+)
+
+
+def main(argv: list[str]) -> None:
+  """Runs the config that the flags name."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown argument {argv[1]!r}")
+  logging.set_verbosity(logging.INFO)
+  logging.get_absl_handler().addFilter(
+    lambda record: "orbax" not in record.pathname
+    or record.levelno >= logging.converter.STANDARD_WARNING
+  )
+  jax.config.update(
+    "jax_compilation_cache_dir", os.path.join(data.cache_dir(), "compiled")
+  )
+  devices = ", ".join(map(str, jax.local_devices()))
+  logging.info(
+    "process %d of %d, %s", jax.process_index(), jax.process_count(), devices
+  )
+  programs.run(_CONFIG.value, _WORKDIR.value)
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["config", "workdir"])
+  try:
+    app.run(main)
+  except (errors.InputError, tfds_ham10000.DataError) as error:
+    sys.exit(f"main.py: {error}")

@@ -1,0 +1,153 @@
+"""Checkpoints: the only module that knows orbax.
+
+Orbax restores a file with a flipped bit silently more often than not, so each
+checkpoint has a manifest of SHA-256 digests, written last and verified first.
+A checkpoint without one was not finished.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint import checkpoint_managers
+
+from skinjax import errors, files
+
+_MANIFEST = "manifest.json"
+
+
+class Checkpoints:
+  """The checkpoints of a workdir; use it as a context manager.
+
+  The latest `keep` are kept, and the best one where a metric is named.
+  """
+
+  def __init__(
+    self,
+    directory: str | os.PathLike,
+    *,
+    best: str | None = None,
+    keep: int = 2,
+  ):
+    """Opens a directory of checkpoints, creating it if need be.
+
+    Args:
+      directory: where they are.
+      best: the metric whose highest value names the best; None keeps none.
+      keep: how many of the latest to keep; from two on, a damaged latest one
+        costs only the time since the one before it.
+    """
+    self._directory = pathlib.Path(directory).absolute()
+    policies = [checkpoint_managers.LatestN(keep)]
+    if best:
+      policies.append(
+        checkpoint_managers.BestN(
+          get_metric_fn=lambda metrics: metrics[best],
+          n=1,
+          keep_checkpoints_without_metrics=False,
+        )
+      )
+    self._manager = ocp.CheckpointManager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        enable_async_checkpointing=False,
+      ),
+    )
+
+  def __enter__(self) -> "Checkpoints":
+    """Returns itself."""
+    return self
+
+  def __exit__(self, *_) -> None:
+    """Closes orbax's manager."""
+    self._manager.close()
+
+  def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+    """Writes a checkpoint, then its manifest.
+
+    Args:
+      step: training steps done.
+      state: a tree of global arrays.
+      metrics: what the best checkpoint is chosen by.
+    """
+    self._manager.save(
+      step, args=ocp.args.StandardSave(state), metrics=metrics, force=True
+    )
+    self._manager.wait_until_finished()
+    files.write_json(
+      self._directory / str(step) / _MANIFEST, self._digests(step)
+    )
+
+  def restore(self, like: Any) -> tuple[int, Any] | None:
+    """Restores the latest checkpoint that is whole.
+
+    Args:
+      like: a tree of ShapeDtypeStruct with shardings.
+
+    Returns:
+      The step and the state; None where there is no checkpoint yet.
+
+    Raises:
+      InputError: no checkpoint is whole, or they hold another network.
+    """
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
+      if self._whole(step):
+        return step, self._read(step, like)
+      logging.warning(
+        "The checkpoint of step %d in %s is damaged or unfinished: the one "
+        "before it is used.",
+        step,
+        self._directory,
+      )
+    if steps:
+      raise errors.InputError(
+        f"None of the checkpoints in {self._directory} is whole (steps "
+        f"{steps[::-1]}): train anew in an empty workdir."
+      )
+    return None
+
+  def drop_after(self, step: int) -> None:
+    """Deletes checkpoints later than a step, so that they can be redone."""
+    for later in self._manager.all_steps():
+      if later > step:
+        self._manager.delete(later)
+
+  def latest(self) -> int | None:
+    """Returns the step of the latest checkpoint; None without any."""
+    return self._manager.latest_step()
+
+  def digest(self, step: int) -> str:
+    """Returns the SHA-256 of a checkpoint's manifest, in hex."""
+    manifest = self._directory / str(step) / _MANIFEST
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+  def _read(self, step: int, like: Any) -> Any:
+    try:
+      return self._manager.restore(step, args=ocp.args.StandardRestore(like))
+    except (ValueError, KeyError, TypeError) as error:
+      raise errors.InputError(
+        f"The checkpoint of step {step} in {self._directory} holds another "
+        "network than the config describes: use the config that it was "
+        f"trained with. ({str(error).splitlines()[0][:200]})"
+      ) from error
+
+  def _whole(self, step: int) -> bool:
+    manifest = self._directory / str(step) / _MANIFEST
+    try:
+      return json.loads(manifest.read_text()) == self._digests(step)
+    except (OSError, ValueError):
+      return False
+
+  def _digests(self, step: int) -> dict[str, str]:
+    root = self._directory / str(step)
+    return {
+      str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+      for path in sorted(root.rglob("*"))
+      if path.is_file() and path.name != _MANIFEST
+    }

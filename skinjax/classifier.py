@@ -1,0 +1,162 @@
+"""The task that trains a classifier."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from skinjax import augment, batches, errors, losses, parallel, randomness
+from skinjax.models import classifier as models
+from skinjax.state import ClassifierState, ema_decay, moved, updated
+
+BALANCES = ("none", "weights", "logit_adjustment")
+
+
+def _network(config, info, axis_name=None):
+  return models.ResNet(
+    size=info.size,
+    width=config.model.width,
+    num_classes=info.num_classes,
+    dropout=config.model.dropout,
+    axis_name=axis_name,
+  )
+
+
+def _optimizer(config):
+  """AdamW (Loshchilov, Hutter 2019), warmed up, then down to 0 by a cosine."""
+  schedule = optax.warmup_cosine_decay_schedule(
+    init_value=0.0,
+    peak_value=config.train.rate,
+    warmup_steps=config.train.steps // 20,
+    decay_steps=config.train.steps,
+  )
+  # Gains and biases are not decayed: only what has two axes or more.
+  matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+  return optax.adamw(
+    schedule, weight_decay=config.train.weight_decay, mask=matrices
+  )
+
+
+def init_state(config, info, key: jax.Array) -> ClassifierState:
+  """Creates the state before the first step.
+
+  Args:
+    config: FrozenConfigDict of configs/classifier.py.
+    info: data.DataInfo.
+    key: the key of the weights.
+
+  Returns:
+    ClassifierState, in JAX's default float type.
+  """
+  if config.loss.balance not in BALANCES:
+    raise errors.unknown("loss.balance", config.loss.balance, BALANCES)
+  images = jnp.zeros((2, info.size, info.size, info.channels))
+  variables = _network(config, info).init(key, images, None, train=False)
+  return ClassifierState(
+    step=jnp.zeros((), jnp.int32),
+    variables=variables,
+    optimizer=_optimizer(config).init(variables["params"]),
+    average=jax.tree.map(jnp.copy, variables),
+  )
+
+
+def train_step(
+  state: ClassifierState,
+  batch: dict[str, jax.Array],
+  key: jax.Array,
+  *,
+  config,
+  info,
+  phase=None,
+  axis_name: str | None = None,
+) -> tuple[ClassifierState, dict[str, jax.Array]]:
+  """Updates the network on one batch.
+
+  Args:
+    state: the state before the step.
+    batch: `image` uint8 [batch, size, size, channels], `label` int32 [batch];
+      this device's part of it.
+    key: the step's key, the same on every device.
+    config: FrozenConfigDict of configs/classifier.py.
+    info: data.DataInfo.
+    phase: None.
+    axis_name: the device axis inside pmap; None where the batch is whole.
+
+  Returns:
+    The state after the step; `loss` and `accuracy` over the whole batch.
+  """
+  del phase
+  labels = batch["label"]
+  keys = randomness.by_example(key, len(labels), axis_name)
+  stream = lambda name: randomness.stream(keys, name)
+  mean = lambda tree: parallel.mean(tree, axis_name)
+  images = augment.augment(
+    batches.to_float(batch["image"]),
+    stream("augment"),
+    orientations=config.augment.orientations,
+    jitter=config.augment.jitter,
+  )
+
+  def loss_fn(params):
+    logits, stats = _network(config, info, axis_name).apply(
+      {**state.variables, "params": params},
+      images,
+      stream("dropout"),
+      train=True,
+      mutable=["batch_stats"],
+    )
+    adjusted = logits
+    if config.loss.balance == "logit_adjustment":
+      adjusted = logits + losses.log_prior(info.class_counts)
+    loss = losses.cross_entropy(adjusted, labels, config.loss.smoothing)
+    if config.loss.balance == "weights":
+      loss *= losses.inverse_frequency(info.class_counts)[labels]
+    loss = jnp.mean(loss)
+    accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
+    return loss, (stats, {"loss": loss, "accuracy": accuracy})
+
+  gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(
+    state.variables["params"]
+  )
+  optimizer, variables = updated(
+    _optimizer(config),
+    mean(gradients),
+    state.optimizer,
+    {**state.variables, **stats},
+  )
+  decay = ema_decay(
+    state.step, config.train.batch_size, config.train.ema_images
+  )
+  state = ClassifierState(
+    step=state.step + 1,
+    variables=variables,
+    optimizer=optimizer,
+    average=moved(state.average, variables, decay),
+  )
+  return state, mean(metrics)
+
+
+def eval_step(
+  state: ClassifierState,
+  batch: dict[str, jax.Array],
+  *,
+  config,
+  info,
+  phase=None,
+) -> dict[str, jax.Array]:
+  """Classifies images with the averaged network.
+
+  Args:
+    state: the state.
+    batch: `image` uint8 [batch, size, size, channels].
+    config: FrozenConfigDict of configs/classifier.py.
+    info: data.DataInfo.
+    phase: None.
+
+  Returns:
+    `probabilities` [batch, classes].
+  """
+  del phase
+  logits = _network(config, info).apply(
+    state.average, batches.to_float(batch["image"]), None, train=False
+  )
+  return {"probabilities": jax.nn.softmax(logits)}

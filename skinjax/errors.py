@@ -1,0 +1,27 @@
+"""The error that a person is shown without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+  """Bad input, in words that name the file or key and what would be right."""
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
+  """Builds the error for a name that does not exist.
+
+  Args:
+    what: what kind of name it is, as in "class" or "config argument".
+    given: the name that was given.
+    known: the names that exist.
+
+  Returns:
+    An InputError with the nearest right name, if one is near, and all of them.
+  """
+  known = list(known)
+  near = difflib.get_close_matches(given, known, n=1)
+  hint = f" Did you mean {near[0]!r}?" if near else ""
+  return InputError(
+    f"Unknown {what} {given!r}.{hint} There are: {', '.join(known)}."
+  )

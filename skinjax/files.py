@@ -1,0 +1,39 @@
+"""Files that are whole or absent, whenever the program is killed."""
+
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file beside its place, flushes it, and moves it there."""
+  path = pathlib.Path(path)
+  partial = path.with_name(f"{path.name}.partial")
+  with partial.open("wb") as file:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+  partial.replace(path)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes UTF-8 text; see `write_bytes`."""
+  write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes indented JSON with null for what is not finite."""
+  write_text(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def plain(value: Any) -> Any:
+  """Returns a value with null for what JSON has no number for: NaN, inf."""
+  if isinstance(value, dict):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [plain(item) for item in value]
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value

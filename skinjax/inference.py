@@ -1,0 +1,153 @@
+"""Trained networks at work: outputs over a split, and what a workdir holds."""
+
+import functools
+import importlib
+import pathlib
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from skinjax import batches, checkpoint, data, errors, parallel, workdir
+
+_BATCH = 256
+
+
+class Trained(NamedTuple):
+  """A network as its workdir holds it.
+
+  Attributes:
+    task: the module that trained it.
+    config: what it was trained with.
+    info: data.DataInfo of its data.
+    step: training steps done.
+    state: the state after them.
+    digest: the SHA-256 of its checkpoint.
+    origin: what it was trained on; see workdir.read_origin.
+  """
+
+  task: ModuleType
+  config: ml_collections.FrozenConfigDict
+  info: data.DataInfo
+  step: int
+  state: Any
+  digest: str
+  origin: dict[str, Any]
+
+
+def task_named(name: str) -> ModuleType:
+  """Imports the module of a task."""
+  return importlib.import_module(f"skinjax.{name}")
+
+
+def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
+  """Loads the latest whole checkpoint of a workdir.
+
+  Args:
+    path: the workdir of a training task.
+    info: the data to use it on.
+
+  Raises:
+    InputError: there is no checkpoint, or it was trained on other classes, at
+      another size or on another data set.
+  """
+  config = workdir.read_config(path)
+  origin = workdir.read_origin(path)
+  trained_for = (origin["name"], config.data.size, tuple(origin["class_names"]))
+  wanted = (info.name, info.size, info.class_names)
+  if trained_for != wanted:
+    raise errors.InputError(
+      f"{path} was trained for {_words(*trained_for)}, not for "
+      f"{_words(*wanted)}: give one that was."
+    )
+  task = task_named(config.task)
+  like = jax.eval_shape(
+    functools.partial(task.init_state, config, info), jax.random.key(0)
+  )
+  with checkpoint.Checkpoints(pathlib.Path(path) / "checkpoints") as saved:
+    found = saved.restore(parallel.like(like, "one"))
+    if found is None:
+      raise errors.InputError(
+        f"{path} has no checkpoint yet: train there first."
+      )
+    step, state = found
+    return Trained(task, config, info, step, state, saved.digest(step), origin)
+
+
+def _words(name: str, size: int, class_names: tuple[str, ...]) -> str:
+  return f"{name} at {size}x{size} with {', '.join(class_names)}"
+
+
+@functools.partial(jax.jit, static_argnames=("task", "config", "info"))
+def _eval_step(state, batch, *, task, config, info):
+  return task.eval_step(state, batch, config=config, info=info)
+
+
+@functools.partial(jax.jit, static_argnames=("task", "config", "info"))
+def _sample(state, labels, key, *, task, config, info):
+  return task.sample(state, labels, key, config=config, info=info)
+
+
+def outputs(
+  task: ModuleType, state: Any, split: data.Split, *, config, info
+) -> dict[str, np.ndarray]:
+  """Runs a task's eval_step over each example of a split exactly once.
+
+  Returns:
+    The arrays that eval_step returns, [examples, …], in the split's order.
+  """
+  parts = []
+  for batch in batches.in_order(split, _BATCH):
+    mask = batch.pop("mask")
+    part = _eval_step(state, batch, task=task, config=config, info=info)
+    parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
+  whole = {
+    name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+  }
+  for name, values in whole.items():
+    if len(values) != len(split.labels):
+      raise AssertionError(f"{name}: {len(values)} of {len(split.labels)}.")
+  return whole
+
+
+def samples(
+  task: ModuleType,
+  state: Any,
+  labels: np.ndarray,
+  key: jax.Array,
+  *,
+  config,
+  info,
+) -> np.ndarray:
+  """Draws an image for each label, batch by batch.
+
+  Image i depends on the key, on i and on its label alone: asking for more
+  images leaves the first ones as they are.
+
+  Args:
+    task: the module that trained the generator.
+    state: its state.
+    labels: int32 [images].
+    key: the key of the latents.
+    config: what the generator was trained with.
+    info: data.DataInfo.
+
+  Returns:
+    uint8 [images, size, size, channels].
+  """
+  parts = []
+  for start in range(0, len(labels), _BATCH):
+    part = labels[start : start + _BATCH]
+    padded = np.pad(part, (0, _BATCH - len(part)))
+    images = _sample(
+      state,
+      padded,
+      jax.random.fold_in(key, start),
+      task=task,
+      config=config,
+      info=info,
+    )
+    parts.append(np.asarray(images)[: len(part)])
+  return np.concatenate(parts)

@@ -1,0 +1,240 @@
+"""The one training loop."""
+
+import functools
+import pathlib
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+
+from skinjax import (
+  batches,
+  checkpoint,
+  data,
+  errors,
+  inference,
+  parallel,
+  randomness,
+  workdir,
+)
+from skinjax.metrics import classification
+from skinjax.report import sheets
+from skinjax.writer import Writer
+
+_COLUMNS = 10  # of a sample sheet
+_SHOWN = 6  # metrics on a progress line
+
+
+class Result(NamedTuple):
+  """What training ends with.
+
+  Attributes:
+    state: the last state.
+    dataset: what it was trained on.
+    metrics: the last evaluation.
+  """
+
+  state: Any
+  dataset: data.Dataset
+  metrics: dict[str, float]
+
+
+def train(
+  task: ModuleType,
+  config: ml_collections.ConfigDict,
+  path: str | pathlib.Path,
+  dataset: data.Dataset | None = None,
+) -> Result:
+  """Trains a task in a workdir, from its latest checkpoint if it has one.
+
+  Args:
+    task: a module with init_state, train_step, eval_step and, for a
+      generator, sample.
+    config: the run's config.
+    path: the workdir.
+    dataset: what to train on; by default what `config.data` names.
+
+  Returns:
+    The last state and its scores on the validation split.
+
+  Raises:
+    InputError: bad config, data or workdir, or a loss that is not finite.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  _check(config)
+  with workdir.claim(path, config) as path:
+    dataset = dataset or data.load(config.data)
+    workdir.write_origin(path, dataset)
+    with checkpoint.Checkpoints(
+      path / "checkpoints", best=config.best or None
+    ) as saved:
+      return _train(task, config, path, dataset, saved)
+
+
+def _train(task, config, path, dataset, saved) -> Result:
+  info, total = dataset.info, config.train.steps
+  key = jax.random.key(config.seed)
+  init = functools.partial(
+    task.init_state, config, info, randomness.named(key, "init")
+  )
+  found = saved.restore(parallel.like(jax.eval_shape(init), config.parallel))
+  first, state = found or (0, parallel.create(init, config.parallel))
+  saved.drop_after(first)
+  if first == 0:
+    logging.info("\n%s", _parameters(state))
+  logging.info(
+    "%s on %s: %d training images, %d to %d a class, steps %d to %d",
+    config.task,
+    info.name,
+    len(dataset.train.labels),
+    min(info.class_counts),
+    max(info.class_counts),
+    first,
+    total,
+  )
+  steps = compile_steps(task, config, info)
+  train_data = parallel.place(
+    batches.on_device(dataset.train, info.num_classes), config.parallel
+  )
+  stream = randomness.named(key, "train")
+  step, images = first, config.log_every * config.train.batch_size
+  metrics = {}
+  with Writer(path, step=first, total=total) as writer:
+    while True:
+      # In this order a checkpoint holds the state that was evaluated, and a
+      # run that resumes goes on with the step after it.
+      last = step == total
+      if step > first or last:
+        if last or step % config.eval_every == 0:
+          metrics = evaluate(task, state, dataset.validation, config, info)
+          writer.scalars(step, _named("validation", metrics))
+          logging.info("step %d  %s", step, _words(metrics))
+        if hasattr(task, "sample") and (
+          last or step % config.sample_every == 0
+        ):
+          writer.picture(step, sheet(task, state, config, info))
+        if step > first and (last or step % config.save_every == 0):
+          saved.save(step, state, metrics)
+        writer.pause()
+      if last:
+        break
+      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+        state, stacked = steps(state, train_data, stream)
+      means = _finite_means(stacked, step, saved)
+      step += config.log_every
+      writer.scalars(step, _named("train", means))
+      shown = dict(list(means.items())[:_SHOWN])
+      writer.progress(step, config.log_every, images, shown)
+  return Result(state, dataset, metrics)
+
+
+def compile_steps(task: ModuleType, config, info):
+  """Compiles `config.log_every` training steps, batches drawn inside.
+
+  Args:
+    task: a module with train_step.
+    config: FrozenConfigDict.
+    info: data.DataInfo.
+
+  Returns:
+    `steps(state, data, key) -> (state, metrics)`: `data` is what
+    batches.on_device returns, every metric is [log_every]; the state that is
+    given is donated.
+  """
+  size = parallel.share(config.train.batch_size, config.parallel)
+
+  def call(state, train_data, key, *, axis_name, shard):
+    def one(state, _):
+      step_key = jax.random.fold_in(key, state.step)
+      keys = shard(randomness.by_example(step_key, size, axis_name))
+      batch = shard(
+        batches.draw(
+          train_data, randomness.stream(keys, "draw"), config.train.sampler
+        )
+      )
+      return task.train_step(
+        state,
+        batch,
+        randomness.named(step_key, "step"),
+        config=config,
+        info=info,
+        axis_name=axis_name,
+      )
+
+    return jax.lax.scan(one, state, length=config.log_every)
+
+  return parallel.compile_steps(call, config.parallel)
+
+
+def evaluate(
+  task: ModuleType, state: Any, split: data.Split, config, info
+) -> dict[str, float]:
+  """Scores a state on a split, each example exactly once.
+
+  Returns:
+    The scores of `probabilities` (see metrics/classification.py, recall by
+    class as `recall/NAME`) and the means of what else eval_step returns.
+  """
+  out = inference.outputs(task, state, split, config=config, info=info)
+  scores = classification.scores(out.pop("probabilities"), split.labels)
+  metrics = {name: float(scores[name]) for name in classification.SCALARS}
+  for name, recall in zip(info.class_names, scores["recall"], strict=True):
+    metrics[f"recall/{name}"] = float(recall)
+  return metrics | {name: float(x.mean()) for name, x in out.items()}
+
+
+def sheet(task: ModuleType, state: Any, config, info):
+  """Draws a picture with a row a class, from latents that never change."""
+  labels = np.repeat(np.arange(info.num_classes, dtype=np.int32), _COLUMNS)
+  key = randomness.named(jax.random.key(config.seed), "sheet")
+  images = inference.samples(task, state, labels, key, config=config, info=info)
+  rows = images.reshape(info.num_classes, _COLUMNS, *images.shape[1:])
+  return sheets.contact_sheet(rows, info.class_names)
+
+
+def _parameters(state) -> str:
+  networks = {
+    name: variables["params"]
+    for name, variables in vars(state).items()
+    if name != "average" and "params" in getattr(variables, "keys", tuple)()
+  }
+  return parameter_overview.get_parameter_overview(networks)
+
+
+def _check(config) -> None:
+  for key in ("train.steps", "eval_every", "save_every", "sample_every"):
+    value = workdir.flat(config).get(key, config.log_every)
+    if value < 1 or value % config.log_every:
+      raise errors.InputError(
+        f"{key}={value} is not a multiple of log_every={config.log_every}: "
+        "what happens between steps happens between calls of log_every steps."
+      )
+
+
+def _finite_means(stacked, step, saved) -> dict[str, float]:
+  stacked = {name: np.asarray(values) for name, values in stacked.items()}
+  bad = {
+    name: int(np.argmin(np.isfinite(values)))
+    for name, values in stacked.items()
+    if not np.isfinite(values).all()
+  }
+  if bad:
+    name = min(bad, key=bad.get)
+    raise errors.InputError(
+      f"{name} was {stacked[name][bad[name]]} at step {step + bad[name] + 1}: "
+      f"training has diverged. The last good checkpoint is that of step "
+      f"{saved.latest()}; lower the learning rate or use a steadier loss."
+    )
+  return {name: float(values.mean()) for name, values in stacked.items()}
+
+
+def _named(split: str, values: dict[str, float]) -> dict[str, float]:
+  return {f"{split}/{name}": value for name, value in values.items()}
+
+
+def _words(metrics: dict[str, float]) -> str:
+  return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())

@@ -1,0 +1,1 @@
+"""Networks, in flax.linen: variables are explicit, so that steps stay pure."""

@@ -1,0 +1,139 @@
+"""ACGAN's networks (Odena, Olah, Shlens 2017), for any power of two from 8.
+
+The paper has one pair of networks for 32 pixels and one for 128. Here a single
+rule of widths covers what is between: the generator halves its channels as it
+doubles its size, the discriminator does the reverse. Strided layers are 4x4
+(the paper's are 5x5 and 3x3): a kernel that the stride divides leaves no
+checkerboard (Odena, Dumoulin, Olah 2016).
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from skinjax import randomness
+from skinjax.models import convolution, layers
+
+_Conv = functools.partial(
+  layers.Conv, kernel_size=4, kernel_init=layers.dcgan_init
+)
+_Down = functools.partial(
+  _Conv, form=functools.partial(convolution.conv, stride=2)
+)
+_Up = functools.partial(_Conv, form=convolution.conv_transpose)
+
+
+def widths(size: int, width: int) -> list[int]:
+  """Returns the channels from the layer next to the image down to 4x4.
+
+  They double from `width`, to at most 16 times `width`.
+  """
+  levels = int(math.log2(size)) - 2
+  if 4 << levels != size or levels < 1:
+    raise ValueError(f"Size {size} is not a power of two from 8 on.")
+  return [width * 2 ** min(level, 4) for level in range(levels)]
+
+
+class Generator(nn.Module):
+  """Draws images of the asked classes.
+
+  Attributes:
+    size: height and width of the images, a power of two from 8.
+    channels: of the images.
+    width: channels of the last hidden layer.
+    num_classes: the label is joined to the latent as one of so many.
+    axis_name: the device axis inside pmap.
+  """
+
+  size: int
+  channels: int
+  width: int
+  num_classes: int
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, latents: jax.Array, labels: jax.Array, *, train: bool
+  ) -> jax.Array:
+    """Maps latents [batch, dims] and labels [batch] to images in [-1, 1]."""
+    norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name)
+    features = widths(self.size, self.width)[::-1]
+    one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
+    x = jnp.concatenate([latents, one_hot], axis=-1)
+    x = layers.Dense(16 * features[0], kernel_init=layers.dcgan_init)(x)
+    x = x.reshape(-1, 4, 4, features[0])
+    x = nn.relu(norm()(x, train=train))
+    for width in features[1:]:
+      x = _Up(width, use_bias=False)(x)
+      x = nn.relu(norm()(x, train=train))
+    return nn.tanh(_Up(self.channels)(x))
+
+
+class Discriminator(nn.Module):
+  """Tells real from generated, and which class.
+
+  Attributes:
+    size: height and width of the images, a power of two from 8.
+    width: channels of the first layer.
+    num_classes: of the class head.
+    dropout: the rate after each convolution.
+    noise: standard deviation of the noise added to the images.
+    spectral: spectral normalization (Miyato et al. 2018) of every layer,
+      instead of batch normalization of all convolutions but the first.
+    axis_name: the device axis inside pmap.
+  """
+
+  size: int
+  width: int
+  num_classes: int
+  dropout: float
+  noise: float
+  spectral: bool
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    images: jax.Array,
+    keys: jax.Array | None,
+    *,
+    train: bool,
+    update_stats: bool = False,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Judges images.
+
+    Args:
+      images: [batch, size, size, channels] in [-1, 1].
+      keys: keys [batch] of noise and dropout; None in evaluation.
+      train: whether batch statistics normalize.
+      update_stats: whether spectral norms are estimated anew.
+
+    Returns:
+      Source logits [batch] (positive: real), class logits [batch, classes].
+    """
+
+    def apply(layer, x):
+      if not self.spectral:
+        return layer(x)
+      return nn.SpectralNorm(layer)(x, update_stats=update_stats)
+
+    x = images
+    if keys is not None and self.noise:
+      noise = randomness.normal(randomness.stream(keys, "noise"), x.shape[1:])
+      x += self.noise * noise.astype(x.dtype)
+    for level, width in enumerate(widths(self.size, self.width)):
+      batch_norm = level > 0 and not self.spectral
+      x = apply(_Down(width, use_bias=not batch_norm), x)
+      if batch_norm:
+        x = layers.BatchNorm(axis_name=self.axis_name)(x, train=train)
+      x = nn.leaky_relu(x, 0.2)
+      if keys is not None:
+        layer_keys = randomness.stream(keys, f"dropout {level}")
+        x = layers.dropout(x, layer_keys, self.dropout)
+    x = x.reshape(len(x), -1)
+    head = layers.Dense(1 + self.num_classes, kernel_init=layers.dcgan_init)
+    logits = apply(head, x)
+    return logits[:, 0], logits[:, 1:]

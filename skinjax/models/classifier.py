@@ -1,0 +1,96 @@
+"""A residual network for images of 32 to 128 pixels (He et al. 2016)."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from skinjax.models import convolution, layers
+
+_Conv = functools.partial(layers.Conv, use_bias=False)
+
+
+def _mean_pool(x: jax.Array) -> jax.Array:
+  batch, height, width, channels = x.shape
+  x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+  return jnp.mean(x, axis=(2, 4))
+
+
+class Block(nn.Module):
+  """A residual block of two 3x3 convolutions.
+
+  Where it halves the size, the second convolution is followed by a mean over
+  2x2 pixels, and the shortcut by the same mean (He et al. 2019, ResNet-D).
+
+  Attributes:
+    features: output channels.
+    halve: whether to halve height and width.
+    axis_name: the device axis inside pmap.
+  """
+
+  features: int
+  halve: bool
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    """Maps [batch, height, width, channels]."""
+    norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name)
+    form = convolution.conv_downsample if self.halve else convolution.conv
+    y = nn.relu(norm()(_Conv(self.features)(x), train=train))
+    y = norm()(_Conv(self.features, form=form)(y), train=train)
+    if self.halve:
+      x = _mean_pool(x)
+    if x.shape[-1] != self.features:
+      x = norm()(_Conv(self.features, kernel_size=1)(x), train=train)
+    return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+  """Tells the class of an image.
+
+  A strided 4x4 convolution halves the image; the blocks halve it further, down
+  to 4x4, with channels that double each time, to at most 8 times `width`.
+
+  Attributes:
+    size: height and width of the images, a power of two from 16.
+    width: channels of the first layer.
+    num_classes: logits.
+    dropout: the rate before the last layer.
+    axis_name: the device axis inside pmap.
+  """
+
+  size: int
+  width: int
+  num_classes: int
+  dropout: float
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, images: jax.Array, keys: jax.Array | None, *, train: bool
+  ) -> jax.Array:
+    """Maps images in [-1, 1] to logits.
+
+    Args:
+      images: [batch, size, size, channels].
+      keys: keys [batch] of dropout; None in evaluation.
+      train: whether batch statistics normalize.
+
+    Returns:
+      Logits [batch, num_classes].
+    """
+    stem = functools.partial(convolution.conv, stride=2)
+    x = _Conv(self.width, kernel_size=4, form=stem)(images)
+    norm = layers.BatchNorm(axis_name=self.axis_name)
+    x = nn.relu(norm(x, train=train))
+    level = 0
+    while x.shape[1] > 4:
+      level += 1
+      features = self.width * 2 ** min(level, 3)
+      x = Block(features, halve=True, axis_name=self.axis_name)(x, train=train)
+    x = jnp.mean(x, axis=(1, 2))
+    if keys is not None:
+      x = layers.dropout(x, keys, self.dropout)
+    return layers.Dense(self.num_classes)(x)

@@ -1,0 +1,102 @@
+"""Layers that the networks share.
+
+Parameters are created in JAX's default float type, so that a test can run
+everything in float64.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from skinjax import randomness
+from skinjax.models import convolution
+
+Initializer = Callable[..., jax.Array]
+
+# Weights of DCGAN and ACGAN (Radford et al. 2016): N(0, 0.02).
+dcgan_init = nn.initializers.normal(0.02)
+
+
+class Conv(nn.Module):
+  """A convolution with bias; see convolution.py for the shapes it takes.
+
+  Attributes:
+    features: output channels.
+    kernel_size: 1, 3, 4 or 5.
+    form: the function of convolution.py, which sets the output's size.
+    use_bias: False where a normalization that subtracts the mean follows.
+    kernel_init: of the kernel [size, size, inputs, features].
+  """
+
+  features: int
+  kernel_size: int = 3
+  form: Callable = convolution.conv
+  use_bias: bool = True
+  kernel_init: Initializer = nn.initializers.he_normal()
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, height, width, channels] as `form` does."""
+    shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+    x = self.form(x, self.param("kernel", self.kernel_init, shape))
+    if self.use_bias:
+      x += self.param("bias", nn.initializers.zeros_init(), (self.features,))
+    return x
+
+
+class Dense(nn.Module):
+  """A linear map of the last axis, with bias."""
+
+  features: int
+  kernel_init: Initializer = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, inputs] to [batch, features]."""
+    kernel = self.param(
+      "kernel", self.kernel_init, (x.shape[-1], self.features)
+    )
+    bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+    return x @ kernel + bias
+
+
+class BatchNorm(nn.Module):
+  """Batch normalization over the whole batch, whatever devices hold it.
+
+  Attributes:
+    axis_name: the device axis inside pmap; None where the batch is whole.
+    momentum: of the running statistics that evaluation uses.
+  """
+
+  axis_name: str | None = None
+  momentum: float = 0.9
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    """Normalizes the last axis: by the batch in training, else by running."""
+    return nn.BatchNorm(
+      use_running_average=not train,
+      axis_name=self.axis_name,
+      momentum=self.momentum,
+      param_dtype=jnp.result_type(float),
+    )(x)
+
+
+def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+  """Drops elements and scales up what is kept (Srivastava et al. 2014).
+
+  Args:
+    x: [batch, …].
+    keys: keys [batch].
+    rate: the share to drop, in [0, 1), rounded to 1/256.
+
+  Returns:
+    As x.
+  """
+  if not rate:
+    return x
+  kept = 1 - round(256 * rate) / 256
+  mask = randomness.keep_mask(keys, x.shape[1:], rate)
+  return jnp.where(mask, x / kept, 0)

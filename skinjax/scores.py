@@ -1,0 +1,86 @@
+"""Scores of a trained classifier on the test lesions, with intervals."""
+
+import csv
+import io
+import pathlib
+
+import numpy as np
+from absl import logging
+
+from skinjax import data, files, inference
+from skinjax.metrics import classification
+from skinjax.report import statistics
+
+_RESAMPLES = 2000
+
+
+def run(path: str | pathlib.Path, dataset: data.Dataset) -> dict:
+  """Scores a classifier's workdir, writing predictions.csv and scores.csv.
+
+  Args:
+    path: the workdir.
+    dataset: the data that it was trained on; its test split is scored.
+
+  Returns:
+    Each row of scores.csv by its name: `value`, `low` and `high` of the 95%
+    interval over lesions (one training run: it carries no luck of the seed).
+  """
+  path = pathlib.Path(path)
+  probabilities = predict(path, dataset)
+  labels, info = dataset.test.labels, dataset.info
+  weights = statistics.bootstrap_weights(
+    dataset.test.groups, labels, _RESAMPLES, seed=0
+  )
+  draws = statistics.draw(probabilities[None], labels, weights)
+  rows = {
+    "majority_line": dict.fromkeys(
+      ("value", "low", "high"),
+      classification.majority_line(labels, info.class_counts),
+    )
+  }
+  for name in classification.SCALARS:
+    rows[name] = _row(statistics.interval(draws[name]))
+  for name in classification.BY_CLASS:
+    whole = statistics.interval(draws[name])
+    for k, class_name in enumerate(info.class_names):
+      rows[f"{name}/{class_name}"] = _row(whole, k)
+  buffer = io.StringIO()
+  table = csv.writer(buffer)
+  table.writerow(("score", "value", "low", "high"))
+  for name, row in rows.items():
+    table.writerow((name, *(f"{value:.4f}" for value in row.values())))
+    logging.info(
+      "%-18s %.3f  [%.3f, %.3f]", name, row["value"], row["low"], row["high"]
+    )
+  files.write_text(path / "scores.csv", buffer.getvalue())
+  return rows
+
+
+def _row(interval: statistics.Interval, index=()) -> dict[str, float]:
+  return {
+    name: float(getattr(interval, name)[index])
+    for name in ("value", "low", "high")
+  }
+
+
+def predict(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
+  """Predicts the test split and writes predictions.csv.
+
+  Returns:
+    Probabilities [examples, classes].
+  """
+  trained = inference.load(path, dataset.info)
+  split, info = dataset.test, dataset.info
+  probabilities = inference.outputs(
+    trained.task, trained.state, split, config=trained.config, info=info
+  )["probabilities"]
+  buffer = io.StringIO()
+  table = csv.writer(buffer)
+  table.writerow(("image_id", "group", "label", *info.class_names))
+  for image_id, group, label, row in zip(
+    split.image_ids, split.groups, split.labels, probabilities, strict=True
+  ):
+    shown = (f"{p:.6f}" for p in row)
+    table.writerow((image_id, group, info.class_names[label], *shown))
+  files.write_text(path / "predictions.csv", buffer.getvalue())
+  return probabilities

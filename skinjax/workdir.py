@@ -1,0 +1,157 @@
+"""A workdir: whose it is, what it was made with, one process at a time."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from skinjax import errors, files
+
+# Keys that say where and how a run is done, not what: they may change between
+# the runs of a workdir.
+_FREE = (
+  "data.manual_dir",
+  "data.data_dir",
+  "parallel",
+  "log_every",
+  "eval_every",
+  "save_every",
+  "sample_every",
+)
+
+
+def flat(config: ml_collections.ConfigDict | dict) -> dict[str, Any]:
+  """Flattens nested keys to `data.fold` and the like."""
+  values = {}
+  for key, value in config.items():
+    if isinstance(value, ml_collections.FrozenConfigDict | dict):
+      values |= {f"{key}.{name}": leaf for name, leaf in flat(value).items()}
+    else:
+      values[key] = value
+  return values
+
+
+@contextlib.contextmanager
+def claim(
+  path: str | pathlib.Path, config: ml_collections.FrozenConfigDict
+) -> Iterator[pathlib.Path]:
+  """Takes a workdir for one process and one config.
+
+  Args:
+    path: the directory; made if it does not exist.
+    config: kept in `config.json`, or compared with what is there.
+
+  Yields:
+    The directory.
+
+  Raises:
+    InputError: the path is a file or cannot be written, another process uses
+      it, or it holds the run of another config.
+  """
+  path = pathlib.Path(path)
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    lock = (path / ".lock").open("w")
+  except OSError as error:
+    raise errors.InputError(
+      f"--workdir={path} cannot be used as a directory to write in: "
+      f"{error.strerror}."
+    ) from error
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      raise errors.InputError(
+        f"Another process is using --workdir={path}: wait for it, or use "
+        "another directory."
+      ) from error
+    _agree(path, config)
+    yield path
+
+
+def _agree(path: pathlib.Path, config: ml_collections.FrozenConfigDict) -> None:
+  record = path / "config.json"
+  if not record.exists():
+    files.write_json(record, config.to_dict())
+    return
+  before, now = flat(read_config(path)), flat(config)
+  differ = [
+    key
+    for key in sorted(before.keys() | now.keys())
+    if not key.endswith(_FREE) and before.get(key) != now.get(key)
+  ]
+  if differ:
+    changes = "; ".join(
+      f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in differ
+    )
+    raise errors.InputError(
+      f"--workdir={path} holds the run of another config ({changes}): use "
+      "another directory, or the config that it was begun with."
+    )
+
+
+def read_config(path: str | pathlib.Path) -> ml_collections.FrozenConfigDict:
+  """Reads the config that a workdir was begun with.
+
+  Raises:
+    InputError: there is none.
+  """
+  record = pathlib.Path(path) / "config.json"
+  try:
+    return ml_collections.FrozenConfigDict(json.loads(record.read_text()))
+  except (OSError, ValueError) as error:
+    raise errors.InputError(
+      f"{record} cannot be read: {path} is not the workdir of a run."
+    ) from error
+
+
+def write_origin(path: pathlib.Path, dataset) -> None:
+  """Records in `data.json` what a run learns from, or compares it.
+
+  Args:
+    path: the workdir.
+    dataset: data.Dataset.
+
+  Raises:
+    InputError: the workdir was begun on other images.
+  """
+  record = path / "data.json"
+  if record.exists():
+    if read_origin(path)["fingerprint"] != dataset.info.fingerprint:
+      raise errors.InputError(
+        f"{path} was begun on other training images than {dataset.info.name} "
+        "has now: use another directory, or the data that it was begun with."
+      )
+    return
+  files.write_json(
+    record,
+    {
+      "name": dataset.info.name,
+      "fingerprint": dataset.info.fingerprint,
+      "class_names": dataset.info.class_names,
+      "groups": np.unique(dataset.train.groups).tolist(),
+    },
+  )
+
+
+def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
+  """Reads what a workdir's network was trained on.
+
+  Returns:
+    `name`, `fingerprint`, `class_names` and `groups`, the lesions.
+
+  Raises:
+    InputError: there is no such record.
+  """
+  record = pathlib.Path(path) / "data.json"
+  try:
+    return json.loads(record.read_text())
+  except (OSError, ValueError) as error:
+    raise errors.InputError(
+      f"{record} cannot be read: nothing tells what was learnt from there."
+    ) from error
