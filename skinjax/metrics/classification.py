@@ -1,0 +1,224 @@
+"""Scores of predicted class probabilities, as functions of example weights.
+
+One implementation serves the value on the test set (all weights one) and
+its bootstrap (a row of weights for each resample): weights have any leading
+shape, and so has every score.
+
+A class that no weighted example belongs to has recall, F1 and AUC NaN, and
+means over classes run over the classes that are present.
+"""
+
+import numpy as np
+from scipy import sparse
+
+SCALARS = (
+  "balanced_accuracy",
+  "macro_f1",
+  "accuracy",
+  "mean_auc",
+  "ece",
+  "brier",
+)
+BY_CLASS = ("recall", "auc")
+NUM_BINS = 15
+
+
+def scores(
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  weights: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+  """Score predicted probabilities against labels.
+
+  * `balanced_accuracy`: mean recall over the classes present, the metric of
+    the ISIC challenges.
+  * `macro_f1`: mean over the classes present of 2TP / (2TP + FP + FN).
+  * `accuracy`: to be read beside `majority_line`.
+  * `mean_auc`: mean of `auc` over the classes present.
+  * `ece`: expected calibration error with 15 bins of equal width (Guo et al.,
+    "On Calibration of Modern Neural Networks", 2017).
+  * `brier`: squared distance of the probabilities to the one-hot label,
+    summed over classes, 0 to 2 (Brier, 1950; some libraries halve it).
+  * `recall`, `auc`: by class; AUC is one-vs-rest, ties count half.
+
+  The predicted class is the most probable one, the first of those that tie.
+
+  Args:
+    probabilities: [N, K] floats, rows that sum to one.
+    labels: [N] integers in [0, K).
+    weights: [..., N] non-negative floats; all one by default.
+
+  Returns:
+    `SCALARS` to arrays [...], `BY_CLASS` to arrays [..., K], all float64.
+
+  Raises:
+    ValueError: shapes disagree, or values are out of their ranges.
+  """
+  probabilities, labels = _checked(probabilities, labels)
+  if weights is None:
+    weights = np.ones(len(labels))
+  weights = np.asarray(weights, np.float64)
+  if weights.shape[-1:] != labels.shape or not (weights >= 0).all():
+    raise ValueError(
+      f"weights must be [..., {len(labels)}] and not negative, got "
+      f"{weights.shape}."
+    )
+
+  counts = confusion(probabilities, labels, weights)
+  hits = np.diagonal(counts, axis1=-2, axis2=-1)
+  support = counts.sum(-1)
+  total = support.sum(-1)
+  recall = _ratio(hits, support)
+  f1 = np.where(support > 0, _ratio(2 * hits, support + counts.sum(-2)), np.nan)
+  auc = np.stack(
+    [
+      _auc(probabilities[:, k], labels == k, weights)
+      for k in range(probabilities.shape[1])
+    ],
+    axis=-1,
+  )
+  bins = reliability(probabilities, labels, weights)
+  gap = np.abs(bins["confidence"] - bins["accuracy"])
+  errors = probabilities - np.eye(probabilities.shape[1])[labels]
+  return {
+    "balanced_accuracy": _mean_of_present(recall),
+    "macro_f1": _mean_of_present(f1),
+    "accuracy": _ratio(hits.sum(-1), total),
+    "mean_auc": _mean_of_present(auc),
+    "ece": (bins["share"] * np.nan_to_num(gap)).sum(-1),
+    "brier": _ratio(weights @ (errors**2).sum(-1), total),
+    "recall": recall,
+    "auc": auc,
+  }
+
+
+def majority_line(labels: np.ndarray, train_counts: np.ndarray) -> float:
+  """Score "always the class most frequent in training" by accuracy.
+
+  The class is chosen by the training set, as a classifier would have to
+  choose it, and scored on `labels`; of classes that tie, the first.
+
+  Args:
+    labels: [N] integers, those that the accuracy beside it is scored on.
+    train_counts: [K] images of each class in the training set.
+  """
+  return float(np.mean(np.asarray(labels) == np.argmax(train_counts)))
+
+
+def confusion(
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  weights: np.ndarray | None = None,
+) -> np.ndarray:
+  """Count examples by true class (rows) and predicted class (columns).
+
+  Args:
+    probabilities: [N, K].
+    labels: [N] integers in [0, K).
+    weights: [..., N]; all one by default.
+
+  Returns:
+    [..., K, K] float64, sums of weights.
+  """
+  probabilities, labels = _checked(probabilities, labels)
+  num_classes = probabilities.shape[1]
+  if weights is None:
+    weights = np.ones(len(labels))
+  cell = labels * num_classes + probabilities.argmax(-1)
+  sums = _sums(np.asarray(weights, np.float64), cell, num_classes**2)
+  return sums.reshape(*sums.shape[:-1], num_classes, num_classes)
+
+
+def reliability(
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  weights: np.ndarray | None = None,
+  num_bins: int = NUM_BINS,
+) -> dict[str, np.ndarray]:
+  """Compare confidence with accuracy in bins of confidence.
+
+  Bin m holds the examples whose largest probability lies in
+  (m / num_bins, (m + 1) / num_bins], as in Guo et al. (2017).
+
+  Args:
+    probabilities: [N, K].
+    labels: [N] integers in [0, K).
+    weights: [..., N]; all one by default.
+    num_bins: number of bins of equal width.
+
+  Returns:
+    `confidence` and `accuracy`, [..., num_bins] means over the bin's
+    examples, NaN where it is empty; `share`, its part of all examples.
+  """
+  probabilities, labels = _checked(probabilities, labels)
+  if weights is None:
+    weights = np.ones(len(labels))
+  weights = np.asarray(weights, np.float64)
+  confidence = probabilities.max(-1)
+  correct = probabilities.argmax(-1) == labels
+  index = np.ceil(confidence * num_bins).astype(int) - 1
+  index = np.clip(index, 0, num_bins - 1)
+  size = _sums(weights, index, num_bins)
+  return {
+    "confidence": _ratio(_sums(weights * confidence, index, num_bins), size),
+    "accuracy": _ratio(_sums(weights * correct, index, num_bins), size),
+    "share": _ratio(size, size.sum(-1, keepdims=True)),
+  }
+
+
+def _auc(score, positive, weights):
+  """Weighted Mann-Whitney statistic: P(positive > negative) + P(tie) / 2."""
+  negative = np.flatnonzero(~positive)
+  negative = negative[np.argsort(score[negative])]
+  positive_weights = weights[..., positive]
+  # below[..., i] is the weight of the i lowest negatives.
+  below = np.zeros((*weights.shape[:-1], len(negative) + 1))
+  np.cumsum(weights[..., negative], axis=-1, out=below[..., 1:])
+  first = np.searchsorted(score[negative], score[positive], side="left")
+  last = np.searchsorted(score[negative], score[positive], side="right")
+  beaten = (below[..., first] + below[..., last]) / 2
+  pairs = positive_weights.sum(-1) * below[..., -1]
+  return _ratio((positive_weights * beaten).sum(-1), pairs)
+
+
+def _sums(weights, index, size):
+  """Sum weights [..., N] by the cell each example is in, to [..., size]."""
+  num = len(index)
+  cells = sparse.csr_array(
+    (np.ones(num), (index, np.arange(num))), shape=(size, num)
+  )
+  sums = cells @ weights.reshape(-1, num).T
+  return sums.T.reshape(*weights.shape[:-1], size)
+
+
+def _ratio(numerator, denominator):
+  """Divide, with 0 / 0 = NaN and no warning."""
+  with np.errstate(invalid="ignore", divide="ignore"):
+    return np.true_divide(numerator, denominator)
+
+
+def _mean_of_present(values):
+  """Mean over the last axis of what is not NaN; NaN where nothing is."""
+  present = ~np.isnan(values)
+  return _ratio(np.where(present, values, 0).sum(-1), present.sum(-1))
+
+
+def _checked(probabilities, labels):
+  probabilities = np.asarray(probabilities, np.float64)
+  labels = np.asarray(labels)
+  if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+    raise ValueError(
+      "probabilities must be [N, K] and labels [N], got "
+      f"{probabilities.shape} and {labels.shape}."
+    )
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(f"labels must be integers, got {labels.dtype}.")
+  if labels.size == 0:
+    raise ValueError("There is no example to score.")
+  if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+    raise ValueError(f"labels must lie in [0, {probabilities.shape[1]}).")
+  # The comparison is written so that NaN fails it.
+  in_range = (probabilities >= 0).all()
+  if not (in_range and np.allclose(probabilities.sum(-1), 1, atol=1e-3)):
+    raise ValueError("Rows of probabilities must be >= 0 and sum to one.")
+  return probabilities, labels

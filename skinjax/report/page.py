@@ -1,0 +1,123 @@
+"""The page that shows a study: one HTML file that needs nothing else."""
+
+import base64
+import functools
+import io
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+from skinjax.report import plots, verdict
+
+_TEMPLATES = pathlib.Path(__file__).parent / "templates"
+
+_METRIC_NAMES = {
+  "balanced_accuracy": "Balanced accuracy",
+  "macro_f1": "Macro-F1",
+  "accuracy": "Accuracy",
+  "mean_auc": "Mean AUC",
+  "ece": "ECE",
+  "brier": "Brier",
+}
+
+
+def render(
+  summary: Mapping[str, Any],
+  *,
+  sheets: Mapping[str, Image.Image | bytes],
+  curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]] | None = None,
+) -> str:
+  """Render a study as a self-contained HTML page.
+
+  Images and styles are embedded; the page loads nothing and runs no script.
+  The same arguments give the same page.
+
+  Args:
+    summary: what `summary.summarize` returned, or the same read back from
+      summary.json.
+    sheets: caption to sheet of images (PIL images or PNG bytes), shown side
+      by side, usually "Real" and "Synthetic".
+    curves: arm to its runs' records, as in `plots.curves`.
+
+  Returns:
+    The text of the page.
+  """
+  decided = summary["verdict"]
+  rivals = list(dict.fromkeys(d["rival"] for d in summary["differences"]))
+  rivals.sort(key=lambda rival: rival != decided["rival"])
+  recall_differences = {
+    d["class"]: d
+    for d in summary["differences"]
+    if d["metric"] == "recall" and d["rival"] == decided["rival"]
+  }
+  return (
+    _environment()
+    .get_template("page.html")
+    .render(
+      summary=summary,
+      decided=decided,
+      rivals=rivals,
+      metric_names=_METRIC_NAMES,
+      arms={arm["name"]: arm for arm in summary["arms"]},
+      differences={
+        (d["rival"], d["metric"]): d
+        for d in summary["differences"]
+        if d["class"] is None
+      },
+      recall_differences=recall_differences,
+      # A classifier that always says one class has the recall of one class.
+      majority_balanced=1
+      / sum(c["test_images"] > 0 for c in summary["classes"]),
+      min_lesions=verdict.MIN_LESIONS,
+      config=json.dumps(summary["config"], indent=2, ensure_ascii=False),
+      sheets={title: _png_uri(image) for title, image in sheets.items()},
+      forest=_svg_uri(plots.forest(summary)),
+      recalls=_svg_uri(plots.recalls(summary)),
+      reliability=_svg_uri(plots.reliability(summary)),
+      confusions={
+        name: _svg_uri(plots.confusion(summary, name))
+        for name in (decided["rival"], decided["arm"])
+      },
+      curves=_svg_uri(plots.curves(curves)) if curves else None,
+    )
+  )
+
+
+@functools.cache
+def _environment():
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_TEMPLATES),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters["score"] = _score
+  environment.filters["signed"] = _signed
+  environment.filters["thousands"] = lambda count: f"{count:,}"
+  return environment
+
+
+def _score(value):
+  return "n/a" if value is None else f"{value:.3f}"
+
+
+def _signed(value):
+  return "n/a" if value is None else verdict.signed(value)
+
+
+def _png_uri(image):
+  if isinstance(image, Image.Image):
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    image = stream.getvalue()
+  return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+
+
+def _svg_uri(figure):
+  data = base64.b64encode(plots.svg(figure)).decode("ascii")
+  return "data:image/svg+xml;base64," + data

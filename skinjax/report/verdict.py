@@ -1,0 +1,113 @@
+"""What an interval of a difference allows to be said, and in which words."""
+
+import math
+
+HELPS = "helps"
+HURTS = "hurts"
+NO_DIFFERENCE = "makes no detectable difference"
+CANNOT_TELL = "cannot tell"
+
+# Fewer lesions than this, and a bootstrap of them means little: with 9
+# lesions and no error among them, a true rate of 28% is not excluded (95%).
+MIN_LESIONS = 10
+
+_NEXT_STEPS = {
+  HELPS: (
+    "Sweep the dose (synthetic images per class): where does the gain end?",
+    "Repeat on the other folds and on images from another clinic.",
+    "Check generated images for copies of training images.",
+  ),
+  NO_DIFFERENCE: (
+    "Sweep the dose and add to rare classes only.",
+    "Filter the generated images by a classifier of the same fold.",
+    "Add seeds and folds, if the differences not excluded would matter.",
+  ),
+  HURTS: (
+    "Look at the generated images and the collapse test, class by class.",
+    "Lower the dose, and filter by a classifier of the same fold.",
+  ),
+  CANNOT_TELL: ("Run at least three, better five seeds, on every fold.",),
+}
+
+
+def decide(low: float, high: float, *, testable: bool = True) -> str:
+  """Turn the interval of a difference (larger is better) into a verdict.
+
+  Args:
+    low: lower end.
+    high: upper end.
+    testable: whether lesions and seeds suffice for an interval at all.
+
+  Returns:
+    `HELPS` if all of the interval is above zero, `HURTS` if all is below,
+    else `NO_DIFFERENCE`; `CANNOT_TELL` if not testable, or if the interval
+    is NaN or has no width (the arms agree on every resample, from which
+    nothing follows for other lesions).
+  """
+  if not testable or not low < high:
+    return CANNOT_TELL
+  if low > 0:
+    return HELPS
+  return HURTS if high < 0 else NO_DIFFERENCE
+
+
+def headline(subject: str, kind: str) -> str:
+  """Say the verdict in one sentence about `subject`, a plural noun."""
+  return {
+    HELPS: f"{subject} help.",
+    HURTS: f"{subject} hurt.",
+    NO_DIFFERENCE: f"{subject} make no detectable difference.",
+    CANNOT_TELL: f"This study cannot tell whether {_uncapitalized(subject)} "
+    "help.",
+  }[kind]
+
+
+def detail(
+  *,
+  candidate: str,
+  reference: str,
+  value: float,
+  low: float,
+  high: float,
+  level: float,
+  num_seeds: int,
+) -> str:
+  """Say the difference in balanced accuracy, and what remains possible."""
+  change = (
+    f"Balanced accuracy of “{candidate}” minus that of “{reference}”: "
+    f"{signed(value)} "
+  )
+  if not low < high:
+    return change + (
+      "on the test set; the two arms score alike on every resample of it, "
+      "which says nothing about other lesions."
+    )
+  change += f"({level:.0%} interval {signed(low)} to {signed(high)}). "
+  gain = f"a gain of up to {high:.3f}" if high > 0 else "no gain"
+  loss = f"a loss of up to {-low:.3f}" if low < 0 else "no loss"
+  change += f"Compatible with the data: {gain} and {loss}."
+  if num_seeds == 1:
+    change += (
+      " With one seed the luck of training is unknown and the interval too "
+      "narrow."
+    )
+  return change
+
+
+def next_steps(kind: str, *, drawn: bool) -> list[str]:
+  """Propose what to run after a study that ended with this verdict."""
+  real = ["Run the same study on HAM10000: these pictures are drawn."]
+  return real * drawn + list(_NEXT_STEPS[kind])
+
+
+def signed(value: float) -> str:
+  """Format a difference: sign always shown, a true minus, three decimals."""
+  if value is None or math.isnan(value):
+    return "n/a"
+  text = f"{value:+.3f}".replace("-", "−")
+  return "0.000" if float(f"{value:.3f}") == 0 else text
+
+
+def _uncapitalized(text: str) -> str:
+  """Lower the first letter, unless the word is an acronym such as GAN."""
+  return text if text[:2].isupper() else text[:1].lower() + text[1:]

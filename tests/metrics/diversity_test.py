@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skinjax.metrics import diversity
+
+
+def _noise(seed, num, spread=255, size=4):
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, spread + 1, (num, size, size, 3)).astype(np.uint8)
+
+
+def test_hand_worked_distance():
+  images = np.zeros((3, 2, 2, 1), np.uint8)
+  images[1] = 255
+  images[2, 0] = 255
+  # Black-white is 1; half the pixels differ in the other two pairs.
+  expected = (1 + 2 * np.sqrt(0.5)) / 3
+  np.testing.assert_allclose(diversity.mean_pairwise_distance(images), expected)
+
+
+@given(st.integers(0, 1000), st.integers(2, 6))
+def test_distance_is_that_of_a_double_loop(seed, num):
+  images = _noise(seed, num)
+  x = images / 255
+  pairs = [
+    np.sqrt(((x[i] - x[j]) ** 2).mean()) for i in range(num) for j in range(i)
+  ]
+  np.testing.assert_allclose(
+    diversity.mean_pairwise_distance(images), np.mean(pairs)
+  )
+
+
+def test_distance_does_not_depend_on_the_number_of_images():
+  few = diversity.mean_pairwise_distance(_noise(0, 30, size=8))
+  many = diversity.mean_pairwise_distance(_noise(1, 200, size=8))
+  np.testing.assert_allclose(few, many, rtol=0.02)
+
+
+def test_collapse_is_told_by_class():
+  real = np.concatenate([_noise(0, 150), _noise(1, 20)])
+  real_labels = np.repeat([0, 1], [150, 20])
+  # Class 0 as varied as the real one, class 1 within 40% of its range.
+  fake = np.concatenate([_noise(2, 100), _noise(3, 100, spread=102)])
+  fake_labels = np.repeat([0, 1], 100)
+  result = diversity.collapse(
+    fake,
+    fake_labels,
+    real,
+    real_labels,
+    class_names=("nv", "df"),
+    threshold=0.5,
+  )
+  assert list(result) == ["nv", "df"]
+  np.testing.assert_allclose(result["nv"].ratio, 1, atol=0.05)
+  np.testing.assert_allclose(result["df"].ratio, 0.4, atol=0.05)
+  assert not result["nv"].collapsed
+  assert result["df"].collapsed
+  again = diversity.collapse(
+    fake,
+    fake_labels,
+    real,
+    real_labels,
+    class_names=("nv", "df"),
+    threshold=0.3,
+  )
+  assert again["df"].ratio == result["df"].ratio
+  assert not again["df"].collapsed
+
+
+def test_one_image_repeated_is_a_collapse():
+  fake = np.repeat(_noise(0, 1), 10, axis=0)
+  labels = np.zeros(10, int)
+  (result,) = diversity.collapse(
+    fake, labels, _noise(1, 10), labels, class_names=["nv"], threshold=0.5
+  ).values()
+  assert result.ratio == 0
+  assert result.collapsed
+
+
+def test_refuses():
+  images, labels = _noise(0, 4), np.zeros(4, int)
+  with pytest.raises(ValueError, match="df has fewer than two"):
+    diversity.collapse(
+      images, labels, images, labels, class_names=["nv", "df"], threshold=0.5
+    )
+  with pytest.raises(ValueError, match="all the same"):
+    diversity.collapse(
+      images, labels, images * 0, labels, class_names=["nv"], threshold=0.5
+    )
+  for bad in (images / 255, images[:1], images[0]):
+    with pytest.raises(ValueError, match="uint8"):
+      diversity.mean_pairwise_distance(bad)

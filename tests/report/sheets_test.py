@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from skinjax.report import sheets
+
+
+def _images(rows=2, columns=3, size=8, channels=3):
+  rng = np.random.default_rng(0)
+  shape = (rows, columns, size, size, channels)
+  return rng.integers(0, 200, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_image_is_in_its_place(channels):
+  images = _images(channels=channels)
+  sheet = np.asarray(
+    sheets.contact_sheet(images, ["nv", "mel"], scale=3, gap=4)
+  )
+  # From the right and lower edges, the margins being 8 pixels of white.
+  for row in range(2):
+    for column in range(3):
+      right = 8 + (2 - column) * (24 + 4)
+      bottom = 8 + (1 - row) * (24 + 4)
+      tile = sheet[
+        -bottom - 24 : sheet.shape[0] - bottom,
+        -right - 24 : sheet.shape[1] - right,
+      ]
+      expected = np.broadcast_to(images[row, column], (8, 8, 3))
+      np.testing.assert_array_equal(tile[1::3, 1::3], expected)
+      np.testing.assert_array_equal(tile[0::3, 2::3], expected)
+
+
+def test_names_are_written_at_the_left():
+  images = _images()
+  sheet = np.asarray(sheets.contact_sheet(images, ["nv", "a longer name"]))
+  left = sheet[:, : sheet.shape[1] - (3 * 18 + 8)]
+  upper, lower = np.array_split(left.min(-1) < 128, 2)
+  assert upper.any()
+  assert lower.sum() > upper.sum()
+
+
+def test_is_deterministic():
+  make = lambda: sheets.contact_sheet(_images(), ["nv", "mel"]).tobytes()
+  assert make() == make()
+
+
+def test_refuses():
+  for images in (_images() / 255, _images()[0], _images(channels=2)):
+    with pytest.raises(ValueError, match="uint8"):
+      sheets.contact_sheet(images, ["nv", "mel"])
+  with pytest.raises(ValueError, match="uint8"):
+    sheets.contact_sheet(_images(), ["nv"])
