@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfds_ham10000
-from skinjax import data, errors, programs
+from skinjax import errors, programs, sources
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
@@ -28,11 +28,13 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown argument {argv[1]!r}")
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(
-    lambda record: "orbax" not in record.pathname
-    or record.levelno >= logging.converter.STANDARD_WARNING
+    lambda record: (
+      "orbax" not in record.pathname
+      or record.levelno >= logging.converter.STANDARD_WARNING
+    )
   )
   jax.config.update(
-    "jax_compilation_cache_dir", os.path.join(data.cache_dir(), "compiled")
+    "jax_compilation_cache_dir", os.path.join(sources.cache_dir(), "compiled")
   )
   devices = ", ".join(map(str, jax.local_devices()))
   logging.info(

@@ -122,3 +122,13 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   # Largest change of brightness, contrast and saturation.
   config.augment.jitter = 0.0
   return config
+
+
+def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Returns a training config as a part of a study's.
+
+  Seed, data and devices are the study's, so that they are set in one place.
+  """
+  config = config.copy_and_resolve_references()
+  del config.seed, config.parallel, config.data
+  return config

@@ -1,33 +1,14 @@
-"""Data sets: from TFDS to arrays in host memory, split by lesion."""
+"""Data sets in host memory, split by lesion."""
 
 import dataclasses
 import hashlib
-import io
-import os
-from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
-from PIL import Image
 
 import tfds_ham10000
-from skinjax import errors
-
-
-class Source(NamedTuple):
-  """What is known of a data set before it is read."""
-
-  sizes: tuple[int, ...]  # that its TFDS builder stores
-  groups: bool  # several images a lesion, told by the feature `group`
-  drawn: bool  # drawn by a program: nobody may take them for real
-
-
-SOURCES = {
-  "ham10000": Source((64, 128, 256), groups=True, drawn=False),
-  "toy_lesions": Source((64, 128), groups=True, drawn=True),
-  "mnist": Source((28,), groups=False, drawn=False),
-}
+from skinjax import errors, sources
+from skinjax.sources import Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,27 +39,6 @@ class DataInfo:
     return len(self.class_names)
 
 
-class Split(NamedTuple):
-  """Images in host memory, sorted by label, then as the data set has them.
-
-  Attributes:
-    images: uint8 [examples, size, size, channels].
-    labels: int32 [examples].
-    image_ids: str [examples].
-    groups: str [examples]; images of one group show one lesion.
-  """
-
-  images: np.ndarray
-  labels: np.ndarray
-  image_ids: np.ndarray
-  groups: np.ndarray
-
-  def take(self, index: np.ndarray) -> "Split":
-    """Selects examples by index or mask, sorted by label."""
-    split = Split(*(column[index] for column in self))
-    return Split(*(c[np.argsort(split.labels, kind="stable")] for c in split))
-
-
 class Dataset(NamedTuple):
   """A data set, read and split."""
 
@@ -86,17 +46,6 @@ class Dataset(NamedTuple):
   train: Split
   validation: Split
   test: Split
-
-
-def cache_dir() -> str:
-  """Returns where skinjax keeps what it can make again."""
-  root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-  return os.path.join(root, "skinjax")
-
-
-def default_dir() -> str:
-  """Returns where data sets are prepared unless a config says otherwise."""
-  return os.environ.get("TFDS_DATA_DIR") or os.path.join(cache_dir(), "tfds")
 
 
 def load(config) -> Dataset:
@@ -115,18 +64,7 @@ def load(config) -> Dataset:
       without training images.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
-  if config.name not in SOURCES:
-    raise errors.unknown("data set", config.name, SOURCES)
-  builder, factor = _builder(config)
-  builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(
-      manual_dir=os.path.expanduser(config.manual_dir) or None
-    )
-  )
-  names = tuple(builder.info.features["label"].names)
-  splits = {
-    key: _read(builder, key, config, factor) for key in builder.info.splits
-  }
+  names, splits = sources.read(config)
   splits = _resplit(splits, config)
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
   names = tuple(config.classes) or names
@@ -144,10 +82,22 @@ def load(config) -> Dataset:
     channels=train.images.shape[-1],
     class_names=names,
     class_counts=tuple(counts.tolist()),
-    drawn=SOURCES[config.name].drawn,
+    drawn=sources.SOURCES[config.name].drawn,
     fingerprint=fingerprint(train),
   )
   return Dataset(info, **splits)
+
+
+def extended(dataset: Dataset, more: Split) -> Dataset:
+  """Adds images to the training split; the other splits stay as they are."""
+  train = _join([dataset.train, more]).take(slice(None))
+  counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
+  info = dataclasses.replace(
+    dataset.info,
+    class_counts=tuple(counts.tolist()),
+    fingerprint=fingerprint(train),
+  )
+  return dataset._replace(info=info, train=train)
 
 
 def fingerprint(split: Split) -> str:
@@ -156,69 +106,6 @@ def fingerprint(split: Split) -> str:
   digest.update(np.ascontiguousarray(split.labels.astype("<i4")))
   digest.update(np.ascontiguousarray(split.images))
   return digest.hexdigest()
-
-
-def _builder(config):
-  """Returns the builder and by how much its pictures are to be reduced."""
-  source = SOURCES[config.name]
-  data_dir = os.path.expanduser(config.data_dir or default_dir())
-  if config.name == "mnist":
-    if config.size != 32:
-      raise errors.InputError(
-        f"MNIST comes at size 32 (28x28, padded), not at {config.size}."
-      )
-    return tfds.builder(
-      "mnist", data_dir=data_dir, file_format="array_record"
-    ), 1
-  fits = [s for s in source.sizes if s >= config.size and s % config.size == 0]
-  if not fits:
-    raise errors.InputError(
-      f"{config.name} has no size {config.size}: use "
-      f"{', '.join(map(str, source.sizes))}, or one of them divided by a "
-      "whole number."
-    )
-  return tfds.builder(
-    f"{config.name}/{fits[0]}x{fits[0]}",
-    data_dir=data_dir,
-    file_format="array_record",
-  ), fits[0] // config.size
-
-
-def _read(builder, key: str, config, factor: int) -> Split:
-  source = builder.as_data_source(
-    key, decoders={"image": tfds.decode.SkipDecoding()}
-  )
-  examples = source.__getitems__(range(len(source)))
-  with futures.ThreadPoolExecutor() as pool:
-    images = np.stack(list(pool.map(lambda e: _decode(e["image"]), examples)))
-  if config.name == "mnist":
-    images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    ids = [f"mnist_{key}_{i:05d}" for i in range(len(examples))]
-    groups = ids
-  else:
-    ids = [e["image_id"].decode() for e in examples]
-    groups = [e["group"].decode() for e in examples]
-  labels = np.array([e["label"] for e in examples], np.int32)
-  return Split(
-    reduce(images, factor), labels, np.array(ids), np.array(groups)
-  ).take(slice(None))
-
-
-def _decode(content: bytes) -> np.ndarray:
-  with Image.open(io.BytesIO(content)) as image:
-    pixels = np.asarray(image)
-  return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def reduce(images: np.ndarray, factor: int) -> np.ndarray:
-  """Reduces uint8 images [n, h, w, c] by a whole factor, box by box."""
-  if factor == 1:
-    return images
-  n, height, width, channels = images.shape
-  boxes = images.reshape(
-    n, height // factor, factor, width // factor, factor, channels
-  )
-  return np.rint(boxes.mean((2, 4), dtype=np.float32)).astype(np.uint8)
 
 
 def _join(splits) -> Split:

@@ -1,14 +1,20 @@
 """Which part of skinjax runs a config: the last stop before the work."""
 
+import json
+import os
 import pathlib
+import shlex
+import sys
+import time
 
+import jax
 import ml_collections
 
 from skinjax import inference, loop, scores
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
-  """Runs a config in a workdir.
+  """Runs a config in a workdir, and notes in `runs.jsonl` what that took.
 
   Args:
     config: `task` names the module of skinjax that it is for.
@@ -20,10 +26,20 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
   Raises:
     InputError: see the task.
   """
+  start = time.monotonic()
   task = inference.task_named(config.task)
   if not hasattr(task, "train_step"):
-    return task.run(config, path)
-  result = loop.train(task, config, path)
-  if not hasattr(task, "sample"):
-    scores.run(path, result.dataset)
+    result = task.run(config, path)
+  else:
+    result = loop.train(task, config, path)
+    if not hasattr(task, "sample"):
+      scores.run(path, result.dataset)
+  note = {
+    "command": shlex.join(["python", *sys.argv]),
+    "seconds": round(time.monotonic() - start, 1),
+    "devices": [device.device_kind for device in jax.devices()],
+    "cores": os.cpu_count(),
+  }
+  with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
+    file.write(json.dumps(note) + "\n")
   return result

@@ -7,11 +7,12 @@ import pathlib
 import numpy as np
 from absl import logging
 
-from skinjax import data, files, inference
+from skinjax import data, errors, files, inference
 from skinjax.metrics import classification
 from skinjax.report import statistics
 
 _RESAMPLES = 2000
+_FILE = "predictions.csv"
 
 
 def run(path: str | pathlib.Path, dataset: data.Dataset) -> dict:
@@ -26,7 +27,8 @@ def run(path: str | pathlib.Path, dataset: data.Dataset) -> dict:
     interval over lesions (one training run: it carries no luck of the seed).
   """
   path = pathlib.Path(path)
-  probabilities = predict(path, dataset)
+  predict(path, dataset)
+  probabilities = read(path, dataset)
   labels, info = dataset.test.labels, dataset.info
   weights = statistics.bootstrap_weights(
     dataset.test.groups, labels, _RESAMPLES, seed=0
@@ -63,12 +65,8 @@ def _row(interval: statistics.Interval, index=()) -> dict[str, float]:
   }
 
 
-def predict(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
-  """Predicts the test split and writes predictions.csv.
-
-  Returns:
-    Probabilities [examples, classes].
-  """
+def predict(path: pathlib.Path, dataset: data.Dataset) -> None:
+  """Predicts the test split and writes predictions.csv."""
   trained = inference.load(path, dataset.info)
   split, info = dataset.test, dataset.info
   probabilities = inference.outputs(
@@ -82,5 +80,24 @@ def predict(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
   ):
     shown = (f"{p:.6f}" for p in row)
     table.writerow((image_id, group, info.class_names[label], *shown))
-  files.write_text(path / "predictions.csv", buffer.getvalue())
-  return probabilities
+  files.write_text(path / _FILE, buffer.getvalue())
+
+
+def read(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
+  """Reads predictions.csv of a workdir.
+
+  Returns:
+    Probabilities [examples, classes] of the test split, in its order.
+
+  Raises:
+    InputError: they are predictions of other images.
+  """
+  with (path / _FILE).open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  if [row["image_id"] for row in rows] != dataset.test.image_ids.tolist():
+    raise errors.InputError(
+      f"{path / _FILE} predicts other images than this test split: remove it "
+      "to have it made anew."
+    )
+  names = dataset.info.class_names
+  return np.array([[float(row[name]) for name in names] for row in rows])

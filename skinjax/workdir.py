@@ -38,13 +38,17 @@ def flat(config: ml_collections.ConfigDict | dict) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def claim(
-  path: str | pathlib.Path, config: ml_collections.FrozenConfigDict
+  path: str | pathlib.Path,
+  config: ml_collections.FrozenConfigDict,
+  *,
+  lock: bool = True,
 ) -> Iterator[pathlib.Path]:
-  """Takes a workdir for one process and one config.
+  """Takes a workdir for one config and, if locked, one process.
 
   Args:
     path: the directory; made if it does not exist.
     config: kept in `config.json`, or compared with what is there.
+    lock: whether other processes are kept out.
 
   Yields:
     The directory.
@@ -56,20 +60,21 @@ def claim(
   path = pathlib.Path(path)
   try:
     path.mkdir(parents=True, exist_ok=True)
-    lock = (path / ".lock").open("w")
+    file = (path / ".lock").open("w")
   except OSError as error:
     raise errors.InputError(
       f"--workdir={path} cannot be used as a directory to write in: "
       f"{error.strerror}."
     ) from error
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      raise errors.InputError(
-        f"Another process is using --workdir={path}: wait for it, or use "
-        "another directory."
-      ) from error
+  with file:
+    if lock:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError as error:
+        raise errors.InputError(
+          f"Another process is using --workdir={path}: wait for it, or use "
+          "another directory."
+        ) from error
     _agree(path, config)
     yield path
 

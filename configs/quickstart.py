@@ -1,0 +1,23 @@
+"""Quickstart: the whole way, small, offline, on a CPU.
+
+Drawn pictures (nobody may take them for real lesions), an ACGAN, a synthetic
+set, classifiers with and without it, and the report.
+"""
+
+from configs import common, study
+
+
+@common.arguments(dataset="toy", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = study.get_config(f"dataset={dataset},size={size},quick={quick}")
+  if not quick:
+    config.fill_to = 150
+    config.gan.model.generator_width = 16
+    config.gan.model.discriminator_width = 16
+    config.gan.train.steps = 1500
+    config.gan.eval_every = 500
+    config.gan.save_every = config.gan.sample_every = 500
+    config.classifier.train.steps = 500
+    config.classifier.eval_every = config.classifier.save_every = 250
+  return config

@@ -1,0 +1,35 @@
+"""Study: does adding GAN images help, make no difference, or hurt?"""
+
+import ml_collections
+
+from configs import acgan, classifier, common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = common.base("study", dataset, size)
+  # The workdir of a GAN of the same fold; empty: train one here first.
+  config.generator = ""
+  config.arms = ("real", "classical", "real+synthetic", "classical+synthetic")
+  # Classifiers of each arm; they differ in weights and batches.
+  config.seeds = 3
+  # Synthetic images fill each class up to so many training images.
+  config.fill_to = 500
+
+  # What `classical` adds to `real`.
+  config.classical = ml_collections.ConfigDict()
+  config.classical.orientations = True
+  config.classical.jitter = 0.1
+  config.classical.sampler = "balanced"
+  config.classical.balance = "none"
+
+  arguments = f"dataset={dataset},size={size},quick={quick}"
+  config.gan = common.part(acgan.get_config(arguments))
+  config.classifier = common.part(classifier.get_config(arguments))
+  # Without these, `real` is what it says.
+  config.classifier.augment.orientations = False
+
+  if quick:
+    config.seeds = 2
+  return config

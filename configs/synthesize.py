@@ -1,0 +1,16 @@
+"""Synthesize: a folder of images by class from a trained generator."""
+
+from configs import common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = common.base("synthesize", dataset, size)
+  # The workdir of a trained GAN.
+  config.generator = ""
+  # The workdir of a classifier that judges the images; empty: none does.
+  config.classifier = ""
+  # Images of each class.
+  config.per_class = 8 if quick else 100
+  return config

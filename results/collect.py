@@ -1,0 +1,127 @@
+"""Copies what a run measured into results/, and rewrites README's table.
+
+  python results/collect.py NAME WORKDIR --hardware="2 cores of an AMD EPYC"
+
+Small files only: tables, summaries, sample sheets, the report.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import shutil
+
+ROOT = pathlib.Path(__file__).resolve().parent
+TABLE = ROOT / "runs.csv"
+COLUMNS = ("name", "measured", "minutes", "hardware", "command")
+KEPT = ("scores.csv", "summary.json", "sheet.png", "report")
+MARKS = (
+  "<!-- results: written by results/collect.py, do not edit -->",
+  "<!-- /results -->",
+)
+
+
+def measured(workdir: pathlib.Path) -> str:
+  """Says in words what the files of a workdir measured."""
+  if (workdir / "report").exists():
+    summary = json.loads((workdir / "report" / "summary.json").read_text())
+    return summary["verdict"]["headline"] + " " + summary["verdict"]["detail"]
+  if (workdir / "summary.json").exists():
+    classes = json.loads((workdir / "summary.json").read_text())
+    least = min(classes, key=lambda name: classes[name]["diversity_ratio"])
+    words = f"diversity at least {classes[least]['diversity_ratio']:.2f} of "
+    words += f"real ({least})"
+    collapsed = [name for name in classes if classes[name]["collapsed"]]
+    words += f"; collapsed: {', '.join(collapsed) or 'none'}"
+    if classes[least]["agreement"] is not None:
+      worst = min(classes, key=lambda name: classes[name]["agreement"])
+      words += f"; agreement at least {classes[worst]['agreement']:.2f}"
+      words += f" ({worst})"
+    return words
+  if (workdir / "scores.csv").exists():
+    with (workdir / "scores.csv").open() as file:
+      scores = {row["score"]: row for row in csv.DictReader(file)}
+    words = [
+      f"{name.replace('_', ' ')} {float(scores[name]['value']):.3f} "
+      f"[{float(scores[name]['low']):.3f}, {float(scores[name]['high']):.3f}]"
+      for name in ("balanced_accuracy", "accuracy")
+    ]
+    line = float(scores["majority_line"]["value"])
+    return f"{', '.join(words)} (majority line {line:.3f})"
+  steps = [
+    json.loads(line)["step"]
+    for line in (workdir / "metrics.jsonl").read_text().splitlines()
+  ]
+  return f"{steps[-1]} steps; the sheet is of the last"
+
+
+def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
+  """Copies a workdir's small files and notes the run in runs.csv."""
+  target = ROOT / name
+  shutil.rmtree(target, ignore_errors=True)
+  target.mkdir(parents=True)
+  for kept in KEPT:
+    source = workdir / kept
+    if source.is_dir():
+      shutil.copytree(source, target / kept)
+    elif source.exists():
+      shutil.copy(source, target)
+  sheets = sorted((workdir / "samples").glob("*.png"))
+  if sheets:
+    shutil.copy(sheets[-1], target / "samples.png")
+  notes = [
+    json.loads(line)
+    for line in (workdir / "runs.jsonl").read_text().splitlines()
+  ]
+  seconds = sum(note["seconds"] for note in notes)
+  rows = {row["name"]: row for row in _rows()} | {
+    name: {
+      "name": name,
+      "measured": measured(workdir),
+      "minutes": f"{seconds / 60:.1f}",
+      "hardware": hardware,
+      "command": notes[0]["command"],
+    }
+  }
+  with TABLE.open("w", newline="") as file:
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows[key] for key in sorted(rows))
+
+
+def write_readme() -> None:
+  """Rewrites the part of README between the marks from runs.csv."""
+  readme = ROOT.parent / "README.md"
+  text = readme.read_text()
+  before, _, rest = text.partition(MARKS[0])
+  _, _, after = rest.partition(MARKS[1])
+  lines = [
+    "| run | measured | minutes | hardware | command |",
+    "|" + "---|" * 5,
+  ]
+  for row in _rows():
+    lines.append(
+      f"| [{row['name']}](results/{row['name']}) | {row['measured']} | "
+      f"{row['minutes']} | {row['hardware']} | `{row['command']}` |"
+    )
+  table = "\n".join(lines)
+  readme.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
+
+
+def _rows() -> list[dict[str, str]]:
+  if not TABLE.exists():
+    return []
+  with TABLE.open(newline="") as file:
+    return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("name", help="folder in results/")
+  parser.add_argument("workdir", type=pathlib.Path)
+  parser.add_argument("--hardware", required=True)
+  arguments = parser.parse_args()
+  collect(arguments.name, arguments.workdir, arguments.hardware)
+  write_readme()

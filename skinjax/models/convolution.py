@@ -1,0 +1,227 @@
+"""The one convolution of the project, chosen by platform.
+
+GPUs and TPUs run XLA's native convolution. XLA's CPU backend is slow at the
+gradients of a convolution, and very slow at any convolution inside a loop, so
+there the same numbers come out of matrix products. Both are plain JAX: they
+differentiate any number of times, forwards and backwards, and batch.
+
+Images are NHWC, kernels HWIO; both must have the same floating dtype, which is
+the dtype of the result.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = jax.Array
+
+
+def conv(x: Array, kernel: Array, *, stride: int = 1) -> Array:
+  """Convolve with the padding that XLA calls SAME.
+
+  An odd kernel at stride 1 pads (k - 1) / 2 on each side; at stride 2, 4x4
+  pads 1 on each side and 5x5 pads 1 before and 2 after.
+
+  Args:
+    x: images, [B, H, W, C]; H and W even at stride 2.
+    kernel: [k, k, C, O]; k odd at stride 1, k 4 or 5 at stride 2.
+    stride: 1 or 2.
+
+  Returns:
+    [B, H / stride, W / stride, O].
+
+  Raises:
+    ValueError: for any other shape.
+  """
+  _check(x, kernel, stride)
+  if stride == 2 and (x.shape[1] % 2 or x.shape[2] % 2):
+    raise ValueError(f"Stride 2 needs an even height and width: {x.shape}")
+  return lax.platform_dependent(
+    x,
+    kernel,
+    cpu=lambda x, kernel: _products(x, kernel, stride),
+    default=lambda x, kernel: _native(x, kernel, stride),
+  )
+
+
+def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
+  """Apply the transpose of `conv`, which doubles height and width.
+
+  As a linear map of the images it is the adjoint of
+  `conv(_, kernel.swapaxes(2, 3), stride=2)`.
+
+  Args:
+    x: images, [B, H, W, C].
+    kernel: [k, k, C, O]; k 4 or 5.
+    stride: 2.
+
+  Returns:
+    [B, 2 * H, 2 * W, O].
+
+  Raises:
+    ValueError: for any other shape.
+  """
+  if stride != 2:
+    raise ValueError(f"A transposed convolution has stride 2, not {stride}")
+  _check(x, kernel, stride)
+  return lax.platform_dependent(
+    x,
+    kernel,
+    cpu=_transposed_products,
+    default=_transposed_native,
+  )
+
+
+def upsample_conv(x: Array, kernel: Array) -> Array:
+  """Repeat every pixel 2x2, then convolve with a 3x3 kernel.
+
+  Both in one: a 4x4 transposed convolution whose taps are sums of the
+  kernel's, with 4/9 of the products.
+
+  Args:
+    x: images, [B, H, W, C].
+    kernel: [3, 3, C, O].
+
+  Returns:
+    [B, 2 * H, 2 * W, O].
+
+  Raises:
+    ValueError: for any other shape.
+  """
+  return conv_transpose(x, _boxed(kernel)[::-1, ::-1])
+
+
+def conv_downsample(x: Array, kernel: Array) -> Array:
+  """Convolve with a 3x3 kernel, then average every 2x2 pixels.
+
+  Both in one: a 4x4 convolution of stride 2 whose taps are means of the
+  kernel's, with 4/9 of the products.
+
+  Args:
+    x: images, [B, H, W, C]; H and W even.
+    kernel: [3, 3, C, O].
+
+  Returns:
+    [B, H / 2, W / 2, O].
+
+  Raises:
+    ValueError: for any other shape.
+  """
+  return conv(x, _boxed(kernel) / 4, stride=2)
+
+
+def _check(x, kernel, stride):
+  """Raise ValueError unless the convolution is one of those promised."""
+  if x.ndim != 4:
+    raise ValueError(f"Images are [B, H, W, C], not of shape {x.shape}")
+  if kernel.ndim != 4 or kernel.shape[2] != x.shape[3]:
+    raise ValueError(
+      f"A kernel for images of shape {x.shape} is [k, k, {x.shape[3]}, O], "
+      f"not of shape {kernel.shape}"
+    )
+  k = kernel.shape[0]
+  if kernel.shape[1] != k or not (
+    (stride == 1 and k % 2 == 1) or (stride == 2 and k in (4, 5))
+  ):
+    raise ValueError(
+      "Kernels are odd squares at stride 1, and 4x4 or 5x5 at stride 2; got "
+      f"shape {kernel.shape} at stride {stride}"
+    )
+  if x.dtype != kernel.dtype:
+    raise ValueError(
+      f"Images are of {x.dtype}, the kernel is of {kernel.dtype}"
+    )
+
+
+def _boxed(kernel):
+  """Convolve a 3x3 kernel with a 2x2 box: [3, 3, C, O] to [4, 4, C, O]."""
+  if kernel.shape[:2] != (3, 3):
+    raise ValueError(f"The kernel is [3, 3, C, O], not {kernel.shape}")
+  rows = jnp.pad(kernel, ((1, 1), (1, 1), (0, 0), (0, 0)))
+  columns = rows[:-1] + rows[1:]
+  return columns[:, :-1] + columns[:, 1:]
+
+
+def _native(x, kernel, stride):
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    "SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+def _transposed_native(x, kernel):
+  return lax.conv_transpose(
+    x,
+    kernel[::-1, ::-1],
+    (2, 2),
+    "SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+def _products(x, kernel, stride, transposing=False):
+  """Convolve by one matrix product.
+
+  Products are fast; the copies around them are what takes time. So the taps
+  of a row of the kernel are laid side by side before the product, which copies
+  the images k times, and its rows are added up after it, which copies the
+  result k / stride times; or, where that copies less (an image's few
+  channels), all taps are laid side by side before the product.
+
+  Args:
+    x: images, [B, H, W, C].
+    kernel: [k, k, C, O].
+    stride: 1 or 2.
+    transposing: whether only the transpose of this function is to be used.
+
+  Returns:
+    [B, H / stride, W / stride, O].
+  """
+  b, height, width, c = x.shape
+  k, o = kernel.shape[1], kernel.shape[3]
+  h, w = height // stride, width // stride
+  taps = -(-k // stride)  # Steps of `stride` pixels that a kernel covers.
+  before = (k - stride) // 2
+  after = stride * (taps - 1) - before
+  x = jnp.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+  # Pixels stay in place: those of a step of columns count as channels.
+  x = x.reshape(b, h + taps - 1, stride, w + taps - 1, stride * c)
+  columns = [
+    x[:, :, i, j : j + w, : min(stride, k - stride * j) * c]
+    for i in range(stride)
+    for j in range(taps)
+  ]
+  if k * (k - stride) * c <= (taps - 1) * o:
+    steps = 1
+    parts = [
+      part[:, i // stride : i // stride + h]
+      for i in range(k)
+      for part in columns[i % stride * taps :][:taps]
+    ]
+  else:
+    steps, parts = taps, columns
+    kernel = jnp.pad(kernel, ((0, stride * taps - k), (0, 0), (0, 0), (0, 0)))
+  x = jnp.concatenate(parts, axis=-1)
+  kernel = kernel.reshape(steps, -1, o)
+  # The kernel's gradient is a product of two tall matrices of which XLA
+  # transposes one: the narrow one, if the kernel is laid out like this, which
+  # is twice as fast as the wide one.
+  if transposing:
+    kernel = kernel.transpose(1, 0, 2).reshape(-1, steps * o)
+    y = lax.dot_general(x, kernel, (((3,), (0,)), ((), ())))
+  else:
+    kernel = kernel.transpose(0, 2, 1).reshape(steps * o, -1)
+    kernel = lax.optimization_barrier(kernel)
+    y = lax.dot_general(x, kernel, (((3,), (1,)), ((), ())))
+  parts = lax.split(y, [o] * steps, axis=3)
+  return sum(part[:, i : i + h] for i, part in enumerate(parts))
+
+
+def _transposed_products(x, kernel):
+  b, h, w, _ = x.shape
+  image = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, kernel.shape[3]), x.dtype)
+  forward = lambda y: _products(y, kernel.swapaxes(2, 3), 2, transposing=True)
+  return jax.linear_transpose(forward, image)(x)[0]

@@ -1,0 +1,146 @@
+"""The task that gives the verdict: classifiers with and without GAN images."""
+
+import pathlib
+
+import ml_collections
+import numpy as np
+from absl import logging
+
+from skinjax import (
+  data,
+  errors,
+  inference,
+  loop,
+  scores,
+  study_report,
+  synthesize,
+  synthetic_set,
+  workdir,
+)
+from skinjax.study_report import ARMS, CANDIDATE, REFERENCE
+
+
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
+  """Runs a study, from where it was left, and writes its report.
+
+  Trains a GAN on the fold's training lesions unless the config names one,
+  draws the synthetic set, trains every arm with every seed, and writes
+  `report/index.html`, `report/summary.json` and two tables, `report/scores.csv`
+  and `report/differences.csv`. A unit of work that is done is not done again.
+
+  Args:
+    config: of configs/study.py.
+    path: the workdir.
+
+  Returns:
+    What summary.json holds.
+
+  Raises:
+    InputError: bad config or data, or a generator that has seen test lesions.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  path = pathlib.Path(path)
+  arms = _arms(config)
+  with workdir.claim(path, config, lock=False):
+    dataset = data.load(config.data)
+    generator = _generator(config, path, dataset)
+    synthetic = _synthetic(config, path, dataset, generator)
+    units = [(seed, arm) for seed in range(config.seeds) for arm in arms]
+    for number, (seed, arm) in enumerate(units, 1):
+      logging.info("unit %d of %d: %s, seed %d", number, len(units), arm, seed)
+      _unit(config, path, arm, seed, dataset, synthetic)
+    return study_report.write(
+      path,
+      config,
+      dataset=dataset,
+      synthetic=synthetic,
+      generator=generator,
+      units={
+        arm: [_place(path, arm, seed) for seed in range(config.seeds)]
+        for arm in arms
+      },
+    )
+
+
+def _arms(config) -> tuple[str, ...]:
+  for arm in config.arms:
+    if arm not in ARMS:
+      raise errors.unknown("arm", arm, ARMS)
+  if not {CANDIDATE, REFERENCE} <= set(config.arms):
+    raise errors.InputError(
+      f"config.arms={config.arms}: a verdict needs {CANDIDATE!r} and "
+      f"{REFERENCE!r}."
+    )
+  return config.arms
+
+
+def _composed(config, part: str, seed: int) -> ml_collections.ConfigDict:
+  """Makes the config of a part of the study out of what the study has."""
+  composed = ml_collections.ConfigDict(config[part].to_dict())
+  composed.seed = seed
+  composed.parallel = config.parallel
+  composed.data = ml_collections.ConfigDict(config.data.to_dict())
+  return composed
+
+
+def _generator(config, path, dataset) -> inference.Trained:
+  """Returns the generator, trained here unless the config names one."""
+  place = config.generator
+  if not place:
+    place = path / "generator"
+    gan = _composed(config, "gan", config.seed)
+    loop.train(inference.task_named(gan.task), gan, place, dataset)
+  generator = inference.load(place, dataset.info)
+  seen = set(generator.origin["groups"])
+  for split in ("test", "validation"):
+    leaked = seen.intersection(getattr(dataset, split).groups)
+    if leaked:
+      raise errors.InputError(
+        f"The generator in {place} was trained on {len(leaked)} lesions of "
+        f"this study's {split} split ({sorted(leaked)[0]}, …): train one with "
+        f"data.fold={config.data.fold}, data.num_folds="
+        f"{config.data.num_folds}, data.fold_seed={config.data.fold_seed}."
+      )
+  return generator
+
+
+def _synthetic(config, path, dataset, generator) -> data.Split:
+  """Returns the synthetic set, made here unless it is there."""
+  target = path / "synthetic"
+  counts = np.maximum(config.fill_to - np.array(dataset.info.class_counts), 0)
+  if not counts.any():
+    raise errors.InputError(
+      f"fill_to={config.fill_to} adds no image: every class has as many. The "
+      f"smallest has {min(dataset.info.class_counts)}."
+    )
+  if not target.exists():
+    synthesize.make(target, generator, counts, config.seed)
+  split, provenance = synthetic_set.read(target, dataset.info.class_names)
+  if provenance["generator"]["checkpoint_sha256"] != generator.digest:
+    raise errors.InputError(
+      f"{target} was made by another generator than the study's: remove it, "
+      "and the units that used it, or use another workdir."
+    )
+  return split
+
+
+def _place(path: pathlib.Path, arm: str, seed: int) -> pathlib.Path:
+  return path / "units" / f"{arm}-{seed}"
+
+
+def _unit(config, path, arm, seed, dataset, synthetic) -> None:
+  """Trains one classifier and predicts the test split, unless it is done."""
+  place = _place(path, arm, seed)
+  if (place / "predictions.csv").exists():
+    return
+  recipe = ARMS[arm]
+  unit = _composed(config, "classifier", seed)
+  if recipe.classical:
+    unit.augment.orientations = config.classical.orientations
+    unit.augment.jitter = config.classical.jitter
+    unit.train.sampler = config.classical.sampler
+    unit.loss.balance = config.classical.balance
+  if recipe.synthetic:
+    dataset = data.extended(dataset, synthetic)
+  loop.train(inference.task_named(unit.task), unit, place, dataset)
+  scores.predict(place, dataset)

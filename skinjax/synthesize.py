@@ -1,0 +1,167 @@
+"""The task that makes a synthetic set from a trained generator."""
+
+import pathlib
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+import skinjax
+from skinjax import (
+  data,
+  errors,
+  files,
+  inference,
+  randomness,
+  synthetic_set,
+  workdir,
+)
+from skinjax.metrics import diversity
+from skinjax.report import sheets
+
+_COLUMNS = 16  # of the sheet
+# DESIGN: a class has collapsed if its images are less diverse, by so much,
+# than real ones. Digits of one class are more alike than lesions are.
+COLLAPSE = {"mnist": 0.7, "ham10000": 0.5, "toy_lesions": 0.5}
+
+
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
+  """Makes WORKDIR/synthetic, and says what its images are worth.
+
+  Writes `synthetic/` (see synthetic_set.py), `sheet.png` and `summary.json`:
+  by class the diversity beside that of real images, and, if the config names
+  a classifier, how often it agrees with the class that was asked for.
+
+  Args:
+    config: of configs/synthesize.py.
+    path: the workdir.
+
+  Returns:
+    What summary.json holds.
+
+  Raises:
+    InputError: no generator, one of other data, or a set that exists already.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  if not config.generator:
+    raise errors.InputError(
+      "config.generator is empty: name the workdir of a trained GAN."
+    )
+  with workdir.claim(path, config) as path:
+    dataset = data.load(config.data)
+    info, target = dataset.info, path / "synthetic"
+    if not target.exists():
+      generator = inference.load(config.generator, info)
+      counts = np.full(info.num_classes, config.per_class)
+      make(target, generator, counts, config.seed)
+    split, _ = synthetic_set.read(target, info.class_names)
+    summary = judge(split, dataset, config.classifier)
+    files.write_json(path / "summary.json", summary)
+    sheet(split, info.class_names).save(path / "sheet.png")
+    logging.info("%d images are in %s", len(split.labels), target)
+    return summary
+
+
+def make(
+  directory: pathlib.Path,
+  generator: inference.Trained,
+  counts: np.ndarray,
+  seed: int,
+) -> None:
+  """Draws images and writes them as a synthetic set.
+
+  Args:
+    directory: where it goes.
+    generator: a trained GAN.
+    counts: how many images of each class, [classes].
+    seed: of the latents.
+  """
+  labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+  images = inference.samples(
+    generator.task,
+    generator.state,
+    labels,
+    randomness.named(jax.random.key(seed), "synthesize"),
+    config=generator.config,
+    info=generator.info,
+  )
+  synthetic_set.write(
+    directory,
+    images,
+    labels,
+    class_names=generator.info.class_names,
+    seed=seed,
+    origin={
+      "skinjax": skinjax.__version__,
+      "generator": {
+        "step": generator.step,
+        "checkpoint_sha256": generator.digest,
+        "config": generator.config.to_dict(),
+      },
+      "trained_on": generator.origin,
+    },
+  )
+
+
+def judge(
+  split: data.Split, dataset: data.Dataset, classifier: str
+) -> dict[str, dict]:
+  """Says by class how diverse a set is, and whether it shows what was asked.
+
+  Args:
+    split: the synthetic images.
+    dataset: the real ones; the training split is compared with.
+    classifier: workdir of a classifier trained on them; empty for none.
+
+  Returns:
+    By class: `images`, `diversity_ratio` (mean pairwise distance over that of
+    real images), `collapsed`, and `agreement`, the share of images that the
+    classifier puts in the asked class; None without one.
+  """
+  info = dataset.info
+  ratios = diversity.collapse(
+    split.images,
+    split.labels,
+    dataset.train.images,
+    dataset.train.labels,
+    class_names=info.class_names,
+    threshold=COLLAPSE[info.name],
+  )
+  agrees = None
+  if classifier:
+    trained = inference.load(classifier, info)
+    probabilities = inference.outputs(
+      trained.task, trained.state, split, config=trained.config, info=info
+    )["probabilities"]
+    agrees = probabilities.argmax(-1) == split.labels
+  summary = {}
+  for label, name in enumerate(info.class_names):
+    chosen = split.labels == label
+    row = {
+      "images": int(chosen.sum()),
+      "diversity_ratio": ratios[name].ratio,
+      "collapsed": ratios[name].collapsed,
+      "agreement": None if agrees is None else float(agrees[chosen].mean()),
+    }
+    summary[name] = row
+    words = "" if agrees is None else f"  agreement {row['agreement']:.2f}"
+    logging.info(
+      "%-6s %5d images  diversity %.2f of real%s%s",
+      name,
+      row["images"],
+      row["diversity_ratio"],
+      "  COLLAPSED" if row["collapsed"] else "",
+      words,
+    )
+  return summary
+
+
+def sheet(split: data.Split, class_names: tuple[str, ...]):
+  """Draws the first images of each class, a row a class."""
+  count = min(_COLUMNS, *np.bincount(split.labels))
+  rows = [
+    split.images[split.labels == label][:count]
+    for label in range(len(class_names))
+  ]
+  return sheets.contact_sheet(np.stack(rows), class_names)
