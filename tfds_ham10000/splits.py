@@ -1,0 +1,134 @@
+"""Divides cases into folds and splits so that no lesion is in two of them.
+
+Groups are ranked within their class by a hash, so who goes where depends on
+nothing but the seed and the groups: not on the order of the examples, the
+machine, or the version of a random number generator.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+# Percent of a class's groups up to which train and validation reach.
+_CUTS = (70, 80)
+_SPLIT_SEED = 0
+
+
+def join_groups(
+  lesions: Mapping[str, str], pairs: Iterable[tuple[str, str]]
+) -> dict[str, str]:
+  """Join lesions that pairs of images show to be one.
+
+  Args:
+    lesions: lesion id of every image id.
+    pairs: image ids that show one lesion; a pair with an image that is not in
+      `lesions` joins nothing.
+
+  Returns:
+    The group of every image id: the smallest of the lesion ids joined.
+  """
+  parent = {lesion: lesion for lesion in lesions.values()}
+
+  def find(lesion: str) -> str:
+    while parent[lesion] != lesion:
+      lesion = parent[lesion]
+    return lesion
+
+  for a, b in pairs:
+    if a in lesions and b in lesions:
+      low, high = sorted((find(lesions[a]), find(lesions[b])))
+      parent[high] = low
+  return {image: find(lesion) for image, lesion in lesions.items()}
+
+
+def folds(
+  groups: Sequence[Any], labels: Sequence[Any], k: int, seed: int
+) -> np.ndarray:
+  """Deal the groups of every class out over k folds.
+
+  Within a class, groups are ranked by the SHA-256 of seed and group and dealt
+  out in turn, so the folds' numbers of groups differ by one at most in every
+  class.
+
+  Args:
+    groups: [n] str or bytes, the group of every example.
+    labels: [n] the class of every example, one a group.
+    k: number of folds, at least 2.
+    seed: which of the divisions.
+
+  Returns:
+    [n] int64, the fold of every example, 0 to k - 1.
+
+  Raises:
+    ValueError: k is below 2, a class has fewer groups than k, a group has two
+      labels, or groups and labels differ in length.
+  """
+  if k < 2:
+    raise ValueError(f"k is {k}; there must be at least 2 folds")
+  ranked = _rank_groups(groups, labels, seed)
+  for label, members in ranked.items():
+    if len(members) < k:
+      raise ValueError(
+        f"class {label!r} has {len(members)} groups, too few for {k} folds; "
+        f"ask for at most {len(members)} folds or leave the class out"
+      )
+  fold_of = {
+    group: rank % k
+    for members in ranked.values()
+    for rank, group in enumerate(members)
+  }
+  return np.array([fold_of[_encode(group)] for group in groups], np.int64)
+
+
+def assign_splits(
+  groups: Sequence[Any], labels: Sequence[Any], seed: int = _SPLIT_SEED
+) -> np.ndarray:
+  """Cut the ranking of every class at 70 and 80 percent of its groups.
+
+  Args:
+    groups: [n] str or bytes, the group of every example.
+    labels: [n] the class of every example, one a group.
+    seed: which of the divisions; the data sets are divided by the default.
+
+  Returns:
+    [n] str, the split of every example: train, validation or test.
+
+  Raises:
+    ValueError: a group has two labels, or groups and labels differ in length.
+  """
+  split_of = {}
+  for members in _rank_groups(groups, labels, seed).values():
+    # Integers, so that rounding is the same everywhere.
+    ends = [(percent * len(members) + 50) // 100 for percent in _CUTS]
+    for rank, group in enumerate(members):
+      split_of[group] = SPLITS[sum(rank >= end for end in ends)]
+  return np.array([split_of[_encode(group)] for group in groups], np.str_)
+
+
+def _rank_groups(
+  groups: Sequence[Any], labels: Sequence[Any], seed: int
+) -> dict[Any, list[bytes]]:
+  """List the groups of every class by the SHA-256 of seed and group."""
+  if len(groups) != len(labels):
+    raise ValueError(f"{len(groups)} groups but {len(labels)} labels")
+  label_of: dict[bytes, Any] = {}
+  for group, label in zip(map(_encode, groups), labels, strict=True):
+    if label_of.setdefault(group, label) != label:
+      raise ValueError(
+        f"group {group.decode()!r} has the labels {label_of[group]!r} and "
+        f"{label!r}; the images of a group show one lesion, of one class"
+      )
+  ranked: dict[Any, list[bytes]] = {}
+  for group in sorted(
+    label_of, key=lambda g: hashlib.sha256(b"%d:%b" % (seed, g)).digest()
+  ):
+    ranked.setdefault(label_of[group], []).append(group)
+  return ranked
+
+
+def _encode(group: Any) -> bytes:
+  """Make text that TFDS gives back as bytes equal to the text it was."""
+  return group if isinstance(group, bytes) else str(group).encode()

@@ -1,0 +1,101 @@
+import hashlib
+import pathlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfds_ham10000.splits import assign_splits, folds, join_groups
+from tfds_ham10000.tables import read_pairs
+
+_PACKAGE = pathlib.Path(__file__).parent
+_LABELED = st.dictionaries(
+  st.text(min_size=1, max_size=5), st.sampled_from("abc"), min_size=1
+)
+
+
+def _rank(seed, groups):
+  digest = lambda g: hashlib.sha256(f"{seed}:{g}".encode()).hexdigest()
+  return sorted(groups, key=digest)
+
+
+def test_folds_by_hand():
+  # printf 7:A | sha256sum, and so on, gives the order A C B D for seed 7.
+  assert _rank(7, "ABCD") == ["A", "C", "B", "D"]
+  labels = [0] * 5
+  assert folds(list("ABCDA"), labels, 2, 7).tolist() == [0, 0, 1, 1, 0]
+
+
+def test_folds_deal_every_class_by_itself():
+  groups, labels = list("ABCDEFGH"), list("xxxxyyyy")
+  dealt = dict(zip(groups, folds(groups, labels, 3, 7), strict=True))
+  for members in ("ABCD", "EFGH"):
+    assert [dealt[g] for g in _rank(7, members)] == [0, 1, 2, 0]
+
+
+@given(_LABELED, st.integers(2, 5), st.integers(0, 99), st.randoms())
+def test_folds_properties(label_of, k, seed, random):
+  examples = [g for g in label_of for _ in range(1 + len(g) % 3)]
+  sizes = [list(label_of.values()).count(c) for c in set(label_of.values())]
+  labels = [label_of[g] for g in examples]
+  if min(sizes) < k:
+    with pytest.raises(ValueError, match=f"groups, too few for {k} folds"):
+      folds(examples, labels, k, seed)
+    return
+  dealt = folds(examples, labels, k, seed)
+  assert dealt.dtype == np.int64
+  fold_of = dict(zip(examples, dealt.tolist(), strict=True))
+  assert [fold_of[g] for g in examples] == dealt.tolist()
+  for c in set(labels):
+    members = [fold_of[g] for g in label_of if label_of[g] == c]
+    counts = np.bincount(members, minlength=k)
+    assert counts.max() - counts.min() <= 1
+  order = list(range(len(examples)))
+  random.shuffle(order)
+  permuted = folds(
+    [examples[i] for i in order], [labels[i] for i in order], k, seed
+  )
+  assert permuted.tolist() == dealt[order].tolist()
+
+
+def test_folds_change_with_the_seed_and_not_with_the_type_of_text():
+  groups, labels = [f"HAM_{i}" for i in range(40)], np.zeros(40, int)
+  first = folds(groups, labels, 4, 0)
+  assert first.tolist() != folds(groups, labels, 4, 1).tolist()
+  for same in (np.array(groups), [g.encode() for g in groups]):
+    assert first.tolist() == folds(same, labels, 4, 0).tolist()
+
+
+@pytest.mark.parametrize(
+  ("groups", "labels", "k", "message"),
+  [
+    ("ABC", "xxy", 2, "class 'y' has 1 groups, too few for 2 folds"),
+    ("AA", "xy", 2, "group 'A' has the labels 'x' and 'y'"),
+    ("AB", "xx", 1, "k is 1"),
+    ("AB", "x", 2, "2 groups but 1 labels"),
+  ],
+)
+def test_folds_refuse(groups, labels, k, message):
+  with pytest.raises(ValueError, match=message):
+    folds(list(groups), list(labels), k, 0)
+
+
+def test_splits_are_the_ranking_cut_at_70_and_80_percent():
+  groups = [f"g{i}" for i in range(20)]
+  split_of = dict(zip(groups, assign_splits(groups, "x" * 20, 7), strict=True))
+  expected = ["train"] * 14 + ["validation"] * 2 + ["test"] * 4
+  assert [split_of[g] for g in _rank(7, groups)] == expected
+
+
+def test_join_groups_takes_the_smallest_id_of_what_hangs_together():
+  lesions = {"i1": "L3", "i2": "L2", "i3": "L1", "i4": "L4", "i5": "L3"}
+  pairs = [("i1", "i2"), ("i2", "i3"), ("i4", "elsewhere")]
+  expected = {"i1": "L1", "i2": "L1", "i3": "L1", "i4": "L4", "i5": "L1"}
+  assert join_groups(lesions, pairs) == expected
+
+
+def test_shipped_pairs():
+  pairs = read_pairs(_PACKAGE / "DUPLICATES.csv")
+  assert len(set(pairs)) == 18
+  assert all(a < b for a, b in pairs)

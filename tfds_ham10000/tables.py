@@ -1,0 +1,182 @@
+"""Reads the table of cases: which image shows which lesion, and what it is.
+
+The table comes as comma-separated text (`HAM10000_metadata.csv`) or as
+tab-separated text (`HAM10000_metadata`, `.tab`, `.tsv`), with or without the
+column `dataset`. The header tells which it is, not the name.
+"""
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Sequence
+
+from etils import epath
+
+from tfds_ham10000.errors import DataError
+
+# Tschandl, Rosendahl, Kittler, Sci Data 5, 180161 (2018), Table 1.
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+UNKNOWN = "unknown"
+
+_NEEDED = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex")
+_NEEDED += ("localization",)
+_NO_AGE = ("", "na", "nan", "null", UNKNOWN)
+_OLDEST = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One image of one lesion, as the table has it.
+
+  Attributes:
+    image_id: name of the image file without its extension.
+    lesion_id: the lesion that the image shows; several images may share it.
+    dx: the diagnosis, one of `CLASSES`.
+    dx_type: how it was made: histo, follow_up, consensus or confocal. It gives
+      the label away (follow_up is always nv): no model may see it.
+    age: the patient's, in years, 0 to 120; NaN where the table has none.
+    sex: male, female or unknown.
+    localization: part of the body, or unknown.
+    dataset: where the image was collected; unknown where the table has no such
+      column.
+    line: where the table has it, counted from 1.
+  """
+
+  image_id: str
+  lesion_id: str
+  dx: str
+  dx_type: str
+  age: float
+  sex: str
+  localization: str
+  dataset: str
+  line: int
+
+
+def read_cases(path: epath.PathLike) -> list[Case]:
+  """Read and check a whole table of cases.
+
+  Args:
+    path: the table, UTF-8 text whose first line names the columns.
+
+  Returns:
+    The cases, sorted by image id.
+
+  Raises:
+    DataError: the text is no such table, a needed column is absent, a value is
+      wrong, an image stands in two rows, or a lesion has two diagnoses. The
+      message names the file, the line and what would be right.
+  """
+  path = epath.Path(path)
+  header, rows = _read_rows(path)
+  absent = [name for name in _NEEDED if name not in header]
+  if absent:
+    raise DataError(
+      f"{path}: line 1: no column {', '.join(absent)}; the columns must be "
+      f"{', '.join(_NEEDED)} and may include dataset, but are "
+      f"{', '.join(header)}"
+    )
+  cases = []
+  for line, row in rows:
+    if len(row) != len(header):
+      raise DataError(
+        f"{path}: line {line}: {len(row)} fields where the header has "
+        f"{len(header)}"
+      )
+    values = {k: v.strip() for k, v in zip(header, row, strict=True)}
+    cases.append(_parse_case(values, line, path))
+  if not cases:
+    raise DataError(f"{path}: no rows below the header; one an image expected")
+  _check_consistent(cases, path)
+  return sorted(cases, key=lambda case: case.image_id)
+
+
+def read_pairs(path: epath.PathLike) -> list[tuple[str, str]]:
+  """Read the pairs of images that show one lesion under two lesion ids.
+
+  Args:
+    path: comma-separated text with the columns image_id_a and image_id_b.
+
+  Returns:
+    The pairs of image ids.
+  """
+  rows = csv.DictReader(io.StringIO(epath.Path(path).read_text()))
+  return [(row["image_id_a"], row["image_id_b"]) for row in rows]
+
+
+def _read_rows(
+  path: epath.Path,
+) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
+  """Split a table into its header and its numbered rows."""
+  try:
+    text = path.read_bytes().decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    raise DataError(f"{path}: not UTF-8 text: {error}") from error
+  delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+  reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+  try:
+    rows = [(reader.line_num, row) for row in reader if row]
+  except csv.Error as error:
+    raise DataError(f"{path}: line {reader.line_num}: {error}") from error
+  if not rows:
+    raise DataError(f"{path}: empty; its first line must name the columns")
+  return [name.strip() for name in rows[0][1]], rows[1:]
+
+
+def _parse_case(values: dict[str, str], line: int, path: epath.Path) -> Case:
+  """Turn a row into a Case, or say what is wrong with it."""
+  for name in ("image_id", "lesion_id"):
+    if not values[name]:
+      raise DataError(f"{path}: line {line}: {name} is empty")
+  if values["dx"] not in CLASSES:
+    raise DataError(
+      f"{path}: line {line}: image {values['image_id']} has the unknown "
+      f"diagnosis {values['dx']!r}; valid are {', '.join(CLASSES)}"
+    )
+  return Case(
+    image_id=values["image_id"],
+    lesion_id=values["lesion_id"],
+    dx=values["dx"],
+    dx_type=values["dx_type"] or UNKNOWN,
+    age=_parse_age(values["age"], f"{path}: line {line}"),
+    sex=values["sex"] or UNKNOWN,
+    localization=values["localization"] or UNKNOWN,
+    dataset=values.get("dataset") or UNKNOWN,
+    line=line,
+  )
+
+
+def _parse_age(text: str, where: str) -> float:
+  """Read an age in years; NaN for the ways tables leave it out."""
+  if text.lower() in _NO_AGE:
+    return math.nan
+  try:
+    age = float(text)
+  except ValueError:
+    age = math.nan
+  if not 0 <= age <= _OLDEST:
+    raise DataError(
+      f"{where}: age {text!r}; a number of years from 0 to {_OLDEST} expected, "
+      "or nothing where it is unknown"
+    )
+  return age
+
+
+def _check_consistent(cases: Sequence[Case], path: epath.Path) -> None:
+  """Refuse an image in two rows and a lesion with two diagnoses."""
+  by_image: dict[str, Case] = {}
+  by_lesion: dict[str, Case] = {}
+  for case in cases:
+    first = by_image.setdefault(case.image_id, case)
+    if first is not case:
+      raise DataError(
+        f"{path}: line {case.line}: image {case.image_id} stands in line "
+        f"{first.line} already; every image must have one row"
+      )
+    first = by_lesion.setdefault(case.lesion_id, case)
+    if first.dx != case.dx:
+      raise DataError(
+        f"{path}: line {case.line}: lesion {case.lesion_id} is {case.dx} here "
+        f"and {first.dx} in line {first.line}; a lesion has one diagnosis"
+      )

@@ -1,0 +1,77 @@
+import dataclasses
+import math
+
+import pytest
+
+from tfds_ham10000.errors import DataError
+from tfds_ham10000.tables import read_cases
+
+_HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+_ROWS = ("L1,I2,nv,histo,80.0,male,scalp", "L2,I1,mel,histo,,female,back")
+
+
+def _write(path, *lines, header=_HEADER):
+  path.write_text("\n".join((header, *lines)) + "\n")
+  return path
+
+
+def test_cases_are_sorted_and_complete(tmp_path):
+  first, second = read_cases(_write(tmp_path / "t.csv", *_ROWS))
+  assert (first.image_id, second.image_id) == ("I1", "I2")
+  assert math.isnan(first.age)
+  assert second.age == 80.0
+  assert (second.dataset, second.line) == ("unknown", 2)
+
+
+@pytest.mark.parametrize("name", ["t", "t.tab", "t.tsv", "t.csv"])
+def test_tab_and_comma_dataset_or_not_give_the_same_cases(tmp_path, name):
+  comma = read_cases(_write(tmp_path / "a.csv", *_ROWS))
+  lines = [f'"{row}"'.replace(",", '"\t"') + "\tviena" for row in _ROWS]
+  header = "\ufeff" + _HEADER.replace(",", "\t") + "\tdataset"
+  tab = read_cases(_write(tmp_path / name, *lines, header=header))
+  assert {case.dataset for case in tab} == {"viena"}
+  without = [dataclasses.replace(case, dataset="unknown") for case in tab]
+  # NaN is no NaN's equal, so compare as text.
+  assert repr(without) == repr(comma)
+
+
+@pytest.mark.parametrize("age", ["", "NA", "nan", "unknown"])
+def test_absent_ages(tmp_path, age):
+  path = _write(tmp_path / "t.csv", f"L1,I2,nv,histo,{age},male,scalp")
+  assert math.isnan(read_cases(path)[0].age)
+
+
+@pytest.mark.parametrize(
+  ("row", "message"),
+  [
+    ("L3,I3,nevus,histo,1,male,back", "line 4: image I3 has.*'nevus'.*akiec"),
+    ("L3,I1,nv,histo,1,male,back", "line 4: image I1 stands in line 3 already"),
+    ("L1,I3,mel,histo,1,male,back", "line 4: lesion L1 is mel.*nv in line 2"),
+    ("L3,I3,nv,histo,old,male,back", "line 4: age 'old'; a number.*0 to 120"),
+    ("L3,I3,nv,histo,-1,male,back", "line 4: age '-1'"),
+    ("L3,I3,nv,histo,inf,male,back", "line 4: age 'inf'"),
+    ("L3,I3,nv,histo,1,male", "line 4: 6 fields where the header has 7"),
+    (",I3,nv,histo,1,male,back", "line 4: lesion_id is empty"),
+    ("L3,,nv,histo,1,male,back", "line 4: image_id is empty"),
+    ('L3,"I3,nv,histo,1,male,back', "line 4: unexpected end"),
+  ],
+)
+def test_wrong_rows(tmp_path, row, message):
+  path = _write(tmp_path / "t.csv", *_ROWS, row)
+  with pytest.raises(DataError, match=f"t.csv: {message}"):
+    read_cases(path)
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"", "empty"),
+    (b"\xff\xfe\x00", "not UTF-8"),
+    (_HEADER.encode(), "no rows"),
+    (b"image_id,dx\nI1,nv\n", "no column lesion_id, dx_type.*but are image_id"),
+  ],
+)
+def test_wrong_tables(tmp_path, content, message):
+  (tmp_path / "t.csv").write_bytes(content)
+  with pytest.raises(DataError, match=f"t.csv: .*{message}"):
+    read_cases(tmp_path / "t.csv")

@@ -1,0 +1,1 @@
+"""A drawn stand-in for HAM10000, as a TFDS data set: toy_lesions."""
