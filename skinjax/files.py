@@ -4,7 +4,10 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -29,11 +32,15 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-  """Returns a value with null for what JSON has no number for: NaN, inf."""
-  if isinstance(value, dict):
+  """Converts to what JSON knows: no numpy, no tuples; NaN and inf to null."""
+  if isinstance(value, Mapping):
     return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, np.ndarray):
+    return plain(value.tolist())
   if isinstance(value, list | tuple):
     return [plain(item) for item in value]
+  if isinstance(value, np.generic):
+    value = value.item()
   if isinstance(value, float) and not math.isfinite(value):
     return None
   return value

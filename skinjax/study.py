@@ -17,7 +17,7 @@ from skinjax import (
   synthetic_set,
   workdir,
 )
-from skinjax.study_report import ARMS, CANDIDATE, REFERENCE
+from skinjax.study_report import ARMS, PAIRS
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
@@ -66,10 +66,9 @@ def _arms(config) -> tuple[str, ...]:
   for arm in config.arms:
     if arm not in ARMS:
       raise errors.unknown("arm", arm, ARMS)
-  if not {CANDIDATE, REFERENCE} <= set(config.arms):
+  if not set(PAIRS[0]) <= set(config.arms):
     raise errors.InputError(
-      f"config.arms={config.arms}: a verdict needs {CANDIDATE!r} and "
-      f"{REFERENCE!r}."
+      f"config.arms={config.arms}: a verdict needs {' and '.join(PAIRS[0])}."
     )
   return config.arms
 

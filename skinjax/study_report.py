@@ -41,9 +41,14 @@ ARMS = {
   "real+synthetic": Arm(False, True, "as real, with GAN images added"),
   "classical+synthetic": Arm(True, True, "as classical, with GAN images added"),
 }
-# Decided before any test lesion is looked at: GAN images have to improve on
-# the strongest training without them.
-CANDIDATE, REFERENCE = "classical+synthetic", "classical"
+# What is compared. The first pair decides, and did so before any test lesion
+# was looked at: GAN images have to improve on the strongest training without
+# them.
+PAIRS = (
+  ("classical+synthetic", "classical"),
+  ("real+synthetic", "real"),
+  ("classical+synthetic", "real"),
+)
 
 
 def write(
@@ -90,8 +95,7 @@ def write(
       for arm in units
       if ARMS[arm].synthetic
     },
-    candidate=CANDIDATE,
-    reference=REFERENCE,
+    pairs=[pair for pair in PAIRS if set(pair) <= units.keys()],
     seed=config.seed,
   )
   report = path / "report"

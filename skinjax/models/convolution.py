@@ -208,7 +208,7 @@ def _products(x, kernel, stride, transposing=False):
   kernel = kernel.reshape(steps, -1, o)
   # The kernel's gradient is a product of two tall matrices of which XLA
   # transposes one: the narrow one, if the kernel is laid out like this, which
-  # is twice as fast as the wide one.
+  # is up to twice as fast as the wide one.
   if transposing:
     kernel = kernel.transpose(1, 0, 2).reshape(-1, steps * o)
     y = lax.dot_general(x, kernel, (((3,), (0,)), ((), ())))

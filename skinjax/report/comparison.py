@@ -63,11 +63,11 @@ def compare(
   level: float,
   seed: int,
 ) -> list[dict[str, Any]]:
-  """Compare the candidate with one rival: every score, recall by class.
+  """Compare an arm with a rival: every score, recall by class.
 
   Args:
-    candidate: name of the arm that is judged.
-    rival: name of the arm that it is judged against.
+    candidate: name of the arm that is compared.
+    rival: name of the arm that it is compared with.
     draws: by arm, then by score.
     classes: `name` and `test_lesions` of the K classes, by label.
     num_seeds: S.

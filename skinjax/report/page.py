@@ -47,12 +47,11 @@ def render(
     The text of the page.
   """
   decided = summary["verdict"]
-  rivals = list(dict.fromkeys(d["rival"] for d in summary["differences"]))
-  rivals.sort(key=lambda rival: rival != decided["rival"])
+  pairs = plots.pairs(summary)
   recall_differences = {
     d["class"]: d
     for d in summary["differences"]
-    if d["metric"] == "recall" and d["rival"] == decided["rival"]
+    if d["metric"] == "recall" and (d["arm"], d["rival"]) == pairs[0]
   }
   return (
     _environment()
@@ -60,11 +59,11 @@ def render(
     .render(
       summary=summary,
       decided=decided,
-      rivals=rivals,
+      pairs=pairs,
       metric_names=_METRIC_NAMES,
       arms={arm["name"]: arm for arm in summary["arms"]},
       differences={
-        (d["rival"], d["metric"]): d
+        (d["arm"], d["rival"], d["metric"]): d
         for d in summary["differences"]
         if d["class"] is None
       },

@@ -33,8 +33,15 @@ def svg(figure: Figure) -> bytes:
   return stream.getvalue()
 
 
+def pairs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+  """List the pairs (arm, rival) of a summary, the one that decides first."""
+  return list(
+    dict.fromkeys((d["arm"], d["rival"]) for d in summary["differences"])
+  )
+
+
 def forest(summary: Mapping[str, Any]) -> Figure:
-  """Draw the paired differences with their intervals, one panel a rival.
+  """Draw the paired differences with their intervals, one panel a pair.
 
   The first row of a panel is balanced accuracy, the others the classes'
   recall at their wider, Bonferroni-corrected level.
@@ -43,17 +50,15 @@ def forest(summary: Mapping[str, Any]) -> Figure:
   rows = [
     d for d in summary["differences"] if d["metric"] in (metric, "recall")
   ]
-  # The rival that decides stands first.
-  decisive = summary["verdict"]["rival"]
-  rivals = sorted({d["rival"] for d in rows}, key=lambda r: (r != decisive, r))
   classes = [c["name"] for c in summary["classes"]]
   names = ["balanced accuracy", *map(_literal, classes)]
   figure = Figure(figsize=(_WIDTH, 0.9 + 0.3 * len(names)))
-  axes = figure.subplots(1, len(rivals), sharex=True, sharey=True)
-  for axis, rival in zip(np.atleast_1d(axes), rivals, strict=True):
+  columns = pairs(summary)
+  axes = figure.subplots(1, len(columns), sharex=True, sharey=True)
+  for axis, pair in zip(np.atleast_1d(axes), columns, strict=True):
     _bare(axis)
     axis.axvline(0, color=_INK, linewidth=0.8)
-    for row in (d for d in rows if d["rival"] == rival):
+    for row in (d for d in rows if (d["arm"], d["rival"]) == pair):
       place = 0 if row["class"] is None else 1 + classes.index(row["class"])
       _whisker(
         axis,
@@ -65,7 +70,8 @@ def forest(summary: Mapping[str, Any]) -> Figure:
         hollow=row["verdict"] == verdict.CANNOT_TELL,
       )
     axis.axhline(0.5, color=_FAINT, linewidth=0.8)
-    axis.set_title(f"against {_literal(rival)}", fontsize=10, color=_INK)
+    title = _literal("{}\n\N{MINUS SIGN} {}".format(*pair))
+    axis.set_title(title, fontsize=9, color=_INK)
     axis.set_xlabel("← hurts      difference      helps →", fontsize=9)
     axis.set_yticks(range(len(names)), names)
   figure.axes[0].invert_yaxis()

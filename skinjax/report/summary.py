@@ -24,20 +24,21 @@ ESTIMATE = {value, low, high, seed_sd}
 
 What does not exist (recall of a class without test images, standard
 deviation of one seed) is null. `differences` holds every score and every
-class's recall, of the candidate minus each rival. Only balanced accuracy
-against the reference decides `verdict`. Verdicts are also given for balanced
+class's recall, of each pair of arms that the study names. Only balanced
+accuracy of the first pair decides `verdict`. Verdicts are also given for
+balanced
 accuracy against the other rivals and for the classes' recall (at
 1 - (1 - level) / K, Bonferroni over K classes): these are secondary.
 `largest_gain` and `largest_loss` are what the interval does not exclude.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from skinjax import files
 from skinjax.metrics import classification
 from skinjax.report import comparison, statistics, verdict
 
@@ -87,15 +88,14 @@ def summarize(
   train_groups: Sequence[int] | None = None,
   descriptions: Mapping[str, str] | None = None,
   num_synthetic: Mapping[str, Mapping[str, int]] | None = None,
-  candidate: str = "synthetic",
-  reference: str = "classical",
+  pairs: Sequence[tuple[str, str]],
   level: float = 0.95,
   num_resamples: int = 2000,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
 
-  The reference is the rival that decides, named beforehand: the strongest
+  The first pair's rival is named beforehand: the strongest
   one there is without synthetic images, not the best one on this test set.
 
   Args:
@@ -109,8 +109,7 @@ def summarize(
     train_groups: [K] real training lesions, if known.
     descriptions: of each arm, in words.
     num_synthetic: arm to class to number of synthetic images added.
-    candidate: the arm that is judged.
-    reference: the arm that it is judged against.
+    pairs: (arm, rival) to compare; the first one decides.
     level: of the intervals.
     num_resamples: bootstrap resamples.
     seed: of the bootstrap.
@@ -119,13 +118,13 @@ def summarize(
     The summary (see the module's docstring), free of NaN and of numpy types.
 
   Raises:
-    ValueError: candidate or reference missing or the same, or shapes that
+    ValueError: an arm of a pair missing or its own rival, or shapes that
       disagree.
   """
-  if candidate == reference or not {candidate, reference} <= set(arms):
-    raise ValueError(
-      f"Need two arms, {candidate!r} and {reference!r}, among {list(arms)}."
-    )
+  for pair in pairs:
+    if len(set(pair)) != 2 or not set(pair) <= set(arms):
+      raise ValueError(f"A pair is two of the arms {list(arms)}, not {pair}.")
+  candidate, reference = pairs[0]
   labels, groups = np.asarray(labels), np.asarray(groups)
   num_seeds = np.shape(arms[candidate])[0]
   shape = (num_seeds, len(labels), len(class_names))
@@ -150,22 +149,19 @@ def summarize(
   ]
   differences = [
     difference
-    for rival in arms
-    if rival != candidate
+    for arm, rival in pairs
     for difference in comparison.compare(
-      candidate, rival, draws, classes, num_seeds, level, seed
+      arm, rival, draws, classes, num_seeds, level, seed
     )
   ]
   decisive = next(
-    d
-    for d in differences
-    if d["rival"] == reference and d["metric"] == comparison.HEADLINE_METRIC
+    d for d in differences if d["metric"] == comparison.HEADLINE_METRIC
   )
   kind = decisive["verdict"]
   # Without width, the interval excludes nothing: see `verdict.decide`.
   wide = decisive["low"] < decisive["high"]
   ends = {key: decisive[key] for key in ("value", "low", "high")}
-  return plain(
+  return files.plain(
     {
       "schema": 1,
       **dataclasses.asdict(about),
@@ -213,18 +209,3 @@ def summarize(
       "original": _ORIGINAL,
     }
   )
-
-
-def plain(value: Any) -> Any:
-  """Convert to what JSON knows: no numpy, no tuples; NaN and inf to None."""
-  if isinstance(value, Mapping):
-    return {str(key): plain(item) for key, item in value.items()}
-  if isinstance(value, np.ndarray):
-    return plain(value.tolist())
-  if isinstance(value, list | tuple):
-    return [plain(item) for item in value]
-  if isinstance(value, np.generic):
-    value = value.item()
-  if isinstance(value, float) and not math.isfinite(value):
-    return None
-  return value

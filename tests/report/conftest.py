@@ -45,6 +45,7 @@ def make_summary():
       "train_counts": np.array([30, 50, 90, 12, 90, 600, 14]),
       "descriptions": {"real": "bare training"},
       "num_synthetic": {"synthetic": {class_names[3]: 1500}},
+      "pairs": [("synthetic", "classical"), ("synthetic", "real")],
       "num_resamples": 200,
     }
     return summary.summarize(**(arguments | change))

@@ -38,7 +38,7 @@ def test_svg_is_well_formed_and_the_same_each_time(draw, study):
 def test_forest_shows_the_intervals(study):
   figure = plots.forest(study)
   titles = [axis.get_title() for axis in figure.axes]
-  assert titles == ["against classical", "against real"]
+  assert titles == ["synthetic\n− classical", "synthetic\n− real"]
   axis = figure.axes[0]
   assert _labels(axis)[:2] == ["balanced accuracy", "akiec"]
   ends = [tuple(line.get_xdata()) for line in axis.lines]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from skinjax.report import summary, verdict
+from skinjax.report import verdict
 
 
 def _rows(study, **wanted):
@@ -98,6 +98,13 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert decided["largest_loss"] == max(-row["low"], 0)
 
 
+def test_the_first_pair_decides(make_summary):
+  pairs = [("classical", "real"), ("synthetic", "real")]
+  study = make_summary(synthetic=1.0, pairs=pairs)
+  assert study["verdict"]["arm"] == "classical"
+  assert study["verdict"]["kind"] == verdict.HELPS
+
+
 def test_one_seed_decides_nothing(make_summary):
   study = make_summary(synthetic=4.0, num_seeds=1)
   assert study["verdict"]["kind"] == verdict.CANNOT_TELL
@@ -108,6 +115,7 @@ def test_arms_that_agree_everywhere_decide_nothing(make_summary):
   arm = np.tile(np.eye(7)[np.repeat(np.arange(7), 4)], (2, 1, 1))
   study = make_summary(
     arms={"classical": arm, "synthetic": arm},
+    pairs=[("synthetic", "classical")],
     labels=np.repeat(np.arange(7), 4),
     groups=np.arange(28),
   )
@@ -122,7 +130,12 @@ def test_class_without_test_images_is_null(make_summary):
     name: rng.dirichlet(np.ones(7), (2, 24))
     for name in ("classical", "synthetic")
   }
-  study = make_summary(arms=arms, labels=labels, groups=np.arange(24))
+  study = make_summary(
+    arms=arms,
+    labels=labels,
+    groups=np.arange(24),
+    pairs=[("synthetic", "classical")],
+  )
   assert study["arms"][0]["recall"]["df"]["value"] is None
   (row,) = _rows(study, **{"class": "df"})
   assert row["low"] is None
@@ -141,20 +154,20 @@ def test_next_steps_can_be_given(make_summary, study):
 
 
 def test_refuses(make_summary):
-  with pytest.raises(ValueError, match="Need two arms"):
-    make_summary(candidate="classical")
-  with pytest.raises(ValueError, match="Need two arms"):
-    make_summary(reference="mixup")
+  for pair in (("classical", "classical"), ("synthetic", "mixup")):
+    with pytest.raises(ValueError, match="A pair is two of the arms"):
+      make_summary(pairs=[pair])
   with pytest.raises(ValueError, match="has shape"):
     make_summary(
       arms={
         "classical": np.full((2, 296, 7), 1 / 7),
         "synthetic": np.full((3, 296, 7), 1 / 7),
-      }
+      },
+      pairs=[("synthetic", "classical")],
     )
 
 
 def test_plain():
-  assert summary.plain(
+  assert files.plain(
     {1: (np.float32(0.5), np.inf, True), "a": np.array([[np.nan, 2.0]])}
   ) == {"1": [0.5, None, True], "a": [[None, 2.0]]}
