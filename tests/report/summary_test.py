@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from skinjax import files
 from skinjax.report import verdict
 
 

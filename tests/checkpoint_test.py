@@ -1,0 +1,202 @@
+"""Tests of checkpoints: what is restored is what was saved, or refused."""
+
+import logging
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skinjax import checkpoint, errors, parallel
+from tests import shrunk
+
+
+def _state(step=0, size=64):
+  values = np.random.default_rng(step).normal(size=(size, 8))
+  return {"w": jnp.asarray(values), "n": jnp.asarray(step, jnp.int32)}
+
+
+def _like(state, mode="one"):
+  return parallel.like(jax.eval_shape(lambda: state), mode)
+
+
+def _saved(path, steps, scores=None, **options):
+  with checkpoint.Checkpoints(path, **options) as saved:
+    for step in steps:
+      metrics = {} if scores is None else {"score": scores[step]}
+      saved.save(step, parallel.place(_state(step), "one"), metrics)
+
+
+def _restored(path, like=None, **options):
+  with checkpoint.Checkpoints(path, **options) as saved:
+    return saved.restore(_like(_state()) if like is None else like)
+
+
+def _steps(path):
+  return sorted(int(p.name) for p in path.iterdir() if p.name.isdigit())
+
+
+def _same(a, b):
+  a, b = shrunk.leaves(a), shrunk.leaves(b)
+  assert a.keys() == b.keys()
+  for name, x in a.items():
+    assert x.dtype == b[name].dtype
+    np.testing.assert_array_equal(x, b[name], err_msg=name)
+
+
+@pytest.fixture
+def absl_warnings(caplog):
+  """Absl's logger does not propagate, so pytest does not see it."""
+  logger = logging.getLogger("absl")
+  logger.addHandler(caplog.handler)
+  yield caplog
+  logger.removeHandler(caplog.handler)
+
+
+def test_nothing_is_restored_where_nothing_was_saved(tmp_path):
+  assert _restored(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("mode", ["one", "pmap", "jit"])
+@pytest.mark.parametrize("name", ["acgan", "classifier"])
+def test_round_trip(tmp_path, name, mode):
+  state = shrunk.state(name)
+  if mode != "one" and name == "acgan":
+    pytest.skip("the sharding is the same whatever the tree")
+  with checkpoint.Checkpoints(tmp_path) as saved:
+    saved.save(3, parallel.place(state, mode), {})
+    assert saved.latest() == 3
+  step, restored = _restored(tmp_path, _like(state, mode))
+  assert step == 3
+  assert type(restored) is type(state)
+  _same(restored, state)
+  for leaf in jax.tree.leaves(restored):
+    assert len(leaf.sharding.device_set) == (1 if mode == "one" else 8)
+
+
+def test_what_one_device_saved_eight_restore(tmp_path):
+  _saved(tmp_path, [1])
+  step, state = _restored(tmp_path, _like(_state(), "pmap"))
+  assert step == 1
+  _same(state, _state(1))
+  assert len(state["w"].sharding.device_set) == 8
+
+
+def test_the_latest_and_the_best_are_kept(tmp_path):
+  scores = {1: 0.1, 2: 0.9, 3: 0.3, 4: 0.2, 5: 0.5, 6: 0.4}
+  _saved(tmp_path, range(1, 7), scores, best="score")
+  assert _steps(tmp_path) == [2, 5, 6]
+  _saved(tmp_path / "plain", range(1, 7), scores)
+  assert _steps(tmp_path / "plain") == [5, 6]
+  step, state = _restored(tmp_path, best="score")
+  assert step == 6
+  _same(state, _state(6))
+
+
+def test_a_checkpoint_without_an_evaluation_is_not_the_best(tmp_path):
+  with checkpoint.Checkpoints(tmp_path, best="score") as saved:
+    for step, metrics in [(1, {"score": 0.5}), (2, {}), (3, {}), (4, {})]:
+      saved.save(step, parallel.place(_state(step), "one"), metrics)
+  assert _steps(tmp_path) == [1, 3, 4]
+
+
+def _flip(path, rng):
+  content = bytearray(path.read_bytes())
+  content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+  path.write_bytes(content)
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path, absl_warnings):
+  whole = tmp_path / "whole"
+  _saved(whole, [1, 2])
+  files = [
+    p.relative_to(whole)
+    for p in sorted((whole / "2").rglob("*"))
+    if p.is_file() and p.stat().st_size
+  ]
+  rng = np.random.default_rng(0)
+  # Every file at least once, and 20 flips at least.
+  chosen = [files[i % len(files)] for i in range(max(20, len(files)))]
+  for number, file in enumerate(chosen):
+    path = tmp_path / str(number)
+    shutil.copytree(whole, path)
+    _flip(path / file, rng)
+    absl_warnings.clear()
+    step, state = _restored(path)
+    assert step == 1, file
+    _same(state, _state(1))
+    assert "step 2" in absl_warnings.text
+    assert "damaged or unfinished" in absl_warnings.text
+
+
+@pytest.mark.parametrize(
+  "damage", ["truncated", "removed", "added", "manifest"]
+)
+def test_a_damaged_latest_checkpoint_is_skipped(
+  tmp_path, damage, absl_warnings
+):
+  _saved(tmp_path, [1, 2])
+  arrays = [p for p in (tmp_path / "2").rglob("*") if p.is_file()]
+  largest = max(arrays, key=lambda p: p.stat().st_size)
+  if damage == "truncated":
+    largest.write_bytes(largest.read_bytes()[:-1])
+  elif damage == "removed":
+    largest.unlink()
+  elif damage == "added":
+    largest.with_name("another").write_bytes(b"x")
+  else:
+    (tmp_path / "2" / "manifest.json").unlink()
+  step, state = _restored(tmp_path)
+  assert step == 1
+  _same(state, _state(1))
+  assert "step 2" in absl_warnings.text
+
+
+def test_no_whole_checkpoint_is_an_error_that_names_them(tmp_path):
+  _saved(tmp_path, [1, 2])
+  for step in ("1", "2"):
+    (tmp_path / step / "manifest.json").write_text("{")
+  with pytest.raises(errors.InputError, match=r"is whole \(steps \[1, 2\]\)"):
+    _restored(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+  "other",
+  [
+    {"w": np.zeros((64, 9)), "n": np.int32(0)},
+    {"w": np.zeros((64, 8)), "m": np.int32(0)},
+    {"w": np.zeros((64, 8)), "n": np.int32(0), "more": np.zeros(2)},
+  ],
+  ids=["shape", "name", "more"],
+)
+def test_another_network_is_refused(tmp_path, other):
+  _saved(tmp_path, [1])
+  other = jax.tree.map(jnp.asarray, other)
+  with pytest.raises(errors.InputError, match="holds another network"):
+    _restored(tmp_path, _like(other))
+
+
+def test_drop_after(tmp_path):
+  with checkpoint.Checkpoints(tmp_path, keep=5) as saved:
+    for step in (2, 4, 6):
+      saved.save(step, parallel.place(_state(step), "one"), {})
+    saved.drop_after(4)
+    assert saved.latest() == 4
+    saved.save(6, parallel.place(_state(7), "one"), {})
+    step, state = saved.restore(_like(_state()))
+  assert step == 6
+  _same(state, _state(7))
+  assert _steps(tmp_path) == [2, 4, 6]
+
+
+def test_digest_tells_checkpoints_apart(tmp_path):
+  digests = []
+  for seed in (1, 2):
+    with checkpoint.Checkpoints(tmp_path / str(seed)) as saved:
+      saved.save(1, parallel.place(_state(seed), "one"), {})
+      digests.append(saved.digest(1))
+      assert saved.digest(1) == digests[-1]
+  assert [len(digest) for digest in digests] == [64, 64]
+  assert digests[0] != digests[1]

@@ -1,0 +1,182 @@
+"""Tests of the shipped configs: every key of them does something."""
+
+import contextlib
+import importlib
+import pathlib
+
+import ml_collections
+import pytest
+
+from configs import common
+from skinjax import errors, programs, workdir
+from tests import shrunk
+from tests.conftest import ROOT
+
+NAMES = sorted(
+  path.stem
+  for path in pathlib.Path(ROOT, "configs").glob("*.py")
+  if path.stem not in ("common", "__init__")
+)
+
+
+def _get(name, text=""):
+  return importlib.import_module(f"configs.{name}").get_config(text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dataset", ["ham10000", "mnist", "toy"])
+@pytest.mark.parametrize("quick", ["", ",quick"])
+def test_every_config_takes_the_common_arguments(name, dataset, quick):
+  config = _get(name, f"dataset={dataset},size=32{quick}")
+  assert config.data.name == {"toy": "toy_lesions"}.get(dataset, dataset)
+  assert config.data.size == 32
+  keys = {"manual_dir", "data_dir", "classes", "fold", "num_folds", "fold_seed"}
+  assert keys <= set(config.data)
+  assert {"seed", "task"} <= set(config)
+  # A size of 0 is the data set's usual one.
+  usual = _get(name, f"dataset={dataset}{quick}").data.size
+  assert usual == {"ham10000": 64, "mnist": 32, "toy": 32}[dataset]
+  # Types survive being frozen, which the tasks ask for.
+  hash(ml_collections.FrozenConfigDict(config))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_quick_is_less_work(name):
+  plain, quick = (workdir.flat(_get(name, t).to_dict()) for t in ("", "quick"))
+  assert plain.keys() == quick.keys()
+  counts = [
+    key
+    for key in plain
+    if key.split(".")[-1] in ("steps", "seeds", "per_class")
+  ]
+  assert any(quick[key] < plain[key] for key in counts)
+  assert all(quick[key] <= plain[key] for key in counts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  ("text", "told"),
+  [
+    (
+      "datset=mnist",
+      "Unknown config argument 'datset'. Did you mean 'dataset'",
+    ),
+    ("fast", "There are: dataset, size, quick"),
+    ("size=big", "Config argument size='big': int is wanted"),
+    ("size", "size='': int is wanted"),
+    ("quick=yes", "quick='yes': bool is wanted"),
+    ("dataset=minst", "Unknown dataset 'minst'. Did you mean 'mnist'"),
+  ],
+)
+def test_wrong_arguments_are_refused(name, text, told):
+  with pytest.raises(errors.InputError, match=told):
+    _get(name, text)
+
+
+def test_arguments():
+  @common.arguments(count=3, share=0.5, name="a", on=False)
+  def get_config(**values):
+    """Words."""
+    return values
+
+  assert get_config() == {"count": 3, "share": 0.5, "name": "a", "on": False}
+  assert get_config("on,count=7,name=b=c,share=1") == {
+    "count": 7,
+    "share": 1.0,
+    "name": "b=c",
+    "on": True,
+  }
+  assert get_config("on=False")["on"] is False
+  assert get_config("on=True,")["on"] is True
+  assert get_config.__doc__ == "Words."
+
+
+@pytest.mark.parametrize("name", ["acgan", "classifier", "synthesize"])
+def test_configs_have_at_most_35_leaves(name):
+  assert len(workdir.flat(_get(name).to_dict())) <= 35
+
+
+def test_orientations_are_not_for_digits():
+  assert _get("acgan", "dataset=ham10000").augment.orientations
+  assert not _get("acgan", "dataset=mnist").augment.orientations
+
+
+# What a study's parts get from the study.
+_SHARED = {"seed", "parallel", "data"}
+
+
+def _leaves(config):
+  """Returns each leaf as the keys beside it and its own."""
+  found = set()
+  for key, value in config.items():
+    if isinstance(value, dict):
+      found |= _leaves(value)
+    else:
+      found.add((frozenset(config) - _SHARED, key))
+  return found
+
+
+@contextlib.contextmanager
+def _recorded():
+  """Collects the leaves that are read by name; copying reads none."""
+  read = set()
+  plain = ml_collections.ConfigDict.__getattr__
+
+  def recording(self, name):
+    value = plain(self, name)
+    read.add((frozenset(self.keys()) - _SHARED, name))
+    return value
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(ml_collections.ConfigDict, "__getattr__", recording)
+    yield read
+
+
+@pytest.fixture(scope="module")
+def shrunk_run(toy_dir, tmp_path_factory):
+  """Runs a shipped config, shrunk; returns its unread leaves."""
+  root, done = tmp_path_factory.mktemp("configs"), {}
+
+  def run(name, more=False, **changes):
+    if name in done and not more:
+      return done[name]
+    if name == "synthesize":
+      for other in ("acgan", "classifier"):
+        run(other)
+      place = lambda task: str(root / task)
+      changes |= {
+        "generator": place("acgan"),
+        "classifier": place("classifier"),
+      }
+    changes |= {"data__data_dir": toy_dir, "data__fold": 0}
+    config = shrunk.config(name, **changes).unlock()
+    if more:
+      config.train.unheard_of = 1
+    with _recorded() as read:
+      programs.run(config, root / (f"{name}-more" if more else name))
+    unread = {key for _, key in _leaves(config.to_dict()) - read}
+    if not more:
+      done[name] = unread
+    return unread
+
+  return run
+
+
+_STUDY = {"arms": ("classical", "classical+synthetic"), "fill_to": 60}
+
+
+# quickstart has study's keys and is run as it is.
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"quickstart"}))
+def test_every_leaf_is_read(shrunk_run, name):
+  assert not shrunk_run(name, **(_STUDY if name == "study" else {}))
+
+
+def test_quickstart_has_the_keys_of_study():
+  keys = [
+    workdir.flat(_get(n).to_dict()).keys() for n in ("quickstart", "study")
+  ]
+  assert keys[0] == keys[1]
+
+
+def test_a_leaf_that_nobody_reads_is_found(shrunk_run):
+  assert shrunk_run("classifier", more=True) == {"unheard_of"}

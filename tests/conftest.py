@@ -1,0 +1,97 @@
+"""What the tests share: eight fake devices, a tiny data set, real data."""
+
+import contextlib
+import fcntl
+import getpass
+import os
+import pathlib
+import sys
+import tempfile
+
+# Read when jax is imported, hence before anything else here.
+os.environ["XLA_FLAGS"] = " ".join(
+  [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
+).strip()
+os.environ["JAX_PLATFORMS"] = "cpu"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax
+import pytest
+from absl import flags
+
+from tests import shrunk
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+jax.config.update("jax_disable_most_optimizations", True)
+# Programs are compiled once a machine, not once a run of the tests.
+jax.config.update(
+  "jax_compilation_cache_dir",
+  os.path.join(
+    tempfile.gettempdir(), f"skinjax-tests-{getpass.getuser()}", "compiled"
+  ),
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset():
+  """36 drawn pictures of 3 classes, a few of them of one lesion."""
+  return shrunk.dataset()
+
+
+@pytest.fixture(scope="session")
+def test_data():
+  """The real data; tests that need them are skipped where there are none."""
+  path = pathlib.Path(
+    os.environ.get("SKINJAX_TEST_DATA", ROOT.parent / "shared" / "data")
+  )
+  if not path.is_dir():
+    pytest.skip(f"no real data in {path}: SKINJAX_TEST_DATA names their place")
+  return path
+
+
+@pytest.fixture(scope="session")
+def shared_dir(tmp_path_factory, worker_id):
+  """A directory for this run, which all of its worker processes share."""
+  base = tmp_path_factory.getbasetemp()
+  path = (base if worker_id == "master" else base.parent) / "shared"
+  path.mkdir(exist_ok=True)
+  return path
+
+
+@contextlib.contextmanager
+def _alone(path):
+  with path.open("w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+@pytest.fixture(scope="session")
+def toy_dir(shared_dir):
+  """A data directory with toy_lesions prepared."""
+  config = shrunk.config("classifier", "dataset=toy,size=16").data
+  return _prepared(shared_dir, "toy", config)
+
+
+@pytest.fixture(scope="session")
+def ham10000_dir(shared_dir, test_data):
+  """A data directory with HAM10000 prepared from the user's files."""
+  if not (test_data / "ham10000").is_dir():
+    pytest.skip(f"no ham10000 in {test_data}")
+  config = shrunk.config("classifier", "dataset=ham10000").data
+  config.size = 64
+  config.manual_dir = str(test_data / "ham10000")
+  return _prepared(shared_dir, "ham10000", config)
+
+
+def _prepared(shared_dir, name, config):
+  from skinjax import sources
+
+  config.data_dir = str(shared_dir / name)
+  with _alone(shared_dir / f"{name}.lock"):
+    if not (shared_dir / f"{name}.done").exists():
+      sources.read(config)
+      (shared_dir / f"{name}.done").touch()
+  return config.data_dir

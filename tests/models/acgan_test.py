@@ -1,0 +1,151 @@
+"""Tests of ACGAN's networks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skinjax.models import acgan
+
+
+def _generator(size, width=32, classes=7, channels=3):
+  network = acgan.Generator(size, channels, width, classes)
+  latents, labels = jnp.zeros((2, 100)), jnp.zeros(2, jnp.int32)
+  init = lambda key: network.init(key, latents, labels, train=False)
+  variables = jax.eval_shape(init, jax.random.key(0))
+  images = jax.eval_shape(
+    lambda v: network.apply(v, latents, labels, train=False), variables
+  )
+  return variables, images
+
+
+def _discriminator(size, width=32, classes=7, spectral=False):
+  network = acgan.Discriminator(size, width, classes, 0.5, 0.0, spectral)
+  images = jnp.zeros((2, size, size, 3))
+  init = lambda key: network.init(key, images, None, train=False)
+  variables = jax.eval_shape(init, jax.random.key(0))
+  out = jax.eval_shape(
+    lambda v: network.apply(v, images, None, train=False), variables
+  )
+  return variables, out
+
+
+def _count(variables):
+  return sum(x.size for x in jax.tree.leaves(variables["params"]))
+
+
+def test_widths():
+  assert acgan.widths(8, 32) == [32]
+  assert acgan.widths(32, 32) == [32, 64, 128]
+  assert acgan.widths(64, 3) == [3, 6, 12, 24]
+  # Capped at 16 times the width.
+  assert acgan.widths(512, 2) == [2, 4, 8, 16, 32, 32, 32]
+
+
+@pytest.mark.parametrize("size", [4, 12, 24, 48, 100])
+def test_sizes_that_are_no_power_of_two_are_refused(size):
+  with pytest.raises(ValueError, match=f"Size {size} is not a power of two"):
+    acgan.widths(size, 8)
+
+
+@pytest.mark.parametrize(
+  ("size", "count"),
+  [
+    # Size 32, widths 128, 64, 32, and 107 inputs (100 latents, 7 classes):
+    #   dense 107 * 16 * 128 + 16 * 128 = 221,184, norm 2 * 128
+    #   up 16 * 128 * 64 = 131,072, norm 2 * 64
+    #   up 16 * 64 * 32 = 32,768, norm 2 * 32
+    #   to pixels 16 * 32 * 3 + 3 = 1,539
+    (32, 221_184 + 256 + 131_072 + 128 + 32_768 + 64 + 1_539),
+    # Size 64, widths 256, 128, 64, 32: dense 107 * 4096 + 4096 = 442,368,
+    # norm 512, up 16 * 256 * 128 = 524,288, then as above.
+    (64, 442_368 + 512 + 524_288 + 256 + 131_072 + 128 + 32_768 + 64 + 1_539),
+  ],
+)
+def test_parameters_of_the_generator(size, count):
+  assert _count(_generator(size)[0]) == count
+
+
+@pytest.mark.parametrize(
+  ("size", "count"),
+  [
+    # Size 32: down 16 * 3 * 32 + 32 = 1,568 (no norm, hence a bias)
+    #   down 16 * 32 * 64 = 32,768, norm 128
+    #   down 16 * 64 * 128 = 131,072, norm 256
+    #   heads 4 * 4 * 128 * (1 + 7) + 8 = 16,392
+    (32, 1_568 + 32_768 + 128 + 131_072 + 256 + 16_392),
+    # Size 64: one more, 16 * 128 * 256 = 524,288, norm 512; heads
+    # 16 * 256 * 8 + 8 = 32,776.
+    (64, 1_568 + 32_768 + 128 + 131_072 + 256 + 524_288 + 512 + 32_776),
+  ],
+)
+def test_parameters_of_the_discriminator(size, count):
+  assert _count(_discriminator(size)[0]) == count
+
+
+def test_spectral_discriminator_has_biases_instead_of_norms():
+  # As at size 32 above with biases 64, 128 for norms 128, 256.
+  variables, _ = _discriminator(32, spectral=True)
+  assert _count(variables) == 1_568 + 32_768 + 64 + 131_072 + 128 + 16_392
+  # u [1, features] and sigma for each of 3 kernels and the heads.
+  stats = sum(x.size for x in jax.tree.leaves(variables["batch_stats"]))
+  assert stats == 32 + 64 + 128 + 8 + 4
+
+
+@pytest.mark.parametrize("size", [8, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes(size, channels):
+  _, images = _generator(size, 8, channels=channels)
+  assert images.shape == (2, size, size, channels)
+  _, (source, classes) = _discriminator(size, 8)
+  assert source.shape == (2,)
+  assert classes.shape == (2, 7)
+
+
+def test_label_and_latent_both_reach_the_image():
+  network = acgan.Generator(8, 1, 4, 3)
+  latents = jax.random.normal(jax.random.key(0), (3, 6))
+  latents = latents.at[1].set(latents[0])
+  labels = jnp.array([0, 1, 1])
+  apply = jax.jit(functools.partial(network.init_with_output, train=False))
+  images, _ = apply(jax.random.key(1), latents, labels)
+  images = np.asarray(images)
+  assert abs(images[0] - images[1]).max() > 1e-5
+  assert abs(images[1] - images[2]).max() > 1e-5
+  assert abs(images).max() <= 1
+
+
+def test_spectral_layers_stretch_by_at_most_one():
+  # All layers together are Lipschitz: each kernel's matrix has norm 1, a 4x4
+  # convolution of stride 2 covers each pixel 4 times (norm at most 2), leaky
+  # ReLU 1. So the heads change by at most 2 a level times the input's change.
+  network = acgan.Discriminator(16, 4, 3, 0.0, 0.0, True)
+  x, y = jax.random.normal(jax.random.key(0), (2, 1, 16, 16, 3))
+  init = jax.jit(functools.partial(network.init, train=False))
+  variables = init(jax.random.key(1), x, None)
+  big = jax.tree.map(lambda p: 50 * p, variables["params"])
+  variables = {**variables, "params": big}
+
+  @jax.jit
+  def estimate(variables):
+    _, stats = network.apply(
+      variables,
+      x,
+      None,
+      train=True,
+      update_stats=True,
+      mutable=["batch_stats"],
+    )
+    return {**variables, **stats}
+
+  for _ in range(20):
+    variables = estimate(variables)
+  judge = jax.jit(lambda z: network.apply(variables, z, None, train=False))
+  change = jnp.linalg.norm(
+    jnp.concatenate(
+      [(a - b).ravel() for a, b in zip(judge(x), judge(y), strict=True)]
+    )
+  )
+  assert 0 < float(change) <= 4 * float(jnp.linalg.norm(x - y))

@@ -1,0 +1,124 @@
+"""Shipped configs and a data set, small enough to train in a test."""
+
+import functools
+import importlib
+
+import jax
+import ml_collections
+import numpy as np
+
+from skinjax import data, sources
+
+SIZE = 16
+CLASSES = ("disc", "square", "stripes")
+COUNTS = {"train": (12, 7, 5), "validation": (5, 4, 3), "test": (6, 4, 3)}
+
+# A run of two calls of two steps, of networks that are hardly any.
+_CHANGES = {
+  "acgan": {
+    "log_every": 2,
+    "eval_every": 2,
+    "save_every": 2,
+    "sample_every": 4,
+    "train.steps": 4,
+    "train.batch_size": 8,
+    "model.latents": 6,
+    "model.generator_width": 4,
+    "model.discriminator_width": 4,
+  },
+  "classifier": {
+    "log_every": 2,
+    "eval_every": 2,
+    "save_every": 2,
+    "train.steps": 4,
+    "train.batch_size": 8,
+    "model.width": 4,
+  },
+  "synthesize": {"per_class": 3},
+}
+_CHANGES["study"] = {
+  f"{part}.{key}": value
+  for part, name in (("gan", "acgan"), ("classifier", "classifier"))
+  for key, value in _CHANGES[name].items()
+} | {"seeds": 1, "fill_to": 15}
+_CHANGES["quickstart"] = _CHANGES["study"]
+
+
+def config(name, arguments="dataset=toy", **changes):
+  """Returns a shipped config, shrunk; `changes` have `__` for the dots."""
+  module = importlib.import_module(f"configs.{name}")
+  shrunk = module.get_config(arguments)
+  if "parallel" in shrunk:
+    shrunk.parallel = "one"
+  shrunk.data.size = SIZE
+  changes = {key.replace("__", "."): value for key, value in changes.items()}
+  shrunk.update_from_flattened_dict({**_CHANGES[name], **changes})
+  return shrunk.lock()
+
+
+def frozen(name, arguments="dataset=toy", **changes):
+  """Returns what `config` does as the tasks take it."""
+  return ml_collections.FrozenConfigDict(config(name, arguments, **changes))
+
+
+def split(name, counts):
+  """Draws pictures of three shapes; about every other lesion has two."""
+  rng = np.random.default_rng(len(name))
+  labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+  y, x = np.mgrid[:SIZE, :SIZE] - SIZE // 2
+  shapes = [x**2 + y**2 < 25, np.maximum(abs(x), abs(y)) < 4, x % 4 < 2]
+  images, groups = [], []
+  for place, label in enumerate(labels):
+    colour = rng.integers(40, 215, 3)
+    image = np.where(shapes[label][..., None], colour, 255 - colour)
+    image = image + rng.normal(0, 8, image.shape)
+    images.append(np.clip(image, 0, 255).astype(np.uint8))
+    groups.append(f"{name}_{label}_{place - place % 3 // 2}")
+  ids = [f"{name}_{place:03d}" for place in range(len(labels))]
+  return sources.Split(
+    np.stack(images), labels, np.array(ids), np.array(groups)
+  )
+
+
+@functools.cache
+def dataset():
+  """Returns a data set in memory."""
+  splits = {name: split(name, counts) for name, counts in COUNTS.items()}
+  info = data.DataInfo(
+    name="toy_lesions",
+    size=SIZE,
+    channels=3,
+    class_names=CLASSES,
+    class_counts=COUNTS["train"],
+    drawn=True,
+    fingerprint=data.fingerprint(splits["train"]),
+  )
+  return data.Dataset(info, **splits)
+
+
+@functools.cache
+def state(name, seed=0, **changes):
+  """Returns a task's state before the first step, in host memory."""
+  task = importlib.import_module(f"skinjax.{name}")
+  init = functools.partial(
+    task.init_state, frozen(name, **changes), dataset().info
+  )
+  return jax.device_get(jax.jit(init)(jax.random.key(seed)))
+
+
+def batch(size=4):
+  """Returns the first images of each class in turn."""
+  train = dataset().train
+  order = np.argsort(
+    [np.sum(train.labels[:i] == label) for i, label in enumerate(train.labels)],
+    kind="stable",
+  )[:size]
+  return {"image": train.images[order], "label": train.labels[order]}
+
+
+def leaves(tree):
+  """Returns the arrays of a tree by their path."""
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }

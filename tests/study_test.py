@@ -1,0 +1,153 @@
+"""Tests of the study, from data to verdict."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from skinjax import data, errors, loop, study
+from tests import shrunk
+
+ARMS = ("classical", "classical+synthetic")
+
+
+def _config(**changes):
+  return shrunk.config("study", **{"arms": ARMS, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _tiny_data(monkeypatch):
+  monkeypatch.setattr(data, "load", lambda config: shrunk.dataset())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+  """A study from begin to end, and what its runs of training were given."""
+  path, trained = tmp_path_factory.mktemp("study") / "run", {}
+  train = loop.train
+
+  def recorded(task, config, place, dataset=None):
+    trained[place.name] = config, dataset
+    return train(task, config, place, dataset)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(data, "load", lambda config: shrunk.dataset())
+    patch.setattr(loop, "train", recorded)
+    result = study.run(_config(), path)
+  return path, result, trained
+
+
+def test_the_report_is_written(done):
+  path, result, _ = done
+  summary = json.loads((path / "report" / "summary.json").read_text())
+  assert [arm["name"] for arm in summary["arms"]] == list(ARMS)
+  assert summary["verdict"]["headline"]
+  assert summary["verdict"] == json.loads(json.dumps(result["verdict"]))
+  page = (path / "report" / "index.html").read_text()
+  assert summary["verdict"]["headline"] in page.replace("&#39;", "'")
+  for name in ("scores", "differences"):
+    with (path / "report" / f"{name}.csv").open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    assert rows
+    assert {row["arm"] for row in rows} <= {*ARMS, "majority line"}
+
+
+def test_arms_differ_in_what_they_say_and_nothing_else(done):
+  _, _, trained = done
+  assert set(trained) == {"generator", *(f"{arm}-0" for arm in ARMS)}
+  (plain, real), (more, mixed) = (trained[f"{arm}-0"] for arm in ARMS)
+  assert plain.to_dict() == more.to_dict()
+  assert plain.augment.orientations
+  assert plain.augment.jitter == 0.1
+  assert plain.train.sampler == "balanced"
+  assert real.info.class_counts == (12, 7, 5)
+  # fill_to is 15.
+  assert mixed.info.class_counts == (15, 15, 15)
+  assert mixed.test is real.test
+  assert trained["generator"][1].info.class_counts == (12, 7, 5)
+
+
+def test_scores_are_those_of_the_predictions(done):
+  path, result, _ = done
+  test = shrunk.dataset().test
+  for arm in result["arms"]:
+    place = path / "units" / f"{arm['name']}-0"
+    with (place / "predictions.csv").open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    assert [row["image_id"] for row in rows] == test.image_ids.tolist()
+    predicted = [
+      int(np.argmax([float(row[name]) for name in shrunk.CLASSES]))
+      for row in rows
+    ]
+    accuracy = np.mean(np.array(predicted) == test.labels)
+    assert arm["scores"]["accuracy"]["value"] == pytest.approx(accuracy)
+
+
+def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
+  path, result, _ = done
+
+  def no_steps(*_):
+    raise AssertionError("compiled training steps again")
+
+  monkeypatch.setattr(loop, "compile_steps", no_steps)
+  place = path / "units" / "classical-0" / "predictions.csv"
+  before = place.stat().st_mtime_ns
+
+  def no_unit(task, config, place, dataset=None):
+    assert place.name == "generator"
+
+  monkeypatch.setattr(loop, "train", no_unit)
+  again = study.run(_config(), path)
+  assert place.stat().st_mtime_ns == before
+  assert again["arms"] == result["arms"]
+  assert again["verdict"] == result["verdict"]
+
+
+def test_a_generator_that_has_seen_test_lesions_is_refused(
+  done, tmp_path, monkeypatch
+):
+  path, _, _ = done
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  own = shrunk.dataset()
+  for split in ("test", "validation"):
+    groups = getattr(own, split).groups.copy()
+    groups[2] = own.train.groups[4]
+    other = own._replace(**{split: getattr(own, split)._replace(groups=groups)})
+    monkeypatch.setattr(data, "load", lambda config, other=other: other)
+    told = f"trained on 1 lesions of this study's {split} split \\({groups[2]}"
+    with pytest.raises(errors.InputError, match=told):
+      study.run(_config(generator=str(path / "generator")), tmp_path / split)
+    assert not (tmp_path / split / "units").exists()
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"arms": (*ARMS, "clasical")}, "Unknown arm 'clasical'. Did you mean"),
+    (
+      {"arms": ("real", "classical")},
+      "needs classical.synthetic and classical",
+    ),
+    ({"fill_to": 5}, "fill_to=5 adds no image: .* smallest has 5"),
+  ],
+)
+def test_a_study_that_cannot_be_is_refused(done, tmp_path, changes, told):
+  changes = {"generator": str(done[0] / "generator"), **changes}
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(**changes), tmp_path)
+
+
+def test_images_of_another_generator_are_refused(done, monkeypatch):
+  path, _, _ = done
+  record = path / "synthetic" / "provenance.json"
+  kept = record.read_text()
+  provenance = json.loads(kept)
+  provenance["generator"]["checkpoint_sha256"] = "0" * 64
+  record.write_text(json.dumps(provenance))
+  monkeypatch.setattr(loop, "train", lambda *_: None)
+  try:
+    with pytest.raises(errors.InputError, match="made by another generator"):
+      study.run(_config(), path)
+  finally:
+    record.write_text(kept)
