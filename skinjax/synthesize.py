@@ -21,8 +21,8 @@ from skinjax.metrics import diversity
 from skinjax.report import sheets
 
 _COLUMNS = 16  # of the sheet
-# DESIGN: a class has collapsed if its images are less diverse, by so much,
-# than real ones. Digits of one class are more alike than lesions are.
+# A class has collapsed if its images are less diverse than real ones by so
+# much. Digits fill their frames alike; lesions differ in skin and light too.
 COLLAPSE = {"mnist": 0.7, "ham10000": 0.5, "toy_lesions": 0.5}
 
 

@@ -26,7 +26,7 @@ def _main(*arguments, **env):
   [
     (
       ["--config=configs/classifier.py", "--config.train.stepz=5"],
-      "steps",
+      'Did you mean "steps" instead of "stepz"',
     ),
     (
       ["--config=configs/classifier.py:datset=mnist"],
