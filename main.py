@@ -5,6 +5,7 @@ and tested.
 """
 
 import os
+import re
 import sys
 
 import jax
@@ -12,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfds_ham10000
-from skinjax import errors, programs, sources
+from skinjax import errors, programs, sources, workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
@@ -43,9 +44,34 @@ def main(argv: list[str]) -> None:
   programs.run(_CONFIG.value, _WORKDIR.value)
 
 
+def parse(argv: list[str]) -> list[str]:
+  """Parses flags, or exits with one line that says what is wrong.
+
+  Args:
+    argv: the program's name and its arguments.
+
+  Returns:
+    What is not a flag.
+  """
+  text = "\n".join(argv)
+  try:
+    if path := re.search(r"^--?config[=\n](.+)", text, re.M):
+      known = workdir.flat(flags.FLAGS["config"].parser.parse(path[1]))
+      for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
+        if key not in known:
+          raise errors.unknown("config key", key, known)
+    return flags.FLAGS(argv)
+  except (flags.Error, OSError, errors.InputError) as error:
+    # What a config refuses is wrapped by what loads it: the words are inside.
+    told = cause = error
+    while cause := cause.__cause__ or cause.__context__:
+      told = cause if isinstance(cause, errors.InputError) else told
+    sys.exit(f"main.py: {told}")
+
+
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config", "workdir"])
   try:
-    app.run(main)
+    app.run(main, flags_parser=parse)
   except (errors.InputError, tfds_ham10000.DataError) as error:
     sys.exit(f"main.py: {error}")

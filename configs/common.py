@@ -82,8 +82,6 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
   config.task = task
   config.seed = 0
-  # one, pmap, jit, or auto: pmap from two devices on.
-  config.parallel = "auto"
 
   config.data = ml_collections.ConfigDict()
   config.data.name = name
@@ -104,6 +102,8 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   """Returns the keys of every config that trains; see `base`."""
   config = base(task, dataset, size)
+  # one, pmap, jit, or auto: pmap from two devices on.
+  config.parallel = "auto"
   # Steps in one compiled call; the cadences below are multiples of it.
   config.log_every = 50
   config.eval_every = 500

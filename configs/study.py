@@ -1,4 +1,12 @@
-"""Study: does adding GAN images help, make no difference, or hurt?"""
+"""Study: does adding GAN images help, make no difference, or hurt?
+
+  python main.py --config=configs/study.py:dataset=ham10000 \\
+    --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
+
+Shows the verdict, on DIR/report/index.html. With
+--config.generator=DIR_OF_THE_GAN it takes a GAN of the same fold instead of
+training one.
+"""
 
 import ml_collections
 
@@ -9,6 +17,8 @@ from configs import acgan, classifier, common
 def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
   config = common.base("study", dataset, size)
+  # one, pmap, jit, or auto: pmap from two devices on.
+  config.parallel = "auto"
   # The workdir of a GAN of the same fold; empty: train one here first.
   config.generator = ""
   config.arms = ("real", "classical", "real+synthetic", "classical+synthetic")

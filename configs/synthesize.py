@@ -1,4 +1,12 @@
-"""Synthesize: a folder of images by class from a trained generator."""
+"""Synthesize: a folder of images by class from a trained generator.
+
+  python main.py --config=configs/synthesize.py:dataset=mnist \\
+    --config.generator=DIR_OF_THE_GAN --workdir=DIR
+
+Makes DIR/synthetic, an image folder that says where it comes from, and shows
+by class whether the images are as diverse as real ones; with
+--config.classifier=DIR_OF_A_CLASSIFIER also whether they show what was asked.
+"""
 
 from configs import common
 

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skinjax import augment, batches, losses, parallel, randomness
+from skinjax import augment, batches, errors, losses, parallel, randomness
 from skinjax.models import acgan as models
+from skinjax.models import layers
 from skinjax.state import GanState, ema_decay, moved, updated
 
 
@@ -50,6 +51,10 @@ def init_state(config, info, key: jax.Array) -> GanState:
   Returns:
     GanState, in JAX's default float type.
   """
+  if config.loss.adversarial not in losses.DISCRIMINATOR:
+    raise errors.unknown(
+      "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
+    )
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
   images = jnp.zeros((2, info.size, info.size, info.channels))
@@ -59,6 +64,7 @@ def init_state(config, info, key: jax.Array) -> GanState:
   discriminator = _discriminator(config, info).init(
     d_key, images, None, train=False
   )
+  generator, discriminator = layers.in_default_float((generator, discriminator))
   g_optimizer, d_optimizer = _optimizers(config)
   return GanState(
     step=jnp.zeros((), jnp.int32),

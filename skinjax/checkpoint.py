@@ -76,7 +76,10 @@ class Checkpoints:
       metrics: what the best checkpoint is chosen by.
     """
     self._manager.save(
-      step, args=ocp.args.StandardSave(state), metrics=metrics, force=True
+      step,
+      args=ocp.args.StandardSave(state),
+      metrics=metrics or None,  # without any it cannot be the best
+      force=True,
     )
     self._manager.wait_until_finished()
     files.write_json(

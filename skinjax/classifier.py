@@ -6,6 +6,7 @@ import optax
 
 from skinjax import augment, batches, errors, losses, parallel, randomness
 from skinjax.models import classifier as models
+from skinjax.models import layers
 from skinjax.state import ClassifierState, ema_decay, moved, updated
 
 BALANCES = ("none", "weights", "logit_adjustment")
@@ -50,7 +51,9 @@ def init_state(config, info, key: jax.Array) -> ClassifierState:
   if config.loss.balance not in BALANCES:
     raise errors.unknown("loss.balance", config.loss.balance, BALANCES)
   images = jnp.zeros((2, info.size, info.size, info.channels))
-  variables = _network(config, info).init(key, images, None, train=False)
+  variables = layers.in_default_float(
+    _network(config, info).init(key, images, None, train=False)
+  )
   return ClassifierState(
     step=jnp.zeros((), jnp.int32),
     variables=variables,

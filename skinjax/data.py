@@ -65,7 +65,7 @@ def load(config) -> Dataset:
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
   names, splits = sources.read(config)
-  splits = _resplit(splits, config)
+  splits = _resplit(splits, names, config)
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
   names = tuple(config.classes) or names
   train = splits["train"]
@@ -113,7 +113,9 @@ def _join(splits) -> Split:
   return Split(*(np.concatenate(column) for column in columns))
 
 
-def _resplit(splits: dict[str, Split], config) -> dict[str, Split]:
+def _resplit(
+  splits: dict[str, Split], names: tuple[str, ...], config
+) -> dict[str, Split]:
   """Cuts the pooled examples into folds, or returns the data set's own cut."""
   if config.fold == -1:
     if "validation" in splits:
@@ -131,9 +133,15 @@ def _resplit(splits: dict[str, Split], config) -> dict[str, Split]:
       "from 0 to num_folds - 1 of at least 3, or -1 for the fixed splits."
     )
   pool = _join(splits.values())
-  fold = tfds_ham10000.folds(
-    pool.groups, pool.labels, config.num_folds, config.fold_seed
-  )
+  labels = [names[label] for label in pool.labels]
+  try:
+    fold = tfds_ham10000.folds(
+      pool.groups, labels, config.num_folds, config.fold_seed
+    )
+  except ValueError as error:
+    raise errors.InputError(
+      f"data.num_folds={config.num_folds}: {error}."
+    ) from error
   test = fold == config.fold
   validation = fold == (config.fold + 1) % config.num_folds
   return {

@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 
 from skinjax import batches, checkpoint, data, errors, parallel, workdir
+from skinjax.metrics import classification
 
 _BATCH = 256
 
@@ -110,6 +111,23 @@ def outputs(
     if len(values) != len(split.labels):
       raise AssertionError(f"{name}: {len(values)} of {len(split.labels)}.")
   return whole
+
+
+def evaluate(
+  task: ModuleType, state: Any, split: data.Split, *, config, info
+) -> dict[str, float]:
+  """Scores a state on a split, each example exactly once.
+
+  Returns:
+    The scores of `probabilities` (see metrics/classification.py, recall by
+    class as `recall/NAME`) and the means of what else eval_step returns.
+  """
+  out = outputs(task, state, split, config=config, info=info)
+  scores = classification.scores(out.pop("probabilities"), split.labels)
+  metrics = {name: float(scores[name]) for name in classification.SCALARS}
+  for name, recall in zip(info.class_names, scores["recall"], strict=True):
+    metrics[f"recall/{name}"] = float(recall)
+  return metrics | {name: float(x.mean()) for name, x in out.items()}
 
 
 def samples(

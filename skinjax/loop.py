@@ -21,7 +21,6 @@ from skinjax import (
   randomness,
   workdir,
 )
-from skinjax.metrics import classification
 from skinjax.report import sheets
 from skinjax.writer import Writer
 
@@ -83,6 +82,12 @@ def _train(task, config, path, dataset, saved) -> Result:
   )
   found = saved.restore(parallel.like(jax.eval_shape(init), config.parallel))
   first, state = found or (0, parallel.create(init, config.parallel))
+  if (total - first) % config.log_every:
+    raise errors.InputError(
+      f"log_every={config.log_every} does not lead from step {first}, where "
+      f"this workdir's run is, to step {total}: use one that divides "
+      f"{total - first}."
+    )
   saved.drop_after(first)
   if first == 0:
     logging.info("\n%s", _parameters(state))
@@ -102,7 +107,7 @@ def _train(task, config, path, dataset, saved) -> Result:
   )
   stream = randomness.named(key, "train")
   step, images = first, config.log_every * config.train.batch_size
-  metrics = {}
+  metrics, scored = {}, None
   with Writer(path, step=first, total=total) as writer:
     while True:
       # In this order a checkpoint holds the state that was evaluated, and a
@@ -110,15 +115,19 @@ def _train(task, config, path, dataset, saved) -> Result:
       last = step == total
       if step > first or last:
         if last or step % config.eval_every == 0:
-          metrics = evaluate(task, state, dataset.validation, config, info)
-          writer.scalars(step, _named("validation", metrics))
+          metrics = inference.evaluate(
+            task, state, dataset.validation, config=config, info=info
+          )
+          scored = step
+          if step > first:  # else the run had ended: it is written already
+            writer.scalars(step, _named("validation", metrics))
           logging.info("step %d  %s", step, _words(metrics))
         if hasattr(task, "sample") and (
           last or step % config.sample_every == 0
         ):
           writer.picture(step, sheet(task, state, config, info))
         if step > first and (last or step % config.save_every == 0):
-          saved.save(step, state, metrics)
+          saved.save(step, state, metrics if scored == step else {})
         writer.pause()
       if last:
         break
@@ -170,23 +179,6 @@ def compile_steps(task: ModuleType, config, info):
   return parallel.compile_steps(call, config.parallel)
 
 
-def evaluate(
-  task: ModuleType, state: Any, split: data.Split, config, info
-) -> dict[str, float]:
-  """Scores a state on a split, each example exactly once.
-
-  Returns:
-    The scores of `probabilities` (see metrics/classification.py, recall by
-    class as `recall/NAME`) and the means of what else eval_step returns.
-  """
-  out = inference.outputs(task, state, split, config=config, info=info)
-  scores = classification.scores(out.pop("probabilities"), split.labels)
-  metrics = {name: float(scores[name]) for name in classification.SCALARS}
-  for name, recall in zip(info.class_names, scores["recall"], strict=True):
-    metrics[f"recall/{name}"] = float(recall)
-  return metrics | {name: float(x.mean()) for name, x in out.items()}
-
-
 def sheet(task: ModuleType, state: Any, config, info):
   """Draws a picture with a row a class, from latents that never change."""
   labels = np.repeat(np.arange(info.num_classes, dtype=np.int32), _COLUMNS)
@@ -206,6 +198,12 @@ def _parameters(state) -> str:
 
 
 def _check(config) -> None:
+  if config.log_every < 1:
+    raise errors.InputError(f"log_every={config.log_every} is less than 1.")
+  if config.train.sampler not in batches.SAMPLERS:
+    raise errors.unknown(
+      "train.sampler", config.train.sampler, batches.SAMPLERS
+    )
   for key in ("train.steps", "eval_every", "save_every", "sample_every"):
     value = workdir.flat(config).get(key, config.log_every)
     if value < 1 or value % config.log_every:
@@ -224,10 +222,14 @@ def _finite_means(stacked, step, saved) -> dict[str, float]:
   }
   if bad:
     name = min(bad, key=bad.get)
+    latest = saved.latest()
+    kept = "There is no checkpoint yet"
+    if latest is not None:
+      kept = f"The last good checkpoint is that of step {latest}"
     raise errors.InputError(
       f"{name} was {stacked[name][bad[name]]} at step {step + bad[name] + 1}: "
-      f"training has diverged. The last good checkpoint is that of step "
-      f"{saved.latest()}; lower the learning rate or use a steadier loss."
+      f"training has diverged. {kept}; lower the learning rate or use a "
+      "steadier loss."
     )
   return {name: float(values.mean()) for name, values in stacked.items()}
 

@@ -99,7 +99,9 @@ def _builder(config):
     return tfds.builder(
       "mnist", data_dir=data_dir, file_format="array_record"
     ), 1
-  fits = [s for s in source.sizes if s >= config.size and s % config.size == 0]
+  fits = [
+    s for s in source.sizes if 0 < config.size <= s and s % config.size == 0
+  ]
   if not fits:
     raise errors.InputError(
       f"{config.name} has no size {config.size}: use "

@@ -98,11 +98,17 @@ def read(
         "speaks of: make the set anew."
       )
     images = [_verified(directory / row["file_name"], row) for row in rows]
-    labels = [class_names.index(row["label"]) for row in rows]
-  except (OSError, KeyError) as error:
+  except (OSError, KeyError, json.JSONDecodeError) as error:
     raise errors.InputError(
       f"{directory} is not a whole synthetic set: {error}."
     ) from error
+  for row in rows:
+    if row["label"] not in class_names:
+      raise errors.InputError(
+        f"{directory} has images of class {row['label']!r}, which is none of "
+        f"{', '.join(class_names)}."
+      )
+  labels = [class_names.index(row["label"]) for row in rows]
   names = np.array([row["file_name"] for row in rows])
   split = Split(np.stack(images), np.array(labels, np.int32), names, names)
   return split.take(slice(None)), provenance

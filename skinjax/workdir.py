@@ -29,7 +29,7 @@ def flat(config: ml_collections.ConfigDict | dict) -> dict[str, Any]:
   """Flattens nested keys to `data.fold` and the like."""
   values = {}
   for key, value in config.items():
-    if isinstance(value, ml_collections.FrozenConfigDict | dict):
+    if isinstance(value, ml_collections.ConfigDict | dict):
       values |= {f"{key}.{name}": leaf for name, leaf in flat(value).items()}
     else:
       values[key] = value

@@ -26,7 +26,7 @@ def _main(*arguments, **env):
   [
     (
       ["--config=configs/classifier.py", "--config.train.stepz=5"],
-      'Did you mean "steps" instead of "stepz"',
+      "Unknown config key 'train.stepz'. Did you mean 'train.steps'?",
     ),
     (
       ["--config=configs/classifier.py:datset=mnist"],
@@ -41,6 +41,7 @@ def test_a_slip_is_told(tmp_path, arguments, told):
   done = _main(*arguments, f"--workdir={tmp_path / 'run'}")
   assert done.returncode != 0
   assert told in done.stderr + done.stdout
+  assert "Traceback" not in done.stderr
   assert not (tmp_path / "run").exists()
 
 

@@ -84,6 +84,11 @@ class BatchNorm(nn.Module):
     )(x)
 
 
+def in_default_float(variables):
+  """Casts variables: flax creates running statistics in float32."""
+  return jax.tree.map(lambda x: x.astype(jnp.result_type(float)), variables)
+
+
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
   """Drops elements and scales up what is kept (Srivastava et al. 2014).
 
