@@ -1,7 +1,7 @@
-"""ACGAN: images by class (Odena, Olah, Shlens 2017).
+r"""ACGAN: images by class (Odena, Olah, Shlens 2017).
 
   python main.py --config=configs/acgan.py:dataset=mnist --workdir=DIR
-  python main.py --config=configs/acgan.py:dataset=ham10000 \\
+  python main.py --config=configs/acgan.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Shows sheets of samples, a row a class, as it trains (DIR/samples). Times and

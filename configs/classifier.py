@@ -1,6 +1,6 @@
-"""Classifier: a residual network on real images.
+r"""Classifier: a residual network on real images.
 
-  python main.py --config=configs/classifier.py:dataset=ham10000 \\
+  python main.py --config=configs/classifier.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Shows scores on the test lesions with intervals, the majority line beside them

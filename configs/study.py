@@ -1,6 +1,6 @@
-"""Study: does adding GAN images help, make no difference, or hurt?
+r"""Study: does adding GAN images help, make no difference, or hurt?
 
-  python main.py --config=configs/study.py:dataset=ham10000 \\
+  python main.py --config=configs/study.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Shows the verdict, on DIR/report/index.html. With

@@ -1,6 +1,6 @@
-"""Synthesize: a folder of images by class from a trained generator.
+r"""Synthesize: a folder of images by class from a trained generator.
 
-  python main.py --config=configs/synthesize.py:dataset=mnist \\
+  python main.py --config=configs/synthesize.py:dataset=mnist \
     --config.generator=DIR_OF_THE_GAN --workdir=DIR
 
 Makes DIR/synthetic, an image folder that says where it comes from, and shows
