@@ -9,6 +9,7 @@ import argparse
 import csv
 import json
 import pathlib
+import re
 import shutil
 
 ROOT = pathlib.Path(__file__).resolve().parent
@@ -19,6 +20,11 @@ MARKS = (
   "<!-- results: written by results/collect.py, do not edit -->",
   "<!-- /results -->",
 )
+
+
+def portable(command: str) -> str:
+  """Shortens a command's absolute paths to their last part, under runs/."""
+  return re.sub(r"=/[^ ]*/([^ /]+)", r"=runs/\1", command)
 
 
 def measured(workdir: pathlib.Path) -> str:
@@ -80,7 +86,7 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
       "measured": measured(workdir),
       "minutes": f"{seconds / 60:.1f}",
       "hardware": hardware,
-      "command": notes[0]["command"],
+      "command": portable(notes[0]["command"]),
     }
   }
   with TABLE.open("w", newline="") as file:
