@@ -1,6 +1,6 @@
 """Time the project's convolutions beside XLA's own, layer by layer.
 
-  python benchmarks/convolution.py [--batch=64] [--width=32] [--layers=REGEX]
+  python -m benchmarks.convolution [--batch=64] [--width=32] [--layers=REGEX]
 
 Each row is one layer's value and gradients by images and kernel, in float32:
 XLA's native convolution outside a loop, then ours inside a `lax.scan`, as

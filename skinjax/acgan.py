@@ -215,12 +215,7 @@ def eval_step(
 ) -> dict[str, jax.Array]:
   """Judges real images that the discriminator has not seen.
 
-  Args:
-    state: the state.
-    batch: `image` uint8 [batch, size, size, channels].
-    config: FrozenConfigDict of configs/acgan.py.
-    info: data.DataInfo.
-    phase: None.
+  Args: as of train_step.
 
   Returns:
     An example each: `probabilities` [batch, classes] of the class head, and
@@ -245,13 +240,7 @@ def sample(
 ) -> jax.Array:
   """Draws an image of each asked class from the averaged generator.
 
-  Args:
-    state: the state.
-    labels: int32 [batch].
-    key: the key of the latents.
-    config: FrozenConfigDict of configs/acgan.py.
-    info: data.DataInfo.
-    phase: None.
+  Args: as of train_step, with `labels` int32 [batch] and the latents' `key`.
 
   Returns:
     uint8 [batch, size, size, channels].

@@ -148,12 +148,7 @@ def eval_step(
 ) -> dict[str, jax.Array]:
   """Classifies images with the averaged network.
 
-  Args:
-    state: the state.
-    batch: `image` uint8 [batch, size, size, channels].
-    config: FrozenConfigDict of configs/classifier.py.
-    info: data.DataInfo.
-    phase: None.
+  Args: as of train_step.
 
   Returns:
     `probabilities` [batch, classes].

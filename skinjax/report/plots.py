@@ -251,5 +251,5 @@ def _bare(axis):
 
 
 def _literal(text: str) -> str:
-  """Keep matplotlib from reading a dollar sign as mathematics."""
+  # matplotlib would read a dollar sign as mathematics.
   return text.replace("$", r"\$")
