@@ -1,0 +1,77 @@
+"""Tests of results/: what README shows is what runs measured."""
+
+import importlib.util
+import json
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def collect(tmp_path, monkeypatch):
+  """Returns results/collect.py at work on a project of its own."""
+  path = ROOT / "results" / "collect.py"
+  spec = importlib.util.spec_from_file_location("collect", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  results = tmp_path / "project" / "results"
+  results.mkdir(parents=True)
+  monkeypatch.setattr(module, "ROOT", results)
+  monkeypatch.setattr(module, "TABLE", results / "runs.csv")
+  readme = "before\n{}\nold\n{}\nafter\n".format(*module.MARKS)
+  (results.parent / "README.md").write_text(readme)
+  return module
+
+
+def _workdir(path, seconds):
+  path.mkdir()
+  notes = [
+    {
+      "command": "python main.py --workdir=/a/b/run --config.seed=1",
+      "seconds": s,
+    }
+    for s in seconds
+  ]
+  lines = "".join(json.dumps(note) + "\n" for note in notes)
+  (path / "runs.jsonl").write_text(lines)
+  (path / "scores.csv").write_text(
+    "score,value,low,high\n"
+    "majority_line,0.6700,0.6700,0.6700\n"
+    "balanced_accuracy,0.5012,0.4500,0.5500\n"
+    "accuracy,0.7000,0.6900,0.7100\n"
+  )
+  return path
+
+
+def test_readme_shows_what_was_measured(collect, tmp_path):
+  run = _workdir(tmp_path / "run", [60, 30])
+  collect.collect("b", run, "a machine")
+  collect.collect("a", run, "a machine")
+  collect.collect("b", run, "another")
+  collect.write_readme()
+  lines = (collect.ROOT.parent / "README.md").read_text().splitlines()
+  assert (lines[0], lines[-1]) == ("before", "after")
+  assert "old" not in lines
+  rows = [line for line in lines if line.startswith("| [")]
+  assert [row.split("]")[0] for row in rows] == ["| [a", "| [b"]
+  assert (
+    "balanced accuracy 0.501 [0.450, 0.550], accuracy 0.700 [0.690, 0.710] "
+    "(majority line 0.670) | 1.5 | another | `python main.py "
+    "--workdir=runs/run --config.seed=1`"
+  ) in rows[1]
+  assert (collect.ROOT / "b" / "scores.csv").exists()
+
+
+def test_readme_of_the_project_is_current(monkeypatch):
+  path = ROOT / "results" / "collect.py"
+  spec = importlib.util.spec_from_file_location("collect", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  readme = ROOT / "README.md"
+  written = []
+  monkeypatch.setattr(
+    type(readme), "write_text", lambda _, t: written.append(t)
+  )
+  module.write_readme()
+  assert written == [readme.read_text()]
