@@ -16,6 +16,7 @@ from skinjax import (
   checkpoint,
   data,
   errors,
+  files,
   inference,
   parallel,
   randomness,
@@ -90,7 +91,7 @@ def _train(task, config, path, dataset, saved) -> Result:
     )
   saved.drop_after(first)
   if first == 0:
-    logging.info("\n%s", _parameters(state))
+    files.write_text(path / "parameters.txt", _parameters(state))
   logging.info(
     "%s on %s: %d training images, %d to %d a class, steps %d to %d",
     config.task,

@@ -12,7 +12,7 @@ from skinjax.metrics import classification
 from skinjax.report import statistics
 
 _RESAMPLES = 2000
-_FILE = "predictions.csv"
+FILE = "predictions.csv"  # a classifier that has it is done
 
 
 def run(path: str | pathlib.Path, dataset: data.Dataset) -> dict:
@@ -80,7 +80,7 @@ def predict(path: pathlib.Path, dataset: data.Dataset) -> None:
   ):
     shown = (f"{p:.6f}" for p in row)
     table.writerow((image_id, group, info.class_names[label], *shown))
-  files.write_text(path / _FILE, buffer.getvalue())
+  files.write_text(path / FILE, buffer.getvalue())
 
 
 def read(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
@@ -92,11 +92,11 @@ def read(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
   Raises:
     InputError: they are predictions of other images.
   """
-  with (path / _FILE).open(newline="") as file:
+  with (path / FILE).open(newline="") as file:
     rows = list(csv.DictReader(file))
   if [row["image_id"] for row in rows] != dataset.test.image_ids.tolist():
     raise errors.InputError(
-      f"{path / _FILE} predicts other images than this test split: remove it "
+      f"{path / FILE} predicts other images than this test split: remove it "
       "to have it made anew."
     )
   names = dataset.info.class_names

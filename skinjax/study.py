@@ -1,6 +1,7 @@
 """The task that gives the verdict: classifiers with and without GAN images."""
 
 import pathlib
+import time
 
 import ml_collections
 import numpy as np
@@ -18,6 +19,7 @@ from skinjax import (
   workdir,
 )
 from skinjax.study_report import ARMS, PAIRS
+from skinjax.writer import duration
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
@@ -45,9 +47,24 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = data.load(config.data)
     generator = _generator(config, path, dataset)
     synthetic = _synthetic(config, path, dataset, generator)
-    units = [(seed, arm) for seed in range(config.seeds) for arm in arms]
-    for number, (seed, arm) in enumerate(units, 1):
-      logging.info("unit %d of %d: %s, seed %d", number, len(units), arm, seed)
+    seeds = range(config.seed, config.seed + config.seeds)
+    left = [
+      (seed, arm)
+      for seed in seeds
+      for arm in arms
+      if not (_place(path, arm, seed) / scores.FILE).exists()
+    ]
+    start = time.monotonic()
+    for done, (seed, arm) in enumerate(left):
+      each = (time.monotonic() - start) / done if done else 0
+      logging.info(
+        "%s, seed %d: %d of %d classifiers left%s",
+        arm,
+        seed,
+        len(left) - done,
+        len(seeds) * len(arms),
+        f", about {duration(each * (len(left) - done))}" if done else "",
+      )
       _unit(config, path, arm, seed, dataset, synthetic)
     return study_report.write(
       path,
@@ -55,10 +72,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       dataset=dataset,
       synthetic=synthetic,
       generator=generator,
-      units={
-        arm: [_place(path, arm, seed) for seed in range(config.seeds)]
-        for arm in arms
-      },
+      units={arm: [_place(path, arm, seed) for seed in seeds] for arm in arms},
     )
 
 
@@ -128,10 +142,8 @@ def _place(path: pathlib.Path, arm: str, seed: int) -> pathlib.Path:
 
 
 def _unit(config, path, arm, seed, dataset, synthetic) -> None:
-  """Trains one classifier and predicts the test split, unless it is done."""
+  """Trains one classifier and predicts the test split."""
   place = _place(path, arm, seed)
-  if (place / "predictions.csv").exists():
-    return
   recipe = ARMS[arm]
   unit = _composed(config, "classifier", seed)
   if recipe.classical:
