@@ -16,8 +16,6 @@ def get_config(dataset: str, size: int, quick: bool):
     config.gan.model.generator_width = 16
     config.gan.model.discriminator_width = 16
     config.gan.train.steps = 1500
-    config.gan.eval_every = 500
-    config.gan.save_every = config.gan.sample_every = 500
-    config.classifier.train.steps = 500
-    config.classifier.eval_every = config.classifier.save_every = 250
+    config.classifier.train.steps = 300
+    config.classifier.eval_every = config.classifier.save_every = 150
   return config
