@@ -108,7 +108,8 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.log_every = 50
   config.eval_every = 500
   config.save_every = 500
-  # The validation metric whose highest value names the best checkpoint.
+  # The validation metric whose highest value names the best checkpoint, which
+  # is kept beside the latest; what is reported is always the latest.
   config.best = ""
 
   config.train = ml_collections.ConfigDict()

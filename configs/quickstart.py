@@ -12,7 +12,6 @@ def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
   config = study.get_config(f"dataset={dataset},size={size},quick={quick}")
   if not quick:
-    config.fill_to = 150
     config.gan.model.generator_width = 16
     config.gan.model.discriminator_width = 16
     config.gan.train.steps = 1500

@@ -22,14 +22,16 @@ def get_config(dataset: str, size: int, quick: bool):
   # The workdir of a GAN of the same fold; empty: train one here first.
   config.generator = ""
   config.arms = ("real", "classical", "real+synthetic", "classical+synthetic")
-  # Classifiers of each arm; they differ in weights and batches.
+  # Classifiers of each arm; they differ in weights and batches, and share the
+  # generator and its images.
   config.seeds = 3
   # Synthetic images fill each class up to so many training images.
-  config.fill_to = 500
+  fill_to = {"ham10000": 500, "toy_lesions": 150, "mnist": 8000}
+  config.fill_to = fill_to[config.data.name]
 
   # What `classical` adds to `real`.
   config.classical = ml_collections.ConfigDict()
-  config.classical.orientations = True
+  config.classical.orientations = config.data.name != "mnist"
   config.classical.jitter = 0.1
   config.classical.sampler = "balanced"
   config.classical.balance = "none"

@@ -53,7 +53,10 @@ def measured(workdir: pathlib.Path) -> str:
       for name in ("balanced_accuracy", "accuracy")
     ]
     line = float(scores["majority_line"]["value"])
-    return f"{', '.join(words)} (majority line {line:.3f})"
+    return (
+      f"{', '.join(words)} (majority line {line:.3f}; one run: intervals over "
+      "test lesions only)"
+    )
   steps = [
     json.loads(line)["step"]
     for line in (workdir / "metrics.jsonl").read_text().splitlines()

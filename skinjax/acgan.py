@@ -40,6 +40,18 @@ def _optimizers(config):
   )
 
 
+def check(config) -> None:
+  """Refuses a config that no step can be made of.
+
+  Raises:
+    InputError: there is no such loss.
+  """
+  if config.loss.adversarial not in losses.DISCRIMINATOR:
+    raise errors.unknown(
+      "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
+    )
+
+
 def init_state(config, info, key: jax.Array) -> GanState:
   """Creates the state before the first step.
 
@@ -51,10 +63,6 @@ def init_state(config, info, key: jax.Array) -> GanState:
   Returns:
     GanState, in JAX's default float type.
   """
-  if config.loss.adversarial not in losses.DISCRIMINATOR:
-    raise errors.unknown(
-      "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
-    )
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
   images = jnp.zeros((2, info.size, info.size, info.channels))

@@ -82,9 +82,7 @@ class Checkpoints:
       force=True,
     )
     self._manager.wait_until_finished()
-    files.write_json(
-      self._directory / str(step) / _MANIFEST, self._digests(step)
-    )
+    files.write_json(self._manifest(step), self._digests(step))
 
   def restore(self, like: Any) -> tuple[int, Any] | None:
     """Restores the latest checkpoint that is whole.
@@ -93,7 +91,7 @@ class Checkpoints:
       like: a tree of ShapeDtypeStruct with shardings.
 
     Returns:
-      The step and the state; None where there is no checkpoint yet.
+      The step and the state; None where no checkpoint was finished yet.
 
     Raises:
       InputError: no checkpoint is whole, or they hold another network.
@@ -108,7 +106,7 @@ class Checkpoints:
         step,
         self._directory,
       )
-    if steps:
+    if any(self._manifest(step).exists() for step in steps):
       raise errors.InputError(
         f"None of the checkpoints in {self._directory} is whole (steps "
         f"{steps[::-1]}): train anew in an empty workdir."
@@ -127,8 +125,11 @@ class Checkpoints:
 
   def digest(self, step: int) -> str:
     """Returns the SHA-256 of a checkpoint's manifest, in hex."""
-    manifest = self._directory / str(step) / _MANIFEST
+    manifest = self._manifest(step)
     return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+  def _manifest(self, step: int) -> pathlib.Path:
+    return self._directory / str(step) / _MANIFEST
 
   def _read(self, step: int, like: Any) -> Any:
     try:
@@ -141,9 +142,8 @@ class Checkpoints:
       ) from error
 
   def _whole(self, step: int) -> bool:
-    manifest = self._directory / str(step) / _MANIFEST
     try:
-      return json.loads(manifest.read_text()) == self._digests(step)
+      return json.loads(self._manifest(step).read_text()) == self._digests(step)
     except (OSError, ValueError):
       return False
 

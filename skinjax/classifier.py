@@ -37,6 +37,21 @@ def _optimizer(config):
   )
 
 
+def check(config) -> None:
+  """Refuses a config that no step can be made of.
+
+  Raises:
+    InputError: there is no such balance, or the sampler balances already.
+  """
+  if config.loss.balance not in BALANCES:
+    raise errors.unknown("loss.balance", config.loss.balance, BALANCES)
+  if config.loss.balance != "none" and config.train.sampler != "natural":
+    raise errors.InputError(
+      f"loss.balance={config.loss.balance} corrects what "
+      f"train.sampler={config.train.sampler} has corrected: use one of them."
+    )
+
+
 def init_state(config, info, key: jax.Array) -> ClassifierState:
   """Creates the state before the first step.
 
@@ -48,8 +63,6 @@ def init_state(config, info, key: jax.Array) -> ClassifierState:
   Returns:
     ClassifierState, in JAX's default float type.
   """
-  if config.loss.balance not in BALANCES:
-    raise errors.unknown("loss.balance", config.loss.balance, BALANCES)
   images = jnp.zeros((2, info.size, info.size, info.channels))
   variables = layers.in_default_float(
     _network(config, info).init(key, images, None, train=False)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 import numpy as np
+from absl import logging
 
 from skinjax import batches, checkpoint, data, errors, parallel, workdir
 from skinjax.metrics import classification
@@ -74,6 +75,13 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
         f"{path} has no checkpoint yet: train there first."
       )
     step, state = found
+    if step < config.train.steps:
+      logging.warning(
+        "%s has been trained for %d of its %d steps only.",
+        path,
+        step,
+        config.train.steps,
+      )
     return Trained(task, config, info, step, state, saved.digest(step), origin)
 
 

@@ -22,6 +22,7 @@ from skinjax import (
   randomness,
   workdir,
 )
+from skinjax.metrics import classification
 from skinjax.report import sheets
 from skinjax.writer import Writer
 
@@ -52,7 +53,7 @@ def train(
   """Trains a task in a workdir, from its latest checkpoint if it has one.
 
   Args:
-    task: a module with init_state, train_step, eval_step and, for a
+    task: a module with check, init_state, train_step, eval_step and, for a
       generator, sample.
     config: the run's config.
     path: the workdir.
@@ -65,7 +66,7 @@ def train(
     InputError: bad config, data or workdir, or a loss that is not finite.
   """
   config = ml_collections.FrozenConfigDict(config)
-  _check(config)
+  check(config)
   with workdir.claim(path, config) as path:
     dataset = dataset or data.load(config.data)
     workdir.write_origin(path, dataset)
@@ -198,13 +199,21 @@ def _parameters(state) -> str:
   return parameter_overview.get_parameter_overview(networks)
 
 
-def _check(config) -> None:
+def check(config) -> None:
+  """Refuses a config whose training would stop later.
+
+  Raises:
+    InputError: a cadence, sampler, loss or metric that cannot be.
+  """
   if config.log_every < 1:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
   if config.train.sampler not in batches.SAMPLERS:
     raise errors.unknown(
       "train.sampler", config.train.sampler, batches.SAMPLERS
     )
+  if config.best and config.best not in classification.SCALARS:
+    raise errors.unknown("best", config.best, classification.SCALARS)
+  inference.task_named(config.task).check(config)
   for key in ("train.steps", "eval_every", "save_every", "sample_every"):
     value = workdir.flat(config).get(key, config.log_every)
     if value < 1 or value % config.log_every:

@@ -27,19 +27,25 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
     InputError: see the task.
   """
   start = time.monotonic()
+  try:
+    return _run(config, path)
+  finally:  # interrupted runs count too; only a kill goes unnoted
+    note = {
+      "command": shlex.join(["python", *sys.argv]),
+      "seconds": round(time.monotonic() - start, 1),
+      "devices": [device.device_kind for device in jax.devices()],
+      "cores": os.cpu_count(),
+    }
+    if (pathlib.Path(path) / "config.json").exists():
+      with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
+        file.write(json.dumps(note) + "\n")
+
+
+def _run(config, path):
   task = inference.task_named(config.task)
   if not hasattr(task, "train_step"):
-    result = task.run(config, path)
-  else:
-    result = loop.train(task, config, path)
-    if not hasattr(task, "sample"):
-      scores.run(path, result.dataset)
-  note = {
-    "command": shlex.join(["python", *sys.argv]),
-    "seconds": round(time.monotonic() - start, 1),
-    "devices": [device.device_kind for device in jax.devices()],
-    "cores": os.cpu_count(),
-  }
-  with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
-    file.write(json.dumps(note) + "\n")
+    return task.run(config, path)
+  result = loop.train(task, config, path)
+  if not hasattr(task, "sample"):
+    scores.run(path, result.dataset)
   return result

@@ -17,14 +17,13 @@ class Source(NamedTuple):
   """What is known of a data set before it is read."""
 
   sizes: tuple[int, ...]  # that its TFDS builder stores
-  groups: bool  # several images a lesion, told by the feature `group`
   drawn: bool  # drawn by a program: nobody may take them for real
 
 
 SOURCES = {
-  "ham10000": Source((64, 128, 256), groups=True, drawn=False),
-  "toy_lesions": Source((64, 128), groups=True, drawn=True),
-  "mnist": Source((28,), groups=False, drawn=False),
+  "ham10000": Source((64, 128, 256), drawn=False),
+  "toy_lesions": Source((64, 128), drawn=True),
+  "mnist": Source((28,), drawn=False),
 }
 
 
@@ -96,17 +95,24 @@ def _builder(config):
       raise errors.InputError(
         f"MNIST comes at size 32 (28x28, padded), not at {config.size}."
       )
-    return tfds.builder(
-      "mnist", data_dir=data_dir, file_format="array_record"
-    ), 1
+    try:
+      builder = tfds.builder(
+        "mnist", data_dir=data_dir, file_format="array_record"
+      )
+    except ValueError as error:
+      raise errors.InputError(
+        f"{data_dir} has MNIST in another format than array_record: name "
+        f"another directory with data.data_dir. ({error})"
+      ) from error
+    return builder, 1
   fits = [
-    s for s in source.sizes if 0 < config.size <= s and s % config.size == 0
+    s for s in source.sizes if 8 <= config.size <= s and s % config.size == 0
   ]
   if not fits:
     raise errors.InputError(
       f"{config.name} has no size {config.size}: use "
       f"{', '.join(map(str, source.sizes))}, or one of them divided by a "
-      "whole number."
+      "whole number, from 8 on."
     )
   return tfds.builder(
     f"{config.name}/{fits[0]}x{fits[0]}",

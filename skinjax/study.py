@@ -15,7 +15,6 @@ from skinjax import (
   scores,
   study_report,
   synthesize,
-  synthetic_set,
   workdir,
 )
 from skinjax.study_report import ARMS, PAIRS
@@ -43,10 +42,13 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
   arms = _arms(config)
-  with workdir.claim(path, config, lock=False):
+  with workdir.claim(path, config):
     dataset = data.load(config.data)
+    missing = _missing(config, dataset.info)
     generator = _generator(config, path, dataset)
-    synthetic = _synthetic(config, path, dataset, generator)
+    synthetic = synthesize.obtain(
+      path / "synthetic", generator, missing, config.seed
+    )
     seeds = range(config.seed, config.seed + config.seeds)
     left = [
       (seed, arm)
@@ -84,6 +86,13 @@ def _arms(config) -> tuple[str, ...]:
     raise errors.InputError(
       f"config.arms={config.arms}: a verdict needs {' and '.join(PAIRS[0])}."
     )
+  # What would stop a part of the study in hours is told now.
+  if config.seeds < 1:
+    raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
+  for arm in config.arms:
+    loop.check(_unit_config(config, arm, config.seed))
+  if not config.generator:
+    loop.check(_composed(config, "gan", config.seed))
   return config.arms
 
 
@@ -117,41 +126,36 @@ def _generator(config, path, dataset) -> inference.Trained:
   return generator
 
 
-def _synthetic(config, path, dataset, generator) -> data.Split:
-  """Returns the synthetic set, made here unless it is there."""
-  target = path / "synthetic"
-  counts = np.maximum(config.fill_to - np.array(dataset.info.class_counts), 0)
+def _missing(config, info: data.DataInfo) -> np.ndarray:
+  """Counts what each class lacks, [classes]."""
+  counts = np.maximum(config.fill_to - np.array(info.class_counts), 0)
   if not counts.any():
     raise errors.InputError(
       f"fill_to={config.fill_to} adds no image: every class has as many. The "
-      f"smallest has {min(dataset.info.class_counts)}."
+      f"smallest has {min(info.class_counts)}."
     )
-  if not target.exists():
-    synthesize.make(target, generator, counts, config.seed)
-  split, provenance = synthetic_set.read(target, dataset.info.class_names)
-  if provenance["generator"]["checkpoint_sha256"] != generator.digest:
-    raise errors.InputError(
-      f"{target} was made by another generator than the study's: remove it, "
-      "and the units that used it, or use another workdir."
-    )
-  return split
+  return counts
 
 
 def _place(path: pathlib.Path, arm: str, seed: int) -> pathlib.Path:
   return path / "units" / f"{arm}-{seed}"
 
 
-def _unit(config, path, arm, seed, dataset, synthetic) -> None:
-  """Trains one classifier and predicts the test split."""
-  place = _place(path, arm, seed)
-  recipe = ARMS[arm]
+def _unit_config(config, arm: str, seed: int) -> ml_collections.ConfigDict:
+  """Makes the config of one classifier."""
   unit = _composed(config, "classifier", seed)
-  if recipe.classical:
+  if ARMS[arm].classical:
     unit.augment.orientations = config.classical.orientations
     unit.augment.jitter = config.classical.jitter
     unit.train.sampler = config.classical.sampler
     unit.loss.balance = config.classical.balance
-  if recipe.synthetic:
+  return unit
+
+
+def _unit(config, path, arm, seed, dataset, synthetic) -> None:
+  """Trains one classifier and predicts the test split."""
+  place, unit = _place(path, arm, seed), _unit_config(config, arm, seed)
+  if ARMS[arm].synthetic:
     dataset = data.extended(dataset, synthetic)
   loop.train(inference.task_named(unit.task), unit, place, dataset)
   scores.predict(place, dataset)

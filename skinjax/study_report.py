@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from skinjax import data, files, inference, scores
+from skinjax import data, files, inference, scores, synthesize, workdir
 from skinjax.report import page, sheets, summary
 
 _COLUMNS = 8  # of the sheets
@@ -47,7 +47,6 @@ ARMS = {
 PAIRS = (
   ("classical+synthetic", "classical"),
   ("real+synthetic", "real"),
-  ("classical+synthetic", "real"),
 )
 
 
@@ -76,7 +75,7 @@ def write(
   info, train, test = dataset.info, dataset.train, dataset.test
   added = np.bincount(synthetic.labels, minlength=info.num_classes).tolist()
   result = summary.summarize(
-    about=_about(config, dataset, generator),
+    about=_about(config, dataset, synthetic, generator),
     arms={
       arm: np.stack([scores.read(place, dataset) for place in places])
       for arm, places in units.items()
@@ -119,11 +118,11 @@ def write(
   return result
 
 
-def _about(config, dataset, generator) -> summary.About:
+def _about(config, dataset, synthetic, generator) -> summary.About:
   info, trained = dataset.info, config.classifier.train
   lesions = len(np.unique(dataset.test.groups))
   if config.data.fold == -1:
-    split = "the fixed split, 70/10/20"
+    split = "the data set's fixed split"
   else:
     split = (
       f"fold {config.data.fold} of {config.data.num_folds} (seed "
@@ -137,14 +136,20 @@ def _about(config, dataset, generator) -> summary.About:
       f"{split}, by lesion: {len(dataset.train.labels)} training, "
       f"{len(dataset.validation.labels)} validation and "
       f"{len(dataset.test.labels)} test images ({lesions} lesions); no lesion "
-      "is in two of them, nor did the GAN see any of the last two"
+      "is in two of them, nor did the GAN see any of the last two, in its "
+      f"{generator.step} steps"
     ),
     compute=(
       f"the same network and optimizer, {trained.steps} steps of "
       f"{trained.batch_size} images; the weights after the last step are used"
     ),
     command=shlex.join(["python", *sys.argv]),
-    config=json.loads(config.to_json_best_effort()),
+    config={
+      key: value
+      for key, value in workdir.flat(config).items()
+      if not key.endswith("_dir")
+    },
+    diversity=synthesize.judge(synthetic, dataset),
     subject=f"{generator.config.task.upper()} images",
   )
 

@@ -41,26 +41,61 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     What summary.json holds.
 
   Raises:
-    InputError: no generator, one of other data, or a set that exists already.
+    InputError: no generator, one of other data, too few images, or a set that
+      another generator made.
   """
   config = ml_collections.FrozenConfigDict(config)
   if not config.generator:
     raise errors.InputError(
       "config.generator is empty: name the workdir of a trained GAN."
     )
+  if config.per_class < 2:
+    raise errors.InputError(
+      f"per_class={config.per_class}: at least 2 images of a class, or there "
+      "is no diversity to measure."
+    )
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
-    if not target.exists():
-      generator = inference.load(config.generator, info)
-      counts = np.full(info.num_classes, config.per_class)
-      make(target, generator, counts, config.seed)
-    split, _ = synthetic_set.read(target, info.class_names)
+    generator = inference.load(config.generator, info)
+    counts = np.full(info.num_classes, config.per_class)
+    split = obtain(target, generator, counts, config.seed)
     summary = judge(split, dataset, config.classifier)
     files.write_json(path / "summary.json", summary)
     sheet(split, info.class_names).save(path / "sheet.png")
     logging.info("%d images are in %s", len(split.labels), target)
     return summary
+
+
+def obtain(
+  directory: pathlib.Path,
+  generator: inference.Trained,
+  counts: np.ndarray,
+  seed: int,
+) -> data.Split:
+  """Reads a synthetic set; draws and writes it first if it is not there.
+
+  Args:
+    directory: where it is.
+    generator: a trained GAN.
+    counts: how many images of each class, [classes].
+    seed: of the latents.
+
+  Returns:
+    The images.
+
+  Raises:
+    InputError: another generator made what is there.
+  """
+  if not directory.exists():
+    make(directory, generator, counts, seed)
+  split, provenance = synthetic_set.read(directory, generator.info.class_names)
+  if provenance["generator"]["checkpoint_sha256"] != generator.digest:
+    raise errors.InputError(
+      f"{directory} was made by another generator, or before this one had "
+      "trained further: use another workdir."
+    )
+  return split
 
 
 def make(
@@ -105,7 +140,7 @@ def make(
 
 
 def judge(
-  split: data.Split, dataset: data.Dataset, classifier: str
+  split: data.Split, dataset: data.Dataset, classifier: str = ""
 ) -> dict[str, dict]:
   """Says by class how diverse a set is, and whether it shows what was asked.
 
@@ -115,17 +150,25 @@ def judge(
     classifier: workdir of a classifier trained on them; empty for none.
 
   Returns:
-    By class: `images`, `diversity_ratio` (mean pairwise distance over that of
-    real images), `collapsed`, and `agreement`, the share of images that the
-    classifier puts in the asked class; None without one.
+    By class that has at least two images: `images`; `diversity_ratio`, mean
+    pairwise distance over that of real images; `collapsed`; and `agreement`,
+    the share of images that the classifier puts in the asked class, None
+    without one.
   """
   info = dataset.info
+  images, real = (
+    np.bincount(labels, minlength=info.num_classes)
+    for labels in (split.labels, dataset.train.labels)
+  )
+  judged = np.flatnonzero((images > 1) & (real > 1))
+  place = np.full(info.num_classes, -1)
+  place[judged] = range(len(judged))
   ratios = diversity.collapse(
     split.images,
-    split.labels,
+    place[split.labels],
     dataset.train.images,
-    dataset.train.labels,
-    class_names=info.class_names,
+    place[dataset.train.labels],
+    class_names=[info.class_names[label] for label in judged],
     threshold=COLLAPSE[info.name],
   )
   agrees = None
@@ -136,10 +179,10 @@ def judge(
     )["probabilities"]
     agrees = probabilities.argmax(-1) == split.labels
   summary = {}
-  for label, name in enumerate(info.class_names):
-    chosen = split.labels == label
+  for label in judged:
+    name, chosen = info.class_names[label], split.labels == label
     row = {
-      "images": int(chosen.sum()),
+      "images": int(images[label]),
       "diversity_ratio": ratios[name].ratio,
       "collapsed": ratios[name].collapsed,
       "agreement": None if agrees is None else float(agrees[chosen].mean()),

@@ -40,15 +40,14 @@ def flat(config: ml_collections.ConfigDict | dict) -> dict[str, Any]:
 def claim(
   path: str | pathlib.Path,
   config: ml_collections.FrozenConfigDict,
-  *,
-  lock: bool = True,
 ) -> Iterator[pathlib.Path]:
-  """Takes a workdir for one config and, if locked, one process.
+  """Takes a workdir for one config and one process.
+
+  A config that is refused before anything came of it leaves no trace.
 
   Args:
     path: the directory; made if it does not exist.
     config: kept in `config.json`, or compared with what is there.
-    lock: whether other processes are kept out.
 
   Yields:
     The directory.
@@ -67,16 +66,20 @@ def claim(
       f"{error.strerror}."
     ) from error
   with file:
-    if lock:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError as error:
-        raise errors.InputError(
-          f"Another process is using --workdir={path}: wait for it, or use "
-          "another directory."
-        ) from error
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      raise errors.InputError(
+        f"Another process is using --workdir={path}: wait for it, or use "
+        "another directory."
+      ) from error
     _agree(path, config)
-    yield path
+    try:
+      yield path
+    except ValueError:
+      if {entry.name for entry in path.iterdir()} == {".lock", "config.json"}:
+        (path / "config.json").unlink()
+      raise
 
 
 def _agree(path: pathlib.Path, config: ml_collections.FrozenConfigDict) -> None:

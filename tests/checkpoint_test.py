@@ -200,3 +200,9 @@ def test_digest_tells_checkpoints_apart(tmp_path):
       assert saved.digest(1) == digests[-1]
   assert [len(digest) for digest in digests] == [64, 64]
   assert digests[0] != digests[1]
+
+
+def test_a_first_checkpoint_that_was_not_finished_counts_as_none(tmp_path):
+  _saved(tmp_path, [2])
+  (tmp_path / "2" / "manifest.json").unlink()
+  assert _restored(tmp_path) is None

@@ -107,7 +107,7 @@ def test_weights_reach_the_gradient(monkeypatch):
 def test_a_balance_that_does_not_exist_is_refused_with_the_names():
   config = shrunk.frozen("classifier", loss__balance="weight")
   with pytest.raises(errors.InputError, match="Did you mean 'weights'") as e:
-    classifier.init_state(config, shrunk.dataset().info, KEY)
+    classifier.check(config)
   assert all(name in str(e.value) for name in classifier.BALANCES)
 
 
@@ -174,3 +174,11 @@ def test_a_step_is_finite_and_changes_every_part():
     for name, x in shrunk.leaves(getattr(after, part)).items():
       assert np.isfinite(x).all(), name
       assert (x != was[name]).any(), name
+
+
+def test_classes_are_not_balanced_twice():
+  config = shrunk.frozen(
+    "classifier", loss__balance="weights", train__sampler="balanced"
+  )
+  with pytest.raises(errors.InputError, match="use one of them"):
+    classifier.check(config)

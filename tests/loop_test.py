@@ -334,9 +334,7 @@ def test_evaluation_counts_each_example_once():
   ids = np.arange(count).astype(str)
   split = sources.Split(images, labels, ids, ids)
   config, info = shrunk.frozen("classifier"), shrunk.dataset().info
-  got = inference.evaluate(
-    _stub(), None, split, config=config, info=info
-  )
+  got = inference.evaluate(_stub(), None, split, config=config, info=info)
   logits = images.mean((1, 2)) / 40
   predicted = logits.argmax(1)
   assert got["accuracy"] == pytest.approx(

@@ -57,7 +57,8 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   assert [row.split("]")[0] for row in rows] == ["| [a", "| [b"]
   assert (
     "balanced accuracy 0.501 [0.450, 0.550], accuracy 0.700 [0.690, 0.710] "
-    "(majority line 0.670) | 1.5 | another | `python main.py "
+    "(majority line 0.670; one run: intervals over test lesions only) | 1.5 "
+    "| another | `python main.py "
     "--workdir=runs/run --config.seed=1`"
   ) in rows[1]
   assert (collect.ROOT / "b" / "scores.csv").exists()

@@ -53,6 +53,15 @@ def test_the_report_is_written(done):
     assert {row["arm"] for row in rows} <= {*ARMS, "majority line"}
 
 
+def test_the_report_tells_of_the_generator(done):
+  _, result, _ = done
+  assert set(result["diversity"]) <= set(shrunk.CLASSES)
+  for row in result["diversity"].values():
+    assert row["diversity_ratio"] >= 0
+  assert "in its 4 steps" in result["split"]
+  assert not [key for key in result["config"] if key.endswith("_dir")]
+
+
 def test_arms_differ_in_what_they_say_and_nothing_else(done):
   _, _, trained = done
   assert set(trained) == {"generator", *(f"{arm}-0" for arm in ARMS)}
@@ -130,10 +139,21 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
       "needs classical.synthetic and classical",
     ),
     ({"fill_to": 5}, "fill_to=5 adds no image: .* smallest has 5"),
+    ({"seeds": 0}, "seeds=0: at least 1"),
+    ({"classical__sampler": "even"}, "Unknown train.sampler 'even'"),
+    ({"classical__balance": "weights"}, "corrects what train.sampler=balanced"),
+    ({"classifier__train__steps": 5}, "train.steps=5 is not a multiple"),
+    (
+      {"gan__loss__adversarial": "hing", "generator": ""},
+      "Unknown loss.adversarial 'hing'. Did you mean 'hinge'",
+    ),
   ],
 )
-def test_a_study_that_cannot_be_is_refused(done, tmp_path, changes, told):
+def test_a_study_that_cannot_be_is_refused(
+  done, tmp_path, monkeypatch, changes, told
+):
   changes = {"generator": str(done[0] / "generator"), **changes}
+  monkeypatch.setattr(loop, "train", pytest.fail)
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(**changes), tmp_path)
 

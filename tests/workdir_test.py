@@ -11,8 +11,8 @@ from tests import shrunk
 from tests.conftest import ROOT
 
 
-def _claim(path, config, **options):
-  with workdir.claim(path, ml_collections.FrozenConfigDict(config), **options):
+def _claim(path, config):
+  with workdir.claim(path, ml_collections.FrozenConfigDict(config)):
     pass
 
 
@@ -91,10 +91,27 @@ def test_a_second_process_is_kept_out(tmp_path):
     assert process.stdout.readline() == b"held\n"
     with pytest.raises(errors.InputError, match="Another process is using"):
       _claim(tmp_path, config)
-    _claim(tmp_path, config, lock=False)
     process.stdin.close()
     assert process.wait() == 0
   _claim(tmp_path, config)
+
+
+def test_a_slip_leaves_the_workdir_as_it_was(tmp_path):
+  one, other, third = (
+    ml_collections.FrozenConfigDict({"a": a}) for a in (1, 2, 3)
+  )
+  with pytest.raises(errors.InputError), workdir.claim(tmp_path, one):
+    raise errors.InputError("a is wrong")
+  with workdir.claim(tmp_path, other) as path:
+    (path / "made").touch()
+  # From here on something came of it.
+  with pytest.raises(errors.InputError), workdir.claim(tmp_path, other):
+    raise errors.InputError("later")
+  with (
+    pytest.raises(errors.InputError, match="a was 2, is 3"),
+    workdir.claim(tmp_path, third),
+  ):
+    pass
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path):

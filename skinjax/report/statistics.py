@@ -7,8 +7,9 @@ few to be resampled (a bootstrap of S seeds misses 1/S of their variance, and
 the tails altogether), so that their part is Student's t with S - 1 degrees
 of freedom, added to each resample.
 
-What this does not carry: other training lesions. The seeds share one
-training set, hence the interval speaks of this training set.
+What this does not carry: other training lesions and other generators. The
+seeds share one training set and one synthetic set, hence the interval speaks
+of these.
 """
 
 import dataclasses

@@ -4,6 +4,7 @@
 {
   schema: 1, name, data, drawn: bool, subject, split, compute, command,
   config: {…}, next_steps: [str], seeds: int, level: 0.95, num_resamples,
+  diversity: {class: {diversity_ratio, collapsed, …}},
   classes: [{name, train_images, train_lesions|null, test_images,
              test_lesions}],
   majority_line: {class, accuracy},
@@ -62,6 +63,8 @@ class About:
     compute: what every arm had alike (network, steps, batch, schedule).
     command: the command that makes this study.
     config: its config, JSON-able.
+    diversity: by class, `diversity_ratio` of the synthetic images and
+      whether the class has `collapsed`.
     subject: what is judged, a plural noun that begins a sentence.
     next_steps: what to run next; by default what the verdict suggests.
   """
@@ -73,6 +76,9 @@ class About:
   compute: str
   command: str
   config: Mapping[str, Any]
+  diversity: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )
   subject: str = "GAN images"
   next_steps: Sequence[str] = ()
 
