@@ -2,7 +2,8 @@
 
   python results/collect.py NAME WORKDIR --hardware="2 cores of an AMD EPYC"
 
-Small files only: tables, summaries, sample sheets, the report.
+Small files only: tables, summaries, sheets of generated images. A report that
+shows real lesions stays behind, for they are not ours to publish.
 """
 
 import argparse
@@ -15,7 +16,14 @@ import shutil
 ROOT = pathlib.Path(__file__).resolve().parent
 TABLE = ROOT / "runs.csv"
 COLUMNS = ("name", "measured", "minutes", "hardware", "command")
-KEPT = ("scores.csv", "summary.json", "sheet.png", "report")
+KEPT = (
+  "scores.csv",
+  "summary.json",
+  "sheet.png",
+  "report/summary.json",
+  "report/scores.csv",
+  "report/differences.csv",
+)
 MARKS = (
   "<!-- results: written by results/collect.py, do not edit -->",
   "<!-- /results -->",
@@ -70,11 +78,14 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   shutil.rmtree(target, ignore_errors=True)
   target.mkdir(parents=True)
   for kept in KEPT:
-    source = workdir / kept
-    if source.is_dir():
-      shutil.copytree(source, target / kept)
-    elif source.exists():
-      shutil.copy(source, target)
+    if (workdir / kept).exists():
+      shutil.copy(workdir / kept, target)
+  report = workdir / "report"
+  if (
+    report.exists()
+    and json.loads((report / "summary.json").read_text())["drawn"]
+  ):
+    shutil.copy(report / "index.html", target)
   sheets = sorted((workdir / "samples").glob("*.png"))
   if sheets:
     shutil.copy(sheets[-1], target / "samples.png")
