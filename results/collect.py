@@ -39,7 +39,9 @@ def measured(workdir: pathlib.Path) -> str:
   """Says in words what the files of a workdir measured."""
   if (workdir / "report").exists():
     summary = json.loads((workdir / "report" / "summary.json").read_text())
-    return summary["verdict"]["headline"] + " " + summary["verdict"]["detail"]
+    drawn = "Drawn pictures, not lesions. " if summary["drawn"] else ""
+    verdict = summary["verdict"]
+    return f"{drawn}{verdict['headline']} {verdict['detail']}"
   if (workdir / "summary.json").exists():
     classes = json.loads((workdir / "summary.json").read_text())
     least = min(classes, key=lambda name: classes[name]["diversity_ratio"])
