@@ -58,8 +58,7 @@ def parse(argv: list[str]) -> list[str]:
     if path := re.search(r"^--?config[=\n](.+)", text, re.M):
       known = workdir.flat(flags.FLAGS["config"].parser.parse(path[1]))
       for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
-        if key not in known:
-          raise errors.unknown("config key", key, known)
+        errors.require_known("config key", key, known)
     return flags.FLAGS(argv)
   except (flags.Error, OSError, errors.InputError) as error:
     # What a config refuses is wrapped by what loads it: the words are inside.

@@ -26,8 +26,7 @@ def arguments(**defaults: Any) -> Callable:
       values = dict(defaults)
       for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        if name not in defaults:
-          raise errors.unknown("config argument", name, defaults)
+        errors.require_known("config argument", name, defaults)
         values[name] = _typed(name, value, defaults[name])
       return build(**values)
 

@@ -33,11 +33,8 @@ def _discriminator(config, info, axis_name=None):
 
 
 def _optimizers(config):
-  adam = lambda rate: optax.adam(rate, b1=config.train.beta1, b2=0.999)
-  return (
-    adam(config.train.generator_rate),
-    adam(config.train.discriminator_rate),
-  )
+  rates = config.train.generator_rate, config.train.discriminator_rate
+  return [optax.adam(rate, b1=config.train.beta1, b2=0.999) for rate in rates]
 
 
 def check(config) -> None:
@@ -46,10 +43,9 @@ def check(config) -> None:
   Raises:
     InputError: there is no such loss.
   """
-  if config.loss.adversarial not in losses.DISCRIMINATOR:
-    raise errors.unknown(
-      "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
-    )
+  errors.require_known(
+    "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
+  )
 
 
 def init_state(config, info, key: jax.Array) -> GanState:
@@ -108,13 +104,12 @@ def train_step(
     key: the step's key, the same on every device.
     config: FrozenConfigDict of configs/acgan.py.
     info: data.DataInfo.
-    phase: None; an ACGAN has one phase only.
+    phase: unused; an ACGAN has one phase only.
     axis_name: the device axis inside pmap; None where the batch is whole.
 
   Returns:
     The state after the step, and the means of the losses over the whole batch.
   """
-  del phase
   generator = _generator(config, info, axis_name)
   discriminator = _discriminator(config, info, axis_name)
   g_optimizer, d_optimizer = _optimizers(config)
@@ -230,7 +225,6 @@ def eval_step(
     `d_real` [batch], the source logits (far under those of training images:
     the discriminator has learnt its training set by heart).
   """
-  del phase
   source, classes = _discriminator(config, info).apply(
     state.discriminator, batches.to_float(batch["image"]), None, train=False
   )
@@ -253,7 +247,6 @@ def sample(
   Returns:
     uint8 [batch, size, size, channels].
   """
-  del phase
   keys = randomness.by_example(key, len(labels))
   latents = randomness.normal(keys, (config.model.latents,))
   images = _generator(config, info).apply(

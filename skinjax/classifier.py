@@ -43,8 +43,7 @@ def check(config) -> None:
   Raises:
     InputError: there is no such balance, or the sampler balances already.
   """
-  if config.loss.balance not in BALANCES:
-    raise errors.unknown("loss.balance", config.loss.balance, BALANCES)
+  errors.require_known("loss.balance", config.loss.balance, BALANCES)
   if config.loss.balance != "none" and config.train.sampler != "natural":
     raise errors.InputError(
       f"loss.balance={config.loss.balance} corrects what "
@@ -94,13 +93,12 @@ def train_step(
     key: the step's key, the same on every device.
     config: FrozenConfigDict of configs/classifier.py.
     info: data.DataInfo.
-    phase: None.
+    phase: unused.
     axis_name: the device axis inside pmap; None where the batch is whole.
 
   Returns:
     The state after the step; `loss` and `accuracy` over the whole batch.
   """
-  del phase
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
   stream = lambda name: randomness.stream(keys, name)
@@ -166,7 +164,6 @@ def eval_step(
   Returns:
     `probabilities` [batch, classes].
   """
-  del phase
   logits = _network(config, info).apply(
     state.average, batches.to_float(batch["image"]), None, train=False
   )

@@ -156,8 +156,7 @@ def _subset(split: Split, names: tuple[str, ...], config) -> Split:
   if not config.classes:
     return split
   for name in config.classes:
-    if name not in names:
-      raise errors.unknown(f"class of {config.name}", name, names)
+    errors.require_known(f"class of {config.name}", name, names)
   relabel = np.full(len(names), -1, np.int32)
   relabel[[names.index(name) for name in config.classes]] = range(
     len(config.classes)

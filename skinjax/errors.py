@@ -25,3 +25,9 @@ def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
   return InputError(
     f"Unknown {what} {given!r}.{hint} There are: {', '.join(known)}."
   )
+
+
+def require_known(what: str, given: str, known: Iterable[str]) -> None:
+  """Raises the error of `unknown` unless the name that was given exists."""
+  if given not in known:
+    raise unknown(what, given, known)

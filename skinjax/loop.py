@@ -207,12 +207,8 @@ def check(config) -> None:
   """
   if config.log_every < 1:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
-  if config.train.sampler not in batches.SAMPLERS:
-    raise errors.unknown(
-      "train.sampler", config.train.sampler, batches.SAMPLERS
-    )
-  if config.best and config.best not in classification.SCALARS:
-    raise errors.unknown("best", config.best, classification.SCALARS)
+  errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
+  errors.require_known("best", config.best, ("", *classification.SCALARS))
   inference.task_named(config.task).check(config)
   for key in ("train.steps", "eval_every", "save_every", "sample_every"):
     value = workdir.flat(config).get(key, config.log_every)

@@ -31,8 +31,7 @@ def resolve(mode: str) -> str:
   Raises:
     InputError: there is no such mode.
   """
-  if mode not in MODES:
-    raise errors.unknown("parallel", mode, MODES)
+  errors.require_known("parallel", mode, MODES)
   if mode == "auto":
     return "pmap" if jax.device_count() > 1 else "one"
   return mode

@@ -72,8 +72,7 @@ def read(config) -> tuple[tuple[str, ...], dict[str, Split]]:
     InputError: a data set or size that does not exist.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
-  if config.name not in SOURCES:
-    raise errors.unknown("data set", config.name, SOURCES)
+  errors.require_known("data set", config.name, SOURCES)
   builder, factor = _builder(config)
   builder.download_and_prepare(
     download_config=tfds.download.DownloadConfig(

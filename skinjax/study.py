@@ -80,8 +80,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
 def _arms(config) -> tuple[str, ...]:
   for arm in config.arms:
-    if arm not in ARMS:
-      raise errors.unknown("arm", arm, ARMS)
+    errors.require_known("arm", arm, ARMS)
   if not set(PAIRS[0]) <= set(config.arms):
     raise errors.InputError(
       f"config.arms={config.arms}: a verdict needs {' and '.join(PAIRS[0])}."
