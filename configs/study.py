@@ -44,4 +44,5 @@ def get_config(dataset: str, size: int, quick: bool):
 
   if quick:
     config.seeds = 2
+    config.fill_to = min(config.fill_to, 6200)
   return config
