@@ -44,5 +44,6 @@ def get_config(dataset: str, size: int, quick: bool):
 
   if quick:
     config.seeds = 2
+    config.classifier.train.steps = 100
     config.fill_to = min(config.fill_to, 6200)
   return config
