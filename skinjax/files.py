@@ -1,10 +1,12 @@
 """Files that are whole or absent, whenever the program is killed."""
 
+import csv
+import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,13 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes UTF-8 text; see `write_bytes`."""
   write_bytes(path, text.encode())
+
+
+def table(rows: Iterable[Iterable[Any]]) -> str:
+  """Returns rows as the text of a CSV file."""
+  buffer = io.StringIO()
+  csv.writer(buffer, lineterminator="\n").writerows(rows)
+  return buffer.getvalue()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -1,7 +1,6 @@
 """Scores of a trained classifier on the test lesions, with intervals."""
 
 import csv
-import io
 import pathlib
 
 import numpy as np
@@ -46,15 +45,13 @@ def run(path: str | pathlib.Path, dataset: data.Dataset) -> dict:
     whole = statistics.interval(draws[name])
     for k, class_name in enumerate(info.class_names):
       rows[f"{name}/{class_name}"] = _row(whole, k)
-  buffer = io.StringIO()
-  table = csv.writer(buffer)
-  table.writerow(("score", "value", "low", "high"))
+  lines = [("score", "value", "low", "high")]
   for name, row in rows.items():
-    table.writerow((name, *(f"{value:.4f}" for value in row.values())))
+    lines.append((name, *(f"{value:.4f}" for value in row.values())))
     logging.info(
       "%-18s %.3f  [%.3f, %.3f]", name, row["value"], row["low"], row["high"]
     )
-  files.write_text(path / "scores.csv", buffer.getvalue())
+  files.write_text(path / "scores.csv", files.table(lines))
   return rows
 
 
@@ -72,15 +69,13 @@ def predict(path: pathlib.Path, dataset: data.Dataset) -> None:
   probabilities = inference.outputs(
     trained.task, trained.state, split, config=trained.config, info=info
   )["probabilities"]
-  buffer = io.StringIO()
-  table = csv.writer(buffer)
-  table.writerow(("image_id", "group", "label", *info.class_names))
+  lines = [("image_id", "group", "label", *info.class_names)]
   for image_id, group, label, row in zip(
     split.image_ids, split.groups, split.labels, probabilities, strict=True
   ):
     shown = (f"{p:.6f}" for p in row)
-    table.writerow((image_id, group, info.class_names[label], *shown))
-  files.write_text(path / FILE, buffer.getvalue())
+    lines.append((image_id, group, info.class_names[label], *shown))
+  files.write_text(path / FILE, files.table(lines))
 
 
 def read(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:

@@ -1,7 +1,5 @@
 """From the predictions of a study's classifiers to its report on disk."""
 
-import csv
-import io
 import json
 import pathlib
 import shlex
@@ -175,12 +173,6 @@ def _records(path: pathlib.Path) -> list[dict]:
   ]
 
 
-def _csv(rows) -> str:
-  buffer = io.StringIO()
-  csv.writer(buffer, lineterminator="\n").writerows(rows)
-  return buffer.getvalue()
-
-
 def _numbers(estimate: dict) -> list[str]:
   return [
     "" if estimate[key] is None else f"{estimate[key]:.4f}"
@@ -198,7 +190,7 @@ def _scores_table(result: dict) -> str:
         rows.append((arm["name"], by_class, name, *_numbers(estimate)))
   line = f"{result['majority_line']['accuracy']:.4f}"
   rows.append(("majority line", "accuracy", "", line, "", "", ""))
-  return _csv(rows)
+  return files.table(rows)
 
 
 def _differences_table(result: dict) -> str:
@@ -207,7 +199,7 @@ def _differences_table(result: dict) -> str:
   for row in result["differences"]:
     told = [("" if row[key] is None else row[key]) for key in keys]
     rows.append((*told, *_numbers(row)))
-  return _csv(rows)
+  return files.table(rows)
 
 
 def _tell(result: dict, report: pathlib.Path) -> None:

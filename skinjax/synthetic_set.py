@@ -53,9 +53,8 @@ def write(
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     rows.append((f"{name}/{path.name}", name, seed, index, digest))
-  table = io.StringIO()
-  csv.writer(table, lineterminator="\n").writerows([_COLUMNS, *rows])
-  files.write_text(partial / "metadata.csv", table.getvalue())
+  table = files.table([_COLUMNS, *rows])
+  files.write_text(partial / "metadata.csv", table)
   files.write_json(
     partial / "provenance.json",
     {
@@ -65,7 +64,7 @@ def write(
         name: int(np.sum(labels == label))
         for label, name in enumerate(class_names)
       },
-      "metadata_sha256": hashlib.sha256(table.getvalue().encode()).hexdigest(),
+      "metadata_sha256": hashlib.sha256(table.encode()).hexdigest(),
     },
   )
   partial.rename(directory)
