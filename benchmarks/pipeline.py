@@ -1,0 +1,229 @@
+"""Time what surrounds a training step: drawing batches, starting, reading.
+
+  python -m benchmarks.pipeline [--dataset=ham10000] [--data_dir=DIR] \
+    [--manual_dir=DIR] [--pairs=30] [--steps=5] [--json=FILE]
+
+`batches`: training as the configs have it, against the same steps on one
+constant batch, in pairs of calls whose order is swapped each time; the ratio
+is the median over the pairs, with its quartiles. `first step`: from the
+command to the first line of metrics.jsonl, with an empty cache of compiled
+programs and then a filled one. The program writes a line every `log_every`
+steps, which is 1 here and 50 in the configs. `reading`: data sets that are
+prepared already.
+"""
+
+import argparse
+import importlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from configs import common
+from skinjax import batches, data, files, loop, parallel, randomness, sources
+
+_MODELS = ("acgan", "classifier")
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def constant_steps(task, config, info) -> Callable:
+  """Compiles what loop.compile_steps does, less the drawing of batches.
+
+  Args: as of loop.compile_steps.
+
+  Returns:
+    `steps(state, batch, key) -> (state, metrics)`, for one device.
+  """
+
+  def call(state, batch, key, *, axis_name, shard):
+    def one(state, _):
+      step_key = randomness.named(jax.random.fold_in(key, state.step), "step")
+      return task.train_step(
+        state,
+        shard(batch),
+        step_key,
+        config=config,
+        info=info,
+        axis_name=axis_name,
+      )
+
+    return jax.lax.scan(one, state, length=config.log_every)
+
+  return parallel.compile_steps(call, "one")
+
+
+def pairs(config, dataset: data.Dataset, count: int) -> list[list[float]]:
+  """Times calls on drawn batches beside calls on a constant one.
+
+  Args:
+    config: of a task that trains.
+    dataset: what to draw from.
+    count: of pairs.
+
+  Returns:
+    The seconds of both calls of each pair, compilation apart.
+  """
+  task = importlib.import_module(f"skinjax.{config.task}")
+  info, key = dataset.info, jax.random.key(config.seed)
+  train_data = parallel.place(
+    batches.on_device(dataset.train, info.num_classes), "one"
+  )
+  keys = jax.random.split(key, config.train.batch_size)
+  batch = jax.jit(batches.draw, static_argnums=2)(
+    train_data, keys, config.train.sampler
+  )
+  arms = [
+    (loop.compile_steps(task, config, info), train_data),
+    (constant_steps(task, config, info), batch),
+  ]
+  init = lambda: task.init_state(config, info, key)
+  state = parallel.create(init, "one")
+  states = [jax.tree.map(jnp.copy, state), state]  # each call consumes its own
+
+  def seconds(arm: int) -> float:
+    steps, given = arms[arm]
+    start = time.perf_counter()
+    states[arm], _ = jax.block_until_ready(steps(states[arm], given, key))
+    return time.perf_counter() - start
+
+  times = []
+  for pair in range(-1, count):  # the first compiles and does not count
+    order = (0, 1) if pair % 2 else (1, 0)
+    times.append([took for _, took in sorted((a, seconds(a)) for a in order)])
+  return times[1:]
+
+
+def batch_row(name: str, args, dataset: data.Dataset) -> dict:
+  """Measures what drawing batches costs a model."""
+  config = ml_collections.ConfigDict(_config(name, args))
+  config.parallel, config.log_every = "one", args.steps
+  config = ml_collections.FrozenConfigDict(config)
+  times = np.array(pairs(config, dataset, args.pairs))
+  images = args.steps * config.train.batch_size
+  real, constant = images / np.median(times, 0)
+  low, ratio, high = np.quantile(times[:, 1] / times[:, 0], [0.25, 0.5, 0.75])
+  return {
+    "model": name,
+    "images/s": real,
+    "constant": constant,
+    "ratio": ratio,
+    "low": low,
+    "high": high,
+  }
+
+
+def first_step(name: str, args, cache: pathlib.Path) -> float:
+  """Returns the seconds from main.py's command to its first step's metrics.
+
+  Args:
+    name: of the config.
+    args: the command line's.
+    cache: where compiled programs are kept.
+  """
+  with tempfile.TemporaryDirectory() as root:
+    workdir, log = pathlib.Path(root) / "run", pathlib.Path(root) / "log"
+    values = _config(name, args)
+    command = [sys.executable, "main.py", f"--workdir={workdir}"]
+    command += [f"--config=configs/{name}.py:dataset={args.dataset}"]
+    command += [f"--config.data.data_dir={values.data.data_dir}"]
+    command += [f"--config.data.manual_dir={values.data.manual_dir}"]
+    command += ["--config.log_every=1"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    metrics = workdir / "metrics.jsonl"
+    start = time.perf_counter()
+    with (
+      log.open("w") as file,
+      subprocess.Popen(
+        command, cwd=_ROOT, env=environment, stdout=file, stderr=file
+      ) as process,
+    ):
+      try:
+        while not (metrics.exists() and metrics.stat().st_size):
+          if process.poll() is not None:
+            raise RuntimeError(f"main.py ended:\n{log.read_text()}")
+          time.sleep(0.02)
+        return time.perf_counter() - start
+      finally:
+        process.kill()
+
+
+def start_row(name: str, args) -> dict:
+  """Measures the time to the first step without and with compiled programs."""
+  with tempfile.TemporaryDirectory() as cache:
+    cold, warm = (first_step(name, args, pathlib.Path(cache)) for _ in range(2))
+  return {"model": name, "cold s": cold, "warm s": warm}
+
+
+def reading_row(name: str, args) -> dict:
+  """Measures the time to read a data set, or says that it is not there."""
+  config = _data_config(common.base("", name, 0), args).data
+  if not sources.is_prepared(config):
+    return {"data set": name, "note": "not prepared here"}
+  start = time.perf_counter()
+  dataset = data.load(config)
+  took = time.perf_counter() - start
+  images = sum(len(split.labels) for split in dataset[1:])
+  return {"data set": name, "size": config.size, "images": images, "s": took}
+
+
+def _config(name: str, args):
+  module = importlib.import_module(f"configs.{name}")
+  return _data_config(module.get_config(f"dataset={args.dataset}"), args)
+
+
+def _data_config(config, args):
+  # Absolute: main.py is started in another directory, with another cache.
+  config.data.data_dir = os.path.abspath(args.data_dir or sources.default_dir())
+  config.data.manual_dir = args.manual_dir and os.path.abspath(args.manual_dir)
+  return config
+
+
+def _show(title: str, rows: list[dict]) -> None:
+  print(title)
+  for row in rows:
+    cells = [
+      f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+      for name, value in row.items()
+    ]
+    print("  " + "   ".join(cells))
+
+
+def main() -> None:
+  """Prints what was measured."""
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--dataset", default="ham10000", help="or mnist, toy")
+  parser.add_argument("--data_dir", default="", help="of prepared data sets")
+  parser.add_argument("--manual_dir", default="", help="of the user's files")
+  parser.add_argument("--pairs", type=int, default=30)
+  parser.add_argument("--steps", type=int, default=5, help="in a call")
+  parser.add_argument("--json", help="file to write the same to")
+  args = parser.parse_args()
+  measured = {"batches": [], "first step": [], "reading": []}
+
+  def measure(part, row, name, *rest):
+    print(f"{part}: {name} ...", file=sys.stderr, flush=True)
+    measured[part].append(row(name, *rest))
+
+  for name in ("ham10000", "mnist", "toy"):
+    measure("reading", reading_row, name, args)
+  for name in _MODELS:
+    measure("first step", start_row, name, args)
+  dataset = data.load(_config("acgan", args).data)
+  for name in _MODELS:
+    measure("batches", batch_row, name, args, dataset)
+  for part, rows in measured.items():
+    _show(part, rows)
+  if args.json:
+    files.write_json(args.json, measured)
+
+
+if __name__ == "__main__":
+  main()
