@@ -10,13 +10,13 @@ training runs it. The share is of the rate of a product of large matrices.
 import argparse
 import functools
 import re
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from benchmarks import timing
 from skinjax.models import convolution
 
 _STEPS = 4  # Of the scan.
@@ -80,17 +80,6 @@ def looped(f):
   return jax.jit(lambda *carry: lax.scan(step, carry, length=_STEPS)[0])
 
 
-def seconds(f, *args, repeats):
-  """Return the least time of a call, compilation apart."""
-  jax.block_until_ready(f(*args))
-  times = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    jax.block_until_ready(f(*args))
-    times.append(time.perf_counter() - start)
-  return min(times)
-
-
 def main():
   """Print the table."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -101,12 +90,7 @@ def main():
   args = parser.parse_args()
   rng = np.random.default_rng(0)
   draw = lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
-  square = draw((2048, 2048))
-  matmul = (
-    2
-    * 2048**3
-    / seconds(jax.jit(jnp.matmul), square, square, repeats=args.repeats)
-  )
+  matmul = timing.product_rate(repeats=args.repeats)
   print(f"product of 2048x2048 matrices: {matmul / 1e9:.0f} GFLOP/s")
   print(f"{'':16}{'native, no loop':>24}{'ours, in a scan':>28}")
   columns = f"{'ms':>12}{'GFLOP/s':>12}"
@@ -120,7 +104,7 @@ def main():
     operations = 6 * min(x[..., 0].size, g[..., 0].size) * kernel.size
     row = f"{name:16}"
     for run, steps in ((once(native), 1), (looped(f), _STEPS)):
-      took = seconds(run, x, kernel, g, repeats=args.repeats) / steps
+      took = timing.seconds(run, x, kernel, g, repeats=args.repeats) / steps
       row += f"{took * 1e3:12.1f}{operations / took / 1e9:12.0f}"
     print(f"{row}{operations / took / matmul:8.0%}", flush=True)
 

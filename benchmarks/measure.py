@@ -1,0 +1,107 @@
+"""Check, choose and time: two frameworks in processes of their own.
+
+Neither framework is imported here: a process that spawns others is small.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from benchmarks import results, worker, workload
+
+_OURS = "benchmarks.skinjax_runner", "Steps", "torch"
+_THEIRS = "benchmarks.torch_runner", "Steps", "jax"
+_STEPS = 3  # that are compared
+
+
+class Model(NamedTuple):
+  """A model to time.
+
+  Attributes:
+    config: its module in configs/.
+    width_keys: the keys of the config that its width sets.
+    widths: that are timed unless asked otherwise.
+    torch: its class in torch_steps.py.
+    fusions: the values of Variant.fused that differ.
+    flops: `flops(config, size, width, batch)` of a training step.
+  """
+
+  config: str
+  width_keys: tuple[str, ...]
+  widths: tuple[int, ...]
+  torch: str
+  fusions: tuple[bool, ...]
+  flops: Callable[[Any, int, int, int], int]
+
+
+def say(text: str) -> None:
+  """Prints a line of progress."""
+  print(text, file=sys.stderr, flush=True)
+
+
+def check(name, model, config, size, variants) -> float:
+  """Compares variants with skinjax; returns the machine's product rate.
+
+  Raises:
+    MismatchError: they do not compute the same.
+  """
+  config = workload.to_compare(config)
+  with worker.Remote(*_OURS, config, size) as ours:
+    reference = ours.reference(config, _STEPS)
+    rate = ours.product_rate()
+  with worker.Remote(*_THEIRS, model.torch, config, size, 1) as theirs:
+    for variant in variants:
+      followed = theirs.follow(config, variant, reference)
+      results.compare(f"{name} ({variant})", reference, followed)
+  return rate
+
+
+def fastest(model, config, size, steps) -> tuple[workload.Variant, list[str]]:
+  """Returns PyTorch's fastest variant, and notes on those that do not run."""
+  times, notes = {}, []
+  compiler = shutil.which(os.environ.get("CXX", "g++"))
+  if not compiler:
+    notes.append("torch.compile skipped: there is no g++")
+  with worker.Remote(*_THEIRS, model.torch, config, size, steps) as theirs:
+    for compiled in (False, True)[: 1 + bool(compiler)]:
+      for fused in model.fusions:
+        variant = workload.Variant(compiled, fused)
+        try:
+          theirs.build(variant)
+        except worker.RemoteError as error:
+          if not compiled:
+            raise
+          last = str(error).strip().splitlines()[-1]
+          notes.append(f"torch, {variant}, skipped: {last}")
+          continue
+        times[variant] = min(theirs.run() for _ in range(4))
+        say(f"  torch, {variant}: {times[variant] / steps * 1e3:.0f} ms")
+  return min(times, key=times.get), notes
+
+
+def duel(model, config, size, variant, rounds) -> dict[str, Any]:
+  """Times both frameworks in turn; returns what a row has of it."""
+  steps = config.log_every
+  with (
+    worker.Remote(*_OURS, config, size) as ours,
+    worker.Remote(*_THEIRS, model.torch, config, size, steps) as theirs,
+  ):
+    ours.build()
+    theirs.build(variant)
+    for side in (ours, theirs):
+      side.run()  # untimed: the other was being built
+    pairs = []
+    for number in range(rounds):
+      # They swap, so that neither always runs on a processor just rested.
+      order = (ours, theirs) if number % 2 else (theirs, ours)
+      times = {side: side.run() / steps * 1e3 for side in order}
+      pairs.append((times[ours], times[theirs]))
+      say(f"  round {number + 1}: {pairs[-1][0]:.1f}, {pairs[-1][1]:.1f} ms")
+    return results.summary(pairs) | {
+      "skinjax_mib": ours.growth_mib(),
+      "torch_mib": theirs.growth_mib(),
+      "torch_variant": str(variant),
+      "versions": ours.versions() | theirs.versions(),
+    }

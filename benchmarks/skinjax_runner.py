@@ -1,0 +1,133 @@
+"""skinjax's training steps as the product runs them, to be timed."""
+
+import importlib
+import os
+
+import jax
+import numpy as np
+
+from benchmarks import timing, worker, workload
+from skinjax import batches, data, loop, parallel, randomness, sources
+
+
+def configure() -> None:
+  """Sets for the whole process what main.py does."""
+  jax.config.update(
+    "jax_compilation_cache_dir", os.path.join(sources.cache_dir(), "compiled")
+  )
+
+
+class Steps:
+  """What a process serves: training steps of one model.
+
+  Args:
+    config: of the model; `log_every` steps are one call.
+    size: height and width of the images.
+  """
+
+  def __init__(self, config, size: int):
+    images, labels = workload.examples(size)
+    self._split = data.Split(images, labels, None, None)
+    self._info = data.DataInfo(
+      name="made up",
+      size=size,
+      channels=workload.CHANNELS,
+      class_names=tuple(map(str, range(workload.CLASSES))),
+      class_counts=tuple(np.bincount(labels, minlength=workload.CLASSES)),
+      drawn=True,
+      fingerprint="",
+    )
+    self._config = config
+    self._task = importlib.import_module(f"skinjax.{config.task}")
+    self._key = jax.random.key(config.seed)
+    self._data = parallel.place(
+      batches.on_device(self._split, workload.CLASSES), config.parallel
+    )
+    jax.block_until_ready(self._data)
+    self._before = worker.peak_mib()
+    self._state = self._run = None
+
+  def _initial(self, config):
+    key = randomness.named(self._key, "init")
+    init = lambda: self._task.init_state(config, self._info, key)
+    return parallel.create(init, config.parallel)
+
+  def build(self) -> None:
+    """Compiles the steps and runs them once."""
+    self._state = self._initial(self._config)
+    self._run = loop.compile_steps(self._task, self._config, self._info)
+    self.run()
+
+  def run(self) -> float:
+    """Returns the seconds that the steps take, their metrics read."""
+    return workload.clocked(self._train)
+
+  def _train(self):
+    key = randomness.named(self._key, "train")
+    self._state, metrics = self._run(self._state, self._data, key)
+    jax.block_until_ready(self._state)
+    return {name: np.asarray(values) for name, values in metrics.items()}
+
+  def growth_mib(self) -> float:
+    """Returns how far memory's peak has grown since before `build`."""
+    return worker.peak_mib() - self._before
+
+  def reference(self, config, steps: int) -> dict:
+    """Takes steps from the first weights, in float64.
+
+    Args:
+      config: in which nothing but latents is random.
+      steps: how many.
+
+    Returns:
+      numpy: `variables` and `parameters`, their number, by network; `inputs`,
+      images, labels and latents (or None) a step; `metrics`, a dict a step.
+    """
+    with jax.enable_x64(True):
+      return self._reference(config, steps)
+
+  def _reference(self, config, steps):
+    state = self._initial(config)
+    names = [
+      name
+      for name in ("generator", "discriminator", "variables")
+      if hasattr(state, name)
+    ]
+    networks = {name: jax.device_get(getattr(state, name)) for name in names}
+    step = jax.jit(
+      lambda state, batch, key: self._task.train_step(
+        state, batch, key, config=config, info=self._info
+      )
+    )
+    rng = np.random.default_rng(0)
+    inputs, metrics = [], []
+    for number in range(steps):
+      key = jax.random.fold_in(self._key, number)
+      size = config.train.batch_size
+      places = rng.integers(len(self._split.labels), size=size)
+      images, labels = self._split.images[places], self._split.labels[places]
+      state, values = step(state, {"image": images, "label": labels}, key)
+      latents = None
+      if "latents" in config.model:
+        # As train_step draws them from its key.
+        keys = randomness.stream(randomness.by_example(key, size), "latents")
+        latents = np.asarray(randomness.normal(keys, (config.model.latents,)))
+      inputs.append((images, labels, latents))
+      metrics.append({name: float(value) for name, value in values.items()})
+    return {
+      "variables": networks,
+      "parameters": {
+        name: sum(x.size for x in jax.tree.leaves(variables["params"]))
+        for name, variables in networks.items()
+      },
+      "inputs": inputs,
+      "metrics": metrics,
+    }
+
+  def product_rate(self) -> float:
+    """Returns the machine's measured matrix-product rate, in FLOP/s."""
+    return timing.product_rate()
+
+  def versions(self) -> dict[str, str]:
+    """Names the framework's version."""
+    return {"jax": jax.__version__}

@@ -1,0 +1,232 @@
+"""The ACGAN's and the classifier's networks in PyTorch, channels last.
+
+Layers are in lists by kind, in the order in which flax numbers them: flax's
+`Conv_1` is `convs.1`. Images are NCHW to PyTorch, NHWC in memory.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+_KINDS = {
+  "Conv": "convs",
+  "BatchNorm": "norms",
+  "Dense": "denses",
+  "Block": "blocks",
+}
+_NAMES = {
+  "kernel": "weight",
+  "scale": "weight",
+  "bias": "bias",
+  "mean": "running_mean",
+  "var": "running_var",
+}
+
+
+def _leaves(tree, path=()):
+  if not isinstance(tree, Mapping):
+    yield path, tree
+    return
+  for name, branch in tree.items():
+    yield from _leaves(branch, (*path, name))
+
+
+def _module_name(path):
+  # skinjax's BatchNorm_1 holds flax's own, which is always BatchNorm_0.
+  if path[-1].startswith("BatchNorm"):
+    path = path[:-1]
+  parts = [re.fullmatch(r"([A-Za-z]+)_(\d+)", name).groups() for name in path]
+  return ".".join(f"{_KINDS[kind]}.{number}" for kind, number in parts)
+
+
+def load_flax(network: nn.Module, variables: Mapping) -> None:
+  """Loads a flax network's variables.
+
+  Args:
+    network: one of this module.
+    variables: collections `params` and `batch_stats`, of numpy arrays.
+
+  Raises:
+    RuntimeError: names or shapes are not those of the network.
+  """
+  state = {}
+  for collection in ("params", "batch_stats"):
+    for (*path, leaf), value in _leaves(variables.get(collection, {})):
+      name = _module_name(path)
+      value = torch.tensor(value)
+      if value.ndim == 4:
+        # HWIO. A transposed convolution's weight is that of the convolution
+        # it transposes, whose outputs are its inputs.
+        up = isinstance(network.get_submodule(name), nn.ConvTranspose2d)
+        value = value.permute((2, 3, 0, 1) if up else (3, 2, 0, 1))
+      elif value.ndim == 2:
+        value = value.T
+      state[f"{name}.{_NAMES[leaf]}"] = value
+  counters = {
+    name: value
+    for name, value in network.state_dict().items()
+    if name.endswith("num_batches_tracked")
+  }
+  network.load_state_dict({**counters, **state})
+
+
+def parameters(network: nn.Module) -> int:
+  """Counts the trained numbers of a network."""
+  return sum(p.numel() for p in network.parameters())
+
+
+def _mask(rate: float, batch: int, *shape: int) -> torch.Tensor:
+  """Draws dropout's factors, 0 or 1 / kept, of NHWC images or of features.
+
+  `F.dropout` draws one number an element, serially on most CPUs: eight from a
+  64-bit word take a tenth of the time, and round the rate to 1/256. Factors
+  are floats because operations that mix types are slow, torch.compile's too.
+  """
+  size = batch * math.prod(shape)
+  words = torch.empty(-(-size // 8), dtype=torch.int64)
+  octets = words.random_(-(2**63), None).view(torch.uint8)[:size]
+  dropped = round(256 * rate)
+  mask = (octets >= dropped).float().mul_(256 / (256 - dropped))
+  mask = mask.view(batch, *shape)
+  return mask.permute(0, 3, 1, 2) if mask.ndim == 4 else mask
+
+
+def _widths(size, width):
+  levels = size.bit_length() - 3
+  return [width * 2 ** min(level, 4) for level in range(levels)]
+
+
+def _pairs(features):
+  return itertools.pairwise(features)
+
+
+class Generator(nn.Module):
+  """Draws images of the asked classes; see skinjax/models/acgan.py."""
+
+  def __init__(self, size, channels, width, latents, classes):
+    super().__init__()
+    features = _widths(size, width)[::-1]
+    self.classes, self.first = classes, features[0]
+    self.denses = nn.ModuleList([nn.Linear(latents + classes, 16 * self.first)])
+    self.norms = nn.ModuleList(map(nn.BatchNorm2d, features))
+    self.convs = nn.ModuleList(
+      nn.ConvTranspose2d(c, o, 4, stride=2, padding=1, bias=o == channels)
+      for c, o in _pairs([*features, channels])
+    )
+
+  def forward(self, latents: torch.Tensor, labels: torch.Tensor):
+    """Maps latents [batch, dims] and labels [batch] to images."""
+    one_hot = F.one_hot(labels, self.classes).to(latents.dtype)
+    x = self.denses[0](torch.cat([latents, one_hot], dim=1))
+    x = x.view(-1, 4, 4, self.first).permute(0, 3, 1, 2)
+    for norm, up in zip(self.norms, self.convs, strict=True):
+      x = up(F.relu(norm(x), inplace=True))
+    return torch.tanh(x)
+
+
+class Discriminator(nn.Module):
+  """Tells real from generated, and which class."""
+
+  def __init__(self, size, channels, width, classes, dropout, noise):
+    super().__init__()
+    features = _widths(size, width)
+    self.size, self.dropout, self.noise = size, dropout, noise
+    self.convs = nn.ModuleList(
+      nn.Conv2d(c, o, 4, stride=2, padding=1, bias=not level)
+      for level, (c, o) in enumerate(_pairs([channels, *features]))
+    )
+    self.norms = nn.ModuleList(map(nn.BatchNorm2d, features[1:]))
+    self.denses = nn.ModuleList([nn.Linear(16 * features[-1], 1 + classes)])
+
+  def draw(self, batch: int) -> list[torch.Tensor]:
+    """Draws the masks of `forward`: none without dropout."""
+    if not self.dropout:
+      return []
+    return [
+      _mask(
+        self.dropout, batch, self.size >> i, self.size >> i, conv.out_channels
+      )
+      for i, conv in enumerate(self.convs, 1)
+    ]
+
+  def forward(self, x: torch.Tensor, masks: list[torch.Tensor]):
+    """Maps images to source logits [batch] and class logits."""
+    if self.noise:
+      x = x + self.noise * torch.randn_like(x)
+    for level, conv in enumerate(self.convs):
+      x = conv(x)
+      if level:
+        x = self.norms[level - 1](x)
+      x = F.leaky_relu(x, 0.2, inplace=True)
+      if masks:
+        x = x * masks[level]
+    logits = self.denses[0](x.permute(0, 2, 3, 1).flatten(1))
+    return logits[:, 0], logits[:, 1:]
+
+
+class Block(nn.Module):
+  """A residual block that halves the size; see skinjax/models/classifier.py."""
+
+  def __init__(self, inputs, outputs, fused):
+    super().__init__()
+    self.fused = fused
+    convs = [
+      nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+      nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+    ]
+    if inputs != outputs:
+      convs.append(nn.Conv2d(inputs, outputs, 1, bias=False))
+    self.convs = nn.ModuleList(convs)
+    self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in convs)
+
+  def forward(self, x: torch.Tensor):
+    """Maps [batch, inputs, height, width]."""
+    y = F.relu(self.norms[0](self.convs[0](x)), inplace=True)
+    if self.fused:
+      # The 3x3 kernel convolved with a 2x2 mean.
+      kernel = F.pad(self.convs[1].weight, (1, 1, 1, 1))
+      kernel = F.avg_pool2d(kernel, 2, stride=1)
+      y = F.conv2d(y, kernel, stride=2, padding=1)
+    else:
+      y = F.avg_pool2d(self.convs[1](y), 2)
+    y = self.norms[1](y)
+    x = F.avg_pool2d(x, 2)
+    if len(self.convs) == 3:
+      x = self.norms[2](self.convs[2](x))
+    return F.relu(x + y, inplace=True)
+
+
+class ResNet(nn.Module):
+  """Tells the class of an image."""
+
+  def __init__(self, size, channels, width, classes, dropout, fused):
+    super().__init__()
+    self.dropout = dropout
+    stem = nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False)
+    self.convs = nn.ModuleList([stem])
+    self.norms = nn.ModuleList([nn.BatchNorm2d(width)])
+    levels = size.bit_length() - 4
+    features = [width * 2 ** min(level, 3) for level in range(levels + 1)]
+    self.blocks = nn.ModuleList(Block(c, o, fused) for c, o in _pairs(features))
+    self.denses = nn.ModuleList([nn.Linear(features[-1], classes)])
+
+  def draw(self, batch: int) -> list[torch.Tensor]:
+    """Draws the masks of `forward`: none without dropout."""
+    if not self.dropout:
+      return []
+    return [_mask(self.dropout, batch, self.denses[0].in_features)]
+
+  def forward(self, x: torch.Tensor, masks: list[torch.Tensor]):
+    """Maps images to logits."""
+    x = F.relu(self.norms[0](self.convs[0](x)), inplace=True)
+    for block in self.blocks:
+      x = block(x)
+    x = x.mean((2, 3))
+    if masks:
+      x = x * masks[0]
+    return self.denses[0](x)

@@ -1,0 +1,174 @@
+r"""Time skinjax's training steps beside the same steps in PyTorch.
+
+  python -m benchmarks.train_step [--models=acgan,classifier] \
+    [--widths=16,32,64] [--batch=64] [--size=64] [--rounds=10] [--steps=5] \
+    [--json=FILE]
+
+Each framework has a process of its own, and all cores; they take turns.
+First both must report the same losses from the same weights and inputs. Then
+PyTorch's variants are tried, and the fastest is timed. Ours is the program that
+`main.py` runs. A step's time, and the ratio ours / PyTorch's, is the median
+over the rounds. Memory is how far a process's peak grew from when the framework
+and the data were loaded, by building, compiling and running steps.
+"""
+
+import argparse
+import importlib.util
+import os
+import pathlib
+import platform
+import sys
+from typing import Any
+
+# Neither framework: each is imported in its own process only.
+from benchmarks import flops, measure, results, workload
+from skinjax import errors, files
+
+MODELS = {
+  "acgan": measure.Model(
+    config="acgan",
+    width_keys=("model.generator_width", "model.discriminator_width"),
+    widths=(32, 64),
+    torch="Acgan",
+    fusions=(False,),
+    flops=lambda config, size, width, batch: flops.acgan(
+      size,
+      width,
+      workload.CHANNELS,
+      config.model.latents,
+      workload.CLASSES,
+      batch,
+    ),
+  ),
+  "classifier": measure.Model(
+    config="classifier",
+    width_keys=("model.width",),
+    widths=(16, 32, 64),
+    torch="Classifier",
+    fusions=(False, True),
+    flops=lambda config, size, width, batch: flops.classifier(
+      size, width, workload.CHANNELS, workload.CLASSES, batch
+    ),
+  ),
+}
+
+
+def _cpu():
+  path = pathlib.Path("/proc/cpuinfo")
+  lines = path.read_text().splitlines() if path.exists() else []
+  names = [
+    line.split(":")[1] for line in lines if line.startswith("model name")
+  ]
+  return names[0].strip() if names else platform.processor()
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Times what the arguments ask for; returns the JSON document."""
+  rows, counts, rates, versions = [], [], [], {}
+  for name in args.models:
+    model = MODELS[name]
+    for width in args.widths or model.widths:
+      measure.say(f"{name}, width {width}")
+      config = workload.config(
+        model.config, model.width_keys, width, args.size, args.batch
+      )
+      config = workload.changed(config, log_every=args.steps)
+      variant, notes = measure.fastest(model, config, args.size, args.steps)
+      eager = {workload.Variant(False, fused) for fused in model.fusions}
+      rates.append(
+        measure.check(name, model, config, args.size, sorted(eager | {variant}))
+      )
+      row = measure.duel(model, config, args.size, variant, args.rounds)
+      versions |= row.pop("versions")
+      rows.append({"model": name, "width": width, **row, "notes": notes})
+      counts.append(model.flops(config, args.size, width, args.batch))
+  rate = max(rates)
+  return {
+    "product_gflops": rate / 1e9,
+    "cpu": _cpu(),
+    "cores": os.cpu_count(),
+    "versions": versions | {"python": platform.python_version()},
+    "batch": args.batch,
+    "size": args.size,
+    "rows": [
+      results.rated(*pair, rate) for pair in zip(rows, counts, strict=True)
+    ],
+  }
+
+
+class _Parser(argparse.ArgumentParser):
+  """Says what is wrong in one line."""
+
+  def error(self, message):
+    self.exit(2, f"train_step: {message}\n")
+
+
+def _positive(text: str) -> int:
+  if not text.isdecimal() or not int(text):
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+  return int(text)
+
+
+def _positives(text: str) -> list[int]:
+  return [_positive(part) for part in text.split(",")]
+
+
+def _size(text: str) -> int:
+  size = _positive(text)
+  if size < 16 or size & (size - 1):
+    raise argparse.ArgumentTypeError(f"{size} is not a power of two from 16 on")
+  return size
+
+
+def _models(text: str) -> list[str]:
+  names = text.split(",")
+  for name in names:
+    if name not in MODELS:
+      raise argparse.ArgumentTypeError(
+        str(errors.unknown("model", name, MODELS))
+      )
+  return names
+
+
+def _file(text: str) -> pathlib.Path:
+  path = pathlib.Path(text)
+  if path.is_dir() or not path.parent.is_dir():
+    raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
+  return path
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parses arguments, or exits with one line that says what is wrong."""
+  parser = _Parser(
+    prog="python -m benchmarks.train_step", description=__doc__.split("\n")[0]
+  )
+  names = ",".join(MODELS)
+  parser.add_argument("--models", type=_models, default=names, help=names)
+  parser.add_argument(
+    "--widths", type=_positives, help="by default each model's own"
+  )
+  parser.add_argument("--batch", type=_positive, default=64)
+  parser.add_argument("--size", type=_size, default=64, help="pixels")
+  parser.add_argument("--rounds", type=_positive, default=10)
+  parser.add_argument("--steps", type=_positive, default=5, help="a round")
+  parser.add_argument("--json", type=_file, help="also write results here")
+  return parser.parse_args(argv)
+
+
+def main() -> None:
+  """Prints the table."""
+  args = parse()
+  if importlib.util.find_spec("torch") is None:
+    sys.exit('train_step: PyTorch is missing: pip install ".[bench]"')
+  try:
+    document = run(args)
+  except results.MismatchError as error:
+    sys.exit(f"train_step: {error}")
+  print(results.heading(document))
+  print(results.table(document["rows"]))
+  if args.json:
+    files.write_json(args.json, document)
+
+
+if __name__ == "__main__":
+  main()

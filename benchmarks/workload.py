@@ -1,0 +1,94 @@
+"""What both frameworks are given: settings, images and the data's shape.
+
+Neither framework is imported here, nor by what is imported: each has a process
+of its own.
+"""
+
+import importlib
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import ml_collections
+import numpy as np
+
+CHANNELS = 3
+CLASSES = 7
+_IMAGES = 512
+
+
+class Variant(NamedTuple):
+  """How PyTorch runs a model.
+
+  Attributes:
+    compiled: by torch.compile, or eagerly.
+    fused: whether a 3x3 convolution and the mean over 2x2 pixels after it are
+      one 4x4 convolution of stride 2, as in skinjax.
+  """
+
+  compiled: bool
+  fused: bool
+
+  def __str__(self) -> str:
+    """Names the variant in the table."""
+    return f"{('eager', 'compile')[self.compiled]}{', fused' * self.fused}"
+
+
+def config(
+  name: str, width_keys: tuple[str, ...], width: int, size: int, batch: int
+) -> ml_collections.FrozenConfigDict:
+  """Returns a shipped config with what is the same for both set.
+
+  Args:
+    name: of a module in configs/.
+    width_keys: the keys that a model's width is set by.
+    width: channels.
+    size: height and width of the images.
+    batch: images a step.
+  """
+  module = importlib.import_module(f"configs.{name}")
+  values = module.get_config(f"dataset=ham10000,size={size}")
+  values.parallel = "one"
+  values.train.batch_size = batch
+  values.train.sampler = "natural"
+  values.augment.orientations = False
+  values.update_from_flattened_dict(dict.fromkeys(width_keys, width))
+  return ml_collections.FrozenConfigDict(values)
+
+
+def changed(
+  values: ml_collections.FrozenConfigDict, **changes
+) -> ml_collections.FrozenConfigDict:
+  """Returns a config with keys changed; `changes` have `__` for the dots."""
+  values = ml_collections.ConfigDict(values)
+  changes = {key.replace("__", "."): value for key, value in changes.items()}
+  values.update_from_flattened_dict(changes)
+  return ml_collections.FrozenConfigDict(values)
+
+
+def to_compare(
+  values: ml_collections.FrozenConfigDict,
+) -> ml_collections.FrozenConfigDict:
+  """Returns a config for comparing: only latents, which are passed, random.
+
+  The run is short, so that a warm-up is over after its first step.
+  """
+  random = {"dropout", "noise"} & set(values.model)
+  return changed(
+    values, train__steps=20, **{f"model__{key}": 0.0 for key in random}
+  )
+
+
+def examples(size: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns made-up uint8 images and their int32 labels, sorted by label."""
+  rng = np.random.default_rng(0)
+  shape = (_IMAGES, size, size, CHANNELS)
+  images = rng.integers(0, 256, shape, dtype=np.uint8)
+  return images, np.sort(rng.integers(0, CLASSES, _IMAGES, dtype=np.int32))
+
+
+def clocked(call: Callable[[], object]) -> float:
+  """Returns the seconds that a call takes."""
+  start = time.perf_counter()
+  call()
+  return time.perf_counter() - start
