@@ -20,7 +20,6 @@ def get_config(dataset: str, size: int, quick: bool):
   config.train.sampler = "tempered"
   config.sample_every = 500
 
-  config.model = ml_collections.ConfigDict()
   config.model.latents = 100
   config.model.generator_width = 32
   config.model.discriminator_width = 32

@@ -18,7 +18,6 @@ def get_config(dataset: str, size: int, quick: bool):
   config = common.training("classifier", dataset, size)
   config.best = "balanced_accuracy"
 
-  config.model = ml_collections.ConfigDict()
   config.model.width = 16
   config.model.dropout = 0.2
 

@@ -111,6 +111,11 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   # is kept beside the latest; what is reported is always the latest.
   config.best = ""
 
+  config.model = ml_collections.ConfigDict()
+  # What convolutions compute in: float32, or, on GPUs and TPUs, bfloat16.
+  # Weights, statistics and losses are float32 in either case.
+  config.model.dtype = "float32"
+
   config.train = ml_collections.ConfigDict()
   config.train.batch_size = 64
   # natural, tempered (by square roots of the counts) or balanced.

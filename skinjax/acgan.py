@@ -16,6 +16,7 @@ def _generator(config, info, axis_name=None):
     channels=info.channels,
     width=config.model.generator_width,
     num_classes=info.num_classes,
+    dtype=config.model.dtype,
     axis_name=axis_name,
   )
 
@@ -28,6 +29,7 @@ def _discriminator(config, info, axis_name=None):
     dropout=config.model.dropout,
     noise=config.model.noise,
     spectral=config.model.spectral,
+    dtype=config.model.dtype,
     axis_name=axis_name,
   )
 
@@ -41,8 +43,9 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such loss.
+    InputError: there is no such dtype or loss.
   """
+  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
   errors.require_known(
     "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
   )
@@ -139,23 +142,31 @@ def train_step(
     generate, state.generator["params"], has_aux=True
   )
 
-  def judge(variables, images, name, update_stats=False):
+  def judge(variables, images, keys, update_stats=False):
     return discriminator.apply(
       variables,
       images,
-      stream(name),
+      keys,
       train=True,
       update_stats=update_stats,
       mutable=["batch_stats"],
     )
 
+  def judge_both(variables):
+    if config.model.spectral:  # No batch statistics: one pass does.
+      both = jnp.concatenate([real, fake])
+      keys = jnp.concatenate([stream("real"), stream("fake")])
+      judged, stats = judge(variables, both, keys, update_stats=True)
+      halves = [jnp.split(logits, 2) for logits in judged]
+      return *zip(*halves, strict=True), stats
+    of_real, stats = judge(variables, real, stream("real"))
+    of_fake, stats = judge({**variables, **stats}, fake, stream("fake"))
+    return of_real, of_fake, stats
+
   def discriminator_loss(params):
     variables = {**state.discriminator, "params": params}
-    (real_source, real_class), stats = judge(
-      variables, real, "real", update_stats=True
-    )
-    (fake_source, fake_class), stats = judge(
-      {**variables, **stats}, fake, "fake"
+    (real_source, real_class), (fake_source, fake_class), stats = judge_both(
+      variables
     )
     source = losses.DISCRIMINATOR[config.loss.adversarial](
       real_source, fake_source
@@ -184,7 +195,7 @@ def train_step(
   )
 
   def generator_loss(images):
-    (source, classes), _ = judge(d_variables, images, "generator")
+    (source, classes), _ = judge(d_variables, images, stream("generator"))
     source = losses.GENERATOR[config.loss.adversarial](source)
     auxiliary = losses.cross_entropy(classes, labels)
     total = source + config.loss.class_weight * auxiliary

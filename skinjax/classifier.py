@@ -18,6 +18,7 @@ def _network(config, info, axis_name=None):
     width=config.model.width,
     num_classes=info.num_classes,
     dropout=config.model.dropout,
+    dtype=config.model.dtype,
     axis_name=axis_name,
   )
 
@@ -41,8 +42,10 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such balance, or the sampler balances already.
+    InputError: there is no such dtype or balance, or the sampler balances
+      already.
   """
+  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
   errors.require_known("loss.balance", config.loss.balance, BALANCES)
   if config.loss.balance != "none" and config.train.sampler != "natural":
     raise errors.InputError(

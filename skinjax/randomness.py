@@ -5,6 +5,7 @@ place in the whole batch. So step n draws the same numbers on any number of
 devices, and each device draws only its own part.
 """
 
+import math
 import zlib
 
 import jax
@@ -49,8 +50,9 @@ def keep_mask(
 ) -> jax.Array:
   """Draws the elements that dropout keeps.
 
-  Four elements share the 32 bits of a draw: the rate is rounded to 1/256, and
-  a mask costs a quarter of the numbers that `jax.random.bernoulli` takes.
+  The rate is rounded to 1/256, and elements share the 32 bits of a draw, as
+  many as the rate leaves room for: 4 in general, 16 at 1/4, 32 at 1/2.
+  `jax.random.bernoulli` takes 32 bits an element.
 
   Args:
     keys: keys [batch].
@@ -60,10 +62,13 @@ def keep_mask(
   Returns:
     Booleans [batch, *shape], True with probability 1 - round(256 rate) / 256.
   """
-  size = 1
-  for n in shape:
-    size *= n
-  words = jax.vmap(lambda key: jax.random.bits(key, (-(-size // 4),)))(keys)
-  octets = jax.lax.bitcast_convert_type(words, jnp.uint8)
-  octets = octets.reshape(len(keys), -1)[:, :size]
-  return (octets >= round(256 * rate)).reshape(-1, *shape)
+  dropped, width = round(256 * rate), 8  # dropped of 2**width
+  while width > 1 and dropped % 2 ** (width // 2) == 0:
+    dropped, width = dropped >> width // 2, width // 2
+  size = math.prod(shape)
+  words = -(-size * width // 32)
+  words = jax.vmap(lambda key: jax.random.bits(key, (words, 1)))(keys)
+  shifts = jnp.arange(0, 32, width, dtype=words.dtype)
+  numbers = (words >> shifts) & (2**width - 1)
+  numbers = numbers.reshape(len(keys), -1)[:, :size]
+  return (numbers >= dropped).reshape(-1, *shape)

@@ -45,6 +45,7 @@ class Generator(nn.Module):
     channels: of the images.
     width: channels of the last hidden layer.
     num_classes: the label is joined to the latent as one of so many.
+    dtype: of layers.DTYPES, what the convolutions compute in.
     axis_name: the device axis inside pmap.
   """
 
@@ -52,6 +53,7 @@ class Generator(nn.Module):
   channels: int
   width: int
   num_classes: int
+  dtype: str = "float32"
   axis_name: str | None = None
 
   @nn.compact
@@ -64,12 +66,12 @@ class Generator(nn.Module):
     one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
     x = jnp.concatenate([latents, one_hot], axis=-1)
     x = layers.Dense(16 * features[0], kernel_init=layers.dcgan_init)(x)
-    x = x.reshape(-1, 4, 4, features[0])
+    x = layers.lowered(x.reshape(-1, 4, 4, features[0]), self.dtype)
     x = nn.relu(norm()(x, train=train))
     for width in features[1:]:
       x = _Up(width, use_bias=False)(x)
       x = nn.relu(norm()(x, train=train))
-    return nn.tanh(_Up(self.channels)(x))
+    return nn.tanh(_Up(self.channels)(x).astype(latents.dtype))
 
 
 class Discriminator(nn.Module):
@@ -83,6 +85,7 @@ class Discriminator(nn.Module):
     noise: standard deviation of the noise added to the images.
     spectral: spectral normalization (Miyato et al. 2018) of every layer,
       instead of batch normalization of all convolutions but the first.
+    dtype: of layers.DTYPES, what the convolutions compute in.
     axis_name: the device axis inside pmap.
   """
 
@@ -92,6 +95,7 @@ class Discriminator(nn.Module):
   dropout: float
   noise: float
   spectral: bool
+  dtype: str = "float32"
   axis_name: str | None = None
 
   @nn.compact
@@ -124,6 +128,7 @@ class Discriminator(nn.Module):
     if keys is not None and self.noise:
       noise = randomness.normal(randomness.stream(keys, "noise"), x.shape[1:])
       x += self.noise * noise.astype(x.dtype)
+    x = layers.lowered(x, self.dtype)
     for level, width in enumerate(widths(self.size, self.width)):
       batch_norm = level > 0 and not self.spectral
       x = apply(_Down(width, use_bias=not batch_norm), x)
@@ -133,7 +138,7 @@ class Discriminator(nn.Module):
       if keys is not None:
         layer_keys = randomness.stream(keys, f"dropout {level}")
         x = layers.dropout(x, layer_keys, self.dropout)
-    x = x.reshape(len(x), -1)
+    x = x.reshape(len(x), -1).astype(images.dtype)
     head = layers.Dense(1 + self.num_classes, kernel_init=layers.dcgan_init)
     logits = apply(head, x)
     return logits[:, 0], logits[:, 1:]

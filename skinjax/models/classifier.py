@@ -58,6 +58,7 @@ class ResNet(nn.Module):
     width: channels of the first layer.
     num_classes: logits.
     dropout: the rate before the last layer.
+    dtype: of layers.DTYPES, what the convolutions compute in.
     axis_name: the device axis inside pmap.
   """
 
@@ -65,6 +66,7 @@ class ResNet(nn.Module):
   width: int
   num_classes: int
   dropout: float
+  dtype: str = "float32"
   axis_name: str | None = None
 
   @nn.compact
@@ -82,7 +84,8 @@ class ResNet(nn.Module):
       Logits [batch, num_classes].
     """
     stem = functools.partial(convolution.conv, stride=2)
-    x = _Conv(self.width, kernel_size=4, form=stem)(images)
+    x = layers.lowered(images, self.dtype)
+    x = _Conv(self.width, kernel_size=4, form=stem)(x)
     norm = layers.BatchNorm(axis_name=self.axis_name)
     x = nn.relu(norm(x, train=train))
     level = 0
@@ -90,7 +93,7 @@ class ResNet(nn.Module):
       level += 1
       features = self.width * 2 ** min(level, 3)
       x = Block(features, halve=True, axis_name=self.axis_name)(x, train=train)
-    x = jnp.mean(x, axis=(1, 2))
+    x = jnp.mean(x.astype(images.dtype), axis=(1, 2))
     if keys is not None:
       x = layers.dropout(x, keys, self.dropout)
     return layers.Dense(self.num_classes)(x)

@@ -1,7 +1,8 @@
 """Layers that the networks share.
 
 Parameters are created in JAX's default float type, so that a test can run
-everything in float64.
+everything in float64. Convolutions compute in the type of their input: that of
+the parameters, or bfloat16, which networks lower theirs to (`lowered`).
 """
 
 from collections.abc import Callable
@@ -17,6 +18,14 @@ Initializer = Callable[..., jax.Array]
 
 # Weights of DCGAN and ACGAN (Radford et al. 2016): N(0, 0.02).
 dcgan_init = nn.initializers.normal(0.02)
+
+# What a config's `model.dtype` may be.
+DTYPES = ("float32", "bfloat16")
+
+
+def lowered(x: jax.Array, dtype: str) -> jax.Array:
+  """Casts to bfloat16 where that is asked for; float32 means as it is."""
+  return x.astype(jnp.bfloat16) if dtype == "bfloat16" else x
 
 
 class Conv(nn.Module):
@@ -40,14 +49,16 @@ class Conv(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [batch, height, width, channels] as `form` does."""
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-    x = self.form(x, self.param("kernel", self.kernel_init, shape))
+    kernel = self.param("kernel", self.kernel_init, shape)
+    x = self.form(x, kernel.astype(x.dtype))
     if self.use_bias:
-      x += self.param("bias", nn.initializers.zeros_init(), (self.features,))
+      zeros = nn.initializers.zeros_init()
+      x += self.param("bias", zeros, (self.features,)).astype(x.dtype)
     return x
 
 
 class Dense(nn.Module):
-  """A linear map of the last axis, with bias."""
+  """A linear map of the last axis, with bias, in the parameters' type."""
 
   features: int
   kernel_init: Initializer = nn.initializers.lecun_normal()
@@ -75,11 +86,15 @@ class BatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Normalizes the last axis: by the batch in training, else by running."""
+    """Normalizes the last axis: by the batch in training, else by running.
+
+    Statistics are float32 or better, the result has the type of the input.
+    """
     return nn.BatchNorm(
       use_running_average=not train,
       axis_name=self.axis_name,
       momentum=self.momentum,
+      dtype=x.dtype,
       param_dtype=jnp.result_type(float),
     )(x)
 
