@@ -1,6 +1,7 @@
 """Tests of the ACGAN task: one step, and the gradients it takes."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -224,6 +225,58 @@ def test_spectral_hinge_step_is_finite_and_keeps_every_dtype():
     assert jax.tree.map(lambda x: x.dtype, after) == jax.tree.map(
       lambda x: x.dtype, state
     )
+
+
+def test_spectral_judges_real_and_fake_in_one_pass_as_in_two():
+  options = {"model__spectral": True, "model__noise": 0.1}
+  config = shrunk.frozen("acgan", **_PLAIN | options)
+  info, batch = shrunk.dataset().info, shrunk.batch()
+  with jax.enable_x64(True):
+    init = functools.partial(acgan.init_state, config, info)
+    state = jax.jit(init)(jax.random.key(1))
+    step = functools.partial(acgan.train_step, config=config, info=info)
+    _, metrics = jax.jit(step)(state, batch, KEY)
+    images = jnp.asarray(batch["image"], float) / 127.5 - 1
+    keys = randomness.stream(randomness.by_example(KEY, 4), "real")
+    network = models.Discriminator(16, 4, 3, 0.0, 0.1, spectral=True)
+    (source, _), _ = network.apply(
+      state.discriminator,
+      images,
+      keys,
+      train=True,
+      update_stats=True,
+      mutable=["batch_stats"],
+    )
+    np.testing.assert_allclose(metrics["d_real"], source.mean(), rtol=1e-9)
+
+
+def test_bfloat16_trains():
+  changes = _PLAIN | {"model__dtype": "bfloat16", "train__batch_size": 12}
+  # Faster than a run's, so that a few steps show.
+  changes |= {"train__discriminator_rate": 2e-3}
+  state, batch, step = shrunk.state("acgan"), shrunk.batch(12), _step(**changes)
+  history = []
+  for n in range(30):
+    state, metrics = step(state, batch, jax.random.fold_in(KEY, n))
+    history.append(float(metrics["d_class_loss"]))
+  assert history[0] > 0.8
+  assert history[-1] < 0.3
+  networks = state.generator, state.discriminator, state.average
+  assert {x.dtype.name for x in jax.tree.leaves(networks)} == {"float32"}
+
+
+def test_bfloat16_is_what_an_accelerator_convolves_in():
+  config = shrunk.frozen("acgan", **_PLAIN, model__dtype="bfloat16")
+  step = functools.partial(
+    acgan.train_step, config=config, info=shrunk.dataset().info
+  )
+  traced = jax.jit(step).trace(shrunk.state("acgan"), shrunk.batch(), KEY)
+  program = traced.lower(lowering_platforms=("tpu",)).as_text()
+  lines = [x for x in program.splitlines() if "stablehlo.convolution" in x]
+  assert lines
+  assert all(
+    re.search(r"-> tensor<[\dx]*bf16>", line) is not None for line in lines
+  )
 
 
 def _judgement(keys, **noise):

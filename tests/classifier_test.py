@@ -39,8 +39,10 @@ def _logits(state, images):
   return np.asarray(logits, np.float64)
 
 
-def test_overfits_a_tiny_set():
-  step = _step(**_PLAIN, train__rate=1e-2, train__steps=60)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_overfits_a_tiny_set(dtype):
+  changes = _PLAIN | {"model__dtype": dtype}
+  step = _step(**changes, train__rate=1e-2, train__steps=60)
   state, batch = shrunk.state("classifier"), shrunk.batch(12)
   for n in range(40):
     state, metrics = step(state, batch, jax.random.fold_in(KEY, n))
@@ -50,9 +52,10 @@ def test_overfits_a_tiny_set():
   assert float(metrics["accuracy"]) == 1
   evaluate = functools.partial(
     classifier.eval_step,
-    config=shrunk.frozen("classifier"),
+    config=shrunk.frozen("classifier", model__dtype=dtype),
     info=shrunk.dataset().info,
   )
+  assert {x.dtype.name for x in jax.tree.leaves(state.variables)} == {"float32"}
   out = jax.jit(evaluate)(state, batch)
   predicted = np.asarray(out["probabilities"]).argmax(1)
   np.testing.assert_array_equal(predicted, batch["label"])
