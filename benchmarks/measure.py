@@ -4,6 +4,8 @@ Neither framework is imported here: a process that spawns others is small.
 """
 
 import os
+import pathlib
+import platform
 import shutil
 import sys
 from collections.abc import Callable
@@ -39,6 +41,16 @@ class Model(NamedTuple):
 def say(text: str) -> None:
   """Prints a line of progress."""
   print(text, file=sys.stderr, flush=True)
+
+
+def cpu() -> str:
+  """Names the processor."""
+  path = pathlib.Path("/proc/cpuinfo")
+  lines = path.read_text().splitlines() if path.exists() else []
+  names = [
+    line.split(":")[1] for line in lines if line.startswith("model name")
+  ]
+  return names[0].strip() if names else platform.processor()
 
 
 def check(name, model, config, size, variants) -> float:

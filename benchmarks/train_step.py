@@ -15,14 +15,13 @@ and the data were loaded, by building, compiling and running steps.
 import argparse
 import importlib.util
 import os
-import pathlib
 import platform
 import sys
 from typing import Any
 
 # Neither framework: each is imported in its own process only.
-from benchmarks import flops, measure, results, workload
-from skinjax import errors, files
+from benchmarks import arguments, flops, measure, results, workload
+from skinjax import files
 
 MODELS = {
   "acgan": measure.Model(
@@ -53,15 +52,6 @@ MODELS = {
 }
 
 
-def _cpu():
-  path = pathlib.Path("/proc/cpuinfo")
-  lines = path.read_text().splitlines() if path.exists() else []
-  names = [
-    line.split(":")[1] for line in lines if line.startswith("model name")
-  ]
-  return names[0].strip() if names else platform.processor()
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
   """Times what the arguments ask for; returns the JSON document."""
   rows, counts, rates, versions = [], [], [], {}
@@ -85,7 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
   rate = max(rates)
   return {
     "product_gflops": rate / 1e9,
-    "cpu": _cpu(),
+    "cpu": measure.cpu(),
     "cores": os.cpu_count(),
     "versions": versions | {"python": platform.python_version()},
     "batch": args.batch,
@@ -96,62 +86,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
   }
 
 
-class _Parser(argparse.ArgumentParser):
-  """Says what is wrong in one line."""
-
-  def error(self, message):
-    self.exit(2, f"train_step: {message}\n")
-
-
-def _positive(text: str) -> int:
-  if not text.isdecimal() or not int(text):
-    raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
-  return int(text)
-
-
-def _positives(text: str) -> list[int]:
-  return [_positive(part) for part in text.split(",")]
-
-
-def _size(text: str) -> int:
-  size = _positive(text)
-  if size < 16 or size & (size - 1):
-    raise argparse.ArgumentTypeError(f"{size} is not a power of two from 16 on")
-  return size
-
-
-def _models(text: str) -> list[str]:
-  names = text.split(",")
-  for name in names:
-    if name not in MODELS:
-      raise argparse.ArgumentTypeError(
-        str(errors.unknown("model", name, MODELS))
-      )
-  return names
-
-
-def _file(text: str) -> pathlib.Path:
-  path = pathlib.Path(text)
-  if path.is_dir() or not path.parent.is_dir():
-    raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
-  return path
-
-
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
   """Parses arguments, or exits with one line that says what is wrong."""
-  parser = _Parser(
+  parser = arguments.Parser(
     prog="python -m benchmarks.train_step", description=__doc__.split("\n")[0]
   )
-  names = ",".join(MODELS)
-  parser.add_argument("--models", type=_models, default=names, help=names)
-  parser.add_argument(
-    "--widths", type=_positives, help="by default each model's own"
-  )
-  parser.add_argument("--batch", type=_positive, default=64)
-  parser.add_argument("--size", type=_size, default=64, help="pixels")
-  parser.add_argument("--rounds", type=_positive, default=10)
-  parser.add_argument("--steps", type=_positive, default=5, help="a round")
-  parser.add_argument("--json", type=_file, help="also write results here")
+  names, add = ",".join(MODELS), parser.add_argument
+  add("--models", type=arguments.names(MODELS), default=names, help=names)
+  add("--widths", type=arguments.positives, help="by default each model's own")
+  add("--batch", type=arguments.positive, default=64)
+  add("--size", type=arguments.size, default=64, help="pixels")
+  add("--rounds", type=arguments.positive, default=10)
+  add("--steps", type=arguments.positive, default=5, help="a round")
+  add("--json", type=arguments.file, help="also write results here")
   return parser.parse_args(argv)
 
 

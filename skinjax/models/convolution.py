@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from skinjax.models import products
+
 Array = jax.Array
 
 
@@ -39,7 +41,7 @@ def conv(x: Array, kernel: Array, *, stride: int = 1) -> Array:
   return lax.platform_dependent(
     x,
     kernel,
-    cpu=lambda x, kernel: _products(x, kernel, stride),
+    cpu=lambda x, kernel: products.conv(x, kernel, stride),
     default=lambda x, kernel: _native(x, kernel, stride),
   )
 
@@ -67,7 +69,7 @@ def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
   return lax.platform_dependent(
     x,
     kernel,
-    cpu=_transposed_products,
+    cpu=products.conv_transpose,
     default=_transposed_native,
   )
 
@@ -160,163 +162,3 @@ def _transposed_native(x, kernel):
     "SAME",
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
-
-
-def _products(x, kernel, stride):
-  """Convolve by matrix products.
-
-  Products are fast; the copies around them are what takes time. So a kernel is
-  applied to tiles of 2x2 outputs, with half the products or less and few
-  copies; or, where that copies much less (an image's few channels), to the
-  pixels under it laid side by side.
-
-  Args:
-    x: images, [B, H, W, C].
-    kernel: [k, k, C, O].
-    stride: 1 or 2.
-
-  Returns:
-    [B, H / stride, W / stride, O].
-  """
-  dtype = x.dtype
-  if dtype.itemsize < 4:  # Sums of tiles need the digits.
-    x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
-  k, _, c, o = kernel.shape
-  taps = -(-k // stride)
-  per_tile = (taps + 1) ** 2 * (stride**2 * c + o)
-  fast = taps in _FAST and 2 * (4 * k**2 * c) > per_tile
-  form = _tiles if fast else _columns
-  return form(x, kernel, stride).astype(dtype)
-
-
-def _columns(x, kernel, stride):
-  """Convolve by one product: the taps side by side, times the kernel."""
-  height, width = x.shape[1:3]
-  k = kernel.shape[0]
-  before = (k - stride) // 2
-  around = (before, k - stride - before)
-  x = jnp.pad(x, ((0, 0), around, around, (0, 0)))
-  taps = [
-    x[:, i : i + height : stride, j : j + width : stride]
-    for i in range(k)
-    for j in range(k)
-  ]
-  x = jnp.concatenate(taps, axis=-1)
-  return _times(x, kernel.reshape(-1, kernel.shape[3]))
-
-
-# Two outputs of a filter of so many taps from one product more than it has
-# taps, instead of twice as many: y = outputs @ ((inputs @ x) * (taps @ kernel))
-# (Winograd 1980; of images: Lavin, Gray 2016). Larger tiles need still fewer
-# products, but lose digits, and took longer.
-_FAST = {
-  2: (
-    ((1, -1, 0), (0, 1, 0), (0, -1, 1)),
-    ((1, 0), (1, 1), (0, 1)),
-    ((1, 1, 0), (0, 1, 1)),
-  ),
-  3: (
-    ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1)),
-    ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
-    ((1, 1, 1, 0), (0, 1, -1, 1)),
-  ),
-}
-
-
-def _tiles(x, kernel, stride):
-  """Convolve tile by tile of 2x2 outputs.
-
-  At stride 2 every 2x2 pixels count as one of four times the channels, of a
-  convolution of stride 1 with half as many taps.
-  """
-  b, height, width, c = x.shape
-  k, o = kernel.shape[1], kernel.shape[3]
-  h, w = height // stride, width // stride
-  rows, columns = -(-h // 2), -(-w // 2)
-  taps = -(-k // stride)
-  inputs, weights, outputs = _FAST[taps]
-  before = (k - stride) // 2
-  pad = lambda size, n: (before, 2 * stride * (n + 1) - size - before)
-  x = jnp.pad(x, ((0, 0), pad(height, rows), pad(width, columns), (0, 0)))
-  x = x.reshape(b, rows + 1, 2, stride, columns + 1, 2, stride * c)
-  kernel = jnp.pad(kernel, ((0, stride * taps - k),) * 2 + ((0, 0),) * 2)
-  kernel = kernel.reshape(taps, stride, taps, stride, c, o)
-  reach = range(taps + 1)
-  # A tile's pixels: its own two of each axis, then the first of the next tile.
-  x = [y.squeeze(2) for y in lax.split(x, [1, 1], axis=2)]
-  x = [x[i % 2][:, i // 2 : i // 2 + rows] for i in reach]
-  x = [_combine(row, x) for row in inputs]
-  x = [[z.squeeze(4) for z in lax.split(y, [1, 1], axis=4)] for y in x]
-  x = [[y[j % 2][:, :, :, j // 2 : j // 2 + columns] for j in reach] for y in x]
-  x = [[_combine(column, y) for column in inputs] for y in x]
-  kernel = [y.squeeze(0) for y in lax.split(kernel, [1] * taps, axis=0)]
-  kernel = [_combine(row, kernel) for row in weights]
-  kernel = [
-    [z.squeeze(1) for z in lax.split(y, [1] * taps, axis=1)] for y in kernel
-  ]
-  kernel = [[_combine(column, y) for column in weights] for y in kernel]
-  products = [
-    [
-      _times(
-        x[i][j].swapaxes(2, 3).reshape(b * rows * columns, -1),
-        kernel[i][j].reshape(-1, o),
-      )
-      for j in reach
-    ]
-    for i in reach
-  ]
-  y = [
-    [_combine(row, column) for column in zip(*products, strict=True)]
-    for row in outputs
-  ]
-  y = [[_combine(column, z) for column in outputs] for z in y]
-  y = [[z.reshape(b, rows, columns, o) for z in row] for row in y]
-  return _interleave(y)[:, :h, :w]
-
-
-@jax.custom_jvp
-def _interleave(y):
-  """Make images of four images that hold every second row and column."""
-  b, rows, columns, o = y[0][0].shape
-  y = jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2)
-  return y.reshape(b, 2 * rows, 2 * columns, o)
-
-
-@_interleave.defjvp
-def _interleave_tangent(y, tangent):
-  """As the function, by way of a padded image.
-
-  The gradient then pads, too, which makes XLA store the gradient that it is
-  given instead of computing it anew in each of the 9 or 16 sums that use it.
-  """
-  (y,), (tangent,) = y, tangent
-  rows = y[0][0].shape[1]
-  pad = lambda x: jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)))
-  return _interleave(y), _interleave(jax.tree.map(pad, tangent))[:, : 2 * rows]
-
-
-def _combine(weights, arrays):
-  """Add up arrays with weights, of which most are 0, 1 or -1."""
-  terms = [
-    array if weight == 1 else weight * array
-    for weight, array in zip(weights, arrays, strict=True)
-    if weight
-  ]
-  return sum(terms[1:], start=terms[0])
-
-
-def _times(x, kernel):
-  """Multiply [..., K] by [K, O]."""
-  if x.size > 4 * x.shape[-1] * len(kernel):
-    # The kernel's gradient is a product of two tall matrices of which XLA
-    # transposes one: the narrow one, if the kernel is laid out like this.
-    kernel = lax.optimization_barrier(kernel.T)
-    return lax.dot_general(x, kernel, (((x.ndim - 1,), (1,)), ((), ())))
-  return x @ kernel
-
-
-def _transposed_products(x, kernel):
-  b, h, w, _ = x.shape
-  image = jnp.zeros((b, 2 * h, 2 * w, kernel.shape[3]), x.dtype)
-  forward = lambda y: _products(y, kernel.swapaxes(2, 3), 2)
-  return jax.vjp(forward, image)[1](x)[0]

@@ -115,12 +115,39 @@ def test_gradients_of_gradients_are_the_natives(name):
     _assert_close(got, want, 1e-12)
 
 
-def test_few_and_many_channels_take_different_ways_to_the_same_numbers():
+@pytest.mark.parametrize(
+  ("name", "channels", "features", "count"),
+  [
+    ("conv1x1/1", 3, 4, 1),
+    ("conv3x3/1", 3, 4, 16),
+    ("conv3x3/1", 1, 16, 1),
+    ("conv4x4/2", 3, 4, 9),
+    ("conv4x4/2", 1, 16, 1),
+    ("conv5x5/1", 3, 4, 1),
+    ("conv5x5/2", 3, 4, 16),
+  ],
+)
+def test_few_and_many_channels_take_different_ways_to_the_same_numbers(
+  name, channels, features, count
+):
+  ours, native, k = _CASES[name]
   with jax.enable_x64(True):
-    for channels in (1, 20):
-      ours, native, x, kernel = _case("conv4x4/2", channels=channels)
-      got, want = jax.jit(ours)(x, kernel), native(x, kernel)
-      _assert_close(got, want, 1e-12)
+    shapes = (2, 6, 10, channels), (k, k, channels, features)
+    x, kernel = _draw(0, *shapes)
+    program = str(jax.make_jaxpr(ours)(x, kernel))
+    assert program.count("dot_general[") == count
+    _assert_close(jax.jit(ours)(x, kernel), native(x, kernel), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["conv3x3/1", "conv4x4/2", "transpose4x4"])
+def test_tiles_lose_few_digits(name):
+  ours, native, x, kernel = _case(name, np.float32, channels=64)
+  with jax.enable_x64(True):
+    exact = [jnp.asarray(np.asarray(a), np.float64) for a in (x, kernel)]
+    want = np.asarray(native(*exact))
+  assert want.dtype == np.float64
+  got = jax.jit(ours)(x, kernel)
+  assert np.max(np.abs(got - want)) <= 3e-6 * np.max(np.abs(want))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

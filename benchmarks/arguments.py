@@ -1,0 +1,64 @@
+"""What the benchmarks take on their command lines."""
+
+import argparse
+import pathlib
+from collections.abc import Callable, Collection
+
+from skinjax import errors
+
+
+class Parser(argparse.ArgumentParser):
+  """Says what is wrong in one line."""
+
+  def error(self, message: str) -> None:
+    """Ends the program."""
+    self.exit(2, f"{self.prog.split('.')[-1]}: {message}\n")
+
+
+def positive(text: str) -> int:
+  """Reads a positive integer."""
+  if not text.isdecimal() or not int(text):
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+  return int(text)
+
+
+def positives(text: str) -> list[int]:
+  """Reads positive integers between commas."""
+  return [positive(part) for part in text.split(",")]
+
+
+def size(text: str) -> int:
+  """Reads a height and width that every model takes."""
+  pixels = positive(text)
+  if pixels < 16 or pixels & (pixels - 1):
+    raise argparse.ArgumentTypeError(
+      f"{pixels} is not a power of two from 16 on"
+    )
+  return pixels
+
+
+def sizes(text: str) -> list[int]:
+  """Reads sizes between commas."""
+  return [size(part) for part in text.split(",")]
+
+
+def names(known: Collection[str]) -> Callable[[str], list[str]]:
+  """Returns a reader of names between commas, each of those known."""
+
+  def read(text):
+    for name in text.split(","):
+      if name not in known:
+        raise argparse.ArgumentTypeError(
+          str(errors.unknown("model", name, known))
+        )
+    return text.split(",")
+
+  return read
+
+
+def file(text: str) -> pathlib.Path:
+  """Reads the path of a file that can be written."""
+  path = pathlib.Path(text)
+  if path.is_dir() or not path.parent.is_dir():
+    raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
+  return path
