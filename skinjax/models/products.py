@@ -40,17 +40,21 @@ def conv(x: Array, kernel: Array, stride: int) -> Array:
 
 def _columns(x, kernel, stride):
   """Convolve by one product: the taps side by side, times the kernel."""
-  height, width = x.shape[1:3]
+  b, height, width, c = x.shape
   k = kernel.shape[0]
+  h, w = height // stride, width // stride
+  taps = -(-k // stride)
   before = (k - stride) // 2
-  around = (before, k - stride - before)
-  x = jnp.pad(x, ((0, 0), around, around, (0, 0)))
-  taps = [
-    x[:, i : i + height : stride, j : j + width : stride]
+  below, right = k - stride - before, stride * (taps - 1) - before
+  x = jnp.pad(x, ((0, 0), (before, below), (before, right), (0, 0)))
+  # What lies side by side in the image is copied as one piece.
+  x = x.reshape(b, -1, w + taps - 1, stride * c)
+  pieces = [
+    x[:, i::stride, j : j + w, : min(stride, k - stride * j) * c][:, :h]
     for i in range(k)
-    for j in range(k)
+    for j in range(taps)
   ]
-  x = jnp.concatenate(taps, axis=-1)
+  x = jnp.concatenate(pieces, axis=-1)
   return _times(x, kernel.reshape(-1, kernel.shape[3]))
 
 
