@@ -1,6 +1,7 @@
-"""Copies what a run measured into results/, and rewrites README's table.
+"""Copies what a run measured into results/, and rewrites README's tables.
 
   python results/collect.py NAME WORKDIR --hardware="2 cores of an AMD EPYC"
+  python results/collect.py  # README only, as after a benchmark
 
 Small files only: tables, summaries, sheets of generated images. A report that
 shows real lesions stays behind, for they are not ours to publish.
@@ -25,8 +26,21 @@ KEPT = (
   "report/differences.csv",
 )
 MARKS = (
-  "<!-- results: written by results/collect.py, do not edit -->",
-  "<!-- /results -->",
+  "<!-- {}: written by results/collect.py, do not edit -->",
+  "<!-- /{} -->",
+)
+# What README shows of results/speed/train_step.json: key, heading, format.
+_SPEED = (
+  ("model", "model", ""),
+  ("width", "width", ""),
+  ("skinjax_ms", "skinjax, ms", ".0f"),
+  ("torch_ms", "PyTorch, ms", ".0f"),
+  ("ratio", "ratio", ".2f"),
+  ("gflops", "GFLOP/s", ".0f"),
+  ("share", "of products' rate", ".0%"),
+  ("skinjax_mib", "skinjax, MiB", ".0f"),
+  ("torch_mib", "PyTorch, MiB", ".0f"),
+  ("torch_variant", "PyTorch's best", ""),
 )
 
 
@@ -112,22 +126,38 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
 
 
 def write_readme() -> None:
-  """Rewrites the part of README between the marks from runs.csv."""
+  """Rewrites README's tables: of runs.csv, and of the speed that is noted."""
   readme = ROOT.parent / "README.md"
   text = readme.read_text()
-  before, _, rest = text.partition(MARKS[0])
-  _, _, after = rest.partition(MARKS[1])
-  lines = [
-    "| run | measured | minutes | hardware | command |",
-    "|" + "---|" * 5,
-  ]
-  for row in _rows():
-    lines.append(
-      f"| [{row['name']}](results/{row['name']}) | {row['measured']} | "
-      f"{row['minutes']} | {row['hardware']} | `{row['command']}` |"
+  runs = [
+    (
+      f"[{row['name']}](results/{row['name']})",
+      *(row["measured"], row["minutes"], row["hardware"]),
+      f"`{row['command']}`",
     )
-  table = "\n".join(lines)
-  readme.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
+    for row in _rows()
+  ]
+  text = _filled(
+    text, "results", ("run", "measured", "minutes", "hardware", "command"), runs
+  )
+  speed = ROOT / "speed" / "train_step.json"
+  if speed.exists():
+    rows = [
+      [format(row[key], form) for key, _, form in _SPEED]
+      for row in json.loads(speed.read_text())["rows"]
+    ]
+    text = _filled(text, "speed", [heading for _, heading, _ in _SPEED], rows)
+  readme.write_text(text)
+
+
+def _filled(text: str, name: str, headings, rows) -> str:
+  """Puts a table between the marks of that name."""
+  start, end = (mark.format(name) for mark in MARKS)
+  before, _, rest = text.partition(start)
+  _, _, after = rest.partition(end)
+  lines = [headings, ["---"] * len(headings), *rows]
+  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  return f"{before}{start}\n{table}\n{end}{after}"
 
 
 def _rows() -> list[dict[str, str]]:
@@ -141,9 +171,12 @@ if __name__ == "__main__":
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("name", help="folder in results/")
-  parser.add_argument("workdir", type=pathlib.Path)
-  parser.add_argument("--hardware", required=True)
+  parser.add_argument("name", nargs="?", help="folder in results/")
+  parser.add_argument("workdir", nargs="?", type=pathlib.Path)
+  parser.add_argument("--hardware", help="needed with a workdir")
   arguments = parser.parse_args()
-  collect(arguments.name, arguments.workdir, arguments.hardware)
+  if arguments.name:
+    if not (arguments.workdir and arguments.hardware):
+      parser.error("a name needs a workdir and --hardware")
+    collect(arguments.name, arguments.workdir, arguments.hardware)
   write_readme()

@@ -19,7 +19,8 @@ def collect(tmp_path, monkeypatch):
   results.mkdir(parents=True)
   monkeypatch.setattr(module, "ROOT", results)
   monkeypatch.setattr(module, "TABLE", results / "runs.csv")
-  readme = "before\n{}\nold\n{}\nafter\n".format(*module.MARKS)
+  marks = [m.format(n) for n in ("results", "speed") for m in module.MARKS]
+  readme = "before\n{}\nold\n{}\nthen\n{}\nold\n{}\nafter\n".format(*marks)
   (results.parent / "README.md").write_text(readme)
   return module
 
@@ -51,7 +52,8 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   collect.collect("b", run, "another")
   collect.write_readme()
   lines = (collect.ROOT.parent / "README.md").read_text().splitlines()
-  assert (lines[0], lines[-1]) == ("before", "after")
+  lines = lines[: lines.index("then") + 1]
+  assert (lines[0], lines[-1]) == ("before", "then")
   assert "old" not in lines
   rows = [line for line in lines if line.startswith("| [")]
   assert [row.split("]")[0] for row in rows] == ["| [a", "| [b"]
@@ -62,6 +64,19 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
     "--workdir=runs/run --config.seed=1`"
   ) in rows[1]
   assert (collect.ROOT / "b" / "scores.csv").exists()
+
+
+def test_readme_shows_the_speed_that_was_noted(collect):
+  row = {"model": "acgan", "width": 32, "skinjax_ms": 90.4, "torch_ms": 100.2}
+  row |= {"ratio": 0.9022, "gflops": 204.7, "share": 0.504, "torch_mib": 99.6}
+  row |= {"skinjax_mib": 1000.1, "torch_variant": "eager", "notes": []}
+  (collect.ROOT / "speed").mkdir()
+  path = collect.ROOT / "speed" / "train_step.json"
+  path.write_text(json.dumps({"rows": [row]}))
+  collect.write_readme()
+  text = (collect.ROOT.parent / "README.md").read_text()
+  wanted = "| acgan | 32 | 90 | 100 | 0.90 | 205 | 50% | 1000 | 100 | eager |"
+  assert wanted in text.partition("then")[2].splitlines()
 
 
 def test_readme_of_the_project_is_current(monkeypatch):
