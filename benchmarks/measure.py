@@ -27,7 +27,8 @@ class Model(NamedTuple):
     widths: that are timed unless asked otherwise.
     torch: its class in torch_steps.py.
     fusions: the values of Variant.fused that differ.
-    flops: `flops(config, size, width, batch)` of a training step.
+    operations: `operations(config, size, width, batch)` lists what a training
+      step computes; see flops.py.
   """
 
   config: str
@@ -35,7 +36,7 @@ class Model(NamedTuple):
   widths: tuple[int, ...]
   torch: str
   fusions: tuple[bool, ...]
-  flops: Callable[[Any, int, int, int], int]
+  operations: Callable[[Any, int, int, int], list[Any]]
 
 
 def say(text: str) -> None:

@@ -79,18 +79,7 @@ def configure() -> None:
   jax.config.update("jax_enable_compilation_cache", False)
 
 
-class Steps(skinjax_runner.Steps):
-  """What a process serves: training steps whose first call is timed too."""
-
-  def run(self) -> float:
-    """Returns the seconds that the steps take, their metrics read."""
-    self._took = super().run()
-    return self._took
-
-  def build(self) -> float:
-    """Returns the seconds of the first call, which compiles the steps."""
-    super().build()
-    return self._took
+Steps = skinjax_runner.Steps  # what a worker that is configured so serves
 
 
 def points(*factors: list[int]) -> list[Point]:
@@ -109,11 +98,9 @@ def model_config(name: str, point: Point):
 def operations(name: str, point: Point) -> list[flops.Operation]:
   """Lists what a training step of a model computes at a point."""
   config = model_config(name, point)
-  shape = {"channels": workload.CHANNELS, "classes": workload.CLASSES}
-  shape |= point._asdict()
-  if config.task == "acgan":
-    return flops.acgan_operations(latents=config.model.latents, **shape)
-  return flops.classifier_operations(**shape)
+  return train_step.MODELS[name].operations(
+    config, point.size, point.width, point.batch
+  )
 
 
 def time_point(name: str, point: Point) -> tuple[dict[str, float], float]:

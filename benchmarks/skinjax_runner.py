@@ -52,11 +52,11 @@ class Steps:
     init = lambda: self._task.init_state(config, self._info, key)
     return parallel.create(init, config.parallel)
 
-  def build(self) -> None:
-    """Compiles the steps and runs them once."""
+  def build(self) -> float:
+    """Compiles the steps; returns the seconds of their first run with it."""
     self._state = self._initial(self._config)
     self._run = loop.compile_steps(self._task, self._config, self._info)
-    self.run()
+    return self.run()
 
   def run(self) -> float:
     """Returns the seconds that the steps take, their metrics read."""

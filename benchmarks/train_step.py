@@ -30,7 +30,7 @@ MODELS = {
     widths=(32, 64),
     torch="Acgan",
     fusions=(False,),
-    flops=lambda config, size, width, batch: flops.acgan(
+    operations=lambda config, size, width, batch: flops.acgan_operations(
       size,
       width,
       workload.CHANNELS,
@@ -45,7 +45,7 @@ MODELS = {
     widths=(16, 32, 64),
     torch="Classifier",
     fusions=(False, True),
-    flops=lambda config, size, width, batch: flops.classifier(
+    operations=lambda config, size, width, batch: flops.classifier_operations(
       size, width, workload.CHANNELS, workload.CLASSES, batch
     ),
   ),
@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
       row = measure.duel(model, config, args.size, variant, args.rounds)
       versions |= row.pop("versions")
       rows.append({"model": name, "width": width, **row, "notes": notes})
-      counts.append(model.flops(config, args.size, width, args.batch))
+      passes = model.operations(config, args.size, width, args.batch)
+      counts.append(sum(operation.flops for operation in passes))
   rate = max(rates)
   return {
     "product_gflops": rate / 1e9,
