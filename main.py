@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfds_ham10000
-from skinjax import errors, programs, sources, workdir
+from skinjax import errors, parallel, programs, sources, workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
@@ -34,11 +34,7 @@ def main(argv: list[str]) -> None:
       or record.levelno >= logging.converter.STANDARD_WARNING
     )
   )
-  jax.config.update(
-    "jax_compilation_cache_dir", os.path.join(sources.cache_dir(), "compiled")
-  )
-  # JAX keeps what took a second to compile: evaluation takes half of that.
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+  parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
   devices = ", ".join(map(str, jax.local_devices()))
   logging.info(
     "process %d of %d, %s", jax.process_index(), jax.process_count(), devices

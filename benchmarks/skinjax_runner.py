@@ -12,9 +12,7 @@ from skinjax import batches, data, loop, parallel, randomness, sources
 
 def configure() -> None:
   """Sets for the whole process what main.py does."""
-  jax.config.update(
-    "jax_compilation_cache_dir", os.path.join(sources.cache_dir(), "compiled")
-  )
+  parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
 
 
 class Steps:
