@@ -1,8 +1,9 @@
+import tracemalloc
 import zipfile
 
 import pytest
 
-from tfds_ham10000.archives import ImageArchive
+from tfds_ham10000.archives import LARGEST, ImageArchive
 from tfds_ham10000.errors import DataError
 
 
@@ -54,8 +55,81 @@ def test_two_places(tmp_path):
 
 def test_damaged_zip(tmp_path):
   (tmp_path / "p.zip").write_bytes(b"PK\x03\x04 cut off")
-  with pytest.raises(DataError, match=r"p.zip: not a readable zip file"):
+  with pytest.raises(
+    DataError, match=r"p.zip: a zip file that is damaged or cut"
+  ):
     ImageArchive([tmp_path / "p.zip"])
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"file_size": LARGEST + 1}, "16,777,217 bytes, where an image"),
+    ({"flag_bits": 1}, "encrypted; unpack"),
+    ({"compress_type": 12}, "compressed by method 12"),
+  ],
+)
+def test_member_that_is_refused_unread(tmp_path, change, message):
+  with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+    archive.writestr("a.jpg", b"a")
+    archive.writestr("b.txt", b"b")
+    for member in archive.infolist():
+      for name, value in change.items():
+        setattr(member, name, value)
+  with pytest.raises(DataError, match=f"p.zip, member a.jpg: {message}"):
+    ImageArchive([tmp_path / "p.zip"])
+
+
+def test_member_that_unpacks_to_more_than_it_declares(tmp_path):
+  with zipfile.ZipFile(
+    tmp_path / "p.zip", "w", zipfile.ZIP_DEFLATED
+  ) as archive:
+    archive.writestr("a.jpg", bytes(2**26))
+    archive.infolist()[0].file_size = 100
+  with ImageArchive([tmp_path / "p.zip"]) as archive:
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a.jpg: can't be read"):
+      archive.read("a")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+  assert most < 2**20
+
+
+def test_member_that_declares_to_have_nothing(tmp_path):
+  path = _write_zip(tmp_path / "p.zip", {"b.jpg": b"b"})
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("a.jpg", b"a")
+    archive.infolist()[-1].file_size = 0
+  with (
+    ImageArchive([path]) as archive,
+    pytest.raises(DataError, match=r"a.jpg: can't be read .Bad CRC"),
+  ):
+    archive.read("a")
+
+
+@pytest.mark.parametrize(
+  ("old", "new"),
+  [
+    ("é".encode(), b"\xff\xff"),  # no UTF-8, where that is declared
+    (b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\xff"),  # an unknown version
+  ],
+)
+def test_damaged_list_of_members(tmp_path, old, new):
+  path = _write_zip(tmp_path / "p.zip", {"é.jpg": b"a"})
+  data = path.read_bytes()
+  assert old in data
+  path.write_bytes(data.replace(old, new))
+  with pytest.raises(DataError, match=r"p.zip: a zip file that is damaged"):
+    ImageArchive([path])
+
+
+def test_folders_in_a_folder(tmp_path):
+  (tmp_path / "x" / "y").mkdir(parents=True)
+  (tmp_path / "x" / "y" / "a.jpg").write_bytes(b"a")
+  (tmp_path / "x" / "circle").symlink_to(tmp_path)
+  with ImageArchive([tmp_path]) as archive:
+    assert len(archive) == 1
+    assert archive.read("a") == b"a"
 
 
 def test_damaged_member(tmp_path):

@@ -74,6 +74,11 @@ class Builder(CaseBuilder):
       if self._manual_dir_asked:
         raise DataError(str(error)) from error
       return self._download(dl_manager)
+    except OSError as error:
+      raise DataError(
+        f"{error.filename}: can't be listed ({error.strerror}); a folder with "
+        "HAM10000's files is expected"
+      ) from error
     if self._manual_dir_asked or sources.holds_any(manual_dir):
       return sources.find_source(manual_dir)
     return self._download(dl_manager)

@@ -45,8 +45,19 @@ def test_original_bytes_are_kept():
 @pytest.mark.parametrize(
   "check", [check_jpeg, lambda data, where: reduce_to_square(data, 64, where)]
 )
-@pytest.mark.parametrize("case", ["cut", "text", "png", "grey", "empty"])
-def test_refused(check, case):
+@pytest.mark.parametrize(
+  ("case", "message"),
+  [
+    ("cut", "no whole JPEG image"),
+    ("text", "a web page, .*; a JPEG image of mode RGB is expected"),
+    ("png", "a PNG image of mode RGB; a JPEG image of mode RGB"),
+    ("grey", "a JPEG image of mode L; a JPEG image of mode RGB"),
+    ("flat", "an image of 80 x 7 pixels; sides of 8 to 8192"),
+    ("long", "an image of 8193 x 8 pixels"),
+    ("empty", "an empty file"),
+  ],
+)
+def test_refused(check, case, message):
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 255, (60, 80, 3), np.uint8)
   data = {
@@ -54,8 +65,30 @@ def test_refused(check, case):
     "text": b"<html>not found</html>",
     "png": _jpeg(pixels, kind="PNG"),
     "grey": _jpeg(pixels, mode="L"),
+    "flat": _jpeg(pixels[:7]),
+    "long": _jpeg(np.zeros((8, 8193, 3), np.uint8)),
     "empty": b"",
   }[case]
-  message = "x.jpg: a JPEG image of mode L" if case == "grey" else "x.jpg: no"
-  with pytest.raises(DataError, match=message):
+  with pytest.raises(DataError, match=f"x.jpg: {message}"):
     check(data, "x.jpg")
+
+
+def _insert(data, marker, block):
+  size = (len(block) + 2).to_bytes(2, "big")
+  return data[:2] + b"\xff" + marker + size + block + data[2:]
+
+
+def test_pixels_are_taken_as_stored():
+  # What says how to turn or to colour them changes nothing, even if damaged.
+  pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+  data = _jpeg(pixels)
+  exif = Image.Exif()
+  exif[0x0112] = 6  # orientation: turned by a quarter
+  turned = exif.tobytes()
+  expected = reduce_to_square(data, 64, "")
+  for block in (turned, turned[:-5], turned[:9], b"Exif\0\0" + bytes(99)):
+    other = _insert(data, b"\xe1", block)
+    assert reduce_to_square(other, 64, "") == expected
+    assert check_jpeg(other, "") is other
+  profile = _insert(data, b"\xe2", b"ICC_PROFILE\0\1\1" + bytes(999))
+  assert reduce_to_square(profile, 64, "") == expected

@@ -2,18 +2,23 @@
 
 The table comes as comma-separated text (`HAM10000_metadata.csv`) or as
 tab-separated text (`HAM10000_metadata`, `.tab`, `.tsv`), with or without the
-column `dataset`. The header tells which it is, not the name.
+column `dataset`. Spreadsheets of many countries save it with semicolons, and
+with commas in its numbers. The header tells which it is, not the name. Lines
+may end as on any system, and a byte order mark may stand before the first.
 """
 
+import collections
 import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Sequence
 
 from etils import epath
 
 from tfds_ham10000.errors import DataError
+from tfds_ham10000.sources import read_text, show
 
 # Tschandl, Rosendahl, Kittler, Sci Data 5, 180161 (2018), Table 1.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -23,6 +28,7 @@ _NEEDED = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex")
 _NEEDED += ("localization",)
 _NO_AGE = ("", "na", "nan", "null", UNKNOWN)
 _OLDEST = 120
+_LONGEST_ID = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +63,9 @@ class Case:
 def read_cases(path: epath.PathLike) -> list[Case]:
   """Read and check a whole table of cases.
 
+  Spaces around a value don't count, nor do rows with nothing in any field.
+  Columns of other names are left alone.
+
   Args:
     path: the table, UTF-8 text whose first line names the columns.
 
@@ -64,25 +73,19 @@ def read_cases(path: epath.PathLike) -> list[Case]:
     The cases, sorted by image id.
 
   Raises:
-    DataError: the text is no such table, a needed column is absent, a value is
-      wrong, an image stands in two rows, or a lesion has two diagnoses. The
-      message names the file, the line and what would be right.
+    DataError: the text is no such table, a column is absent or stands twice,
+      a value is wrong (an image id that is no plain file name, too), an image
+      stands in two rows, or a lesion has two diagnoses. The message names the
+      file, the line (where it begins) and what would be right.
   """
   path = epath.Path(path)
-  header, rows = _read_rows(path)
-  absent = [name for name in _NEEDED if name not in header]
-  if absent:
-    raise DataError(
-      f"{path}: line 1: no column {', '.join(absent)}; the columns must be "
-      f"{', '.join(_NEEDED)} and may include dataset, but are "
-      f"{', '.join(header)}"
-    )
+  header, rows = _split(read_text(path, "a table of cases"), path)
   cases = []
   for line, row in rows:
     if len(row) != len(header):
       raise DataError(
         f"{path}: line {line}: {len(row)} fields where the header has "
-        f"{len(header)}"
+        f"{len(header)}; every row must have as many"
       )
     values = {k: v.strip() for k, v in zip(header, row, strict=True)}
     cases.append(_parse_case(values, line, path))
@@ -105,34 +108,56 @@ def read_pairs(path: epath.PathLike) -> list[tuple[str, str]]:
   return [(row["image_id_a"], row["image_id_b"]) for row in rows]
 
 
-def _read_rows(
-  path: epath.Path,
+def _split(
+  text: str, path: epath.Path
 ) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
   """Split a table into its header and its numbered rows."""
+  lines = io.StringIO(text, newline="")
+  first = lines.readline()
+  lines.seek(0)
+  delimiter = max(",", "\t", ";", key=first.count)
+  reader = csv.reader(lines, delimiter=delimiter, strict=True)
+  rows = []
+  line = 1
   try:
-    text = path.read_bytes().decode("utf-8-sig")
-  except UnicodeDecodeError as error:
-    raise DataError(f"{path}: not UTF-8 text: {error}") from error
-  delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-  reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-  try:
-    rows = [(reader.line_num, row) for row in reader if row]
+    for row in reader:
+      if any(map(str.strip, row)):
+        rows.append((line, row))
+      line = reader.line_num + 1
   except csv.Error as error:
-    raise DataError(f"{path}: line {reader.line_num}: {error}") from error
+    raise DataError(
+      f"{path}: line {line}: {error}; is a quotation mark not closed, or does "
+      "one stand inside a value?"
+    ) from error
   if not rows:
     raise DataError(f"{path}: empty; its first line must name the columns")
-  return [name.strip() for name in rows[0][1]], rows[1:]
+  line, header = rows[0]
+  header = [name.strip() for name in header]
+  absent = [name for name in _NEEDED if name not in header]
+  if absent:
+    raise DataError(
+      f"{path}: line {line}: no column {', '.join(absent)}; the columns must "
+      f"be {', '.join(_NEEDED)} and may include dataset, but are "
+      f"{show(', '.join(header))}"
+    )
+  for name, count in collections.Counter(filter(None, header)).items():
+    if count > 1:
+      raise DataError(
+        f"{path}: line {line}: {count} columns '{show(name)}'; which one "
+        "counts? Remove the others"
+      )
+  return header, rows[1:]
 
 
 def _parse_case(values: dict[str, str], line: int, path: epath.Path) -> Case:
   """Turn a row into a Case, or say what is wrong with it."""
   for name in ("image_id", "lesion_id"):
-    if not values[name]:
-      raise DataError(f"{path}: line {line}: {name} is empty")
+    if fault := _find_fault(values[name], is_file=name == "image_id"):
+      raise DataError(f"{path}: line {line}: {name} {fault}")
   if values["dx"] not in CLASSES:
     raise DataError(
       f"{path}: line {line}: image {values['image_id']} has the unknown "
-      f"diagnosis {values['dx']!r}; valid are {', '.join(CLASSES)}"
+      f"diagnosis '{show(values['dx'])}'; valid are {', '.join(CLASSES)}"
     )
   return Case(
     image_id=values["image_id"],
@@ -147,20 +172,35 @@ def _parse_case(values: dict[str, str], line: int, path: epath.Path) -> Case:
   )
 
 
+def _find_fault(value: str, is_file: bool) -> str | None:
+  """Say what is wrong with an id, None if nothing is."""
+  if not value:
+    return "is empty"
+  fault = None
+  if len(value) > _LONGEST_ID:
+    fault = f"has more than {_LONGEST_ID} characters; shorten it"
+  elif not value.isprintable():
+    fault = "has a control character in it; remove it"
+  elif is_file and (set(value) & set("/\\:") or value in (".", "..")):
+    fault = "is a path; an image file's name without its folder is expected"
+  elif is_file and value.lower().endswith((".jpg", ".jpeg")):
+    fault = "has an extension; an image file's name without it is expected"
+  return fault and f"'{show(value)}' {fault}"
+
+
 def _parse_age(text: str, where: str) -> float:
   """Read an age in years; NaN for the ways tables leave it out."""
   if text.lower() in _NO_AGE:
     return math.nan
-  try:
-    age = float(text)
-  except ValueError:
-    age = math.nan
-  if not 0 <= age <= _OLDEST:
-    raise DataError(
-      f"{where}: age {text!r}; a number of years from 0 to {_OLDEST} expected, "
-      "or nothing where it is unknown"
-    )
-  return age
+  # float() knows more ways to write a number than people do: 1_0, 1e1, inf.
+  if re.fullmatch(r"\d{1,3}(\.\d*|,\d\d?)?", text, re.ASCII):
+    age = float(text.replace(",", "."))
+    if age <= _OLDEST:
+      return age
+  raise DataError(
+    f"{where}: age '{show(text)}'; a number of years from 0 to {_OLDEST} "
+    "expected, or nothing where it is unknown"
+  )
 
 
 def _check_consistent(cases: Sequence[Case], path: epath.Path) -> None:

@@ -41,6 +41,30 @@ def test_absent_ages(tmp_path, age):
   assert math.isnan(read_cases(path)[0].age)
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+def test_delimiters_and_line_ends(tmp_path, delimiter, ends):
+  expected = read_cases(_write(tmp_path / "a.csv", *_ROWS))
+  text = ends.join((_HEADER, *_ROWS)).replace(",", delimiter)
+  (tmp_path / "b.csv").write_bytes(text.encode())
+  assert repr(read_cases(tmp_path / "b.csv")) == repr(expected)
+
+
+def test_line_is_where_the_row_begins(tmp_path):
+  row = 'L3,I3,nv,histo,1,male,"lower\nback"'
+  path = _write(tmp_path / "t.csv", "", *_ROWS, row)
+  assert read_cases(path)[-1].line == 5
+
+
+@pytest.mark.parametrize(
+  ("text", "age"), [("0", 0), ("120.0", 120), ("80,5", 80.5), ("7.", 7)]
+)
+def test_ages(tmp_path, text, age):
+  row = f"L1;I1;nv;histo;{text};male;back"
+  header = _HEADER.replace(",", ";")
+  assert read_cases(_write(tmp_path / "t", row, header=header))[0].age == age
+
+
 @pytest.mark.parametrize(
   ("row", "message"),
   [
@@ -50,6 +74,10 @@ def test_absent_ages(tmp_path, age):
     ("L3,I3,nv,histo,old,male,back", "line 4: age 'old'; a number.*0 to 120"),
     ("L3,I3,nv,histo,-1,male,back", "line 4: age '-1'"),
     ("L3,I3,nv,histo,inf,male,back", "line 4: age 'inf'"),
+    ('L3,I3,nv,histo,"1,000",male,back', "line 4: age '1,000'"),
+    ("L3,a/I3,nv,histo,1,male,back", "line 4: image_id 'a/I3' is a path"),
+    ("L3,I3.jpg,nv,histo,1,male,back", "line 4: image_id .* an extension"),
+    ("L\a,I3,nv,histo,1,male,back", r"line 4: lesion_id 'L\\x07' has a cont"),
     ("L3,I3,nv,histo,1,male", "line 4: 6 fields where the header has 7"),
     (",I3,nv,histo,1,male,back", "line 4: lesion_id is empty"),
     ("L3,,nv,histo,1,male,back", "line 4: image_id is empty"),
@@ -66,7 +94,9 @@ def test_wrong_rows(tmp_path, row, message):
   ("content", "message"),
   [
     (b"", "empty"),
-    (b"\xff\xfe\x00", "not UTF-8"),
+    (b"\xff\xfe\x00", "UTF-16 text; save it as UTF-8"),
+    (b"a\rb\r\nc\n\xe9", r"line 4: not UTF-8 \(byte 0xe9\); save it"),
+    (b"a\rb\r\nc\n\0", "line 4: a NUL character"),
     (_HEADER.encode(), "no rows"),
     (b"image_id,dx\nI1,nv\n", "no column lesion_id, dx_type.*but are image_id"),
   ],

@@ -1,0 +1,64 @@
+"""What a case of bad input is."""
+
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from skinjax import sources
+from tests import shrunk
+
+_DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
+
+
+class Case(NamedTuple):
+  """One kind of bad input, or of odd input that is fine.
+
+  Attributes:
+    make: plants it beneath an empty directory and returns what a run does with
+      it. Where the input is to be accepted, that asserts the right answer, too.
+    told: what the message must match; None where the input is to be accepted.
+  """
+
+  make: Callable[[pathlib.Path], Callable[[], object]]
+  told: str | None
+
+
+def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
+  """Makes a Case of what is done to a user's copy of HAM10000.
+
+  Args:
+    mess: changes a folder with an archive of drawn images. If that is to be
+      accepted, the data set must be as without the change.
+    told: as in Case.
+
+  Returns:
+    The case.
+  """
+
+  def make(tmp_path):
+    folder = shutil.copytree(_DUMMY_DATA, tmp_path / "manual")
+    mess(folder)
+
+    def run():
+      splits = _read(folder, tmp_path / "data")
+      expected = _read(_DUMMY_DATA, tmp_path / "expected")
+      for name, split in expected.items():
+        for column, right in zip(splits[name], split, strict=True):
+          np.testing.assert_array_equal(column, right)
+
+    return run
+
+  return Case(make, told)
+
+
+def _read(folder, data_dir):
+  config = shrunk.config("classifier", "dataset=ham10000").data
+  config.size = 64
+  config.manual_dir = str(folder)
+  config.data_dir = str(data_dir)
+  names, splits = sources.read(config)
+  assert len(names) == 7
+  return splits

@@ -1,0 +1,59 @@
+"""Bad input is refused in one message, and leaves nothing behind."""
+
+import hashlib
+import os
+import re
+import stat
+
+import pytest
+
+import tfds_ham10000
+from skinjax import errors
+from tests.bad_input import archives, images, tables
+from tfds_ham10000.sources import INSTRUCTIONS
+
+_MODULES = (archives, images, tables)
+_CASES = {
+  f"{module.__name__.rpartition('.')[2]}/{name}": case
+  for module in _MODULES
+  for name, case in module.CASES.items()
+}
+# TFDS notes which variant is the default, before it starts to prepare one, and
+# who prepares locks others out.
+_NOTES = (os.path.join(".config", "metadata.json"), ".lock")
+
+
+def _files(folder):
+  """Returns what the files beneath a folder hold, by path."""
+  found = {}
+  for root, folders, names in os.walk(folder):
+    for path in (os.path.join(root, name) for name in folders + names):
+      mode = os.lstat(path).st_mode
+      if stat.S_ISLNK(mode):
+        found[path] = os.readlink(path)
+      elif stat.S_ISREG(mode) and os.access(path, os.R_OK):
+        with open(path, "rb") as file:
+          found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+      elif not stat.S_ISDIR(mode):
+        found[path] = mode
+  return {
+    os.path.relpath(path, folder): content
+    for path, content in found.items()
+    if not path.endswith(_NOTES)
+  }
+
+
+@pytest.mark.parametrize("case", _CASES.values(), ids=_CASES)
+def test_bad_input(tmp_path, case):
+  run = case.make(tmp_path)
+  if case.told is None:
+    run()
+    return
+  before = _files(tmp_path)
+  with pytest.raises((errors.InputError, tfds_ham10000.DataError)) as refusal:
+    run()
+  message = str(refusal.value)
+  assert re.search(case.told, message)
+  assert "Traceback" not in message
+  assert len(message.replace(INSTRUCTIONS, "")) <= 600
+  assert _files(tmp_path) == before
