@@ -13,10 +13,30 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfds_ham10000
-from skinjax import errors, parallel, programs, sources, workdir
+from skinjax import (
+  errors,
+  interruption,
+  parallel,
+  processes,
+  programs,
+  sources,
+  workdir,
+)
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "For several hosts: HOST:PORT of the first one's process, or auto where JAX "
+  "finds it out (Cloud TPU slices, Slurm)",
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "How many processes run this command"
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Which of them this is, from 0"
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The run's directory; a run that it holds is resumed"
@@ -35,11 +55,17 @@ def main(argv: list[str]) -> None:
     )
   )
   parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
+  if _COORDINATOR.value:
+    processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  interruption.end_at_once()  # joining has set a handler of its own
   devices = ", ".join(map(str, jax.local_devices()))
   logging.info(
     "process %d of %d, %s", jax.process_index(), jax.process_count(), devices
   )
-  programs.run(_CONFIG.value, _WORKDIR.value)
+  if not processes.is_first():
+    logging.set_verbosity(logging.WARNING)
+  result = programs.run(_CONFIG.value, _WORKDIR.value)
+  sys.exit(getattr(result, "exit_code", 0))
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -57,18 +83,29 @@ def parse(argv: list[str]) -> list[str]:
       known = workdir.flat(flags.FLAGS["config"].parser.parse(path[1]))
       for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
         errors.require_known("config key", key, known)
-    return flags.FLAGS(argv)
+    rest = flags.FLAGS(argv)
+    if not _WORKDIR.value and _CONFIG.value.task != "leaks":
+      raise errors.InputError("Flag --workdir must name the run's directory.")
+    return rest
   except (flags.Error, OSError, errors.InputError) as error:
     # What a config refuses is wrapped by what loads it: the words are inside.
     told = cause = error
     while cause := cause.__cause__ or cause.__context__:
       told = cause if isinstance(cause, errors.InputError) else told
-    sys.exit(f"main.py: {told}")
+    _leave(2, told)
+
+
+def _leave(code: int, words: BaseException) -> None:
+  """Ends with one line and an exit code: 2 bad input, 128 + n for signal n."""
+  print(f"main.py: {words}", file=sys.stderr)
+  sys.exit(code)
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["config", "workdir"])
+  flags.mark_flag_as_required("config")
   try:
     app.run(main, flags_parser=parse)
   except (errors.InputError, tfds_ham10000.DataError) as error:
-    sys.exit(f"main.py: {error}")
+    _leave(2, error)
+  except interruption.Interrupted as signal:
+    _leave(128 + signal.number, signal)

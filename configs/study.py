@@ -19,6 +19,9 @@ def get_config(dataset: str, size: int, quick: bool):
   config = common.base("study", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
+  # i/n, i from 0: train only every n-th classifier, from the i-th on, beside
+  # other processes on the same workdir. Empty: all of them.
+  config.shard = ""
   # The workdir of a GAN of the same fold; empty: train one here first.
   config.generator = ""
   config.arms = ("real", "classical", "real+synthetic", "classical+synthetic")

@@ -111,7 +111,8 @@ def train_step(
     axis_name: the device axis inside pmap; None where the batch is whole.
 
   Returns:
-    The state after the step, and the means of the losses over the whole batch.
+    The state after the step; the means of the losses over the whole batch, and
+    the gradients' Euclidean norms.
   """
   generator = _generator(config, info, axis_name)
   discriminator = _discriminator(config, info, axis_name)
@@ -187,9 +188,10 @@ def train_step(
   gradients, (d_metrics, stats) = jax.grad(discriminator_loss, has_aux=True)(
     state.discriminator["params"]
   )
+  d_gradients = mean(gradients)
   d_state, d_variables = updated(
     d_optimizer,
-    mean(gradients),
+    d_gradients,
     state.discriminator_optimizer,
     {**state.discriminator, **stats},
   )
@@ -204,9 +206,10 @@ def train_step(
 
   cotangent, g_metrics = jax.grad(generator_loss, has_aux=True)(fake)
   (gradients,) = pullback(cotangent)
+  g_gradients = mean(gradients)
   g_state, g_variables = updated(
     g_optimizer,
-    mean(gradients),
+    g_gradients,
     state.generator_optimizer,
     {**state.generator, **generator_stats},
   )
@@ -221,7 +224,11 @@ def train_step(
     discriminator_optimizer=d_state,
     average=moved(state.average, g_variables, decay),
   )
-  return state, mean({**d_metrics, **g_metrics})
+  norms = {
+    "d_gradient": optax.tree.norm(d_gradients),
+    "g_gradient": optax.tree.norm(g_gradients),
+  }
+  return state, {**mean({**d_metrics, **g_metrics}), **norms}
 
 
 def eval_step(

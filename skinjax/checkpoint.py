@@ -3,19 +3,24 @@
 Orbax restores a file with a flipped bit silently more often than not, so each
 checkpoint has a manifest of SHA-256 digests, written last and verified first.
 A checkpoint without one was not finished.
+
+Of several processes each saves and restores what its devices hold; the first
+alone writes, verifies and deletes.
 """
 
 import hashlib
 import json
 import os
 import pathlib
+import re
+import shutil
 from typing import Any
 
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from skinjax import errors, files
+from skinjax import errors, files, processes
 
 _MANIFEST = "manifest.json"
 
@@ -32,6 +37,7 @@ class Checkpoints:
     *,
     best: str | None = None,
     keep: int = 2,
+    read_only: bool = False,
   ):
     """Opens a directory of checkpoints, creating it if need be.
 
@@ -40,6 +46,7 @@ class Checkpoints:
       best: the metric whose highest value names the best; None keeps none.
       keep: how many of the latest to keep; from two on, a damaged latest one
         costs only the time since the one before it.
+      read_only: leave it as it is, for another process may be training there.
     """
     self._directory = pathlib.Path(directory).absolute()
     policies = [checkpoint_managers.LatestN(keep)]
@@ -56,6 +63,8 @@ class Checkpoints:
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         enable_async_checkpointing=False,
+        create=not read_only,
+        read_only=read_only,
       ),
     )
 
@@ -74,15 +83,24 @@ class Checkpoints:
       step: training steps done.
       state: a tree of global arrays.
       metrics: what the best checkpoint is chosen by.
+
+    Raises:
+      InputError: the disk is full, or fails. The checkpoints before this one
+        are as they were.
     """
-    self._manager.save(
-      step,
-      args=ocp.args.StandardSave(state),
-      metrics=metrics or None,  # without any it cannot be the best
-      force=True,
-    )
-    self._manager.wait_until_finished()
-    files.write_json(self._manifest(step), self._digests(step))
+    try:
+      self._manager.save(
+        step,
+        args=ocp.args.StandardSave(state),
+        metrics=metrics or None,  # without any it cannot be the best
+        force=True,
+      )
+      self._manager.wait_until_finished()
+      processes.on_first(
+        lambda: files.write_json(self._manifest(step), self._digests(step))
+      )
+    except (OSError, ValueError) as error:
+      self._give_up(step, error)
 
   def restore(self, like: Any) -> tuple[int, Any] | None:
     """Restores the latest checkpoint that is whole.
@@ -96,10 +114,33 @@ class Checkpoints:
     Raises:
       InputError: no checkpoint is whole, or they hold another network.
     """
+    step = processes.on_first(self._latest_whole)
+    return None if step is None else (step, self._read(step, like))
+
+  def drop_after(self, step: int) -> None:
+    """Deletes what is later than a step or unfinished, so as to redo it."""
+    for later in self._manager.all_steps():
+      if later > step:
+        self._manager.delete(later)
+    processes.on_first(self._drop_unfinished)
+
+  def latest(self) -> int | None:
+    """Returns the step of the latest checkpoint; None without any."""
+    return self._manager.latest_step()
+
+  def digest(self, step: int) -> str:
+    """Returns the SHA-256 of a checkpoint's manifest, in hex."""
+    manifest = self._manifest(step)
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+  def _manifest(self, step: int) -> pathlib.Path:
+    return self._directory / str(step) / _MANIFEST
+
+  def _latest_whole(self) -> int | None:
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
       if self._whole(step):
-        return step, self._read(step, like)
+        return step
       logging.warning(
         "The checkpoint of step %d in %s is damaged or unfinished: the one "
         "before it is used.",
@@ -113,23 +154,29 @@ class Checkpoints:
       )
     return None
 
-  def drop_after(self, step: int) -> None:
-    """Deletes checkpoints later than a step, so that they can be redone."""
-    for later in self._manager.all_steps():
-      if later > step:
-        self._manager.delete(later)
+  def _give_up(self, step: int, error: Exception) -> None:
+    """Removes a checkpoint that the disk did not take, and says so."""
+    # Tensorstore tells the system's error number in words only.
+    told = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    if number not in errors.DISK:
+      raise error
+    self._drop_unfinished()
+    if not self._manifest(step).exists():
+      shutil.rmtree(self._directory / str(step), ignore_errors=True)
+    before = [s for s in self._manager.all_steps() if s < step]
+    kept = "There is none before it."
+    if before:
+      kept = f"That of step {max(before)} is intact."
+    raise errors.InputError(
+      f"The checkpoint of step {step} could not be written to "
+      f"{self._directory}: {os.strerror(number)}. {kept} With room made, the "
+      "same command goes on from there."
+    ) from error
 
-  def latest(self) -> int | None:
-    """Returns the step of the latest checkpoint; None without any."""
-    return self._manager.latest_step()
-
-  def digest(self, step: int) -> str:
-    """Returns the SHA-256 of a checkpoint's manifest, in hex."""
-    manifest = self._manifest(step)
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
-
-  def _manifest(self, step: int) -> pathlib.Path:
-    return self._directory / str(step) / _MANIFEST
+  def _drop_unfinished(self) -> None:
+    for partial in self._directory.glob("*.orbax-checkpoint-tmp*"):
+      shutil.rmtree(partial, ignore_errors=True)
 
   def _read(self, step: int, like: Any) -> Any:
     try:

@@ -100,7 +100,8 @@ def train_step(
     axis_name: the device axis inside pmap; None where the batch is whole.
 
   Returns:
-    The state after the step; `loss` and `accuracy` over the whole batch.
+    The state after the step; `loss` and `accuracy` over the whole batch, and
+    the Euclidean norm of the `gradient`.
   """
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
@@ -134,9 +135,10 @@ def train_step(
   gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(
     state.variables["params"]
   )
+  gradients = mean(gradients)
   optimizer, variables = updated(
     _optimizer(config),
-    mean(gradients),
+    gradients,
     state.optimizer,
     {**state.variables, **stats},
   )
@@ -149,7 +151,7 @@ def train_step(
     optimizer=optimizer,
     average=moved(state.average, variables, decay),
   )
-  return state, mean(metrics)
+  return state, {**mean(metrics), "gradient": optax.tree.norm(gradients)}
 
 
 def eval_step(

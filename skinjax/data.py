@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -40,12 +41,21 @@ class DataInfo:
 
 
 class Dataset(NamedTuple):
-  """A data set, read and split."""
+  """A data set, read and split.
+
+  Attributes:
+    info: what compiled programs know of it.
+    train: the training split.
+    validation: the validation split.
+    test: the test split.
+    inherited: the groups that generators of training images have learnt from.
+  """
 
   info: DataInfo
   train: Split
   validation: Split
   test: Split
+  inherited: tuple[str, ...] = ()
 
 
 def load(config) -> Dataset:
@@ -88,8 +98,17 @@ def load(config) -> Dataset:
   return Dataset(info, **splits)
 
 
-def extended(dataset: Dataset, more: Split) -> Dataset:
-  """Adds images to the training split; the other splits stay as they are."""
+def extended(
+  dataset: Dataset, more: Split, inherited: Iterable[str]
+) -> Dataset:
+  """Adds images to the training split; the other splits stay as they are.
+
+  Args:
+    dataset: the real images.
+    more: generated ones.
+    inherited: the groups that their generator has learnt from: whoever learns
+      from its images learns from them.
+  """
   train = _join([dataset.train, more]).take(slice(None))
   counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
   info = dataclasses.replace(
@@ -97,7 +116,8 @@ def extended(dataset: Dataset, more: Split) -> Dataset:
     class_counts=tuple(counts.tolist()),
     fingerprint=fingerprint(train),
   )
-  return dataset._replace(info=info, train=train)
+  inherited = (*dataset.inherited, *inherited)
+  return dataset._replace(info=info, train=train, inherited=inherited)
 
 
 def fingerprint(split: Split) -> str:

@@ -1,11 +1,19 @@
 """The error that a person is shown without a traceback."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# What a disk does to a run that is no fault of the program.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 class InputError(ValueError):
   """Bad input, in words that name the file or key and what would be right."""
+
+
+class InUseError(InputError):
+  """What is asked for is in the hands of another process for now."""
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> InputError:

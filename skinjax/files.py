@@ -1,15 +1,49 @@
 """Files that are whole or absent, whenever the program is killed."""
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
+from skinjax import errors
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
+  """Holds a lock, which ends with the process however that ends.
+
+  Args:
+    path: of a file for the purpose, in an existing directory; it stays.
+    wait: for another process that holds it.
+
+  Raises:
+    InUseError: another process holds it, and it was not to be waited for.
+    InputError: it cannot be opened, or its file system knows no locks.
+  """
+  path = pathlib.Path(path)
+  with contextlib.ExitStack() as stack:
+    try:
+      file = stack.enter_context(path.open("w"))
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError as error:
+      raise errors.InUseError(
+        f"Another process is using {path.parent}: wait for it, or use another "
+        "directory."
+      ) from error
+    except OSError as error:
+      raise errors.InputError(
+        f"{path} cannot be locked ({error.strerror}): a directory to "
+        "write in is needed, on a file system with locks."
+      ) from error
+    yield
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

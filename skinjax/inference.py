@@ -68,7 +68,9 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
   like = jax.eval_shape(
     functools.partial(task.init_state, config, info), jax.random.key(0)
   )
-  with checkpoint.Checkpoints(pathlib.Path(path) / "checkpoints") as saved:
+  with checkpoint.Checkpoints(
+    pathlib.Path(path) / "checkpoints", read_only=True
+  ) as saved:
     found = saved.restore(parallel.like(like, "one"))
     if found is None:
       raise errors.InputError(

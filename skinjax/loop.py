@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import signal
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -18,15 +19,16 @@ from skinjax import (
   errors,
   files,
   inference,
+  interruption,
   parallel,
+  previews,
+  processes,
   randomness,
   workdir,
 )
 from skinjax.metrics import classification
-from skinjax.report import sheets
 from skinjax.writer import Writer
 
-_COLUMNS = 10  # of a sample sheet
 _SHOWN = 6  # metrics on a progress line
 
 
@@ -63,7 +65,9 @@ def train(
     The last state and its scores on the validation split.
 
   Raises:
-    InputError: bad config, data or workdir, or a loss that is not finite.
+    InputError: bad config, data or workdir, a loss or gradient that is not
+      finite, or a full disk.
+    Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
   """
   config = ml_collections.FrozenConfigDict(config)
   check(config)
@@ -91,7 +95,7 @@ def _train(task, config, path, dataset, saved) -> Result:
       f"{total - first}."
     )
   saved.drop_after(first)
-  if first == 0:
+  if first == 0 and processes.is_first():
     files.write_text(path / "parameters.txt", _parameters(state))
   logging.info(
     "%s on %s: %d training images, %d to %d a class, steps %d to %d",
@@ -109,30 +113,40 @@ def _train(task, config, path, dataset, saved) -> Result:
   )
   stream = randomness.named(key, "train")
   step, images = first, config.log_every * config.train.batch_size
-  metrics, scored = {}, None
-  with Writer(path, step=first, total=total) as writer:
+  metrics, scored, stopped = {}, None, False
+  draws = hasattr(task, "sample") and processes.is_first()
+  preview = previews.Preview(task, dataset, config) if draws else None
+  writer = Writer(path, step=first, total=total, muted=not processes.is_first())
+  with writer, interruption.deferred() as signalled:
     while True:
       # In this order a checkpoint holds the state that was evaluated, and a
       # run that resumes goes on with the step after it.
       last = step == total
-      if step > first or last:
-        if last or step % config.eval_every == 0:
-          metrics = inference.evaluate(
-            task, state, dataset.validation, config=config, info=info
-          )
-          scored = step
-          if step > first:  # else the run had ended: it is written already
-            writer.scalars(step, _named("validation", metrics))
-          logging.info("step %d  %s", step, _words(metrics))
-        if hasattr(task, "sample") and (
-          last or step % config.sample_every == 0
-        ):
-          writer.picture(step, sheet(task, state, config, info))
-        if step > first and (last or step % config.save_every == 0):
-          saved.save(step, state, metrics if scored == step else {})
-        writer.pause()
+      own = parallel.local(state)
+      if last or (step > first and step % config.eval_every == 0):
+        metrics = inference.evaluate(
+          task, own, dataset.validation, config=config, info=info
+        )
+        scored = step
+        if step > first:  # else the run had ended: it is written already
+          writer.scalars(step, _named("validation", metrics))
+        logging.info("step %d  %s", step, _words(metrics))
+      if preview and step > first and (last or step % config.sample_every == 0):
+        picture, ratios = preview.draw(step, own)
+        writer.picture(step, picture)
+        writer.scalars(step, _named("diversity", ratios))
+      if step > first and (last or stopped or step % config.save_every == 0):
+        writer.sync()
+        saved.save(step, state, metrics if scored == step else {})
       if last:
         break
+      if stopped:
+        raise interruption.Interrupted(
+          signalled() or signal.SIGTERM,
+          f"step {step} is saved in {path}. The same command goes on from "
+          "there.",
+        )
+      writer.pause()
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, stacked = steps(state, train_data, stream)
       means = _finite_means(stacked, step, saved)
@@ -140,6 +154,7 @@ def _train(task, config, path, dataset, saved) -> Result:
       writer.scalars(step, _named("train", means))
       shown = dict(list(means.items())[:_SHOWN])
       writer.progress(step, config.log_every, images, shown)
+      stopped = processes.in_any(signalled() is not None)
   return Result(state, dataset, metrics)
 
 
@@ -179,15 +194,6 @@ def compile_steps(task: ModuleType, config, info):
     return jax.lax.scan(one, state, length=config.log_every)
 
   return parallel.compile_steps(call, config.parallel)
-
-
-def sheet(task: ModuleType, state: Any, config, info):
-  """Draws a picture with a row a class, from latents that never change."""
-  labels = np.repeat(np.arange(info.num_classes, dtype=np.int32), _COLUMNS)
-  key = randomness.named(jax.random.key(config.seed), "sheet")
-  images = inference.samples(task, state, labels, key, config=config, info=info)
-  rows = images.reshape(info.num_classes, _COLUMNS, *images.shape[1:])
-  return sheets.contact_sheet(rows, info.class_names)
 
 
 def _parameters(state) -> str:

@@ -3,7 +3,8 @@
 Three ways to run a step give the same numbers: `one` device; `pmap`, where
 each device holds its part of the batch and the step averages over the axis
 `AXIS`; `jit`, where the batch is a global array that is sharded over devices.
-State and data set are global, replicated arrays in all three.
+State and data set are global, replicated arrays in all three, and the devices
+may belong to several processes, which all run the same program.
 """
 
 import functools
@@ -12,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from skinjax import errors
 
@@ -36,27 +37,54 @@ def resolve(mode: str) -> str:
   """Returns the mode that `auto` stands for: pmap from two devices on.
 
   Raises:
-    InputError: there is no such mode.
+    InputError: there is no such mode, or it is not for several processes.
   """
   errors.require_known("parallel", mode, MODES)
   if mode == "auto":
     return "pmap" if jax.device_count() > 1 else "one"
+  if mode == "one" and jax.process_count() > 1:
+    raise errors.InputError(
+      f"parallel=one is for one process, and there are {jax.process_count()}: "
+      "use pmap or jit."
+    )
   return mode
 
 
-def _mesh() -> Mesh:
-  return Mesh(np.array(jax.devices()), (AXIS,))
+def _sharding(*axes: str) -> NamedSharding:
+  # Auto is what flax.linen assumes; jax.make_mesh would make them Explicit.
+  mesh = Mesh(np.array(jax.devices()), (AXIS,), axis_types=(AxisType.Auto,))
+  return NamedSharding(mesh, PartitionSpec(*axes))
 
 
 def _replicated(mode: str):
   if mode == "one":
     return jax.sharding.SingleDeviceSharding(jax.devices()[0])
-  return NamedSharding(_mesh(), PartitionSpec())
+  return _sharding()
 
 
 def place(tree: Any, mode: str) -> Any:
-  """Puts a tree of arrays on every device that `mode` uses."""
-  return jax.device_put(tree, _replicated(resolve(mode)))
+  """Puts a tree of arrays on every device that `mode` uses.
+
+  Every process gives the same arrays; `device_put` would send them around to
+  make sure, all of the data set.
+  """
+  sharding = _replicated(resolve(mode))
+  if sharding.is_fully_addressable:
+    return jax.device_put(tree, sharding)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(
+      x.shape, sharding, lambda index: x[index]
+    ),
+    tree,
+  )
+
+
+def local(tree: Any) -> Any:
+  """Returns a tree of replicated arrays as this process's first device has it.
+
+  What each process computes from it, it computes alone.
+  """
+  return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def create(init: Callable[[], Any], mode: str) -> Any:
@@ -113,11 +141,25 @@ def compile_steps(call: Callable, mode: str) -> Callable:
       out_axes=None,
       donate_argnums=0,
     )
-    places = np.arange(jax.device_count())
-    return lambda state, data, key: mapped(state, data, key, places)
-  shard = lambda tree: tree
-  if mode == "jit":
-    sharding = NamedSharding(_mesh(), PartitionSpec(AXIS))
-    shard = lambda tree: jax.lax.with_sharding_constraint(tree, sharding)
-  call = functools.partial(call, axis_name=None, shard=shard)
-  return jax.jit(call, donate_argnums=0)
+    places = np.arange(jax.local_device_count())
+    return lambda *arguments: _global(mapped(*arguments, places))
+  if mode == "one":
+    call = functools.partial(call, axis_name=None, shard=lambda tree: tree)
+    return jax.jit(call, donate_argnums=0)
+  split = functools.partial(
+    jax.lax.with_sharding_constraint, shardings=_sharding(AXIS)
+  )
+  call = functools.partial(call, axis_name=None, shard=split)
+  return jax.jit(call, donate_argnums=0, out_shardings=_sharding())
+
+
+def _global(tree: Any) -> Any:
+  """Joins what pmap returns, replicated in each process, to global arrays."""
+  if jax.process_count() == 1:
+    return tree
+  return jax.tree.map(
+    lambda x: jax.make_array_from_single_device_arrays(
+      x.shape, _sharding(), [part.data for part in x.addressable_shards]
+    ),
+    tree,
+  )

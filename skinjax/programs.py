@@ -10,25 +10,33 @@ import time
 import jax
 import ml_collections
 
-from skinjax import inference, loop, scores
+from skinjax import errors, inference, loop, processes, scores
 
 
-def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   """Runs a config in a workdir, and notes in `runs.jsonl` what that took.
 
   Args:
     config: `task` names the module of skinjax that it is for.
-    path: the workdir.
+    path: the workdir; None for a task that can do without one.
 
   Returns:
     What the task returns.
 
   Raises:
-    InputError: see the task.
+    InputError: see the task; or the disk is full.
   """
   start = time.monotonic()
   try:
     return _run(config, path)
+  except OSError as error:
+    # Anything may fill a disk; a bug is to be seen as one.
+    if error.errno not in errors.DISK:
+      raise
+    raise errors.InputError(
+      f"{error.filename or path}: {error.strerror}. With room made, the same "
+      "command goes on from what is done."
+    ) from error
   finally:  # interrupted runs count too; only a kill goes unnoted
     note = {
       "command": shlex.join(["python", *sys.argv]),
@@ -36,7 +44,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
       "devices": [device.device_kind for device in jax.devices()],
       "cores": os.cpu_count(),
     }
-    if (pathlib.Path(path) / "config.json").exists():
+    has_workdir = path and (pathlib.Path(path) / "config.json").exists()
+    if processes.is_first() and has_workdir:
       with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
         file.write(json.dumps(note) + "\n")
 
@@ -44,8 +53,14 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
 def _run(config, path):
   task = inference.task_named(config.task)
   if not hasattr(task, "train_step"):
+    if jax.process_count() > 1:
+      raise errors.InputError(
+        f"task={config.task} is run by one process, and there are "
+        f"{jax.process_count()}: start it without --coordinator. A study is "
+        "divided with --config.shard=i/n."
+      )
     return task.run(config, path)
   result = loop.train(task, config, path)
-  if not hasattr(task, "sample"):
-    scores.run(path, result.dataset)
+  if not hasattr(task, "sample") and processes.is_first():
+    scores.run(config, path, result)
   return result

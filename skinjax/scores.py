@@ -3,10 +3,11 @@
 import csv
 import pathlib
 
+import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import data, errors, files, inference
+from skinjax import data, errors, files, inference, loop, parallel
 from skinjax.metrics import classification
 from skinjax.report import statistics
 
@@ -14,19 +15,20 @@ _RESAMPLES = 2000
 FILE = "predictions.csv"  # a classifier that has it is done
 
 
-def run(path: str | pathlib.Path, dataset: data.Dataset) -> dict:
-  """Scores a classifier's workdir, writing predictions.csv and scores.csv.
+def run(config, path: str | pathlib.Path, result: loop.Result) -> dict:
+  """Scores a trained classifier, writing predictions.csv and scores.csv.
 
   Args:
-    path: the workdir.
-    dataset: the data that it was trained on; its test split is scored.
+    config: what it was trained with.
+    path: its workdir.
+    result: of its training; the test split is scored.
 
   Returns:
     Each row of scores.csv by its name: `value`, `low` and `high` of the 95%
     interval over lesions (one training run: it carries no luck of the seed).
   """
-  path = pathlib.Path(path)
-  predict(path, dataset)
+  path, dataset = pathlib.Path(path), result.dataset
+  predict(config, path, result)
   probabilities = read(path, dataset)
   labels, info = dataset.test.labels, dataset.info
   weights = statistics.bootstrap_weights(
@@ -62,12 +64,15 @@ def _row(interval: statistics.Interval, index=()) -> dict[str, float]:
   }
 
 
-def predict(path: pathlib.Path, dataset: data.Dataset) -> None:
-  """Predicts the test split and writes predictions.csv."""
-  trained = inference.load(path, dataset.info)
-  split, info = dataset.test, dataset.info
+def predict(config, path: pathlib.Path, result: loop.Result) -> None:
+  """Predicts the test split and writes predictions.csv; see `run`."""
+  split, info = result.dataset.test, result.dataset.info
   probabilities = inference.outputs(
-    trained.task, trained.state, split, config=trained.config, info=info
+    inference.task_named(config.task),
+    parallel.local(result.state),
+    split,
+    config=ml_collections.FrozenConfigDict(config),
+    info=info,
   )["probabilities"]
   lines = [("image_id", "group", "label", *info.class_names)]
   for image_id, group, label, row in zip(

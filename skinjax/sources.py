@@ -2,6 +2,8 @@
 
 import io
 import os
+import pathlib
+import shutil
 from collections.abc import Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
 import tfds_ham10000  # noqa: F401  registers ham10000 and toy_lesions
-from skinjax import errors
+from skinjax import errors, files
 
 
 class Source(NamedTuple):
@@ -76,15 +78,35 @@ def read(config) -> tuple[tuple[str, ...], dict[str, Split]]:
   """
   errors.require_known("data set", config.name, SOURCES)
   builder, factor = _builder(config)
-  builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(
-      manual_dir=os.path.expanduser(config.manual_dir) or None
-    )
-  )
+  manual_dir = os.path.expanduser(config.manual_dir)
+  if not builder.is_prepared():
+    _prepare(config, pathlib.Path(builder.data_dir), manual_dir)
+    builder, factor = _builder(config)
   names = tuple(builder.info.features["label"].names)
   return names, {
     key: _read(builder, key, config.name, factor) for key in builder.info.splits
   }
+
+
+def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
+  """Prepares a data set, while other processes that want it wait."""
+  root = pathlib.Path(os.path.expanduser(config.data_dir or default_dir()))
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise errors.InputError(
+      f"data.data_dir={root} cannot be used as a directory to write in: "
+      f"{error.strerror}."
+    ) from error
+  with files.locked(root / f".{config.name}.lock", wait=True):
+    # TFDS removes what it had half done, unless it was killed.
+    for partial in place.parent.glob(f"incomplete.*{place.name}*"):
+      shutil.rmtree(partial, ignore_errors=True)
+    _builder(config)[0].download_and_prepare(
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=manual_dir or None
+      )
+    )
 
 
 def is_prepared(config) -> bool:

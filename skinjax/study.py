@@ -1,7 +1,16 @@
-"""The task that gives the verdict: classifiers with and without GAN images."""
+"""The task that gives the verdict: classifiers with and without GAN images.
 
+Its units of work are the GAN, the synthetic set, and a classifier for each arm
+and seed. Each has a lock of its own, so that any number of processes, on any
+machines that share the workdir, can work on one study.
+"""
+
+import functools
 import pathlib
+import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -10,7 +19,9 @@ from absl import logging
 from skinjax import (
   data,
   errors,
+  files,
   inference,
+  leaks,
   loop,
   scores,
   study_report,
@@ -20,62 +31,104 @@ from skinjax import (
 from skinjax.study_report import ARMS, PAIRS
 from skinjax.writer import duration
 
+_PAUSE = 5.0  # seconds between looks at what another process does
 
-def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
+
+def run(
+  config: ml_collections.ConfigDict, path: str | pathlib.Path
+) -> dict | None:
   """Runs a study, from where it was left, and writes its report.
 
   Trains a GAN on the fold's training lesions unless the config names one,
   draws the synthetic set, trains every arm with every seed, and writes
   `report/index.html`, `report/summary.json` and two tables, `report/scores.csv`
-  and `report/differences.csv`. A unit of work that is done is not done again.
+  and `report/differences.csv`. A unit of work that is done is not done again;
+  one that another process does is waited for.
+
+  With `shard=i/n` only every n-th classifier is trained, and the report is
+  written by whichever process finds all classifiers done.
 
   Args:
     config: of configs/study.py.
     path: the workdir.
 
   Returns:
-    What summary.json holds.
+    What summary.json holds; None where other shards' classifiers are missing.
 
   Raises:
     InputError: bad config or data, or a generator that has seen test lesions.
   """
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
-  arms = _arms(config)
-  with workdir.claim(path, config):
+  arms, seeds = _arms(config), range(config.seed, config.seed + config.seeds)
+  units = [(arm, seed) for seed in seeds for arm in arms]
+  own = _shard(units, config.shard)
+  with workdir.claim(path, config, shared=True):
     dataset = data.load(config.data)
     missing = _missing(config, dataset.info)
     generator = _generator(config, path, dataset)
-    synthetic = synthesize.obtain(
-      path / "synthetic", generator, missing, config.seed
-    )
-    seeds = range(config.seed, config.seed + config.seeds)
-    left = [
-      (seed, arm)
-      for seed in seeds
-      for arm in arms
-      if not (_place(path, arm, seed) / scores.FILE).exists()
-    ]
-    start = time.monotonic()
-    for done, (seed, arm) in enumerate(left):
-      each = (time.monotonic() - start) / done if done else 0
-      logging.info(
-        "%s, seed %d: %d of %d classifiers left%s",
-        arm,
-        seed,
-        len(left) - done,
-        len(seeds) * len(arms),
-        f", about {duration(each * (len(left) - done))}" if done else "",
+    with files.locked(path / ".synthetic.lock", wait=True):
+      synthetic = synthesize.obtain(
+        path / "synthetic", generator, missing, config.seed
       )
-      _unit(config, path, arm, seed, dataset, synthetic)
-    return study_report.write(
-      path,
-      config,
-      dataset=dataset,
-      synthetic=synthetic,
-      generator=generator,
-      units={arm: [_place(path, arm, seed) for seed in seeds] for arm in arms},
+    extended = data.extended(dataset, synthetic, generator.origin["groups"])
+    _train(config, path, own, dataset, extended)
+    absent = [unit for unit in units if not _is_done(path, unit)]
+    if absent:
+      logging.info(
+        "This shard, %s, is done; %d of %d classifiers are missing (%s, …). "
+        "The last shard writes the report, and so does the same command "
+        "without --config.shard.",
+        config.shard,
+        len(absent),
+        len(units),
+        _place(path, absent[0]).name,
+      )
+      return None
+    with files.locked(path / ".report.lock", wait=True):
+      return study_report.write(
+        path,
+        config,
+        dataset=dataset,
+        synthetic=synthetic,
+        generator=generator,
+        units={
+          arm: [_place(path, (arm, seed)) for seed in seeds] for arm in arms
+        },
+      )
+
+
+def _shard(units: list, text: str) -> list:
+  """Returns the part of a list that `i/n` names, i from 0; all for ``."""
+  if not text:
+    return units
+  match = re.fullmatch(r"(\d+)/(\d+)", text)
+  if not match or int(match[1]) >= int(match[2]):
+    raise errors.InputError(
+      f"shard={text}: i/n is wanted, with i from 0 to n - 1, as in 0/4."
     )
+  return units[int(match[1]) :: int(match[2])]
+
+
+def _train(config, path, units, dataset, extended) -> None:
+  """Trains classifiers; those in other hands come last, and are waited for."""
+  start, busy = time.monotonic(), []
+  left = [unit for unit in units if not _is_done(path, unit)]
+  for done, unit in enumerate(left):
+    each = (time.monotonic() - start) / done if done else 0
+    logging.info(
+      "%s, seed %d: %d of %d classifiers left%s",
+      *unit,
+      len(left) - done,
+      len(units),
+      f", about {duration(each * (len(left) - done))}" if done else "",
+    )
+    try:
+      _unit(config, path, unit, dataset, extended)
+    except errors.InUseError:
+      busy.append(unit)
+  for unit in busy:
+    _when_free(functools.partial(_unit, config, path, unit, dataset, extended))
 
 
 def _arms(config) -> tuple[str, ...]:
@@ -110,19 +163,25 @@ def _generator(config, path, dataset) -> inference.Trained:
   if not place:
     place = path / "generator"
     gan = _composed(config, "gan", config.seed)
-    loop.train(inference.task_named(gan.task), gan, place, dataset)
+    _when_free(
+      lambda: loop.train(inference.task_named(gan.task), gan, place, dataset)
+    )
   generator = inference.load(place, dataset.info)
-  seen = set(generator.origin["groups"])
-  for split in ("test", "validation"):
-    leaked = seen.intersection(getattr(dataset, split).groups)
-    if leaked:
-      raise errors.InputError(
-        f"The generator in {place} was trained on {len(leaked)} lesions of "
-        f"this study's {split} split ({sorted(leaked)[0]}, …): train one with "
-        f"data.fold={config.data.fold}, data.num_folds="
-        f"{config.data.num_folds}, data.fold_seed={config.data.fold_seed}."
-      )
+  leaks.refuse_seen(generator.origin, dataset, "The generator", place)
   return generator
+
+
+def _when_free(call: Callable[[], Any]) -> Any:
+  """Calls a function as soon as no other process has what it needs."""
+  told = False
+  while True:
+    try:
+      return call()
+    except errors.InUseError as error:
+      if not told:
+        logging.info("%s Waiting.", error)
+      told = True
+      time.sleep(_PAUSE)
 
 
 def _missing(config, info: data.DataInfo) -> np.ndarray:
@@ -136,8 +195,12 @@ def _missing(config, info: data.DataInfo) -> np.ndarray:
   return counts
 
 
-def _place(path: pathlib.Path, arm: str, seed: int) -> pathlib.Path:
-  return path / "units" / f"{arm}-{seed}"
+def _place(path: pathlib.Path, unit: tuple[str, int]) -> pathlib.Path:
+  return path / "units" / "{}-{}".format(*unit)
+
+
+def _is_done(path: pathlib.Path, unit: tuple[str, int]) -> bool:
+  return (_place(path, unit) / scores.FILE).exists()
 
 
 def _unit_config(config, arm: str, seed: int) -> ml_collections.ConfigDict:
@@ -151,10 +214,16 @@ def _unit_config(config, arm: str, seed: int) -> ml_collections.ConfigDict:
   return unit
 
 
-def _unit(config, path, arm, seed, dataset, synthetic) -> None:
-  """Trains one classifier and predicts the test split."""
-  place, unit = _place(path, arm, seed), _unit_config(config, arm, seed)
-  if ARMS[arm].synthetic:
-    dataset = data.extended(dataset, synthetic)
-  loop.train(inference.task_named(unit.task), unit, place, dataset)
-  scores.predict(place, dataset)
+def _unit(config, path, unit, dataset, extended) -> None:
+  """Trains one classifier and predicts the test split, unless that is done.
+
+  Raises:
+    InUseError: another process is at it.
+  """
+  place, part = _place(path, unit), _unit_config(config, *unit)
+  place.parent.mkdir(exist_ok=True)
+  with files.locked(place.with_name(f".{place.name}.lock")):
+    if not _is_done(path, unit):
+      data_of_arm = extended if ARMS[unit[0]].synthetic else dataset
+      task = inference.task_named(part.task)
+      scores.predict(part, place, loop.train(task, part, place, data_of_arm))

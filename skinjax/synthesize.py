@@ -21,9 +21,6 @@ from skinjax.metrics import diversity
 from skinjax.report import sheets
 
 _COLUMNS = 16  # of the sheet
-# A class has collapsed if its images are less diverse than real ones by so
-# much. Digits fill their frames alike; lesions differ in skin and light too.
-COLLAPSE = {"mnist": 0.7, "ham10000": 0.5, "toy_lesions": 0.5}
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
@@ -150,26 +147,18 @@ def judge(
     classifier: workdir of a classifier trained on them; empty for none.
 
   Returns:
-    By class that has at least two images: `images`; `diversity_ratio`, mean
-    pairwise distance over that of real images; `collapsed`; and `agreement`,
-    the share of images that the classifier puts in the asked class, None
-    without one.
+    By class that has at least two images of either kind: `images`;
+    `diversity_ratio`, mean pairwise distance over that of real images;
+    `collapsed`; and `agreement`, the share of images that the classifier puts
+    in the asked class, None without one.
   """
   info = dataset.info
-  images, real = (
-    np.bincount(labels, minlength=info.num_classes)
-    for labels in (split.labels, dataset.train.labels)
-  )
-  judged = np.flatnonzero((images > 1) & (real > 1))
-  place = np.full(info.num_classes, -1)
-  place[judged] = range(len(judged))
-  ratios = diversity.collapse(
-    split.images,
-    place[split.labels],
-    dataset.train.images,
-    place[dataset.train.labels],
-    class_names=[info.class_names[label] for label in judged],
-    threshold=COLLAPSE[info.name],
+  compared = diversity.compare(
+    *(
+      diversity.distances(part.images, part.labels, info.class_names)
+      for part in (split, dataset.train)
+    ),
+    diversity.COLLAPSE[info.name],
   )
   agrees = None
   if classifier:
@@ -179,12 +168,12 @@ def judge(
     )["probabilities"]
     agrees = probabilities.argmax(-1) == split.labels
   summary = {}
-  for label in judged:
-    name, chosen = info.class_names[label], split.labels == label
+  for name, found in compared.items():
+    chosen = split.labels == info.class_names.index(name)
     row = {
-      "images": int(images[label]),
-      "diversity_ratio": ratios[name].ratio,
-      "collapsed": ratios[name].collapsed,
+      "images": int(chosen.sum()),
+      "diversity_ratio": found.ratio,
+      "collapsed": found.collapsed,
       "agreement": None if agrees is None else float(agrees[chosen].mean()),
     }
     summary[name] = row

@@ -44,19 +44,27 @@ def write(
   directory = pathlib.Path(directory)
   partial = directory.with_name(f"{directory.name}.partial")
   shutil.rmtree(partial, ignore_errors=True)
+  try:
+    _write(partial, images, labels, class_names, seed, origin)
+    partial.rename(directory)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(directory, images, labels, class_names, seed, origin) -> None:
   rows = []
   for index, (image, label) in enumerate(zip(images, labels, strict=True)):
     name = class_names[label]
-    path = partial / name / f"{name}_{index:06d}.png"
+    path = directory / name / f"{name}_{index:06d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = _png(image)
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     rows.append((f"{name}/{path.name}", name, seed, index, digest))
   table = files.table([_COLUMNS, *rows])
-  files.write_text(partial / "metadata.csv", table)
+  files.write_text(directory / "metadata.csv", table)
   files.write_json(
-    partial / "provenance.json",
+    directory / "provenance.json",
     {
       **origin,
       "seed": seed,
@@ -67,7 +75,6 @@ def write(
       "metadata_sha256": hashlib.sha256(table.encode()).hexdigest(),
     },
   )
-  partial.rename(directory)
 
 
 def read(

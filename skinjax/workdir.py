@@ -1,16 +1,14 @@
-"""A workdir: whose it is, what it was made with, one process at a time."""
+"""A workdir: whose it is, what it was made with, one run at a time."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
-import numpy as np
 
-from skinjax import errors, files
+from skinjax import errors, files, processes
 
 # Keys that say where and how a run is done, not what: they may change between
 # the runs of a workdir.
@@ -18,6 +16,7 @@ _FREE = (
   "data.manual_dir",
   "data.data_dir",
   "parallel",
+  "shard",
   "log_every",
   "eval_every",
   "save_every",
@@ -40,45 +39,57 @@ def flat(config: ml_collections.ConfigDict | dict) -> dict[str, Any]:
 def claim(
   path: str | pathlib.Path,
   config: ml_collections.FrozenConfigDict,
+  *,
+  shared: bool = False,
 ) -> Iterator[pathlib.Path]:
-  """Takes a workdir for one config and one process.
+  """Takes a workdir for one config and one run.
 
-  A config that is refused before anything came of it leaves no trace.
+  A config that is refused before anything came of it leaves no trace. The
+  processes of one run take it together.
 
   Args:
     path: the directory; made if it does not exist.
     config: kept in `config.json`, or compared with what is there.
+    shared: let other runs of the same config use it too; they lock what they
+      work on.
 
   Yields:
     The directory.
 
   Raises:
-    InputError: the path is a file or cannot be written, another process uses
-      it, or it holds the run of another config.
+    InUseError: another run uses it.
+    InputError: the path is a file or cannot be written, or it holds the run of
+      another config.
   """
   path = pathlib.Path(path)
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-    file = (path / ".lock").open("w")
-  except OSError as error:
-    raise errors.InputError(
-      f"--workdir={path} cannot be used as a directory to write in: "
-      f"{error.strerror}."
-    ) from error
-  with file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+  told = {k: v for k, v in flat(config).items() if not k.endswith("_dir")}
+  processes.require_same("The config", repr(sorted(told.items())))
+  with contextlib.ExitStack() as held:
+
+    def take() -> None:
+      try:
+        path.mkdir(parents=True, exist_ok=True)
+      except OSError as error:
+        raise errors.InputError(
+          f"--workdir={path} cannot be used as a directory to write in: "
+          f"{error.strerror}."
+        ) from error
+      held.enter_context(files.locked(path / ".lock", wait=shared))
+      _agree(path, config)
+      if shared:
+        held.close()
+
+    processes.on_first(take)
+    if processes.in_any(not (path / "config.json").exists()):
       raise errors.InputError(
-        f"Another process is using --workdir={path}: wait for it, or use "
-        "another directory."
-      ) from error
-    _agree(path, config)
+        f"--workdir={path} is not one directory for all processes of this run: "
+        "use one on a file system that they share."
+      )
     try:
       yield path
     except ValueError:
       if {entry.name for entry in path.iterdir()} == {".lock", "config.json"}:
-        (path / "config.json").unlink()
+        (path / "config.json").unlink(missing_ok=True)
       raise
 
 
@@ -128,6 +139,11 @@ def write_origin(path: pathlib.Path, dataset) -> None:
   Raises:
     InputError: the workdir was begun on other images.
   """
+  processes.require_same("The training data", dataset.info.fingerprint)
+  processes.on_first(lambda: _agree_on_origin(path, dataset))
+
+
+def _agree_on_origin(path: pathlib.Path, dataset) -> None:
   record = path / "data.json"
   if record.exists():
     if read_origin(path)["fingerprint"] != dataset.info.fingerprint:
@@ -142,7 +158,7 @@ def write_origin(path: pathlib.Path, dataset) -> None:
       "name": dataset.info.name,
       "fingerprint": dataset.info.fingerprint,
       "class_names": dataset.info.class_names,
-      "groups": np.unique(dataset.train.groups).tolist(),
+      "groups": sorted({*dataset.train.groups.tolist(), *dataset.inherited}),
     },
   )
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import time
 
@@ -21,24 +22,30 @@ class Writer:
   no line is lost or doubled.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, step: int, total: int):
+  def __init__(
+    self, workdir: pathlib.Path, *, step: int, total: int, muted: bool = False
+  ):
     """Opens the files of a workdir.
 
     Args:
       workdir: an existing directory.
       step: the step that the run starts or resumes at.
       total: the step that it ends at.
+      muted: write no file, as all of a run's processes do but the first.
     """
     self._samples = workdir / "samples"
     self._total = total
+    self._muted = muted
     self._clock = None
     self._files = {}
-    for name in ("metrics", "timing"):
+    for name in () if muted else ("metrics", "timing"):
       path = workdir / f"{name}.jsonl"
       cut_back(path, step)
       self._files[name] = path.open("a")
     self._board = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard"), purge_step=step + 1 if step else None
+      str(workdir / "tensorboard"),
+      purge_step=step + 1 if step else None,
+      write_to_disk=not muted,
     )
 
   def __enter__(self) -> "Writer":
@@ -59,6 +66,8 @@ class Writer:
 
   def picture(self, step: int, image: Image.Image) -> None:
     """Writes samples/STEP.png, and the same for TensorBoard."""
+    if self._muted:
+      return
     self._samples.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -97,7 +106,14 @@ class Writer:
     """Leaves what happens between two calls of steps out of the speed."""
     self._clock = time.monotonic() if self._clock is not None else None
 
+  def sync(self) -> None:
+    """Has the lines on the disk: a checkpoint must not outlive its lines."""
+    for file in self._files.values():
+      os.fsync(file.fileno())
+
   def _line(self, name: str, step: int, values: dict[str, float]) -> None:
+    if self._muted:
+      return
     line = files.plain({"step": step, **values})
     self._files[name].write(json.dumps(line) + "\n")
     self._files[name].flush()

@@ -22,6 +22,8 @@ METRICS = {
   "d_class_accuracy",
   "g_loss",
   "g_class_loss",
+  "d_gradient",
+  "g_gradient",
 }
 _PLAIN = {
   "model__dropout": 0.0,

@@ -170,7 +170,7 @@ def test_a_step_is_finite_and_changes_every_part():
   # The first step of the schedule has rate 0.
   first, _ = _step()(state, shrunk.batch(), KEY)
   after, metrics = _step(train__steps=10)(first, shrunk.batch(), KEY)
-  assert set(metrics) == {"loss", "accuracy"}
+  assert set(metrics) == {"loss", "accuracy", "gradient"}
   assert int(after.step) == 2
   for part in ("variables", "average"):
     was = shrunk.leaves(getattr(first, part))

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import getpass
+import logging
 import os
 import pathlib
 import sys
@@ -33,6 +34,16 @@ jax.config.update(
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture
+def absl_log(caplog):
+  """Records of absl's logger, which does not propagate to pytest's."""
+  logger = logging.getLogger("absl")
+  logger.addHandler(caplog.handler)
+  with caplog.at_level(logging.INFO, logger="absl"):
+    yield caplog
+  logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture(scope="session")

@@ -235,7 +235,9 @@ def test_fingerprint_tells_any_change(tiny_dataset):
 
 def test_extended(tiny_dataset):
   more = shrunk.split("more", (0, 2, 4))
-  whole = data.extended(tiny_dataset, more)
+  whole = data.extended(tiny_dataset, more, ["a", "b"])
+  assert whole.inherited == ("a", "b")
+  assert data.extended(whole, more, ["c"]).inherited == ("a", "b", "c")
   assert whole.info.class_counts == (12, 9, 9)
   assert (np.diff(whole.train.labels) >= 0).all()
   assert set(whole.train.image_ids) == {

@@ -70,7 +70,7 @@ def test_both_flags_are_needed():
 )
 def test_bad_input_is_one_line_without_a_traceback(tmp_path, arguments, told):
   done = _main(*arguments, f"--workdir={tmp_path / 'run'}")
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert "Traceback" not in done.stderr
   last = done.stderr.strip().splitlines()[-1]
   assert last.startswith("main.py: ")

@@ -172,4 +172,4 @@ def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
 
 
 def test_every_data_set_has_a_line_for_collapse():
-  assert synthesize.COLLAPSE.keys() == sources.SOURCES.keys()
+  assert diversity.COLLAPSE.keys() == sources.SOURCES.keys()

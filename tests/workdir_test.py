@@ -6,7 +6,7 @@ import sys
 import ml_collections
 import pytest
 
-from skinjax import errors, workdir
+from skinjax import data, errors, workdir
 from tests import shrunk
 from tests.conftest import ROOT
 
@@ -130,6 +130,17 @@ def test_what_is_no_workdir_is_told(tmp_path, content):
     workdir.read_config(tmp_path)
   with pytest.raises(errors.InputError, match="nothing tells what was learnt"):
     workdir.read_origin(tmp_path)
+
+
+def test_who_learns_from_generated_images_learns_from_their_origin(
+  tmp_path, tiny_dataset
+):
+  more = shrunk.split("more", (0, 2, 4))
+  whole = data.extended(tiny_dataset, more, ["seen_by_the_gan"])
+  workdir.write_origin(tmp_path, whole)
+  assert workdir.read_origin(tmp_path)["groups"] == sorted(
+    {*tiny_dataset.train.groups, *more.groups, "seen_by_the_gan"}
+  )
 
 
 def test_origin(tmp_path, tiny_dataset):

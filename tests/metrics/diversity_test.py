@@ -38,33 +38,28 @@ def test_distance_does_not_depend_on_the_number_of_images():
   np.testing.assert_allclose(few, many, rtol=0.02)
 
 
+def _compared(fake, fake_labels, real, real_labels, names, threshold=0.5):
+  return diversity.compare(
+    diversity.distances(fake, fake_labels, names),
+    diversity.distances(real, real_labels, names),
+    threshold,
+  )
+
+
 def test_collapse_is_told_by_class():
   real = np.concatenate([_noise(0, 150), _noise(1, 20)])
   real_labels = np.repeat([0, 1], [150, 20])
   # Class 0 as varied as the real one, class 1 within 40% of its range.
   fake = np.concatenate([_noise(2, 100), _noise(3, 100, spread=102)])
   fake_labels = np.repeat([0, 1], 100)
-  result = diversity.collapse(
-    fake,
-    fake_labels,
-    real,
-    real_labels,
-    class_names=("nv", "df"),
-    threshold=0.5,
-  )
+  sets = fake, fake_labels, real, real_labels, ("nv", "df")
+  result = _compared(*sets)
   assert list(result) == ["nv", "df"]
   np.testing.assert_allclose(result["nv"].ratio, 1, atol=0.05)
   np.testing.assert_allclose(result["df"].ratio, 0.4, atol=0.05)
   assert not result["nv"].collapsed
   assert result["df"].collapsed
-  again = diversity.collapse(
-    fake,
-    fake_labels,
-    real,
-    real_labels,
-    class_names=("nv", "df"),
-    threshold=0.3,
-  )
+  again = _compared(*sets, threshold=0.3)
   assert again["df"].ratio == result["df"].ratio
   assert not again["df"].collapsed
 
@@ -72,23 +67,31 @@ def test_collapse_is_told_by_class():
 def test_one_image_repeated_is_a_collapse():
   fake = np.repeat(_noise(0, 1), 10, axis=0)
   labels = np.zeros(10, int)
-  (result,) = diversity.collapse(
-    fake, labels, _noise(1, 10), labels, class_names=["nv"], threshold=0.5
-  ).values()
+  (result,) = _compared(fake, labels, _noise(1, 10), labels, ["nv"]).values()
   assert result.ratio == 0
   assert result.collapsed
 
 
+def test_what_cannot_be_compared_is_left_out():
+  images = _noise(0, 5)
+  labels = np.array([0, 0, 1, 2, 2])
+  names = ("two", "one", "same", "none")
+  images[4] = images[3]
+  assert list(diversity.distances(images, labels, names)) == ["two", "same"]
+  # Real images that are all the same are no measure.
+  assert list(_compared(images, labels, images, labels, names)) == ["two"]
+
+
+def test_the_same_images_are_drawn_for_the_same_seed():
+  images, labels = _noise(0, 50), np.zeros(50, int)
+  draw = lambda seed: diversity.distances(
+    images, labels, ["nv"], num_images=5, seed=seed
+  )
+  assert draw(0) == draw(0) != draw(1)
+
+
 def test_refuses():
-  images, labels = _noise(0, 4), np.zeros(4, int)
-  with pytest.raises(ValueError, match="df has fewer than two"):
-    diversity.collapse(
-      images, labels, images, labels, class_names=["nv", "df"], threshold=0.5
-    )
-  with pytest.raises(ValueError, match="all the same"):
-    diversity.collapse(
-      images, labels, images * 0, labels, class_names=["nv"], threshold=0.5
-    )
+  images = _noise(0, 4)
   for bad in (images / 255, images[:1], images[0]):
     with pytest.raises(ValueError, match="uint8"):
       diversity.mean_pairwise_distance(bad)

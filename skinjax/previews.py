@@ -1,0 +1,78 @@
+"""What a generator draws in training, and an alarm when a class collapses."""
+
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from skinjax import data, inference, randomness
+from skinjax.metrics import diversity
+from skinjax.report import sheets
+
+_COLUMNS = 10  # images of a class
+
+
+class Preview:
+  """Samples from latents that never change, a row a class."""
+
+  def __init__(self, task: ModuleType, dataset: data.Dataset, config):
+    """Measures what the samples will be compared with.
+
+    Args:
+      task: a module with sample.
+      dataset: what it learns from.
+      config: FrozenConfigDict of its training.
+    """
+    self._task, self._config, self._info = task, config, dataset.info
+    self._labels = np.repeat(
+      np.arange(self._info.num_classes, dtype=np.int32), _COLUMNS
+    )
+    self._real = diversity.distances(
+      dataset.train.images, dataset.train.labels, self._info.class_names
+    )
+    self._collapsed = set()
+
+  def draw(self, step: int, state: Any) -> tuple[Image.Image, dict[str, float]]:
+    """Draws the samples; warns of each class that has newly collapsed.
+
+    Args:
+      step: for the warning.
+      state: the task's, on one device.
+
+    Returns:
+      The picture, and by class the diversity of the samples over that of real
+      images (see metrics/diversity.py).
+    """
+    info = self._info
+    key = randomness.named(jax.random.key(self._config.seed), "sheet")
+    images = inference.samples(
+      self._task, state, self._labels, key, config=self._config, info=info
+    )
+    rows = images.reshape(info.num_classes, _COLUMNS, *images.shape[1:])
+    compared = diversity.compare(
+      diversity.distances(images, self._labels, info.class_names),
+      self._real,
+      diversity.COLLAPSE[info.name],
+    )
+    self._warn(step, {n: c.ratio for n, c in compared.items() if c.collapsed})
+    picture = sheets.contact_sheet(rows, info.class_names)
+    return picture, {name: c.ratio for name, c in compared.items()}
+
+  def _warn(self, step: int, collapsed: dict[str, float]) -> None:
+    for name in sorted(collapsed.keys() - self._collapsed):
+      logging.warning(
+        "Step %d: the samples of %s are nearly alike: %.2f of the diversity of "
+        "real images, and under %.2f the class counts as collapsed. Look at "
+        "samples/%08d.png; early in training this may pass.",
+        step,
+        name,
+        collapsed[name],
+        diversity.COLLAPSE[self._info.name],
+        step,
+      )
+    for name in sorted(self._collapsed - collapsed.keys()):
+      logging.info("Step %d: %s is no longer collapsed.", step, name)
+    self._collapsed = set(collapsed)

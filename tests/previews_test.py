@@ -1,0 +1,77 @@
+"""Tests of what a generator shows in training, and of the collapse alarm."""
+
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skinjax import previews
+from skinjax.metrics import diversity
+from tests import shrunk
+
+
+def _generator(collapsed):
+  """A task whose samples are noise, but for the classes that have collapsed."""
+  task = types.ModuleType("stub")
+  images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
+
+  def sample(state, labels, key, *, config, info):
+    # The state says which classes draw one image only.
+    rows = jnp.where(state[labels], 0, jnp.arange(len(labels)))
+    return jnp.asarray(images, jnp.uint8)[rows]
+
+  task.sample = sample
+  return task, jnp.array(collapsed)
+
+
+def _preview(task):
+  return previews.Preview(task, shrunk.dataset(), shrunk.frozen("acgan"))
+
+
+def test_a_picture_and_the_diversity_of_each_class():
+  task, state = _generator([False, False, True])
+  picture, ratios = _preview(task).draw(4, state)
+  assert picture.size[0] > 10 * 2 * shrunk.SIZE
+  assert list(ratios) == list(shrunk.CLASSES)
+  assert ratios["stripes"] == 0
+  assert (
+    min(ratios["disc"], ratios["square"]) > diversity.COLLAPSE["toy_lesions"]
+  )
+
+
+def test_the_ratio_is_that_of_the_same_images_alone():
+  task, state = _generator([False, False, False])
+  preview = _preview(task)
+  _, ratios = preview.draw(4, state)
+  train = shrunk.dataset().train
+  images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
+  fake = images[10:20].astype(np.uint8)  # the second row
+  wanted = diversity.mean_pairwise_distance(
+    fake
+  ) / diversity.mean_pairwise_distance(train.images[train.labels == 1])
+  assert ratios["square"] == pytest.approx(wanted)
+
+
+def test_the_alarm_is_given_once_and_taken_back(absl_log):
+  task, fine = _generator([False, False, False])
+  _, bad = _generator([True, False, True])
+  _, better = _generator([True, False, False])
+  preview = _preview(task)
+  told = []
+  for step, state in enumerate([fine, bad, bad, better, bad]):
+    absl_log.clear()
+    preview.draw(step, state)
+    told.append([r.getMessage() for r in absl_log.records])
+  assert not told[0]
+  assert [m.split(" are ")[0] for m in told[1]] == [
+    "Step 1: the samples of disc",
+    "Step 1: the samples of stripes",
+  ]
+  assert "0.00 of the diversity of real images" in told[1][0]
+  assert "samples/00000001.png" in told[1][0]
+  assert not told[2]
+  assert told[3] == ["Step 3: stripes is no longer collapsed."]
+  assert [m.split(" are ")[0] for m in told[4]] == [
+    "Step 4: the samples of stripes"
+  ]
