@@ -48,10 +48,14 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown argument {argv[1]!r}")
   logging.set_verbosity(logging.INFO)
+  # Orbax tells much that is of no use to users, and what it raises once more.
   logging.get_absl_handler().addFilter(
     lambda record: (
       "orbax" not in record.pathname
-      or record.levelno >= logging.converter.STANDARD_WARNING
+      or (
+        record.levelno >= logging.converter.STANDARD_WARNING
+        and not record.exc_info
+      )
     )
   )
   parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))

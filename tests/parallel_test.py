@@ -139,11 +139,21 @@ def test_modes_agree_in_float64(name, sgd):
       _compare(measured, metrics, 1e-10)
 
 
-def test_modes_agree_in_float32(sgd):
-  _, state, metrics = _five_steps("classifier", "one")
-  _, other, measured = _five_steps("classifier", "pmap")
-  _compare(other, state, 1e-3)
-  _compare(measured, metrics, 1e-3)
+@pytest.mark.parametrize("name", ["acgan", "classifier"])
+def test_modes_agree_in_float32(name, sgd):
+  _, state, metrics = _five_steps(name, "one")
+  for mode in ("pmap", "jit"):
+    _, other, measured = _five_steps(name, mode)
+    _compare(other, state, 1e-3)
+    _compare(measured, metrics, 1e-3)
+
+
+def test_local_is_what_the_first_device_has():
+  init = lambda: {"w": jnp.arange(6.0).reshape(3, 2)}
+  for mode in MODES:
+    local = parallel.local(parallel.create(init, mode))["w"]
+    np.testing.assert_array_equal(local, init()["w"])
+    assert local.sharding.device_set == {jax.local_devices()[0]}
 
 
 @pytest.mark.parametrize("mode", ["pmap", "jit", "auto"])

@@ -1,12 +1,14 @@
 """Tests of the study, from data to verdict."""
 
+import contextlib
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from skinjax import data, errors, loop, study
+from skinjax import data, errors, files, loop, study
 from tests import shrunk
 
 ARMS = ("classical", "classical+synthetic")
@@ -111,6 +113,68 @@ def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
   assert place.stat().st_mtime_ns == before
   assert again["arms"] == result["arms"]
   assert again["verdict"] == result["verdict"]
+
+
+def _copy(done, path, *units):
+  """Copies a study's workdir, without its report and some classifiers."""
+  shutil.copytree(done[0], path)
+  shutil.rmtree(path / "report")
+  for unit in units:
+    shutil.rmtree(path / "units" / unit)
+  return path
+
+
+def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
+  path = _copy(done, tmp_path / "run", "classical-0", "classical+synthetic-0")
+  units = lambda: {
+    p.parent.name for p in (path / "units").glob("*/predictions.csv")
+  }
+  assert study.run(_config(shard="1/2"), path) is None
+  assert units() == {"classical+synthetic-0"}
+  assert not (path / "report").exists()
+  result = study.run(_config(shard="0/2"), path)
+  assert units() == {"classical-0", "classical+synthetic-0"}
+  assert result["arms"] == done[1]["arms"]
+  assert result["verdict"] == done[1]["verdict"]
+  assert (path / "report" / "index.html").exists()
+  # A shard with nothing of its own to do.
+  assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
+
+
+@pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2", "0/0", "1/2/3"])
+def test_a_shard_that_cannot_be_is_refused(tmp_path, shard):
+  with pytest.raises(errors.InputError, match=f"shard={shard}: i/n is wanted"):
+    study.run(_config(shard=shard), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  "lock", ["units/.classical-0.lock", "units/classical-0/.lock"]
+)
+def test_what_another_process_works_on_is_waited_for(
+  done, tmp_path, monkeypatch, lock, absl_log
+):
+  path = _copy(done, tmp_path / "run", "classical-0", "classical+synthetic-0")
+  monkeypatch.setattr(study, "_PAUSE", 0.02)
+  (path / lock).parent.mkdir(exist_ok=True)
+  order, train = [], loop.train
+
+  def recorded(task, config, place, dataset=None):
+    order.append(place.name)
+    result = train(task, config, place, dataset)
+    if place.name == "classical+synthetic-0":
+      held.close()
+    return result
+
+  monkeypatch.setattr(loop, "train", recorded)
+  with contextlib.ExitStack() as held:
+    held.enter_context(files.locked(path / lock))
+    result = study.run(_config(), path)
+  # The other classifier was trained in the meantime.
+  trained = [name for name in order if name.startswith("classical")]
+  assert trained[-1] == "classical-0"
+  assert trained.index("classical+synthetic-0") < len(trained) - 1
+  assert result["arms"] == done[1]["arms"]
 
 
 def test_a_generator_that_has_seen_test_lesions_is_refused(
