@@ -5,7 +5,7 @@ r"""Leaks: whether a train/test split of HAM10000 lets training see the test.
 
 Tells by class which test images share an image, a lesion or a known duplicate
 with training, and ends with exit code 1 if any does. A table of images is CSV
-with a column image_id (or image, path, …; skinjax/leaks.py has all), or plain
+with a column image_id (or image, path, …; skinjax/image_tables.py has all), or plain
 text with an id or a path a line. Lesions are looked up in HAM10000's own table
 in --config.data.manual_dir=DIR; without one, in the tables' column lesion_id,
 or in ham10000 where it is prepared. With --workdir=DIR, DIR/leaks.csv and

@@ -18,7 +18,7 @@ TABLE_URL = f"{_DATAVERSE}/4338392"
 IMAGE_URLS = (f"{_DATAVERSE}/3172585", f"{_DATAVERSE}/3172584")
 
 # Harvard Dataverse gives out the table without an extension or as .tab.
-_TABLE_NAMES = (
+TABLE_NAMES = (
   "HAM10000_metadata.csv",
   "HAM10000_metadata",
   "HAM10000_metadata.tab",
@@ -35,7 +35,7 @@ INSTRUCTIONS = f"""\
 Get HAM10000 from https://doi.org/10.7910/DVN/DBW86T (Harvard Dataverse), or
 from https://www.kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000, and put
 into the manual directory:
-* the table of cases, as one of {", ".join(_TABLE_NAMES)};
+* the table of cases, as one of {", ".join(TABLE_NAMES)};
 * the images, as HAM10000_images_part_1.zip and HAM10000_images_part_2.zip, or
   unpacked, as folders HAM10000_images_part_1/ and HAM10000_images_part_2/.
 Upper and lower case are the same in these names."""
@@ -81,32 +81,36 @@ def find_source(folder: epath.PathLike) -> Source:
     folder: where someone has put them; it may hold other files too.
 
   Returns:
-    The files. Of several tables, the first in the order of the instructions is
-    taken.
+    The files; see `find_table` for several tables.
 
   Raises:
     DataError: there is no table or there are no images. The message lists what
       was looked for, and where it can be had.
   """
-  folder = epath.Path(folder)
-  tables = _match(folder, _TABLE_NAMES)
-  places = _match(folder, _PLACE_NAMES)
-  for found, what, names in (
-    (tables, "table of cases", _TABLE_NAMES),
-    (places, "images", _PLACE_NAMES),
-  ):
-    if not found:
-      raise DataError(
-        f"{folder}: no {what} found; looked for {', '.join(names)}.\n"
-        f"{INSTRUCTIONS}"
-      )
-  return Source(tables[0], tuple(places))
+  table = find_table(folder)
+  return Source(table, tuple(_find(folder, _PLACE_NAMES, "images")))
+
+
+def find_table(folder: epath.PathLike) -> epath.Path:
+  """Find HAM10000's table of cases in a folder.
+
+  Args:
+    folder: where someone has put it; it may hold other files too.
+
+  Returns:
+    The table; of several, the first in the order of the instructions.
+
+  Raises:
+    DataError: there is none. The message lists what was looked for, and where
+      it can be had.
+  """
+  return _find(folder, TABLE_NAMES, "table of cases")[0]
 
 
 def holds_any(folder: epath.PathLike) -> bool:
   """Return whether a folder exists and has any of HAM10000's files."""
   folder = epath.Path(folder)
-  return folder.exists() and bool(_match(folder, _TABLE_NAMES + _PLACE_NAMES))
+  return folder.exists() and bool(_match(folder, TABLE_NAMES + _PLACE_NAMES))
 
 
 def describe(data: bytes) -> str | None:
@@ -199,6 +203,19 @@ def read_text(path: epath.Path, what: str) -> str:
     line = len((data[:place] + b".").splitlines())
     raise DataError(f"{path}: line {line}: {wrong}; {_SAVE}, or fetch it again")
   return text
+
+
+def _find(
+  folder: epath.PathLike, names: Iterable[str], what: str
+) -> list[epath.Path]:
+  """Return a folder's entries of these names, or say what was looked for."""
+  found = _match(epath.Path(folder), names)
+  if not found:
+    raise DataError(
+      f"{folder}: no {what} found; looked for {', '.join(names)}.\n"
+      f"{INSTRUCTIONS}"
+    )
+  return found
 
 
 def _match(folder: epath.Path, names: Iterable[str]) -> list[epath.Path]:
