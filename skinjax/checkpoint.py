@@ -47,8 +47,16 @@ class Checkpoints:
       keep: how many of the latest to keep; from two on, a damaged latest one
         costs only the time since the one before it.
       read_only: leave it as it is, for another process may be training there.
+
+    Raises:
+      InputError: there is a file where the directory should be.
     """
     self._directory = pathlib.Path(directory).absolute()
+    if self._directory.exists() and not self._directory.is_dir():
+      raise errors.InputError(
+        f"{self._directory} is a file, where the directory of checkpoints is "
+        "expected: remove it, or use another workdir."
+      )
     policies = [checkpoint_managers.LatestN(keep)]
     if best:
       policies.append(

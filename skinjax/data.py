@@ -77,7 +77,7 @@ def load(config) -> Dataset:
   names, splits = sources.read(config)
   splits = _resplit(splits, names, config)
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
-  names = tuple(config.classes) or names
+  names = _asked(config) or names
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
   if not counts.all():
@@ -171,15 +171,23 @@ def _resplit(
   }
 
 
+def _asked(config) -> tuple[str, ...]:
+  """Returns the classes that the config names; a digit may be a number."""
+  return tuple(map(str, config.classes))
+
+
 def _subset(split: Split, names: tuple[str, ...], config) -> Split:
   """Keeps the classes that the config names and numbers them in its order."""
-  if not config.classes:
+  asked = _asked(config)
+  if not asked:
     return split
-  for name in config.classes:
+  for name in asked:
     errors.require_known(f"class of {config.name}", name, names)
+    if asked.count(name) > 1:
+      raise errors.InputError(
+        f"data.classes={asked} has {name!r} twice: name each class once."
+      )
   relabel = np.full(len(names), -1, np.int32)
-  relabel[[names.index(name) for name in config.classes]] = range(
-    len(config.classes)
-  )
+  relabel[[names.index(name) for name in asked]] = range(len(asked))
   labels = relabel[split.labels]
   return split._replace(labels=labels).take(labels >= 0)

@@ -15,12 +15,15 @@ from skinjax import batches, checkpoint, data, errors, parallel, workdir
 from skinjax.metrics import classification
 
 _BATCH = 256
+# All that a config may name: one that was read must not import what it likes.
+TASKS = ("acgan", "classifier", "leaks", "study", "synthesize")
 
 
 class Trained(NamedTuple):
   """A network as its workdir holds it.
 
   Attributes:
+    path: the workdir.
     task: the module that trained it.
     config: what it was trained with.
     info: data.DataInfo of its data.
@@ -30,6 +33,7 @@ class Trained(NamedTuple):
     origin: what it was trained on; see workdir.read_origin.
   """
 
+  path: pathlib.Path
   task: ModuleType
   config: ml_collections.FrozenConfigDict
   info: data.DataInfo
@@ -40,7 +44,12 @@ class Trained(NamedTuple):
 
 
 def task_named(name: str) -> ModuleType:
-  """Imports the module of a task."""
+  """Imports the module of a task.
+
+  Raises:
+    InputError: there is no such task.
+  """
+  errors.require_known("task", str(name), TASKS)
   return importlib.import_module(f"skinjax.{name}")
 
 
@@ -55,7 +64,12 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
     InputError: there is no checkpoint, or it was trained on other classes, at
       another size or on another data set.
   """
+  path = pathlib.Path(path)
   config = workdir.read_config(path)
+  known = workdir.flat(config)
+  for key, kind in (("task", str), ("data.size", int), ("train.steps", int)):
+    if not isinstance(known.get(key), kind):
+      raise _undescribed(path, f"{key}={known.get(key)}")
   origin = workdir.read_origin(path)
   trained_for = (origin["name"], config.data.size, tuple(origin["class_names"]))
   wanted = (info.name, info.size, info.class_names)
@@ -65,12 +79,19 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
       f"{_words(*wanted)}: give one that was."
     )
   task = task_named(config.task)
-  like = jax.eval_shape(
-    functools.partial(task.init_state, config, info), jax.random.key(0)
-  )
-  with checkpoint.Checkpoints(
-    pathlib.Path(path) / "checkpoints", read_only=True
-  ) as saved:
+  if not hasattr(task, "init_state"):
+    raise errors.InputError(
+      f"{path} is the workdir of task={config.task}, which trains no network: "
+      "name one of acgan or classifier."
+    )
+  try:
+    like = jax.eval_shape(
+      functools.partial(task.init_state, config, info), jax.random.key(0)
+    )
+  # Whatever a changed file makes of building a network.
+  except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+    raise _undescribed(path, str(error).splitlines()[0][:200]) from error
+  with checkpoint.Checkpoints(path / "checkpoints", read_only=True) as saved:
     found = saved.restore(parallel.like(like, "one"))
     if found is None:
       raise errors.InputError(
@@ -84,7 +105,15 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
         step,
         config.train.steps,
       )
-    return Trained(task, config, info, step, state, saved.digest(step), origin)
+    digest = saved.digest(step)
+    return Trained(path, task, config, info, step, state, digest, origin)
+
+
+def _undescribed(path, what: str) -> errors.InputError:
+  return errors.InputError(
+    f"{path}/config.json does not describe a network ({what}): it is not as "
+    "the run has written it."
+  )
 
 
 def _words(name: str, size: int, class_names: tuple[str, ...]) -> str:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
 from absl import logging
 from clu import parameter_overview
 
@@ -16,6 +15,7 @@ from skinjax import (
   batches,
   checkpoint,
   data,
+  divergence,
   errors,
   files,
   inference,
@@ -24,6 +24,7 @@ from skinjax import (
   previews,
   processes,
   randomness,
+  ranges,
   workdir,
 )
 from skinjax.metrics import classification
@@ -149,7 +150,7 @@ def _train(task, config, path, dataset, saved) -> Result:
       writer.pause()
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, stacked = steps(state, train_data, stream)
-      means = _finite_means(stacked, step, saved)
+      means = divergence.finite_means(stacked, step, saved.latest())
       step += config.log_every
       writer.scalars(step, _named("train", means))
       shown = dict(list(means.items())[:_SHOWN])
@@ -213,6 +214,8 @@ def check(config) -> None:
   """
   if config.log_every < 1:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
+  ranges.check(config)
+  parallel.share(config.train.batch_size, config.parallel)
   errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
   errors.require_known("best", config.best, ("", *classification.SCALARS))
   inference.task_named(config.task).check(config)
@@ -223,27 +226,6 @@ def check(config) -> None:
         f"{key}={value} is not a multiple of log_every={config.log_every}: "
         "what happens between steps happens between calls of log_every steps."
       )
-
-
-def _finite_means(stacked, step, saved) -> dict[str, float]:
-  stacked = {name: np.asarray(values) for name, values in stacked.items()}
-  bad = {
-    name: int(np.argmin(np.isfinite(values)))
-    for name, values in stacked.items()
-    if not np.isfinite(values).all()
-  }
-  if bad:
-    name = min(bad, key=bad.get)
-    latest = saved.latest()
-    kept = "There is no checkpoint yet"
-    if latest is not None:
-      kept = f"The last good checkpoint is that of step {latest}"
-    raise errors.InputError(
-      f"{name} was {stacked[name][bad[name]]} at step {step + bad[name] + 1}: "
-      f"training has diverged. {kept}; lower the learning rate or use a "
-      "steadier loss."
-    )
-  return {name: float(values.mean()) for name, values in stacked.items()}
 
 
 def _named(split: str, values: dict[str, float]) -> dict[str, float]:

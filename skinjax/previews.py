@@ -57,22 +57,21 @@ class Preview:
       self._real,
       diversity.COLLAPSE[info.name],
     )
-    self._warn(step, {n: c.ratio for n, c in compared.items() if c.collapsed})
+    self._warn(step, compared)
     picture = sheets.contact_sheet(rows, info.class_names)
     return picture, {name: c.ratio for name, c in compared.items()}
 
-  def _warn(self, step: int, collapsed: dict[str, float]) -> None:
-    for name in sorted(collapsed.keys() - self._collapsed):
+  def _warn(self, step: int, compared: dict) -> None:
+    collapsed = {name for name, c in compared.items() if c.collapsed}
+    if new := sorted(collapsed - self._collapsed):
       logging.warning(
-        "Step %d: the samples of %s are nearly alike: %.2f of the diversity of "
-        "real images, and under %.2f the class counts as collapsed. Look at "
-        "samples/%08d.png; early in training this may pass.",
+        "Step %d: collapsed: %s (diversity over that of real images; the limit "
+        "is %.2f). Look at samples/%08d.png; early in training this may pass.",
         step,
-        name,
-        collapsed[name],
+        ", ".join(f"{name} {compared[name].ratio:.2f}" for name in new),
         diversity.COLLAPSE[self._info.name],
         step,
       )
-    for name in sorted(self._collapsed - collapsed.keys()):
-      logging.info("Step %d: %s is no longer collapsed.", step, name)
-    self._collapsed = set(collapsed)
+    if over := sorted(self._collapsed - collapsed):
+      logging.info("Step %d: no longer collapsed: %s.", step, ", ".join(over))
+    self._collapsed = collapsed

@@ -10,7 +10,7 @@ import time
 import jax
 import ml_collections
 
-from skinjax import errors, inference, loop, processes, scores
+from skinjax import errors, inference, loop, processes, ranges, scores
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
@@ -28,7 +28,9 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   """
   start = time.monotonic()
   try:
-    return _run(config, path)
+    result = _run(config, path)
+  except errors.InputError:
+    raise  # nothing came of it
   except OSError as error:
     # Anything may fill a disk; a bug is to be seen as one.
     if error.errno not in errors.DISK:
@@ -37,20 +39,30 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
       f"{error.filename or path}: {error.strerror}. With room made, the same "
       "command goes on from what is done."
     ) from error
-  finally:  # interrupted runs count too; only a kill goes unnoted
-    note = {
-      "command": shlex.join(["python", *sys.argv]),
-      "seconds": round(time.monotonic() - start, 1),
-      "devices": [device.device_kind for device in jax.devices()],
-      "cores": os.cpu_count(),
-    }
-    has_workdir = path and (pathlib.Path(path) / "config.json").exists()
-    if processes.is_first() and has_workdir:
-      with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
-        file.write(json.dumps(note) + "\n")
+  except BaseException:
+    _note(path, start)  # interrupted runs count too; only a kill goes unnoted
+    raise
+  _note(path, start)
+  return result
+
+
+def _note(path: str | pathlib.Path | None, start: float) -> None:
+  if not path or not processes.is_first():
+    return
+  if not (pathlib.Path(path) / "config.json").exists():
+    return  # stopped before it began
+  note = {
+    "command": shlex.join(["python", *sys.argv]),
+    "seconds": round(time.monotonic() - start, 1),
+    "devices": [device.device_kind for device in jax.devices()],
+    "cores": os.cpu_count(),
+  }
+  with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
+    file.write(json.dumps(note) + "\n")
 
 
 def _run(config, path):
+  ranges.check(config)
   task = inference.task_named(config.task)
   if not hasattr(task, "train_step"):
     if jax.process_count() > 1:

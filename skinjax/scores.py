@@ -90,14 +90,29 @@ def read(path: pathlib.Path, dataset: data.Dataset) -> np.ndarray:
     Probabilities [examples, classes] of the test split, in its order.
 
   Raises:
-    InputError: they are predictions of other images.
+    InputError: they are damaged, or predictions of other images.
   """
-  with (path / FILE).open(newline="") as file:
-    rows = list(csv.DictReader(file))
-  if [row["image_id"] for row in rows] != dataset.test.image_ids.tolist():
+  again = "remove it to have it made anew."
+  try:
+    with (path / FILE).open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    ids = [row["image_id"] for row in rows]
+    names = dataset.info.class_names
+    numbers = [[float(row[name]) for name in names] for row in rows]
+  except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
-      f"{path / FILE} predicts other images than this test split: remove it "
-      "to have it made anew."
+      f"{path / FILE} cannot be read as a table of predictions ({error}): "
+      f"{again}"
+    ) from error
+  if ids != dataset.test.image_ids.tolist():
+    raise errors.InputError(
+      f"{path / FILE} predicts other images than this test split: {again}"
     )
-  names = dataset.info.class_names
-  return np.array([[float(row[name]) for name in names] for row in rows])
+  probabilities = np.array(numbers)
+  # They are written with six digits each. NaN is not close to anything.
+  sums_to_one = np.isclose(probabilities.sum(1), 1, atol=1e-3).all()
+  if not sums_to_one or probabilities.min() < 0:
+    raise errors.InputError(
+      f"{path / FILE} has rows that are no probabilities: {again}"
+    )
+  return probabilities

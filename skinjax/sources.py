@@ -1,19 +1,21 @@
 """Where images come from: TFDS, prepared and read without TensorFlow."""
 
+import contextlib
 import io
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf import json_format, message
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-import tfds_ham10000  # noqa: F401  registers ham10000 and toy_lesions
+import tfds_ham10000  # registers ham10000 and toy_lesions
 from skinjax import errors, files
 
 
@@ -83,9 +85,31 @@ def read(config) -> tuple[tuple[str, ...], dict[str, Split]]:
     _prepare(config, pathlib.Path(builder.data_dir), manual_dir)
     builder, factor = _builder(config)
   names = tuple(builder.info.features["label"].names)
-  return names, {
-    key: _read(builder, key, config.name, factor) for key in builder.info.splits
-  }
+  with _whole(builder.data_dir):
+    if not builder.info.splits:
+      raise ValueError("it has no splits")
+    return names, {
+      key: _read(builder, key, config.name, factor)
+      for key in builder.info.splits
+    }
+
+
+@contextlib.contextmanager
+def _whole(place: str) -> Iterator[None]:
+  """Says of whatever goes wrong in a prepared data set that it is damaged."""
+  try:
+    yield
+  except (errors.InputError, tfds_ham10000.DataError):
+    raise
+  # What array_record, protobuf, Pillow and TFDS make of damaged files.
+  except (
+    *(OSError, LookupError, RuntimeError, SyntaxError, ValueError),
+    *(json_format.Error, message.Error),
+  ) as error:
+    raise errors.InputError(
+      f"{place} is damaged ({str(error)[-120:]}): remove it to have it "
+      "prepared anew."
+    ) from error
 
 
 def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
@@ -124,30 +148,32 @@ def _builder(config):
       raise errors.InputError(
         f"MNIST comes at size 32 (28x28, padded), not at {config.size}."
       )
+    variant, factor = "mnist", 1
+  else:
+    fits = [
+      s for s in source.sizes if 8 <= config.size <= s and s % config.size == 0
+    ]
+    if not fits:
+      raise errors.InputError(
+        f"{config.name} has no size {config.size}: use "
+        f"{', '.join(map(str, source.sizes))}, or one of them divided by a "
+        "whole number, from 8 on."
+      )
+    variant = f"{config.name}/{fits[0]}x{fits[0]}"
+    factor = fits[0] // config.size
+  with _whole(os.path.join(data_dir, variant)):
     try:
       builder = tfds.builder(
-        "mnist", data_dir=data_dir, file_format="array_record"
+        variant, data_dir=data_dir, file_format="array_record"
       )
     except ValueError as error:
+      if "file format" not in str(error).lower():
+        raise
       raise errors.InputError(
-        f"{data_dir} has MNIST in another format than array_record: name "
+        f"{data_dir} has {variant} in another format than array_record: name "
         f"another directory with data.data_dir. ({error})"
       ) from error
-    return builder, 1
-  fits = [
-    s for s in source.sizes if 8 <= config.size <= s and s % config.size == 0
-  ]
-  if not fits:
-    raise errors.InputError(
-      f"{config.name} has no size {config.size}: use "
-      f"{', '.join(map(str, source.sizes))}, or one of them divided by a "
-      "whole number, from 8 on."
-    )
-  return tfds.builder(
-    f"{config.name}/{fits[0]}x{fits[0]}",
-    data_dir=data_dir,
-    file_format="array_record",
-  ), fits[0] // config.size
+  return builder, factor
 
 
 def _read(builder, key: str, name: str, factor: int) -> Split:

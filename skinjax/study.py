@@ -134,6 +134,12 @@ def _train(config, path, units, dataset, extended) -> None:
 def _arms(config) -> tuple[str, ...]:
   for arm in config.arms:
     errors.require_known("arm", arm, ARMS)
+  if len(set(config.arms)) < len(config.arms):
+    raise errors.InputError(f"config.arms={config.arms}: each of them once.")
+  for part, draws in (("gan", True), ("classifier", False)):
+    task = config[part].task
+    if hasattr(inference.task_named(task), "sample") != draws:
+      raise errors.InputError(f"{part}.task={task} trains no {part}.")
   if not set(PAIRS[0]) <= set(config.arms):
     raise errors.InputError(
       f"config.arms={config.arms}: a verdict needs {' and '.join(PAIRS[0])}."

@@ -4,6 +4,7 @@ import json
 import pathlib
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -107,8 +108,12 @@ def write(
       "Synthetic": _sheet(synthetic, info, synthetic),
     },
     curves={
-      arm: [_records(place / "metrics.jsonl") for place in places]
+      arm: [_records(place, _CURVES) for place in places]
       for arm, places in units.items()
+    },
+    diversity={
+      name: _records(generator.path, [f"diversity/{name}"])
+      for name in info.class_names
     },
   )
   files.write_text(report / "index.html", text)
@@ -165,10 +170,12 @@ def _sheet(split: data.Split, info, synthetic: data.Split) -> Image.Image:
   )
 
 
-def _records(path: pathlib.Path) -> list[dict]:
-  lines = map(json.loads, path.read_text().splitlines())
+def _records(place: pathlib.Path, names: Iterable[str]) -> list[dict]:
+  """Reads some of a workdir's metrics."""
+  text = (place / "metrics.jsonl").read_text()
+  lines = map(json.loads, text.splitlines())
   return [
-    {name: line[name] for name in ("step", *_CURVES) if name in line}
+    {name: line[name] for name in ("step", *names) if name in line}
     for line in lines
   ]
 

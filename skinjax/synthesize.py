@@ -55,9 +55,12 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
     generator = inference.load(config.generator, info)
+    judge_of = None
+    if config.classifier:
+      judge_of = _classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
     split = obtain(target, generator, counts, config.seed)
-    summary = judge(split, dataset, config.classifier)
+    summary = judge(split, dataset, judge_of)
     files.write_json(path / "summary.json", summary)
     sheet(split, info.class_names).save(path / "sheet.png")
     logging.info("%d images are in %s", len(split.labels), target)
@@ -82,17 +85,47 @@ def obtain(
     The images.
 
   Raises:
-    InputError: another generator made what is there.
+    InputError: another generator made what is there, or the network that is
+      to make it does not draw.
   """
+  if not hasattr(generator.task, "sample"):
+    raise errors.InputError(
+      f"config.generator={generator.path} is the workdir of "
+      f"task={generator.config.task}, which draws no images: name that of a "
+      "trained GAN."
+    )
   if not directory.exists():
     make(directory, generator, counts, seed)
   split, provenance = synthetic_set.read(directory, generator.info.class_names)
-  if provenance["generator"]["checkpoint_sha256"] != generator.digest:
+  maker = provenance.get("generator")
+  digest = maker.get("checkpoint_sha256") if isinstance(maker, dict) else None
+  if digest != generator.digest:
     raise errors.InputError(
       f"{directory} was made by another generator, or before this one had "
       "trained further: use another workdir."
     )
+  wanted = (generator.info.size, generator.info.size, generator.info.channels)
+  if split.images.shape[1:] != wanted:
+    raise errors.InputError(
+      f"{directory} has images of {_shape(split.images.shape[1:])}, and not of "
+      f"{_shape(wanted)}, as the generator draws: make the set anew."
+    )
   return split
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+  return f"{shape[1]}x{shape[0]} pixels in {shape[2]} channels"
+
+
+def _classifier(path: str, info: data.DataInfo) -> inference.Trained:
+  """Loads who is to judge, before anything is drawn."""
+  trained = inference.load(path, info)
+  if hasattr(trained.task, "sample"):
+    raise errors.InputError(
+      f"config.classifier={path} is the workdir of a GAN: name that of a "
+      "trained classifier."
+    )
+  return trained
 
 
 def make(
@@ -137,14 +170,16 @@ def make(
 
 
 def judge(
-  split: data.Split, dataset: data.Dataset, classifier: str = ""
+  split: data.Split,
+  dataset: data.Dataset,
+  classifier: inference.Trained | None = None,
 ) -> dict[str, dict]:
   """Says by class how diverse a set is, and whether it shows what was asked.
 
   Args:
     split: the synthetic images.
     dataset: the real ones; the training split is compared with.
-    classifier: workdir of a classifier trained on them; empty for none.
+    classifier: one that was trained on them; None for none.
 
   Returns:
     By class that has at least two images of either kind: `images`;
@@ -162,9 +197,12 @@ def judge(
   )
   agrees = None
   if classifier:
-    trained = inference.load(classifier, info)
     probabilities = inference.outputs(
-      trained.task, trained.state, split, config=trained.config, info=info
+      classifier.task,
+      classifier.state,
+      split,
+      config=classifier.config,
+      info=info,
     )["probabilities"]
     agrees = probabilities.argmax(-1) == split.labels
   summary = {}

@@ -5,11 +5,13 @@ A set is a directory with `CLASS/NAME.png`, `metadata.csv` (`file_name` and
 torchvision's ImageFolder and TFDS's ImageFolder read it as it is.
 """
 
+import collections
 import csv
 import hashlib
 import io
 import json
 import pathlib
+import re
 import shutil
 from typing import Any
 
@@ -96,37 +98,91 @@ def read(
   try:
     provenance = json.loads((directory / "provenance.json").read_text())
     text = (directory / "metadata.csv").read_text()
-    rows = list(csv.DictReader(io.StringIO(text)))
     digest = hashlib.sha256(text.encode()).hexdigest()
     if digest != provenance["metadata_sha256"]:
       raise errors.InputError(
         f"{directory / 'metadata.csv'} is not the table that provenance.json "
         "speaks of: make the set anew."
       )
-    images = [_verified(directory / row["file_name"], row) for row in rows]
-  except (OSError, KeyError, json.JSONDecodeError) as error:
+    rows = _rows(directory, text, class_names)
+    images = [_verified(directory, row) for row in rows]
+    counts = collections.Counter(row["label"] for row in rows)
+    if {n: k for n, k in provenance["classes"].items() if k} != counts:
+      raise errors.InputError(
+        f"{directory / 'provenance.json'} speaks of other numbers of images by "
+        "class than metadata.csv: make the set anew."
+      )
+  except errors.InputError:
+    raise
+  # Also of JSON that is no object, or nests deeper than Python's stack.
+  except (
+    *(OSError, KeyError, TypeError, AttributeError, ValueError),
+    *(RecursionError, csv.Error),
+  ) as error:
     raise errors.InputError(
       f"{directory} is not a whole synthetic set: {error}."
     ) from error
-  for row in rows:
-    if row["label"] not in class_names:
-      raise errors.InputError(
-        f"{directory} has images of class {row['label']!r}, which is none of "
-        f"{', '.join(class_names)}."
-      )
+  if len({image.shape for image in images}) != 1:
+    raise errors.InputError(
+      f"{directory} has no images, or images of several sizes or modes."
+    )
   labels = [class_names.index(row["label"]) for row in rows]
   names = np.array([row["file_name"] for row in rows])
   split = Split(np.stack(images), np.array(labels, np.int32), names, names)
   return split.take(slice(None)), provenance
 
 
-def _verified(path: pathlib.Path, row: dict[str, str]) -> np.ndarray:
+def _rows(
+  directory: pathlib.Path, text: str, class_names: tuple[str, ...]
+) -> list[dict[str, str]]:
+  """Parses metadata.csv, and lets no row leave the set."""
+  rows, seen = list(csv.DictReader(io.StringIO(text), strict=True)), set()
+  for row in rows:
+    if tuple(row) != _COLUMNS or None in row.values():
+      raise errors.InputError(
+        f"{directory / 'metadata.csv'} must have the columns "
+        f"{', '.join(_COLUMNS)} in every row: make the set anew."
+      )
+    if row["label"] not in class_names:
+      raise errors.InputError(
+        f"{directory} has images of class {row['label']!r}, which is none of "
+        f"{', '.join(class_names)}."
+      )
+    name = row["file_name"]
+    folder, _, file = name.partition("/")
+    if folder != row["label"] or not re.fullmatch(r"\w[\w.-]{,99}", file, re.A):
+      raise errors.InputError(
+        f"{directory / 'metadata.csv'}: {name!r:.200} is not a file in the "
+        f"folder {row['label']} of the set: make the set anew."
+      )
+    if name in seen:
+      raise errors.InputError(
+        f"{directory / 'metadata.csv'} has {name} twice: make the set anew."
+      )
+    seen.add(name)
+  return rows
+
+
+def _verified(directory: pathlib.Path, row: dict[str, str]) -> np.ndarray:
+  path = directory / row["file_name"]
   content = path.read_bytes()
   if hashlib.sha256(content).hexdigest() != row["sha256"]:
     raise errors.InputError(
       f"{path} is not the image that metadata.csv speaks of: make the set anew."
     )
-  pixels = np.asarray(Image.open(io.BytesIO(content)))
+  try:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+      if image.mode not in ("L", "RGB"):
+        raise ValueError(f"mode {image.mode}")
+      pixels = np.asarray(image)
+  # Whatever Pillow makes of a damaged image, and of one of absurd size.
+  except (
+    *(OSError, ValueError, SyntaxError),
+    Image.DecompressionBombError,
+  ) as error:
+    raise errors.InputError(
+      f"{path} is not a PNG image in grey or RGB: make the set anew."
+    ) from error
   return pixels if pixels.ndim == 3 else pixels[..., None]
 
 

@@ -10,6 +10,7 @@ import ml_collections
 
 from skinjax import errors, files, processes
 
+_SHOWN = 4  # keys that differ are told one by one
 # Keys that say where and how a run is done, not what: they may change between
 # the runs of a workdir.
 _FREE = (
@@ -88,7 +89,8 @@ def claim(
     try:
       yield path
     except ValueError:
-      if {entry.name for entry in path.iterdir()} == {".lock", "config.json"}:
+      names = {entry.name for entry in path.iterdir()}
+      if {n for n in names if not n.endswith(".lock")} == {"config.json"}:
         (path / "config.json").unlink(missing_ok=True)
       raise
 
@@ -106,8 +108,11 @@ def _agree(path: pathlib.Path, config: ml_collections.FrozenConfigDict) -> None:
   ]
   if differ:
     changes = "; ".join(
-      f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in differ
+      f"{key} was {before.get(key)!r:.60}, is {now.get(key)!r:.60}"
+      for key in differ[:_SHOWN]
     )
+    if len(differ) > _SHOWN:
+      changes += f"; and {len(differ) - _SHOWN} more"
     raise errors.InputError(
       f"--workdir={path} holds the run of another config ({changes}): use "
       "another directory, or the config that it was begun with."
@@ -120,13 +125,26 @@ def read_config(path: str | pathlib.Path) -> ml_collections.FrozenConfigDict:
   Raises:
     InputError: there is none.
   """
+  words = f"{path} is not the workdir of a run"
   record = pathlib.Path(path) / "config.json"
+  return ml_collections.FrozenConfigDict(_read_json(record, words))
+
+
+def _read_json(record: pathlib.Path, words: str) -> dict[str, Any]:
+  """Reads a record of what was done in a workdir.
+
+  Raises:
+    InputError: it is absent, damaged or no object; ends with the words.
+  """
   try:
-    return ml_collections.FrozenConfigDict(json.loads(record.read_text()))
-  except (OSError, ValueError) as error:
-    raise errors.InputError(
-      f"{record} cannot be read: {path} is not the workdir of a run."
-    ) from error
+    value = json.loads(record.read_text())
+    if not isinstance(value, dict):
+      raise ValueError("no object")
+    flat(value)
+  # JSON that nests deeper than Python's stack is damaged, too.
+  except (OSError, ValueError, RecursionError) as error:
+    raise errors.InputError(f"{record} cannot be read: {words}.") from error
+  return value
 
 
 def write_origin(path: pathlib.Path, dataset) -> None:
@@ -173,9 +191,14 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
     InputError: there is no such record.
   """
   record = pathlib.Path(path) / "data.json"
-  try:
-    return json.loads(record.read_text())
-  except (OSError, ValueError) as error:
+  origin = _read_json(record, "nothing tells what was learnt from there")
+  texts = [origin.get("name"), origin.get("fingerprint")]
+  for key in ("class_names", "groups"):
+    names = origin.get(key)
+    texts += names if isinstance(names, list) else [None]
+  if not all(isinstance(text, str) for text in texts):
     raise errors.InputError(
-      f"{record} cannot be read: nothing tells what was learnt from there."
-    ) from error
+      f"{record} is damaged: it must have a name, a fingerprint, class_names "
+      "and groups, all of them text."
+    )
+  return origin

@@ -11,7 +11,7 @@ import tensorboardX
 from absl import logging
 from PIL import Image
 
-from skinjax import files
+from skinjax import errors, files
 
 
 class Writer:
@@ -123,17 +123,24 @@ def cut_back(path: pathlib.Path, step: int) -> None:
   """Drops the lines of a JSON-lines file that lie after a step.
 
   A last line that was cut short is dropped too.
+
+  Raises:
+    InputError: it is not what a run has written.
   """
   if not path.exists():
     return
-  kept = []
-  for line in path.read_text().splitlines():
-    try:
-      if json.loads(line)["step"] <= step:
-        kept.append(line)
-    except ValueError:
-      break
-  files.write_text(path, "".join(f"{line}\n" for line in kept))
+  try:
+    kept = [
+      line
+      for line in path.read_text().splitlines(keepends=True)
+      if line.endswith("\n") and json.loads(line)["step"] <= step
+    ]
+  except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    raise errors.InputError(
+      f"{path} cannot be read, as it is not what the run has written: move it "
+      "away, and the run goes on without it."
+    ) from error
+  files.write_text(path, "".join(kept))
 
 
 def duration(seconds: float) -> str:

@@ -364,3 +364,25 @@ def test_an_adversarial_loss_that_does_not_exist_is_refused_with_the_names():
   with pytest.raises(errors.InputError, match="'hinge'") as caught:
     acgan.check(config)
   assert all(name in str(caught.value) for name in losses.GENERATOR)
+
+
+def test_the_gradients_are_those_of_the_step(monkeypatch):
+  # With plain gradient descent at rate 1 the weights move by the gradient.
+  monkeypatch.setattr(optax, "adam", lambda *_, **__: optax.sgd(1.0))
+  state = shrunk.state("acgan")
+  step = functools.partial(
+    acgan.train_step,
+    config=shrunk.frozen("acgan", train__batch_size=4),
+    info=shrunk.dataset().info,
+  )
+  after, metrics = jax.jit(step)(state, shrunk.batch(), KEY)
+  for name in ("generator", "discriminator"):
+    moved = jax.tree.map(
+      lambda a, b: a - b,
+      getattr(state, name)["params"],
+      getattr(after, name)["params"],
+    )
+    wanted = np.sqrt(sum((x**2).sum() for x in shrunk.leaves(moved).values()))
+    np.testing.assert_allclose(
+      metrics[f"{name[0]}_gradient"], wanted, rtol=1e-3
+    )

@@ -9,10 +9,30 @@ import pytest
 
 import tfds_ham10000
 from skinjax import errors
-from tests.bad_input import archives, images, tables
+from tests.bad_input import (
+  archives,
+  checkpoints,
+  configs,
+  images,
+  prepared,
+  synthetic_sets,
+  tables,
+  weights,
+  workdirs,
+)
 from tfds_ham10000.sources import INSTRUCTIONS
 
-_MODULES = (archives, images, tables)
+_MODULES = (
+  archives,
+  checkpoints,
+  configs,
+  images,
+  prepared,
+  synthetic_sets,
+  tables,
+  weights,
+  workdirs,
+)
 _CASES = {
   f"{module.__name__.rpartition('.')[2]}/{name}": case
   for module in _MODULES

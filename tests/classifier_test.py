@@ -185,3 +185,20 @@ def test_classes_are_not_balanced_twice():
   )
   with pytest.raises(errors.InputError, match="use one of them"):
     classifier.check(config)
+
+
+def test_the_gradient_is_that_of_the_step(monkeypatch):
+  # With plain gradient descent at rate 1 the weights move by the gradient.
+  monkeypatch.setattr(optax, "adamw", lambda *_, **__: optax.sgd(1.0))
+  state = shrunk.state("classifier")
+  step = functools.partial(
+    classifier.train_step,
+    config=shrunk.frozen("classifier", train__batch_size=4),
+    info=shrunk.dataset().info,
+  )
+  after, metrics = jax.jit(step)(state, shrunk.batch(), KEY)
+  moved = jax.tree.map(
+    lambda a, b: a - b, state.variables["params"], after.variables["params"]
+  )
+  wanted = np.sqrt(sum((x**2).sum() for x in shrunk.leaves(moved).values()))
+  np.testing.assert_allclose(metrics["gradient"], wanted, rtol=1e-3)

@@ -37,9 +37,10 @@ flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture
-def absl_log(caplog):
-  """Records of absl's logger, which does not propagate to pytest's."""
+def absl_log(caplog, monkeypatch):
+  """Records of absl's logger, which may or may not propagate to pytest's."""
   logger = logging.getLogger("absl")
+  monkeypatch.setattr(logger, "propagate", False)
   logger.addHandler(caplog.handler)
   with caplog.at_level(logging.INFO, logger="absl"):
     yield caplog

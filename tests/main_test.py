@@ -1,6 +1,7 @@
 """Tests of the command line."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -96,3 +97,54 @@ def test_a_run_from_the_command_line(tmp_path, toy_dir):
   assert "step 4/4" in done.stderr
   for name in ("config.json", "metrics.jsonl", "predictions.csv", "scores.csv"):
     assert (tmp_path / "run" / name).exists()
+
+
+@pytest.mark.parametrize(
+  ("test_ids", "code", "told"),
+  [("a2", 1, "1 of 1 test images leak"), ("b1", 0, "No leak found")],
+)
+def test_a_leak_is_an_exit_code(tmp_path, test_ids, code, told):
+  rows = {"train": "ISIC_0000001,L1", "test": None}
+  rows["test"] = {"a2": "ISIC_0000002,L1", "b1": "ISIC_0000003,L2"}[test_ids]
+  for name, row in rows.items():
+    text = f"image_id,lesion_id\n{row}\n"
+    (tmp_path / f"{name}.csv").write_text(text)
+  done = _main(
+    "--config=configs/leaks.py",
+    *(f"--config.{name}={tmp_path / name}.csv" for name in rows),
+  )
+  assert done.returncode == code, done.stderr
+  assert told in done.stderr
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["test.csv", "train.csv"]
+
+
+def test_ctrl_c_is_one_line(tmp_path, toy_dir):
+  arguments = [
+    "main.py",
+    "--config=configs/classifier.py:dataset=toy,size=16,quick",
+    f"--workdir={tmp_path / 'run'}",
+    f"--config.data.data_dir={toy_dir}",
+    "--config.model.width=4",
+    "--config.train.steps=100000",
+    "--config.log_every=2",
+    "--config.eval_every=100000",
+    "--config.save_every=100000",
+    "--config.train.batch_size=8",
+  ]
+  with subprocess.Popen(
+    [sys.executable, *arguments],
+    cwd=ROOT,
+    env={**os.environ, "XLA_FLAGS": ""},
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as process:
+    for line in process.stderr:
+      if "step 6/" in line:
+        break
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+  assert process.returncode == 130, rest
+  assert "Traceback" not in rest
+  last = rest.strip().splitlines()[-1]
+  assert last.startswith("main.py: SIGINT: step ")
+  assert last.endswith("The same command goes on from there.")

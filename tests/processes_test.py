@@ -21,13 +21,13 @@ def _free_port():
     return str(sock.getsockname()[1])
 
 
-def _start(log, command):
+def _start(log, command, **env):
   """Starts a process; to a file, as a pipe that nobody reads would stop it."""
   with log.open("w") as file:
     return subprocess.Popen(
       [sys.executable, *command],
       cwd=ROOT,
-      env={**os.environ, "XLA_FLAGS": ""},
+      env={**os.environ, "XLA_FLAGS": "", **env},
       stdout=file,
       stderr=subprocess.STDOUT,
     )
@@ -141,36 +141,44 @@ def test_a_coordinator_needs_numbers(count, index):
 def test_two_processes_stop_together_and_go_on(tmp_path, toy_dir):
   """From the command line; the signal comes to the second process only."""
 
-  def start():
-    port = _free_port()
-    return [
-      _start(
-        logs[index],
-        [
-          "main.py",
-          "--config=configs/classifier.py:dataset=toy,size=16,quick",
-          f"--workdir={tmp_path / 'run'}",
-          f"--config.data.data_dir={toy_dir}",
-          "--config.model.width=4",
-          "--config.train.steps=4000",
-          "--config.train.batch_size=8",
-          "--config.log_every=2",
-          "--config.eval_every=4000",
-          "--config.save_every=4000",
-          "--config.data.classes=('nv','mel')",
-          f"--coordinator=localhost:{port}",
-          "--num_processes=2",
-          f"--process_id={index}",
-        ],
-      )
-      for index in range(2)
-    ]
+  command = [
+    "main.py",
+    "--config=configs/classifier.py:dataset=toy,size=16,quick",
+    f"--workdir={tmp_path / 'run'}",
+    f"--config.data.data_dir={toy_dir}",
+    "--config.model.width=4",
+    "--config.train.steps=4000",
+    "--config.train.batch_size=8",
+    "--config.log_every=2",
+    "--config.eval_every=4000",
+    "--config.save_every=4000",
+    "--config.data.classes=('nv','mel')",
+  ]
+
+  def by_flags(index, port):
+    place = ["--num_processes=2", f"--process_id={index}"]
+    coordinator = f"--coordinator=localhost:{port}"
+    return _start(logs[index], [*command, coordinator, *place])
+
+  def by_slurm(index, port):
+    # What Slurm tells its processes; JAX makes the port of the job's number.
+    return _start(
+      logs[index],
+      [*command, "--coordinator=auto"],
+      SLURM_JOB_ID=str(int(port) % 4096),
+      SLURM_STEP_NODELIST="localhost",
+      SLURM_NTASKS="2",
+      SLURM_PROCID=str(index),
+      SLURM_LOCALID=str(index),
+      JAX_COORDINATOR_PORT=port,
+    )
 
   logs = [tmp_path / f"log{index}" for index in range(2)]
   metrics = tmp_path / "run" / "metrics.jsonl"
   lines = lambda: metrics.exists() and len(metrics.read_text().splitlines())
-  for stops in range(2):
-    started = start()
+  for start in (by_flags, by_slurm):
+    port = _free_port()
+    started = [start(index, port) for index in range(2)]
     before, deadline = lines(), time.monotonic() + 200
     while not lines() > before + 2 and time.monotonic() < deadline:
       assert all(p.poll() is None for p in started), logs[0].read_text()
@@ -184,7 +192,7 @@ def test_two_processes_stop_together_and_go_on(tmp_path, toy_dir):
       assert "main.py: SIGTERM: step" in last
     assert "process 0 of 2" in told[0]
     assert "process 1 of 2" in told[1]
-    assert "step 4/4000" in told[0] or stops
+    assert "step 4/4000" in told[0] or start is by_slurm
     assert "/4000" not in told[1]
     assert "Traceback" not in told[0] + told[1]
   steps = [

@@ -30,6 +30,7 @@ def render(
   *,
   sheets: Mapping[str, Image.Image | bytes],
   curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]] | None = None,
+  diversity: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
 ) -> str:
   """Render a study as a self-contained HTML page.
 
@@ -42,6 +43,8 @@ def render(
     sheets: caption to sheet of images (PIL images or PNG bytes), shown side
       by side, usually "Real" and "Synthetic".
     curves: arm to its runs' records, as in `plots.curves`.
+    diversity: class to records `{"step": …, "diversity/CLASS": ratio}` of the
+      generator's training.
 
   Returns:
     The text of the page.
@@ -82,6 +85,10 @@ def render(
         for name in (decided["rival"], decided["arm"])
       },
       curves=_svg_uri(plots.curves(curves)) if curves else None,
+      collapsed=[
+        name for name, row in summary["diversity"].items() if row["collapsed"]
+      ],
+      diversity=_diversity_uri(diversity or {}),
     )
   )
 
@@ -115,6 +122,21 @@ def _png_uri(image):
     image.save(stream, format="PNG")
     image = stream.getvalue()
   return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+
+
+def _diversity_uri(records):
+  """Draws the classes as the lines of one panel; None if there are none."""
+  panel = "diversity of samples / real"
+  lines = {
+    name: [
+      {"step": record["step"], panel: record[f"diversity/{name}"]}
+      for record in of_class
+      if f"diversity/{name}" in record
+    ]
+    for name, of_class in records.items()
+  }
+  runs = {name: [line] for name, line in lines.items() if line}
+  return _svg_uri(plots.curves(runs)) if runs else None
 
 
 def _svg_uri(figure):

@@ -17,6 +17,7 @@ from skinjax.report import verdict
 
 # Okabe and Ito's colours: told apart with colour blindness and in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS += ("#7F7F7F", "#882255", "#332288", "#999933")  # digits are ten
 _TONES = {verdict.HELPS: COLORS[2], verdict.HURTS: COLORS[1]}
 _INK = "#202124"
 _FAINT = "#c4c7cc"

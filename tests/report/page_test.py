@@ -141,3 +141,35 @@ def test_escapes_hostile_text(make_summary, images):
   assert "script" not in {tag for tag, _ in checker.tags}
   assert attack in checker.words
   assert "{{ 7 * 7 }}" in checker.words
+
+
+def test_a_collapsed_class_is_told_at_the_top(make_summary, images):
+  row = lambda ratio: {"diversity_ratio": ratio, "collapsed": ratio < 0.5}
+  told = "The generator has collapsed in mel: its images there"
+  pages = []
+  for ratio in (0.2, 0.9):
+    study = make_summary(
+      about={"diversity": {"df": row(0.9), "mel": row(ratio)}}
+    )
+    pages.append(page.render(study, sheets=images))
+  words = [_parse(text).words for text in pages]
+  assert told in words[0]
+  assert words[0].index(told) < words[0].index("What was compared")
+  assert "has collapsed in" not in words[1]
+
+
+def test_diversity_in_training_is_drawn(make_summary, images):
+  study = make_summary(
+    about={"diversity": {"df": {"diversity_ratio": 1.0, "collapsed": False}}}
+  )
+  records = {
+    "df": [{"step": 5, "diversity/df": 0.4}, {"step": 9, "diversity/df": 0.9}],
+    "mel": [{"step": 5}],
+  }
+  count = lambda text: len(re.findall('src="data:image/svg', text))
+  without = page.render(study, sheets=images)
+  text = page.render(study, sheets=images, diversity=records)
+  assert count(text) == count(without) + 1
+  assert "in the course of the generator's training" in _parse(text).words
+  nothing = {"mel": [{"step": 5}]}
+  assert page.render(study, sheets=images, diversity=nothing) == without

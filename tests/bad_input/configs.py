@@ -1,0 +1,200 @@
+"""Configs that ask for what there is not, or what means nothing."""
+
+import csv
+import json
+import math
+from unittest import mock
+
+from skinjax import data, programs, sources
+from tests import shrunk
+from tests.bad_input.case import Case
+
+
+def _in_memory(config, names=shrunk.CLASSES):
+  return names, {key: getattr(shrunk.dataset(), key) for key in shrunk.COUNTS}
+
+
+def _of(name, told, *, read=_in_memory, **changes):
+  """Runs a shipped config with changes, `read` as sources.read."""
+
+  def make(tmp_path):
+    given = {"data__data_dir": str(tmp_path / "data"), **changes}
+    config = shrunk.config(name, **given)
+
+    def run():
+      with mock.patch.object(sources, "read", read):
+        programs.run(config, tmp_path / "run")
+
+    return run
+
+  return Case(make, told)
+
+
+def _numbers():
+  """Yields numbers that are out of range; see skinjax/ranges.py."""
+  least = "a number of at least"
+  share = "a number from 0"
+  for name, key, value, wanted in [
+    ("classifier", "seed", -1, "a number from 0 to 4294967295"),
+    ("classifier", "seed", 2**63, "a number from 0 to 4294967295"),
+    ("classifier", "train.batch_size", 0, f"{least} 1"),
+    ("classifier", "train.batch_size", -1, f"{least} 1"),
+    ("classifier", "train.rate", math.nan, "a finite number"),
+    ("classifier", "train.rate", -1.0, f"{least} 0"),
+    ("classifier", "train.weight_decay", math.inf, "a finite number"),
+    ("classifier", "train.weight_decay", -1.0, f"{least} 0"),
+    ("classifier", "train.ema_images", -5.0, f"{least} 0"),
+    ("classifier", "model.width", 0, f"{least} 1"),
+    ("classifier", "model.dropout", 1.0, share),
+    ("classifier", "model.dropout", -0.1, share),
+    ("classifier", "loss.smoothing", 2.0, f"{share} up to, but not, 1"),
+    ("classifier", "augment.jitter", -0.1, f"{share} to 1"),
+    ("classifier", "augment.jitter", math.nan, "a finite number"),
+    ("acgan", "model.latents", 0, f"{least} 1"),
+    ("acgan", "model.generator_width", -4, f"{least} 1"),
+    ("acgan", "model.discriminator_width", 0, f"{least} 1"),
+    ("acgan", "model.noise", -0.1, f"{least} 0"),
+    ("acgan", "train.beta1", 1.0, f"{share} up to, but not, 1"),
+    ("acgan", "train.generator_rate", math.nan, "a finite number"),
+    ("acgan", "loss.class_weight", -1.0, f"{least} 0"),
+    ("acgan", "loss.class_on_fakes", math.nan, "a finite number"),
+    ("study", "classical.jitter", math.nan, "a finite number"),
+    ("study", "gan.model.latents", -1, f"{least} 1"),
+  ]:
+    told = rf"^{key}={value}: {wanted}.* is wanted\.$"
+    yield (
+      f"{key}={value}",
+      _of(name, told, **{key.replace(".", "__"): value}),
+    )
+
+
+def _names():
+  """Yields names of what there is not."""
+  for name, key, value, told in [
+    ("classifier", "data.name", "", "data set ''. There are: ham10000"),
+    ("classifier", "data.name", "ham1000", "Did you mean 'ham10000'"),
+    ("classifier", "data.classes", ("disk",), "class .* Did you mean 'disc'"),
+    ("classifier", "data.classes", ("",), "class of toy_lesions ''. There"),
+    ("classifier", "data.classes", ("disc", 3), "class of toy_lesions '3'."),
+    ("classifier", "train.sampler", "", "Unknown train.sampler ''. There"),
+    ("classifier", "model.dtype", "float16", "Did you mean 'bfloat16'"),
+    ("classifier", "loss.balance", "weigths", "Did you mean 'weights'"),
+    ("classifier", "best", "auc", "Unknown best 'auc'. .*mean_auc"),
+    ("classifier", "parallel", "", "Unknown parallel ''. There are: auto"),
+    ("classifier", "task", "", "Unknown task ''. There are: acgan, class"),
+    ("classifier", "task", "os.path", "Unknown task 'os.path'. There are"),
+    ("classifier", "task", "data", "Unknown task 'data'. There are"),
+    ("acgan", "loss.adversarial", "hing", "Did you mean 'hinge'"),
+    ("study", "arms", ("real", "clasical"), "Did you mean 'classical'"),
+  ]:
+    read = sources.read if key == "data.name" else _in_memory
+    case = _of(name, told, read=read, **{key.replace(".", "__"): value})
+    yield f"{key}={value}", case
+
+
+def _sizes():
+  """Yields sizes at which the images are not stored."""
+  for size in (0, -64, 63, 100000):
+    told = f"toy_lesions has no size {size}: use 64, 128, or one of them divid"
+    yield (
+      f"data.size={size}",
+      _of("classifier", told, read=sources.read, data__size=size),
+    )
+  told = "MNIST comes at size 32 .28x28, padded., not at 16"
+  yield (
+    "mnist_at_16",
+    _of("classifier", told, read=sources.read, data__name="mnist"),
+  )
+
+
+def _folds():
+  """Yields folds that cannot be."""
+  wanted = "a fold from 0 to num_folds - 1 of at least 3, or -1 for the fixed"
+  for fold, num_folds in ((0, 1), (0, 2), (5, 5), (-2, 5)):
+    told = f"data.fold={fold} of data.num_folds={num_folds}: {wanted}"
+    changes = {"data__fold": fold, "data__num_folds": num_folds}
+    yield f"fold_{fold}_of_{num_folds}", _of("classifier", told, **changes)
+  told = "data.num_folds=8: class 'stripes' has 7 groups, .*at most 7 folds"
+  changes = {"data__fold": 0, "data__num_folds": 8}
+  yield "class_of_too_few", _of("classifier", told, **changes)
+
+
+def _others():
+  many = "is not a multiple of log_every=2: what happens"
+  shard = "i/n is wanted, with i from 0 to n - 1, as in 0/4"
+  yield from {
+    "no_steps": _of("classifier", f"train.steps=0 {many}", train__steps=0),
+    "steps_below_0": _of("acgan", f"train.steps=-4 {many}", train__steps=-4),
+    "log_never": _of("acgan", "log_every=0 is less than 1", log_every=0),
+    "class_twice": _of(
+      "classifier",
+      r"data.classes=\('disc', 'disc'\) has 'disc' twice: name each class once",
+      data__classes=("disc", "disc"),
+    ),
+    "shard_past_the_end": _of("study", f"shard=4/4: {shard}", shard="4/4"),
+    "shard_of_none": _of("study", f"shard=0/0: {shard}", shard="0/0"),
+    "no_shard": _of("study", f"shard=x: {shard}", shard="x"),
+    "no_arms": _of("study", r"config.arms=\(\): a verdict needs cl", arms=()),
+    "no_seeds": _of("study", "seeds=0: at least 1 is needed", seeds=0),
+    "fill_to_below_0": _of(
+      "study", "fill_to=-1 adds no image: .* smallest has 5", fill_to=-1
+    ),
+    "none_a_class": _of(
+      "synthesize",
+      "per_class=0: at least 2 images of a class",
+      per_class=0,
+      generator="somewhere",
+    ),
+    "generator_empty": _of(
+      "synthesize", "config.generator is empty: name the workdir of a trained"
+    ),
+    "generator_blank": _of(
+      "synthesize", "  is not the workdir of a run", generator=" "
+    ),
+    "generator_is_file": _of(
+      "study", f"{__file__} is not the workdir of a run", generator=__file__
+    ),
+  }.items()
+
+
+def _one_class(tmp_path):
+  """Trains on one class, of which everything is known to be it."""
+  config = shrunk.config("classifier", data__classes=("disc",))
+  path = tmp_path / "run"
+
+  def run():
+    with mock.patch.object(sources, "read", _in_memory):
+      programs.run(config, path)
+    with (path / "scores.csv").open(newline="") as file:
+      scores = {row["score"]: row["value"] for row in csv.DictReader(file)}
+    assert scores["accuracy"] == scores["recall/disc"] == "1.0000"
+    assert scores["mean_auc"] == "nan"  # there is nothing to be told apart
+    for line in (path / "metrics.jsonl").read_text().splitlines():
+      json.loads(line, parse_constant=int)
+
+  return run
+
+
+def _digits_as_numbers(tmp_path):
+  config = shrunk.config("classifier", data__classes=(2, 0)).data
+  names = ("0", "1", "2")
+
+  def run():
+    read = lambda config: _in_memory(config, names)
+    with mock.patch.object(sources, "read", read):
+      dataset = data.load(config)
+    assert dataset.info.class_names == ("2", "0")
+    assert dataset.info.class_counts == (5, 12)
+
+  return run
+
+
+CASES = {
+  **dict(_numbers()),
+  **dict(_names()),
+  **dict(_sizes()),
+  **dict(_folds()),
+  **dict(_others()),
+  "one_class": Case(_one_class, None),
+  "digits_as_numbers": Case(_digits_as_numbers, None),
+}

@@ -1,0 +1,92 @@
+"""Prepared data sets that are damaged, and places of none to prepare."""
+
+import functools
+import pathlib
+import shutil
+import tempfile
+import zipfile
+
+from skinjax import sources
+from tests import shrunk
+from tests.bad_input.case import Case
+
+_DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
+_INFO = "dataset_info.json"
+_SHARD = "ham10000-test.array_record-00000-of-00001"
+
+
+def _config(data_dir, manual_dir=_DUMMY_DATA):
+  config = shrunk.config("classifier", "dataset=ham10000").data
+  config.size = 64
+  config.manual_dir = str(manual_dir)
+  config.data_dir = str(data_dir)
+  return config
+
+
+@functools.cache
+def _prepared():
+  directory = tempfile.TemporaryDirectory()
+  sources.read(_config(directory.name))
+  return directory
+
+
+def _of(name, change):
+  def make(tmp_path):
+    place = shutil.copytree(_prepared().name, tmp_path / "data")
+    (path,) = place.rglob(name)
+    content = change and change(path.read_bytes())
+    if content is None:
+      path.unlink()
+    else:
+      path.write_bytes(content)
+    return lambda: sources.read(_config(place))
+
+  told = r"data/ham10000\S* is damaged.*: remove it .*prepared anew"
+  return Case(make, told)
+
+
+def _flip(data):
+  middle = len(data) // 2
+  return data[:middle] + bytes([data[middle] ^ 16]) + data[middle + 1 :]
+
+
+def _cut(data):
+  return data[: len(data) // 2]
+
+
+def _manual_dir(make, told):
+  """Has data.manual_dir name something that is no folder of archives."""
+
+  def case(tmp_path):
+    place = tmp_path / "manual"
+    make(place)
+    config = _config(tmp_path / "data", place)
+    return lambda: sources.read(config)
+
+  return Case(case, told)
+
+
+def _zip_file(path):
+  with zipfile.ZipFile(path, "w") as archive:
+    archive.writestr("ISIC_0000004.jpg", b"")
+
+
+_NO_FOLDER = "manual: can't be listed .*; a folder with HAM10000's files is exp"
+_NO_PLACE = "Manual directory .*manual does not exist or is empty. .*"
+
+CASES = {
+  "info_cut": _of(_INFO, _cut),
+  "info_empty": _of(_INFO, lambda data: b""),
+  "info_no_text": _of(_INFO, lambda data: b"\x80\xff"),
+  "info_is_list": _of(_INFO, lambda data: b"[1]"),
+  "info_missing": _of(_INFO, None),
+  "images_cut": _of(_SHARD, _cut),
+  "images_empty": _of(_SHARD, lambda data: b""),
+  "images_missing": _of(_SHARD, None),
+  "images_flipped": _of(_SHARD, _flip),
+  "images_of_another_kind": _of(_SHARD, lambda data: b"no images" * 9999),
+  "manual_dir_is_zip": _manual_dir(_zip_file, _NO_FOLDER),
+  "manual_dir_is_file": _manual_dir(lambda path: path.touch(), _NO_FOLDER),
+  "manual_dir_is_absent": _manual_dir(lambda path: None, _NO_PLACE),
+  "manual_dir_is_empty": _manual_dir(lambda path: path.mkdir(), _NO_PLACE),
+}

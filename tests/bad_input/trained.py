@@ -1,0 +1,60 @@
+"""Workdirs of tiny networks: trained once a process, copied for each case."""
+
+import contextlib
+import functools
+import pathlib
+import shutil
+import tempfile
+from unittest import mock
+
+from skinjax import data, inference, loop, synthesize
+from tests import shrunk
+
+_KEPT = []  # directories that end with the process
+
+
+def _directory():
+  _KEPT.append(tempfile.TemporaryDirectory())
+  return pathlib.Path(_KEPT[-1].name) / "run"
+
+
+def train(name, path, dataset=None, **changes):
+  """Trains a network of the data set in memory, as a run does."""
+  task = inference.task_named(name)
+  config = shrunk.config(name, **changes)
+  return loop.train(task, config, path, dataset or shrunk.dataset())
+
+
+@functools.cache
+def network(name):
+  """Returns the workdir of a network, with checkpoints of steps 2 and 4."""
+  path = _directory()
+  train(name, path)
+  return path
+
+
+@contextlib.contextmanager
+def tiny_data():
+  """Puts the data set in memory where a run looks for its own."""
+  with mock.patch.object(data, "load", return_value=shrunk.dataset()):
+    yield
+
+
+def draw(path, **changes):
+  """Runs synthesize.py's config with the networks above."""
+  changes = {"generator": str(network("acgan")), **changes}
+  with tiny_data():
+    return synthesize.run(shrunk.config("synthesize", **changes), path)
+
+
+@functools.cache
+def drawn():
+  """Returns the workdir of a synthetic set."""
+  path = _directory()
+  draw(path)
+  return path
+
+
+def copy(original, path):
+  """Copies a workdir to where it may be spoilt."""
+  return shutil.copytree(original, path)

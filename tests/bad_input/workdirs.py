@@ -1,0 +1,210 @@
+"""Workdirs of another run, or whose records are damaged."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+
+import pytest
+
+from skinjax import files, inference, scores
+from tests import shrunk
+from tests.bad_input import trained
+from tests.bad_input.case import Case
+
+
+def _resumed(mess, told, dataset=None, **changes):
+  """Goes on with a classifier's run after something was done to its workdir."""
+
+  def make(tmp_path):
+    path = trained.copy(trained.network("classifier"), tmp_path / "run")
+    mess(path)
+    return lambda: trained.train("classifier", path, dataset, **changes)
+
+  return Case(make, told)
+
+
+def _begun(mess, told, below=""):
+  """Begins a run where there is something else."""
+
+  def make(tmp_path):
+    mess(tmp_path / "run")
+    return lambda: trained.train("classifier", tmp_path / "run" / below)
+
+  return Case(make, told)
+
+
+def _write(name, content):
+  if not isinstance(content, bytes):
+    content = json.dumps(content).encode()
+  return lambda path: (path / name).write_bytes(content)
+
+
+def _edit(name, **changes):
+  def mess(path):
+    record = json.loads((path / name).read_text())
+    (path / name).write_text(json.dumps(record | changes))
+
+  return mess
+
+
+def _instead(name, make):
+  def mess(path):
+    (path / name).unlink()
+    make(path / name)
+
+  return mess
+
+
+def _lock(path):
+  if os.geteuid() == 0:
+    pytest.skip("the superuser may write everywhere")
+  path.mkdir()
+  path.chmod(0o555)
+
+
+def _in_use(tmp_path):
+  path = trained.copy(trained.network("classifier"), tmp_path / "run")
+
+  def run():
+    with files.locked(path / ".lock"):
+      trained.train("classifier", path)
+
+  return run
+
+
+def _other_task(tmp_path):
+  path = trained.copy(trained.network("classifier"), tmp_path / "run")
+  return lambda: trained.train("acgan", path)
+
+
+def _other_data():
+  own = shrunk.dataset()
+  info = dataclasses.replace(own.info, fingerprint="0" * 64)
+  return own._replace(info=info)
+
+
+def _predictions(change, told):
+  """Scores a classifier whose predictions.csv was changed."""
+
+  def make(tmp_path):
+    path = trained.copy(trained.network("classifier"), tmp_path / "run")
+    own, config = shrunk.dataset(), shrunk.frozen("classifier")
+    saved = inference.load(path, own.info)
+    result = trained.loop.Result(saved.state, own, {})
+    scores.predict(config, path, result)
+    table = path / scores.FILE
+    change(table)
+    return lambda: scores.read(path, own)
+
+  return Case(make, rf"predictions\.csv {told}.*: remove it to have it made an")
+
+
+def _swap(old, new):
+  def change(path):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+  return change
+
+
+def _as_folder(path: pathlib.Path):
+  path.unlink()
+  path.mkdir()
+
+
+def _cut(path: pathlib.Path):
+  path.write_bytes(path.read_bytes()[:-30])
+
+
+_NO_RUN = r"config\.json cannot be read: .*run is not the workdir of a run"
+_NO_ORIGIN = r"data\.json cannot be read: nothing tells what was learnt from"
+_BAD_ORIGIN = r"data\.json is damaged: it must have a name, a fingerprint"
+_NO_PLACE = r"--workdir=.* cannot be used as a directory to write in: "
+_PREDICTIONS = "cannot be read as a table of predictions"
+
+CASES = {
+  "of_another_config": _resumed(
+    lambda path: None,
+    r"holds the run of another config \(model.width was 4, is 6\): use anoth",
+    model__width=6,
+  ),
+  "of_another_task": Case(
+    _other_task,
+    r"another config \(best was 'balanced_accuracy', is ''; .* and \d+ more\)",
+  ),
+  "on_other_data": _resumed(
+    lambda path: None,
+    "was begun on other training images than toy_lesions has now: use another",
+    dataset=_other_data(),
+  ),
+  "in_use": Case(_in_use, "Another process is using .*run: wait for it, or"),
+  "file": _begun(lambda path: path.touch(), _NO_PLACE + "File exists"),
+  "below_a_file": _begun(
+    lambda path: path.touch(), _NO_PLACE + "Not a directory", "below"
+  ),
+  "loose_link": _begun(
+    lambda path: path.symlink_to("/dev/null/a"), f"({_NO_PLACE}|cannot be lo)"
+  ),
+  "locked": _begun(_lock, r"\.lock cannot be locked \(Permission denied\)"),
+  "config_cut": _resumed(lambda path: _cut(path / "config.json"), f"{_NO_RUN}"),
+  "config_empty": _resumed(_write("config.json", b""), _NO_RUN),
+  "config_is_list": _resumed(_write("config.json", [1]), _NO_RUN),
+  "config_is_number": _resumed(_write("config.json", 1), _NO_RUN),
+  "config_no_text": _resumed(_write("config.json", b"\x80\xff"), _NO_RUN),
+  "config_nested": _resumed(
+    _write("config.json", b'{"a":' * 5000 + b"1" + b"}" * 5000), _NO_RUN
+  ),
+  "config_nested_lists": _resumed(
+    _write("config.json", b"[" * 200_000), _NO_RUN
+  ),
+  "config_is_folder": _resumed(
+    _instead("config.json", lambda path: path.mkdir()), _NO_RUN
+  ),
+  "config_without_keys": _resumed(
+    _write("config.json", {}),
+    r"another config \(augment.jitter was None, is 0.0; .*; and \d+ more\)",
+  ),
+  "config_with_keys_of_its_own": _resumed(
+    _edit("config.json", extra="x" * 9999),
+    r"another config \(extra was 'xxxx.*, is None\)",
+  ),
+  "data_cut": _resumed(lambda path: _cut(path / "data.json"), _NO_ORIGIN),
+  "data_is_list": _resumed(_write("data.json", [1]), _NO_ORIGIN),
+  "data_without_keys": _resumed(_write("data.json", {}), _BAD_ORIGIN),
+  "data_with_numbers": _resumed(_edit("data.json", groups=[1]), _BAD_ORIGIN),
+  "metrics_is_folder": _resumed(
+    _instead("metrics.jsonl", lambda path: path.mkdir()),
+    r"metrics\.jsonl cannot be read",
+  ),
+  "metrics_is_list": _resumed(
+    _write("metrics.jsonl", b"[1]\n"), r"metrics\.jsonl cannot be read"
+  ),
+  "metrics_no_text": _resumed(
+    _write("metrics.jsonl", b'{"step": 2}\n\x80\xff\n'),
+    r"metrics\.jsonl cannot be read",
+  ),
+  "predictions_empty": _predictions(
+    lambda path: path.write_text(""), "predicts other images"
+  ),
+  "predictions_without_class": _predictions(
+    _swap("square", "circle"), rf"{_PREDICTIONS} \('square'\)"
+  ),
+  "predictions_no_numbers": _predictions(
+    _swap(",0.", ",a"), rf"{_PREDICTIONS} \(could not convert string to float"
+  ),
+  "predictions_no_text": _predictions(
+    lambda path: path.write_bytes(b"\x80\xff"), _PREDICTIONS
+  ),
+  "predictions_is_folder": _predictions(_as_folder, _PREDICTIONS),
+  "predictions_cut": _predictions(_cut, _PREDICTIONS),
+  "predictions_no_probabilities": _predictions(
+    _swap(",0.", ",7."), "has rows that are no probabilities"
+  ),
+  "predictions_nan": _predictions(
+    lambda path: path.write_text(re.sub(r",0\.\d+", ",nan", path.read_text())),
+    "has rows that are no probabilities",
+  ),
+}

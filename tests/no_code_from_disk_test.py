@@ -1,0 +1,282 @@
+"""Nothing that is read from a disk can run as a program."""
+
+import ast
+import contextlib
+import csv
+import hashlib
+import importlib
+import json
+import pathlib
+import pickle
+import shutil
+
+import pytest
+
+import tfds_ham10000
+from skinjax import errors, inference, scores, sources, weights
+from tests import shrunk
+from tests.bad_input import trained
+from tests.bad_input.weights import planted
+from tests.conftest import ROOT
+
+_MODULES = sorted(
+  path
+  for place in ("skinjax", "tfds_ham10000", "configs", "results", "main.py")
+  for path in (
+    [ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py")
+  )
+  if not path.name.endswith("_test.py")
+)
+# What makes a program of data, or runs another program.
+_IMPORTS = {
+  *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve"),
+  *("joblib", "yaml", "torch", "code", "codeop", "runpy", "subprocess", "pty"),
+}
+_BUILTINS = {"eval", "exec", "compile", "__import__", "breakpoint"}
+_CALLS = {
+  *("importlib.import_module", "importlib.reload", "os.system", "os.popen"),
+  *("os.execv", "os.execve", "os.execvp", "os.spawnv", "os.posix_spawn"),
+  *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
+}
+# inference.task_named imports one of its own TASKS; see below.
+_ALLOWED = {("skinjax/inference.py", "importlib.import_module")}
+
+
+def _uses(source):
+  """Yields what a module uses of the above, by its full name."""
+  names = {}
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        names[alias.asname or alias.name] = alias.name
+        if alias.name.split(".")[0] in _IMPORTS:
+          yield alias.name
+    elif isinstance(node, ast.ImportFrom):
+      for alias in node.names:
+        whole = f"{node.module}.{alias.name}"
+        names[alias.asname or alias.name] = whole
+        if whole.split(".")[0] in _IMPORTS or whole in _CALLS:
+          yield whole
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.Name) and node.id in _BUILTINS:
+      yield node.id
+    elif isinstance(node, ast.Attribute):
+      root, _, rest = ast.unparse(node).partition(".")
+      whole = f"{names.get(root, root)}.{rest}"
+      if whole in _CALLS or whole == "builtins.eval":
+        yield whole
+
+
+@pytest.mark.parametrize("path", _MODULES, ids=lambda p: str(p)[-40:])
+def test_no_module_makes_programs_of_data(path):
+  name = str(path.relative_to(ROOT))
+  used = {(name, what) for what in _uses(path.read_text())}
+  assert not used - _ALLOWED
+
+
+def test_what_is_allowed_is_used():
+  for name, what in _ALLOWED:
+    assert what in _uses((ROOT / name).read_text())
+
+
+@pytest.mark.parametrize(
+  "source",
+  [
+    "import pickle",
+    "import dill as safe",
+    "from pickle import loads",
+    "def f():\n  import subprocess",
+    "import os\nos.system('ls')",
+    "import os as o\no.system('ls')",
+    "from os import system",
+    "import numpy as n\nn.load('a', allow_pickle=True)",
+    "eval('1')",
+    "e = exec",
+    "from importlib import import_module",
+  ],
+)
+def test_what_makes_programs_of_data_is_found(source):
+  assert list(_uses(source))
+
+
+def test_tasks_are_those_that_configs_name():
+  named = set()
+  for path in (ROOT / "configs").glob("*.py"):
+    module = importlib.import_module(f"configs.{path.stem}")
+    if hasattr(module, "get_config"):
+      named.add(module.get_config().task)
+  assert named == set(inference.TASKS)
+  for name in named:
+    task = inference.task_named(name)
+    assert hasattr(task, "train_step") or hasattr(task, "run")
+
+
+@pytest.mark.parametrize(
+  "name", ["", "os.path", "programs", ".os", "report.page", "acgan.jax", 3, []]
+)
+def test_no_other_module_is_a_task(name):
+  with pytest.raises(errors.InputError, match="Unknown task"):
+    inference.task_named(name)
+
+
+@pytest.fixture
+def marker(tmp_path):
+  return tmp_path / "ran"
+
+
+@contextlib.contextmanager
+def _refused(marker, *others):
+  """Expects a refusal in words, or none, and that nothing ran."""
+  with contextlib.suppress(errors.InputError, tfds_ham10000.DataError, *others):
+    yield
+  assert not marker.exists()
+
+
+def test_what_is_planted_runs_where_it_is_unpickled(marker):
+  pickle.loads(planted(marker))
+  assert marker.exists()
+
+
+def _resumed(path):
+  return trained.train("classifier", path)
+
+
+def _loaded(path):
+  return inference.load(path, shrunk.dataset().info)
+
+
+@pytest.mark.parametrize("use", [_resumed, _loaded])
+@pytest.mark.parametrize(
+  "name", ["config.json", "data.json", "metrics.jsonl", "timing.jsonl"]
+)
+def test_a_workdir(tmp_path, marker, name, use):
+  path = trained.copy(trained.network("classifier"), tmp_path / "run")
+  assert (path / name).exists()
+  (path / name).write_bytes(planted(marker))
+  with _refused(marker):
+    use(path)
+
+
+def test_predictions(tmp_path, marker):
+  (tmp_path / scores.FILE).write_bytes(planted(marker))
+  with _refused(marker):
+    scores.read(tmp_path, shrunk.dataset())
+
+
+def _files(folder):
+  return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_every_file_of_a_checkpoint(tmp_path, marker, forged):
+  original = trained.network("classifier")
+  names = [p.relative_to(original) for p in _files(original / "checkpoints")]
+  latest = [name for name in names if name.parts[1] == "4"]
+  assert len(latest) > 3
+  for number, name in enumerate(latest):
+    path = trained.copy(original, tmp_path / str(number))
+    (path / name).write_bytes(planted(marker))
+    # Of a manifest that someone forged, too, anything may come but a program.
+    others = (Exception,) if forged else ()
+    if forged and name.name != "manifest.json":
+      _forge(path / "checkpoints" / "4")
+    with _refused(marker, *others):
+      _loaded(path)
+
+
+def _forge(folder):
+  """Makes the manifest that a checkpoint's files would have."""
+  digests = {
+    str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in _files(folder)
+    if path.name != "manifest.json"
+  }
+  (folder / "manifest.json").write_text(json.dumps(digests))
+
+
+@pytest.mark.parametrize(
+  "name", ["provenance.json", "metadata.csv", "disc/disc_000000.png"]
+)
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_synthetic_set(tmp_path, marker, name, forged):
+  path = trained.copy(trained.drawn(), tmp_path / "run")
+  place, content = path / "synthetic", planted(marker)
+  assert (place / name).exists()
+  with (place / "metadata.csv").open(newline="") as file:
+    (was,) = (r["sha256"] for r in csv.DictReader(file) if r["index"] == "0")
+  (place / name).write_bytes(content)
+  if forged:
+    _replace(place / "metadata.csv", was, hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256((place / "metadata.csv").read_bytes()).hexdigest()
+    with contextlib.suppress(ValueError):
+      record = json.loads((place / "provenance.json").read_text())
+      record["metadata_sha256"] = digest
+      (place / "provenance.json").write_text(json.dumps(record))
+  with _refused(marker):
+    trained.draw(path)
+
+
+def _replace(path, old, new):
+  path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
+
+
+def test_every_file_of_a_prepared_data_set(tmp_path, marker, toy_dir):
+  names = [path.relative_to(toy_dir) for path in _files(pathlib.Path(toy_dir))]
+  assert {"dataset_info.json", "features.json"} <= {n.name for n in names}
+  assert any("array_record" in name.name for name in names)
+  for number, name in enumerate(names):
+    place = shutil.copytree(toy_dir, tmp_path / str(number))
+    (place / name).write_bytes(planted(marker))
+    changes = {"data__data_dir": str(place), "data__size": 64}
+    with _refused(marker):
+      sources.read(shrunk.config("classifier", **changes).data)
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "HAM10000_metadata.csv",
+    "HAM10000_images_part_1/ISIC_0000004.jpg",
+    "HAM10000_images_part_1.zip",
+  ],
+)
+def test_an_archive(tmp_path, marker, name):
+  place = shutil.copytree(
+    ROOT / "tfds_ham10000" / "dummy_data", tmp_path / "manual"
+  )
+  if name.endswith(".zip"):
+    shutil.rmtree(place / name.removesuffix(".zip"))
+  (place / name).write_bytes(planted(marker))
+  changes = {
+    "data__manual_dir": str(place),
+    "data__data_dir": str(tmp_path / "data"),
+    "data__size": 64,
+  }
+  config = shrunk.config("classifier", "dataset=ham10000", **changes)
+  with pytest.raises(tfds_ham10000.DataError):
+    sources.read(config.data)
+  assert not marker.exists()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_weights_file(tmp_path, marker, protocol):
+  path = tmp_path / "weights.pth"
+  path.write_bytes(planted(marker, protocol))
+  with pytest.raises(errors.InputError):
+    weights.read(path)
+  assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["train.csv", "test.txt"])
+def test_a_table_of_images(tmp_path, marker, name):
+  config = importlib.import_module("configs.leaks").get_config()
+  for key in ("train", "test"):
+    config[key] = str(tmp_path / f"{key}.csv")
+    (tmp_path / f"{key}.csv").write_text("image_id,lesion_id\na,b\n")
+  spoilt = name.partition(".")[0]
+  config[spoilt] = str(tmp_path / name)
+  (tmp_path / name).write_bytes(planted(marker))
+  with pytest.raises(errors.InputError):
+    inference.task_named("leaks").run(config)
+  assert not marker.exists()
