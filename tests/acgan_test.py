@@ -369,7 +369,7 @@ def test_an_adversarial_loss_that_does_not_exist_is_refused_with_the_names():
 def test_the_gradients_are_those_of_the_step(monkeypatch):
   # With plain gradient descent at rate 1 the weights move by the gradient.
   monkeypatch.setattr(optax, "adam", lambda *_, **__: optax.sgd(1.0))
-  state = shrunk.state("acgan")
+  state = shrunk.state.__wrapped__("acgan")  # of another optimizer
   step = functools.partial(
     acgan.train_step,
     config=shrunk.frozen("acgan", train__batch_size=4),

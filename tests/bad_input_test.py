@@ -22,6 +22,12 @@ from tests.bad_input import (
 )
 from tfds_ham10000.sources import INSTRUCTIONS
 
+# Orbax, refused, leaves coroutines behind that Python then complains of.
+pytestmark = [
+  pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
+  pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 _MODULES = (
   archives,
   checkpoints,

@@ -190,7 +190,7 @@ def test_classes_are_not_balanced_twice():
 def test_the_gradient_is_that_of_the_step(monkeypatch):
   # With plain gradient descent at rate 1 the weights move by the gradient.
   monkeypatch.setattr(optax, "adamw", lambda *_, **__: optax.sgd(1.0))
-  state = shrunk.state("classifier")
+  state = shrunk.state.__wrapped__("classifier")  # of another optimizer
   step = functools.partial(
     classifier.train_step,
     config=shrunk.frozen("classifier", train__batch_size=4),

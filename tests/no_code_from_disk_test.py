@@ -19,6 +19,12 @@ from tests.bad_input import trained
 from tests.bad_input.weights import planted
 from tests.conftest import ROOT
 
+# Orbax, refused, leaves coroutines behind that Python then complains of.
+pytestmark = [
+  pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
+  pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 _MODULES = sorted(
   path
   for place in ("skinjax", "tfds_ham10000", "configs", "results", "main.py")
