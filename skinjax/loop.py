@@ -30,7 +30,7 @@ from skinjax import (
 from skinjax.metrics import classification
 from skinjax.writer import Writer
 
-_SHOWN = 6  # metrics on a progress line
+_SHOWN = 7  # metrics on a progress line
 
 
 class Result(NamedTuple):
@@ -153,8 +153,8 @@ def _train(task, config, path, dataset, saved) -> Result:
       means = divergence.finite_means(stacked, step, saved.latest())
       step += config.log_every
       writer.scalars(step, _named("train", means))
-      shown = dict(list(means.items())[:_SHOWN])
-      writer.progress(step, config.log_every, images, shown)
+      told = [item for item in means.items() if "gradient" not in item[0]]
+      writer.progress(step, config.log_every, images, dict(told[:_SHOWN]))
       stopped = processes.in_any(signalled() is not None)
   return Result(state, dataset, metrics)
 

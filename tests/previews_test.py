@@ -25,8 +25,19 @@ def _generator(collapsed):
   return task, jnp.array(collapsed)
 
 
-def _preview(task):
-  return previews.Preview(task, shrunk.dataset(), shrunk.frozen("acgan"))
+def _preview(task, steps=4):
+  config = shrunk.frozen("acgan", train__steps=steps)
+  return previews.Preview(task, shrunk.dataset(), config)
+
+
+def _told(absl_log, preview, states):
+  """Returns what is logged of each of several states, at steps 0, 1, …"""
+  told = []
+  for step, state in enumerate(states):
+    absl_log.clear()
+    preview.draw(step, state)
+    told.append([record.getMessage() for record in absl_log.records])
+  return told
 
 
 def test_a_picture_and_the_diversity_of_each_class():
@@ -57,18 +68,27 @@ def test_the_alarm_is_given_once_and_taken_back(absl_log):
   task, fine = _generator([False, False, False])
   _, bad = _generator([True, False, True])
   _, better = _generator([True, False, False])
-  preview = _preview(task)
-  told = []
-  for step, state in enumerate([fine, bad, bad, better, bad]):
-    absl_log.clear()
-    preview.draw(step, state)
-    told.append([r.getMessage() for r in absl_log.records])
+  told = _told(absl_log, _preview(task), [fine, bad, bad, better, bad])
   assert not told[0]
   assert told[1] == [
     "Step 1: collapsed: disc 0.00, stripes 0.00 (diversity over that of real "
-    "images; the limit is 0.50). Look at samples/00000001.png; early in "
-    "training this may pass."
+    "images; the limit is 0.50). Look at samples/00000001.png."
   ]
   assert not told[2]
   assert told[3] == ["Step 3: no longer collapsed: stripes."]
   assert [m[:36] for m in told[4]] == ["Step 4: collapsed: stripes 0.00 (div"]
+
+
+def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
+  task, fine = _generator([False, False, False])
+  _, bad = _generator([True, True, False])
+  _, worse = _generator([True, True, True])
+  told = _told(absl_log, _preview(task, 8), [worse, bad, worse, bad, bad, fine])
+  assert told[:2] == [[], []]
+  assert [m[:33] for m in told[2]] == ["Step 2: collapsed: stripes 0.00 ("]
+  assert told[3] == ["Step 3: no longer collapsed: stripes."]
+  # From the middle on there is no excuse.
+  assert [m[:41] for m in told[4]] == [
+    "Step 4: collapsed: disc 0.00, square 0.00"
+  ]
+  assert told[5] == ["Step 5: no longer collapsed: disc, square."]
