@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     lambda record: (
       "orbax" not in record.pathname
       or (
-        record.levelno >= logging.converter.STANDARD_WARNING
+        record.levelno >= logging.converter.STANDARD_ERROR
         and not record.exc_info
       )
     )

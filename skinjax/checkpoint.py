@@ -97,13 +97,7 @@ class Checkpoints:
         are as they were.
     """
     try:
-      self._manager.save(
-        step,
-        args=ocp.args.StandardSave(state),
-        metrics=metrics or None,  # without any it cannot be the best
-        force=True,
-      )
-      self._manager.wait_until_finished()
+      processes.together(lambda: self._save(step, state, metrics))
       processes.on_first(
         lambda: files.write_json(self._manifest(step), self._digests(step))
       )
@@ -123,26 +117,36 @@ class Checkpoints:
       InputError: no checkpoint is whole, or they hold another network.
     """
     step = processes.on_first(self._latest_whole)
-    return None if step is None else (step, self._read(step, like))
+    if step is None:
+      return None
+    return step, processes.together(lambda: self._read(step, like))
 
   def drop_after(self, step: int) -> None:
     """Deletes what is later than a step or unfinished, so as to redo it."""
-    for later in self._manager.all_steps():
+    for later in processes.on_first(lambda: list(self._manager.all_steps())):
       if later > step:
         self._manager.delete(later)
     processes.on_first(self._drop_unfinished)
+
+  def is_finished(self, step: int) -> bool:
+    """Returns whether the checkpoint of a step is there, and whole."""
+    return self._whole(step)
 
   def latest(self) -> int | None:
     """Returns the step of the latest checkpoint; None without any."""
     return self._manager.latest_step()
 
-  def digest(self, step: int) -> str:
-    """Returns the SHA-256 of a checkpoint's manifest, in hex."""
-    manifest = self._manifest(step)
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
-
   def _manifest(self, step: int) -> pathlib.Path:
     return self._directory / str(step) / _MANIFEST
+
+  def _save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+    self._manager.save(
+      step,
+      args=ocp.args.StandardSave(state),
+      metrics=metrics or None,  # without any it cannot be the best
+      force=True,
+    )
+    self._manager.wait_until_finished()
 
   def _latest_whole(self) -> int | None:
     steps = sorted(self._manager.all_steps(), reverse=True)
@@ -169,17 +173,18 @@ class Checkpoints:
     number = int(told[1]) if told else getattr(error, "errno", None)
     if number not in errors.DISK:
       raise error
-    self._drop_unfinished()
-    if not self._manifest(step).exists():
-      shutil.rmtree(self._directory / str(step), ignore_errors=True)
+    if processes.is_first():
+      self._drop_unfinished()
+      if not self._manifest(step).exists():
+        shutil.rmtree(self._directory / str(step), ignore_errors=True)
     before = [s for s in self._manager.all_steps() if s < step]
     kept = "There is none before it."
     if before:
-      kept = f"That of step {max(before)} is intact."
+      kept = f"That of step {max(before)} is as it was."
     raise errors.InputError(
       f"The checkpoint of step {step} could not be written to "
-      f"{self._directory}: {os.strerror(number)}. {kept} With room made, the "
-      "same command goes on from there."
+      f"{self._directory}: {os.strerror(number)}. {kept} Once that is mended, "
+      "the same command goes on from there."
     ) from error
 
   def _drop_unfinished(self) -> None:
@@ -199,8 +204,12 @@ class Checkpoints:
   def _whole(self, step: int) -> bool:
     try:
       return json.loads(self._manifest(step).read_text()) == self._digests(step)
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
       return False
+    except OSError as error:  # which may pass: it is not to be deleted for that
+      raise errors.InputError(
+        f"{self._manifest(step).parent} cannot be read: {error.strerror}."
+      ) from error
 
   def _digests(self, step: int) -> dict[str, str]:
     root = self._directory / str(step)

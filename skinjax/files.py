@@ -8,10 +8,12 @@ import json
 import math
 import os
 import pathlib
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from skinjax import errors
 
@@ -20,8 +22,13 @@ from skinjax import errors
 def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
   """Holds a lock, which ends with the process however that ends.
 
+  On a file system of several hosts that takes cluster-wide `flock`, and the
+  lock of a host that has died may outlast it for as long as the file system
+  thinks right.
+
   Args:
-    path: of a file for the purpose, in an existing directory; it stays.
+    path: of a file for the purpose, in an existing directory; it stays, and
+      says which process had the lock last.
     wait: for another process that holds it.
 
   Raises:
@@ -31,17 +38,26 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
   path = pathlib.Path(path)
   with contextlib.ExitStack() as stack:
     try:
-      file = stack.enter_context(path.open("w"))
-      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError as error:
-      raise errors.InUseError(
-        f"Another process is using {path.parent}: wait for it, or use another "
-        "directory."
-      ) from error
+      file = stack.enter_context(path.open("a+"))
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        file.seek(0)
+        holder = f"Another process ({file.read(200) or 'unknown'})"
+        if not wait:
+          raise errors.InUseError(
+            f"{holder} is using {path.parent}: wait for it, or use another "
+            "directory."
+          ) from error
+        logging.info("%s holds %s: waiting for it.", holder, path)
+        fcntl.flock(file, fcntl.LOCK_EX)
+      file.truncate(0)
+      file.write(f"{os.getpid()} on {socket.gethostname()}")
+      file.flush()
     except OSError as error:
       raise errors.InputError(
-        f"{path} cannot be locked ({error.strerror}): a directory to "
-        "write in is needed, on a file system with locks."
+        f"{path} cannot be locked ({error.strerror}): a directory to write in "
+        "is needed, on a file system with locks."
       ) from error
     yield
 

@@ -1,6 +1,7 @@
 """Trained networks at work: outputs over a split, and what a workdir holds."""
 
 import functools
+import hashlib
 import importlib
 import pathlib
 from types import ModuleType
@@ -29,7 +30,7 @@ class Trained(NamedTuple):
     info: data.DataInfo of its data.
     step: training steps done.
     state: the state after them.
-    digest: the SHA-256 of its checkpoint.
+    digest: the SHA-256 of the state.
     origin: what it was trained on; see workdir.read_origin.
   """
 
@@ -105,8 +106,26 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
         step,
         config.train.steps,
       )
-    digest = saved.digest(step)
-    return Trained(path, task, config, info, step, state, digest, origin)
+  return Trained(path, task, config, info, step, state, _digest(state), origin)
+
+
+def is_trained(path: pathlib.Path, steps: int) -> bool:
+  """Returns whether a workdir has the checkpoint of its last step."""
+  place = path / "checkpoints"
+  if not place.is_dir():
+    return False
+  with checkpoint.Checkpoints(place, read_only=True) as saved:
+    return saved.is_finished(steps)
+
+
+def _digest(state: Any) -> str:
+  """Computes the SHA-256 of a state's arrays with their names, in hex."""
+  digest = hashlib.sha256()
+  for place, leaf in jax.tree_util.tree_leaves_with_path(state):
+    array = np.asarray(leaf)
+    name = f"{jax.tree_util.keystr(place)} {array.dtype} {array.shape}"
+    digest.update(name.encode() + array.tobytes())
+  return digest.hexdigest()
 
 
 def _undescribed(path, what: str) -> errors.InputError:

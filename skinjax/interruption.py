@@ -49,6 +49,9 @@ def end_at_once() -> None:
 def deferred() -> Iterator[Callable[[], int | None]]:
   """Holds the first signal back, for what has something to save.
 
+  What ends without an exception has not stopped for it: the signal is sent
+  again then.
+
   Yields:
     `asked() -> int | None`, the number of the signal that has come. A second
     one does what it would have done outside.
@@ -72,6 +75,8 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     yield lambda: came[0] if came else None
   finally:
     restore()
+  if came:  # too late for what was done inside to stop
+    signal.raise_signal(came[0])
 
 
 def _handle(handle: Callable) -> bool:

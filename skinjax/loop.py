@@ -1,6 +1,7 @@
 """The one training loop."""
 
 import functools
+import math
 import pathlib
 import signal
 from types import ModuleType
@@ -21,16 +22,13 @@ from skinjax import (
   inference,
   interruption,
   parallel,
-  previews,
   processes,
+  progress,
   randomness,
   ranges,
   workdir,
 )
 from skinjax.metrics import classification
-from skinjax.writer import Writer
-
-_SHOWN = 7  # metrics on a progress line
 
 
 class Result(NamedTuple):
@@ -73,7 +71,7 @@ def train(
   config = ml_collections.FrozenConfigDict(config)
   check(config)
   with workdir.claim(path, config) as path:
-    dataset = dataset or data.load(config.data)
+    dataset = dataset or processes.together(lambda: data.load(config.data))
     workdir.write_origin(path, dataset)
     with checkpoint.Checkpoints(
       path / "checkpoints", best=config.best or None
@@ -93,11 +91,13 @@ def _train(task, config, path, dataset, saved) -> Result:
     raise errors.InputError(
       f"log_every={config.log_every} does not lead from step {first}, where "
       f"this workdir's run is, to step {total}: use one that divides "
-      f"{total - first}."
+      f"{math.gcd(first, total)}."
     )
   saved.drop_after(first)
-  if first == 0 and processes.is_first():
-    files.write_text(path / "parameters.txt", _parameters(state))
+  if first == 0:
+    processes.on_first(
+      lambda: files.write_text(path / "parameters.txt", _parameters(state))
+    )
   logging.info(
     "%s on %s: %d training images, %d to %d a class, steps %d to %d",
     config.task,
@@ -113,49 +113,41 @@ def _train(task, config, path, dataset, saved) -> Result:
     batches.on_device(dataset.train, info.num_classes), config.parallel
   )
   stream = randomness.named(key, "train")
-  step, images = first, config.log_every * config.train.batch_size
-  metrics, scored, stopped = {}, None, False
-  draws = hasattr(task, "sample") and processes.is_first()
-  preview = previews.Preview(task, dataset, config) if draws else None
-  writer = Writer(path, step=first, total=total, muted=not processes.is_first())
-  with writer, interruption.deferred() as signalled:
-    while True:
-      # In this order a checkpoint holds the state that was evaluated, and a
-      # run that resumes goes on with the step after it.
-      last = step == total
-      own = parallel.local(state)
-      if last or (step > first and step % config.eval_every == 0):
-        metrics = inference.evaluate(
-          task, own, dataset.validation, config=config, info=info
-        )
-        scored = step
-        if step > first:  # else the run had ended: it is written already
-          writer.scalars(step, _named("validation", metrics))
-        logging.info("step %d  %s", step, _words(metrics))
-      if preview and step > first and (last or step % config.sample_every == 0):
-        picture, ratios = preview.draw(step, own)
-        writer.picture(step, picture)
-        writer.scalars(step, _named("diversity", ratios))
-      if step > first and (last or stopped or step % config.save_every == 0):
-        writer.sync()
-        saved.save(step, state, metrics if scored == step else {})
-      if last:
-        break
-      if stopped:
-        raise interruption.Interrupted(
-          signalled() or signal.SIGTERM,
-          f"step {step} is saved in {path}. The same command goes on from "
-          "there.",
-        )
-      writer.pause()
+  evaluate = functools.partial(
+    inference.evaluate, task, split=dataset.validation, config=config, info=info
+  )
+  if first == total:
+    return Result(state, dataset, evaluate(parallel.local(state)))
+  step, stopped = first, False
+  with (
+    progress.Progress(path, task, dataset, config, step=first) as show,
+    interruption.deferred() as signalled,
+  ):
+    while step < total and not stopped:
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, stacked = steps(state, train_data, stream)
       means = divergence.finite_means(stacked, step, saved.latest())
       step += config.log_every
-      writer.scalars(step, _named("train", means))
-      told = [item for item in means.items() if "gradient" not in item[0]]
-      writer.progress(step, config.log_every, images, dict(told[:_SHOWN]))
+      show.trained(step, means)
       stopped = processes.in_any(signalled() is not None)
+      # In this order a checkpoint holds the state that was evaluated, and a
+      # run that resumes goes on with the step after it.
+      due = lambda every, step=step: step == total or step % every == 0
+      own, metrics = parallel.local(state), {}
+      if due(config.eval_every):
+        metrics = evaluate(own)
+        show.evaluated(step, metrics)
+      if hasattr(task, "sample") and due(config.sample_every):
+        show.draw(step, own)
+      if stopped or due(config.save_every):
+        show.sync()
+        saved.save(step, state, metrics)
+      show.pause()
+    if step < total:
+      raise interruption.Interrupted(
+        signalled() or signal.SIGTERM,
+        f"step {step} is saved in {path}. The same command goes on from there.",
+      )
   return Result(state, dataset, metrics)
 
 
@@ -226,11 +218,3 @@ def check(config) -> None:
         f"{key}={value} is not a multiple of log_every={config.log_every}: "
         "what happens between steps happens between calls of log_every steps."
       )
-
-
-def _named(split: str, values: dict[str, float]) -> dict[str, float]:
-  return {f"{split}/{name}": value for name, value in values.items()}
-
-
-def _words(metrics: dict[str, float]) -> str:
-  return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())

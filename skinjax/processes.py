@@ -59,29 +59,68 @@ def on_first(call: Callable[[], Any]) -> Any:
     What the call returned, in every process.
 
   Raises:
-    InputError: what the call raised, in every process.
+    InputError: the call failed, in every process; in the first, its own error.
   """
   if jax.process_count() == 1:
     return call()
-  told = {}
+  told, failed = {}, None
   try:
-    if is_first():
-      told["value"] = call()
+    told["value"] = call() if is_first() else None
+    text = json.dumps(told)
   except BaseException as error:
-    told["error"] = str(error)
-    raise
-  finally:  # whatever happened, the others are waiting for it
-    told = _from_first(told)
+    failed, text = error, json.dumps({"error": _words(error)})
+  told = json.loads(_gather(text)[0])
+  if failed:
+    raise failed
   if "error" in told:
     raise errors.InputError(told["error"])
   return told["value"]
 
 
-def _from_first(value: Any) -> Any:
-  text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-  text = np.resize(text, size)
-  return json.loads(multihost_utils.broadcast_one_to_all(text).tobytes())
+def together(call: Callable[[], Any]) -> Any:
+  """Calls a function in every process; where it fails in one, it fails in all.
+
+  A process that left alone would have the others wait for it.
+
+  Returns:
+    What the call returned in this process.
+
+  Raises:
+    InputError: the call failed in another process; its own error otherwise.
+  """
+  if jax.process_count() == 1:
+    return call()
+  value, failed = None, None
+  try:
+    value = call()
+  except BaseException as error:
+    failed = error
+  told = _gather("" if failed is None else _words(failed))
+  if failed:
+    raise failed
+  for text in filter(None, told):
+    raise errors.InputError(text)
+  return value
+
+
+def _words(error: BaseException) -> str:
+  if isinstance(error, errors.InputError):
+    return str(error)
+  kind = type(error).__name__
+  return f"Process {jax.process_index()} has stopped ({kind}: {error})."
+
+
+def _gather(text: str) -> list[str]:
+  """Returns the texts of all processes, by their index."""
+  data = np.frombuffer(text.encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.int32(len(data)))
+  padded = np.zeros(max(sizes.max(), 1), np.uint8)
+  padded[: len(data)] = data
+  every = multihost_utils.process_allgather(padded)
+  return [
+    row[:size].tobytes().decode()
+    for row, size in zip(every, sizes, strict=True)
+  ]
 
 
 def in_any(flag: bool) -> bool:
@@ -99,11 +138,10 @@ def require_same(what: str, text: str) -> None:
   """
   if jax.process_count() == 1:
     return
-  digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-  digests = multihost_utils.process_allgather(digest)
-  other = np.flatnonzero((digests != digests[0]).any(axis=1))
-  if len(other):
-    raise errors.InputError(
-      f"{what} of process {other[0]} differs from that of process 0: start "
-      "all of a run's processes with the same command, on the same data."
-    )
+  texts = _gather(hashlib.sha256(text.encode()).hexdigest())
+  for index, other in enumerate(texts):
+    if other != texts[0]:
+      raise errors.InputError(
+        f"{what} of process {index} differs from that of process 0: start all "
+        "of a run's processes with the same command, on the same data."
+      )

@@ -1,5 +1,6 @@
 """Which part of skinjax runs a config: the last stop before the work."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,7 +11,15 @@ import time
 import jax
 import ml_collections
 
-from skinjax import errors, inference, loop, processes, ranges, scores
+from skinjax import (
+  errors,
+  inference,
+  loop,
+  processes,
+  ranges,
+  scores,
+  workdir,
+)
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
@@ -28,36 +37,32 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   """
   start = time.monotonic()
   try:
-    result = _run(config, path)
-  except errors.InputError:
-    raise  # nothing came of it
+    return _run(config, path)
   except OSError as error:
     # Anything may fill a disk; a bug is to be seen as one.
     if error.errno not in errors.DISK:
       raise
     raise errors.InputError(
-      f"{error.filename or path}: {error.strerror}. With room made, the same "
-      "command goes on from what is done."
+      f"{error.filename or path}: {error.strerror}. Once that is mended, the "
+      "same command goes on from what is done."
     ) from error
-  except BaseException:
-    _note(path, start)  # interrupted runs count too; only a kill goes unnoted
-    raise
-  _note(path, start)
-  return result
+  finally:  # interrupted runs count too; only a kill goes unnoted
+    if path and processes.is_first() and workdir.is_of(path, config):
+      _note(pathlib.Path(path), time.monotonic() - start)
 
 
-def _note(path: str | pathlib.Path | None, start: float) -> None:
-  if not path or not processes.is_first():
-    return
-  if not (pathlib.Path(path) / "config.json").exists():
-    return  # stopped before it began
+def _note(path: pathlib.Path, seconds: float) -> None:
   note = {
     "command": shlex.join(["python", *sys.argv]),
-    "seconds": round(time.monotonic() - start, 1),
+    "seconds": round(seconds, 1),
     "devices": [device.device_kind for device in jax.devices()],
     "cores": os.cpu_count(),
   }
-  with (pathlib.Path(path) / "runs.jsonl").open("a") as file:
+  # A note that does not fit on the disk is not worth an error.
+  with (
+    contextlib.suppress(OSError),
+    (path / "runs.jsonl").open("a") as file,
+  ):
     file.write(json.dumps(note) + "\n")
 
 

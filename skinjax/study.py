@@ -5,12 +5,9 @@ and seed. Each has a lock of its own, so that any number of processes, on any
 machines that share the workdir, can work on one study.
 """
 
-import functools
 import pathlib
 import re
 import time
-from collections.abc import Callable
-from typing import Any
 
 import ml_collections
 import numpy as np
@@ -63,29 +60,34 @@ def run(
   arms, seeds = _arms(config), range(config.seed, config.seed + config.seeds)
   units = [(arm, seed) for seed in seeds for arm in arms]
   own = _shard(units, config.shard)
+  # What may be refused is, before anything is there.
+  dataset = data.load(config.data)
+  missing = _missing(config, dataset.info)
+  if config.generator:
+    generator = _allowed(config.generator, dataset)
   with workdir.claim(path, config, shared=True):
-    dataset = data.load(config.data)
-    missing = _missing(config, dataset.info)
-    generator = _generator(config, path, dataset)
+    with files.locked(path / ".lock", wait=True):
+      workdir.write_origin(path, dataset)
+    if not config.generator:
+      generator = _allowed(_train_generator(config, path, dataset), dataset)
     with files.locked(path / ".synthetic.lock", wait=True):
       synthetic = synthesize.obtain(
         path / "synthetic", generator, missing, config.seed
       )
     extended = data.extended(dataset, synthetic, generator.origin["groups"])
     _train(config, path, own, dataset, extended)
-    absent = [unit for unit in units if not _is_done(path, unit)]
-    if absent:
-      logging.info(
-        "This shard, %s, is done; %d of %d classifiers are missing (%s, …). "
-        "The last shard writes the report, and so does the same command "
-        "without --config.shard.",
-        config.shard,
-        len(absent),
-        len(units),
-        _place(path, absent[0]).name,
-      )
-      return None
     with files.locked(path / ".report.lock", wait=True):
+      if absent := [unit for unit in units if not _is_done(path, unit)]:
+        logging.info(
+          "This shard, %s, is done; %d of %d classifiers are missing (%s, …). "
+          "Whoever finds them all writes the report: the last shard, or the "
+          "same command without --config.shard.",
+          config.shard,
+          len(absent),
+          len(units),
+          _place(path, absent[0]).name,
+        )
+        return None
       return study_report.write(
         path,
         config,
@@ -112,23 +114,29 @@ def _shard(units: list, text: str) -> list:
 
 def _train(config, path, units, dataset, extended) -> None:
   """Trains classifiers; those in other hands come last, and are waited for."""
-  start, busy = time.monotonic(), []
+  start, done = time.monotonic(), 0
   left = [unit for unit in units if not _is_done(path, unit)]
-  for done, unit in enumerate(left):
-    each = (time.monotonic() - start) / done if done else 0
-    logging.info(
-      "%s, seed %d: %d of %d classifiers left%s",
-      *unit,
-      len(left) - done,
-      len(units),
-      f", about {duration(each * (len(left) - done))}" if done else "",
-    )
-    try:
-      _unit(config, path, unit, dataset, extended)
-    except errors.InUseError:
-      busy.append(unit)
-  for unit in busy:
-    _when_free(functools.partial(_unit, config, path, unit, dataset, extended))
+  while left:
+    busy = []
+    for place, unit in enumerate(left):
+      rest = len(left) + len(busy) - place
+      each = (time.monotonic() - start) / done if done else 0
+      logging.info(
+        "%s, seed %d: %d of %d classifiers left%s",
+        *unit,
+        rest,
+        len(units),
+        f", about {duration(each * rest)}" if done else "",
+      )
+      try:
+        _unit(config, path, unit, dataset, extended)
+        done += 1
+      except errors.InUseError as error:
+        logging.info("%s", error)
+        busy.append(unit)
+    if len(busy) == len(left):
+      time.sleep(_PAUSE)
+    left = busy
 
 
 def _arms(config) -> tuple[str, ...]:
@@ -163,31 +171,29 @@ def _composed(config, part: str, seed: int) -> ml_collections.ConfigDict:
   return composed
 
 
-def _generator(config, path, dataset) -> inference.Trained:
-  """Returns the generator, trained here unless the config names one."""
-  place = config.generator
-  if not place:
-    place = path / "generator"
-    gan = _composed(config, "gan", config.seed)
-    _when_free(
-      lambda: loop.train(inference.task_named(gan.task), gan, place, dataset)
-    )
-  generator = inference.load(place, dataset.info)
-  leaks.refuse_seen(generator.origin, dataset, "The generator", place)
-  return generator
+def _train_generator(config, path, dataset) -> pathlib.Path:
+  """Trains the GAN in this study's workdir, unless that is done.
 
-
-def _when_free(call: Callable[[], Any]) -> Any:
-  """Calls a function as soon as no other process has what it needs."""
+  One process does it while the others wait.
+  """
+  place, gan = path / "generator", _composed(config, "gan", config.seed)
   told = False
-  while True:
+  while not inference.is_trained(place, gan.train.steps):
     try:
-      return call()
+      loop.train(inference.task_named(gan.task), gan, place, dataset)
     except errors.InUseError as error:
       if not told:
         logging.info("%s Waiting.", error)
       told = True
       time.sleep(_PAUSE)
+  return place
+
+
+def _allowed(place, dataset: data.Dataset) -> inference.Trained:
+  """Loads a generator that has not seen what the study tests on."""
+  generator = synthesize.load_generator(place, dataset.info)
+  leaks.refuse_seen(generator.origin, dataset, "The generator", place)
+  return generator
 
 
 def _missing(config, info: data.DataInfo) -> np.ndarray:

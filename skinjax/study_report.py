@@ -146,11 +146,13 @@ def _about(config, dataset, synthetic, generator) -> summary.About:
       f"the same network and optimizer, {trained.steps} steps of "
       f"{trained.batch_size} images; the weights after the last step are used"
     ),
-    command=shlex.join(["python", *sys.argv]),
+    command=shlex.join(
+      ["python", *(a for a in sys.argv if "config.shard" not in a)]
+    ),
     config={
       key: value
       for key, value in workdir.flat(config).items()
-      if not key.endswith("_dir")
+      if not workdir.is_free(key)
     },
     diversity=synthesize.judge(synthetic, dataset),
     subject=f"{generator.config.task.upper()} images",

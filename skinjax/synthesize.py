@@ -54,7 +54,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
-    generator = inference.load(config.generator, info)
+    generator = load_generator(config.generator, info)
     judge_of = None
     if config.classifier:
       judge_of = _classifier(config.classifier, info)
@@ -65,6 +65,24 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     sheet(split, info.class_names).save(path / "sheet.png")
     logging.info("%d images are in %s", len(split.labels), target)
     return summary
+
+
+def load_generator(
+  path: str | pathlib.Path, info: data.DataInfo
+) -> inference.Trained:
+  """Loads a network that draws; see inference.load.
+
+  Raises:
+    InputError: it does not.
+  """
+  generator = inference.load(path, info)
+  if not hasattr(generator.task, "sample"):
+    raise errors.InputError(
+      f"config.generator={path} is the workdir of "
+      f"task={generator.config.task}, which draws no images: name that of a "
+      "trained GAN."
+    )
+  return generator
 
 
 def obtain(
@@ -85,20 +103,13 @@ def obtain(
     The images.
 
   Raises:
-    InputError: another generator made what is there, or the network that is
-      to make it does not draw.
+    InputError: another generator made what is there.
   """
-  if not hasattr(generator.task, "sample"):
-    raise errors.InputError(
-      f"config.generator={generator.path} is the workdir of "
-      f"task={generator.config.task}, which draws no images: name that of a "
-      "trained GAN."
-    )
   if not directory.exists():
     make(directory, generator, counts, seed)
   split, provenance = synthetic_set.read(directory, generator.info.class_names)
   maker = provenance.get("generator")
-  digest = maker.get("checkpoint_sha256") if isinstance(maker, dict) else None
+  digest = maker.get("state_sha256") if isinstance(maker, dict) else None
   if digest != generator.digest:
     raise errors.InputError(
       f"{directory} was made by another generator, or before this one had "
@@ -161,7 +172,7 @@ def make(
       "skinjax": skinjax.__version__,
       "generator": {
         "step": generator.step,
-        "checkpoint_sha256": generator.digest,
+        "state_sha256": generator.digest,
         "config": generator.config.to_dict(),
       },
       "trained_on": generator.origin,

@@ -3,14 +3,16 @@
 import contextlib
 import json
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
 
-from skinjax import errors, files, processes
+from skinjax import data, errors, files, processes
 
 _SHOWN = 4  # keys that differ are told one by one
+_LOOKS = 10  # for a directory that is to be shared, a second apart
 # Keys that say where and how a run is done, not what: they may change between
 # the runs of a workdir.
 _FREE = (
@@ -52,7 +54,7 @@ def claim(
     path: the directory; made if it does not exist.
     config: kept in `config.json`, or compared with what is there.
     shared: let other runs of the same config use it too; they lock what they
-      work on.
+      work on. What may be refused is to be looked at before.
 
   Yields:
     The directory.
@@ -67,7 +69,7 @@ def claim(
   processes.require_same("The config", repr(sorted(told.items())))
   with contextlib.ExitStack() as held:
 
-    def take() -> None:
+    def take() -> list[Any]:
       try:
         path.mkdir(parents=True, exist_ok=True)
       except OSError as error:
@@ -75,48 +77,80 @@ def claim(
           f"--workdir={path} cannot be used as a directory to write in: "
           f"{error.strerror}."
         ) from error
-      held.enter_context(files.locked(path / ".lock", wait=shared))
-      _agree(path, config)
+      lock = path / ".lock"
+      held.enter_context(files.locked(lock, wait=shared))
+      begun = _agree(path, config)
+      text = lock.read_text()
       if shared:
         held.close()
+      return [begun, text]
 
-    processes.on_first(take)
-    if processes.in_any(not (path / "config.json").exists()):
-      raise errors.InputError(
-        f"--workdir={path} is not one directory for all processes of this run: "
-        "use one on a file system that they share."
-      )
+    begun, text = processes.on_first(take)
+    processes.together(lambda: _require_shared(path, text))
     try:
       yield path
     except ValueError:
       names = {entry.name for entry in path.iterdir()}
-      if {n for n in names if not n.endswith(".lock")} == {"config.json"}:
+      untouched = {n for n in names if not n.endswith(".lock")} == {
+        "config.json"
+      }
+      if begun and untouched and not shared and processes.is_first():
         (path / "config.json").unlink(missing_ok=True)
       raise
 
 
-def _agree(path: pathlib.Path, config: ml_collections.FrozenConfigDict) -> None:
-  record = path / "config.json"
-  if not record.exists():
-    files.write_json(record, config.to_dict())
+def _require_shared(path: pathlib.Path, text: str) -> None:
+  """Refuses a directory that is not that of the first process."""
+  if processes.is_first():
     return
-  before, now = flat(read_config(path)), flat(config)
-  differ = [
-    key
-    for key in sorted(before.keys() | now.keys())
-    if not key.endswith(_FREE) and before.get(key) != now.get(key)
-  ]
-  if differ:
-    changes = "; ".join(
-      f"{key} was {before.get(key)!r:.60}, is {now.get(key)!r:.60}"
-      for key in differ[:_SHOWN]
-    )
-    if len(differ) > _SHOWN:
-      changes += f"; and {len(differ) - _SHOWN} more"
+  for _ in range(_LOOKS):  # network file systems show files a little later
+    with contextlib.suppress(OSError):
+      if (path / ".lock").read_text() == text:
+        return
+    time.sleep(1)
+  raise errors.InputError(
+    f"--workdir={path} is not one directory for all processes of this run: use "
+    "one on a file system that they share."
+  )
+
+
+def _agree(path: pathlib.Path, config: ml_collections.FrozenConfigDict) -> bool:
+  """Compares configs; returns whether the workdir had none before."""
+  if not (path / "config.json").exists():
+    files.write_json(path / "config.json", config.to_dict())
+    return True
+  if differ := _differences(path, config):
+    more = f"; and {len(differ) - _SHOWN} more" if differ[_SHOWN:] else ""
     raise errors.InputError(
-      f"--workdir={path} holds the run of another config ({changes}): use "
-      "another directory, or the config that it was begun with."
+      f"--workdir={path} holds the run of another config "
+      f"({'; '.join(differ[:_SHOWN])}{more}): use another directory, or the "
+      "config that it was begun with."
     )
+  return False
+
+
+def _differences(path: pathlib.Path, config) -> list[str]:
+  """Says in which keys that are not free a config is not a workdir's."""
+  before, now = flat(read_config(path)), flat(config)
+  return [
+    f"{key} was {before.get(key)!r:.60}, is {now.get(key)!r:.60}"
+    for key in sorted(before.keys() | now.keys())
+    if not is_free(key) and before.get(key) != now.get(key)
+  ]
+
+
+def is_of(path: str | pathlib.Path, config) -> bool:
+  """Returns whether a workdir holds the run of a config."""
+  try:
+    frozen = ml_collections.FrozenConfigDict(config)
+    return not _differences(pathlib.Path(path), frozen)
+  except errors.InputError:
+    return False
+
+
+def is_free(key: str) -> bool:
+  """Returns whether a key says where and how a run is done, not what."""
+  return any(key == free or key.endswith(f".{free}") for free in _FREE)
 
 
 def read_config(path: str | pathlib.Path) -> ml_collections.FrozenConfigDict:
@@ -163,18 +197,21 @@ def write_origin(path: pathlib.Path, dataset) -> None:
 
 def _agree_on_origin(path: pathlib.Path, dataset) -> None:
   record = path / "data.json"
+  held_out = [data.fingerprint(s) for s in (dataset.validation, dataset.test)]
+  now = {"fingerprint": dataset.info.fingerprint, "held_out": held_out}
   if record.exists():
-    if read_origin(path)["fingerprint"] != dataset.info.fingerprint:
+    before = read_origin(path)
+    if any(before.get(key) != value for key, value in now.items()):
       raise errors.InputError(
-        f"{path} was begun on other training images than {dataset.info.name} "
-        "has now: use another directory, or the data that it was begun with."
+        f"{path} was begun on other images than {dataset.info.name} has now: "
+        "use another directory, or the data that it was begun with."
       )
     return
   files.write_json(
     record,
     {
       "name": dataset.info.name,
-      "fingerprint": dataset.info.fingerprint,
+      **now,
       "class_names": dataset.info.class_names,
       "groups": sorted({*dataset.train.groups.tolist(), *dataset.inherited}),
     },

@@ -7,9 +7,11 @@ import pathlib
 import time
 
 import numpy as np
-import tensorboardX
 from absl import logging
 from PIL import Image
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 
 from skinjax import errors, files
 
@@ -22,31 +24,33 @@ class Writer:
   no line is lost or doubled.
   """
 
-  def __init__(
-    self, workdir: pathlib.Path, *, step: int, total: int, muted: bool = False
-  ):
+  def __init__(self, workdir: pathlib.Path, *, step: int, total: int):
     """Opens the files of a workdir.
 
     Args:
       workdir: an existing directory.
       step: the step that the run starts or resumes at.
       total: the step that it ends at.
-      muted: write no file, as all of a run's processes do but the first.
     """
     self._samples = workdir / "samples"
     self._total = total
-    self._muted = muted
     self._clock = None
     self._files = {}
-    for name in () if muted else ("metrics", "timing"):
+    for name in ("metrics", "timing"):
       path = workdir / f"{name}.jsonl"
       cut_back(path, step)
       self._files[name] = path.open("a")
-    self._board = tensorboardX.SummaryWriter(
-      str(workdir / "tensorboard"),
-      purge_step=step + 1 if step else None,
-      write_to_disk=not muted,
-    )
+    for picture in self._samples.glob("*.png"):
+      if picture.stem.isdigit() and int(picture.stem) > step:
+        picture.unlink()  # it will be drawn again, if at all
+    board = workdir / "tensorboard"
+    board.mkdir(exist_ok=True)
+    # SummaryWriter would leave the writing to a thread, which dies of a full
+    # disk without a word and has the run wait for it.
+    self._board = EventsWriter(str(board / "events"), f".{os.getpid()}.{step}")
+    if step:  # what a killed run has written after its checkpoint
+      restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._event(step + 1, session_log=restart)
 
   def __enter__(self) -> "Writer":
     """Returns itself."""
@@ -62,18 +66,17 @@ class Writer:
     """Writes a line of metrics.jsonl and TensorBoard's curves."""
     self._line("metrics", step, values)
     for name, value in values.items():
-      self._board.add_scalar(name, value, step)
+      self._event(step, summary=summary.scalar(name, value))
 
   def picture(self, step: int, image: Image.Image) -> None:
     """Writes samples/STEP.png, and the same for TensorBoard."""
-    if self._muted:
-      return
     self._samples.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     files.write_bytes(self._samples / f"{step:08d}.png", buffer.getvalue())
-    self._board.add_image(
-      "samples", np.asarray(image.convert("RGB")), step, dataformats="HWC"
+    pixels = np.asarray(image.convert("RGB"))
+    self._event(
+      step, summary=summary.image("samples", pixels, dataformats="HWC")
     )
 
   def progress(
@@ -108,12 +111,15 @@ class Writer:
 
   def sync(self) -> None:
     """Has the lines on the disk: a checkpoint must not outlive its lines."""
+    self._board.flush()
     for file in self._files.values():
       os.fsync(file.fileno())
 
+  def _event(self, step: int, **content) -> None:
+    event = event_pb2.Event(wall_time=time.time(), step=step, **content)
+    self._board.write_event(event)
+
   def _line(self, name: str, step: int, values: dict[str, float]) -> None:
-    if self._muted:
-      return
     line = files.plain({"step": step, **values})
     self._files[name].write(json.dumps(line) + "\n")
     self._files[name].flush()

@@ -177,17 +177,6 @@ def test_drop_after(tmp_path):
   assert _steps(tmp_path) == [2, 4, 6]
 
 
-def test_digest_tells_checkpoints_apart(tmp_path):
-  digests = []
-  for seed in (1, 2):
-    with checkpoint.Checkpoints(tmp_path / str(seed)) as saved:
-      saved.save(1, parallel.place(_state(seed), "one"), {})
-      digests.append(saved.digest(1))
-      assert saved.digest(1) == digests[-1]
-  assert [len(digest) for digest in digests] == [64, 64]
-  assert digests[0] != digests[1]
-
-
 def test_a_first_checkpoint_that_was_not_finished_counts_as_none(tmp_path):
   _saved(tmp_path, [2])
   (tmp_path / "2" / "manifest.json").unlink()

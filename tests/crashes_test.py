@@ -13,7 +13,14 @@ import jax
 import numpy as np
 import pytest
 
-from skinjax import checkpoint, interruption, loop, parallel, sources
+from skinjax import (
+  checkpoint,
+  interruption,
+  loop,
+  parallel,
+  sources,
+  writer,
+)
 from skinjax import classifier as classifier_task
 from tests import shrunk
 from tests.conftest import ROOT
@@ -65,37 +72,7 @@ def _steps(path, name):
   return [json.loads(line)["step"] for line in text.splitlines()]
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
-  tmp_path,
-):
-  undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-  start = time.monotonic()
-  process = _start(undisturbed)
-  process.join(timeout=200)
-  assert process.exitcode == 0
-  whole = time.monotonic() - start
-
-  rng = np.random.default_rng()
-  kills = while_saving = 0
-  while kills < _KILLS:
-    process = _start(killed)
-    process.join(timeout=rng.uniform(0.2, 0.6) * whole)
-    process.kill()
-    process.join()
-    if process.exitcode == 0:  # it has ended, so begin another one
-      shutil.rmtree(killed)
-      continue
-    assert process.exitcode == -signal.SIGKILL
-    kills += 1
-    places = list((killed / "checkpoints").glob("*"))
-    while_saving += any(
-      not (place / "manifest.json").exists() for place in places
-    )
-  assert while_saving > 0, "no kill met a checkpoint that was being written"
-  process = _start(killed)
-  process.join(timeout=200)
-  assert process.exitcode == 0
-
+def _compare(undisturbed, killed):
   states = [_state(path) for path in (undisturbed, killed)]
   assert states[0].keys() == states[1].keys()
   for name, x in states[0].items():
@@ -115,9 +92,46 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
   assert not left
 
 
+def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
+  tmp_path,
+):
+  undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+  start = time.monotonic()
+  process = _start(undisturbed)
+  process.join(timeout=200)
+  assert process.exitcode == 0
+  whole = time.monotonic() - start
+
+  seed = np.random.SeedSequence().entropy
+  print(f"moments of seed {seed}")
+  rng = np.random.default_rng(seed)
+  kills = while_saving = 0
+  while kills < _KILLS:
+    process = _start(killed)
+    process.join(timeout=rng.uniform(0.2, 0.6) * whole)
+    process.kill()
+    process.join()
+    if process.exitcode == 0:  # it has ended, so begin another one
+      _compare(undisturbed, killed)
+      shutil.rmtree(killed)
+      continue
+    assert process.exitcode == -signal.SIGKILL
+    kills += 1
+    places = list((killed / "checkpoints").glob("*"))
+    while_saving += any(
+      not (place / "manifest.json").exists() for place in places
+    )
+  assert while_saving > 0, "no kill met a checkpoint that was being written"
+  process = _start(killed)
+  process.join(timeout=200)
+  assert process.exitcode == 0
+
+  _compare(undisturbed, killed)
+
+
 def _signalled(path, monkeypatch, number, step, times=1):
   """Trains a classifier that gets a signal at a step; returns its end."""
-  plain = loop.Writer.progress
+  plain = writer.Writer.progress
 
   def progress(self, at, *arguments):
     plain(self, at, *arguments)
@@ -125,7 +139,7 @@ def _signalled(path, monkeypatch, number, step, times=1):
       for _ in range(times):
         os.kill(os.getpid(), number)
 
-  monkeypatch.setattr(loop.Writer, "progress", progress)
+  monkeypatch.setattr(writer.Writer, "progress", progress)
   config = shrunk.config("classifier", train__steps=8, save_every=8)
   with pytest.raises(interruption.Interrupted) as ended:
     loop.train(classifier_task, config, path, shrunk.dataset())
@@ -170,6 +184,14 @@ def test_a_run_that_is_asked_to_stop_saves_first(
     for name in ("stopped", "whole")
   ]
   assert lines[0] == lines[1]
+
+
+def test_a_signal_that_comes_with_the_last_step_is_not_forgotten(
+  tmp_path, monkeypatch, handlers
+):
+  ended = _signalled(tmp_path, monkeypatch, signal.SIGTERM, step=8)
+  assert "goes on from what is done" in str(ended)
+  assert (tmp_path / "checkpoints" / "8" / "manifest.json").exists()
 
 
 def test_a_second_signal_does_not_wait(tmp_path, monkeypatch, handlers):

@@ -151,7 +151,7 @@ def test_a_run_with_another_log_every_does_not_run_past_its_end(
 ):
   # 2 is no multiple of 3, and steps 5 and 8 would run past the end.
   with monkeypatch.context() as patch:
-    patch.setattr(loop.Writer, "pause", _kill)
+    patch.setattr(writer.Writer, "pause", _kill)
     with pytest.raises(_Killed):
       _stub_run(tmp_path, train__steps=6)
   plain = writer.Writer.progress
@@ -358,7 +358,7 @@ def test_a_workdir_begun_on_other_images_is_refused(tmp_path):
   _stub_run(tmp_path)
   other = shrunk.dataset()
   info = other.info.__class__(**{**vars(other.info), "fingerprint": "0" * 64})
-  with pytest.raises(errors.InputError, match="other training images"):
+  with pytest.raises(errors.InputError, match="begun on other images"):
     _stub_run(tmp_path, dataset=other._replace(info=info))
 
 

@@ -144,6 +144,7 @@ def test_what_is_planted_runs_where_it_is_unpickled(marker):
 
 
 def _resumed(path):
+  shutil.rmtree(path / "checkpoints" / "4")  # as if it had been interrupted
   return trained.train("classifier", path)
 
 

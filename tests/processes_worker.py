@@ -30,6 +30,16 @@ def agree(path, own_path):
     assert first, "called where it should not be"
     raise errors.InputError("the first cannot")
 
+  def bug():
+    try:
+      return refused(lambda: processes.on_first(lambda: {}["a"]))
+    except KeyError:  # where it is
+      return "Process 0 has stopped (KeyError: 'a')."
+
+  def fail_if_odd():
+    if odd:
+      raise errors.InputError("the odd one cannot")
+
   def claim(path, **changes):
     with workdir.claim(path, shrunk.frozen("acgan", **changes)):
       pass
@@ -39,6 +49,11 @@ def agree(path, own_path):
     "devices": [jax.local_device_count(), jax.device_count()],
     "value": processes.on_first(lambda: [1, "é" * 3000]),
     "fail": refused(lambda: processes.on_first(fail)),
+    "together": [
+      processes.together(lambda: "done"),
+      refused(lambda: processes.together(fail_if_odd)),
+    ],
+    "bug": bug(),
     "in_any": [processes.in_any(odd), processes.in_any(False)],
     "same": refused(lambda: processes.require_same("The text", "a")),
     "differs": refused(lambda: processes.require_same("The text", "ab"[odd])),

@@ -141,6 +141,26 @@ def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
   assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
 
 
+def test_a_generator_that_is_lost_is_trained_again_to_the_same(done, tmp_path):
+  path = _copy(done, tmp_path / "run", "classical-0")
+  (path / "generator" / "checkpoints" / "4" / "manifest.json").write_text("{")
+  result = study.run(_config(), path)  # its synthetic images are still its own
+  assert result["arms"] == done[1]["arms"]
+
+
+def test_a_study_that_was_begun_on_other_images_is_refused(
+  done, tmp_path, monkeypatch
+):
+  path = _copy(done, tmp_path / "run")
+  own = shrunk.dataset()
+  images = own.test.images.copy()
+  images[0, 0, 0, 0] ^= 1
+  other = own._replace(test=own.test._replace(images=images))
+  monkeypatch.setattr(data, "load", lambda config: other)
+  with pytest.raises(errors.InputError, match="begun on other images"):
+    study.run(_config(), path)
+
+
 @pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2", "0/0", "1/2/3"])
 def test_a_shard_that_cannot_be_is_refused(tmp_path, shard):
   with pytest.raises(errors.InputError, match=f"shard={shard}: i/n is wanted"):
@@ -230,7 +250,7 @@ def test_images_of_another_generator_are_refused(done, monkeypatch):
   record = path / "synthetic" / "provenance.json"
   kept = record.read_text()
   provenance = json.loads(kept)
-  provenance["generator"]["checkpoint_sha256"] = "0" * 64
+  provenance["generator"]["state_sha256"] = "0" * 64
   record.write_text(json.dumps(provenance))
   monkeypatch.setattr(loop, "train", lambda *_: None)
   try:

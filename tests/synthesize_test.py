@@ -67,7 +67,7 @@ def test_everything_is_there(made, networks):
   _, provenance = synthetic_set.read(path / "synthetic", shrunk.CLASSES)
   trained = inference.load(networks["acgan"], shrunk.dataset().info)
   assert provenance["generator"]["step"] == 4
-  assert provenance["generator"]["checkpoint_sha256"] == trained.digest
+  assert provenance["generator"]["state_sha256"] == trained.digest
   assert provenance["trained_on"]["groups"] == trained.origin["groups"]
 
 

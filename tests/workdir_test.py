@@ -89,7 +89,9 @@ def test_a_second_process_is_kept_out(tmp_path):
     stdout=subprocess.PIPE,
   ) as process:
     assert process.stdout.readline() == b"held\n"
-    with pytest.raises(errors.InputError, match="Another process is using"):
+    with pytest.raises(
+      errors.InputError, match=r"Another process \(\d+ on .*\) is using"
+    ):
       _claim(tmp_path, config)
     process.stdin.close()
     assert process.wait() == 0
@@ -155,7 +157,7 @@ def test_origin(tmp_path, tiny_dataset):
       **{**vars(tiny_dataset.info), "fingerprint": "0" * 64}
     )
   )
-  with pytest.raises(errors.InputError, match="other training images"):
+  with pytest.raises(errors.InputError, match="begun on other images"):
     workdir.write_origin(tmp_path, changed)
 
 

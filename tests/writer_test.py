@@ -1,11 +1,14 @@
 """Tests of what a run writes."""
 
+import errno
 import json
+import struct
 import types
 
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboardX.proto import event_pb2
 
 from skinjax import writer
 
@@ -91,6 +94,61 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path, tail):
   path.write_text('{"step": 10}\n' + tail)
   writer.cut_back(path, 20)
   assert path.read_text() == '{"step": 10}\n'
+
+
+def test_events_can_be_read_back_and_restart_where_the_run_does(tmp_path):
+  for first, steps in ((0, (10, 20, 30)), (20, (30,))):
+    with writer.Writer(tmp_path, step=first, total=30) as w:
+      for step in steps:
+        w.scalars(step, {"loss": 1.0 / step})
+      w.picture(30, Image.new("RGB", (6, 4)))
+      w.sync()
+  logs = sorted(
+    (tmp_path / "tensorboard").iterdir(), key=lambda p: p.stat().st_mtime_ns
+  )
+  assert len(logs) == 2
+  events = [list(_events(path)) for path in logs]
+  assert [e.step for e in events[0]] == [0, 10, 20, 30, 30]
+  assert [e.step for e in events[1]] == [0, 21, 30, 30]
+  assert events[1][1].session_log.status == event_pb2.SessionLog.START
+  (value,) = events[0][2].summary.value
+  assert value.tag == "loss"
+  assert value.simple_value == pytest.approx(0.05)
+  assert events[0][4].summary.value[0].tag == "samples"
+
+
+def _events(path):
+  """Yields the events of a file: length, its checksum, data, its checksum."""
+  content = path.read_bytes()
+  while content:
+    (size,) = struct.unpack("<Q", content[:8])
+    yield event_pb2.Event.FromString(content[12 : 12 + size])
+    content = content[16 + size :]
+
+
+def test_a_disk_that_fills_up_while_events_are_written_is_an_error(
+  tmp_path, monkeypatch
+):
+  def fail(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  with writer.Writer(tmp_path, step=0, total=20) as w:
+    monkeypatch.setattr(w._board, "write_event", fail)
+    with pytest.raises(OSError, match="No space left"):
+      w.scalars(10, {"loss": 0.5})
+
+
+def test_pictures_of_later_steps_go(tmp_path):
+  (tmp_path / "samples").mkdir()
+  for name in ("00000010.png", "00000020.png", "00000025.png", "mine.png"):
+    (tmp_path / "samples" / name).touch()
+  with writer.Writer(tmp_path, step=20, total=40):
+    pass
+  assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+    "00000010.png",
+    "00000020.png",
+    "mine.png",
+  ]
 
 
 def test_cutting_back_what_is_not_there_makes_nothing(tmp_path):

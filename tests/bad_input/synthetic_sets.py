@@ -136,7 +136,7 @@ def _add(folder):
 
 
 def _other_generator(record):
-  record["generator"]["checkpoint_sha256"] = "0" * 64
+  record["generator"]["state_sha256"] = "0" * 64
 
 
 _CHANGED = f"{_DISC} is not the image that metadata.csv speaks of: make the set"

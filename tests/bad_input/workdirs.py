@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 
 import pytest
 
@@ -12,6 +13,16 @@ from skinjax import files, inference, scores
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.case import Case
+
+
+def _interrupted(mess, told):
+  """Goes on with a run whose last checkpoint is lost."""
+
+  def mess_too(path):
+    shutil.rmtree(path / "checkpoints" / "4")
+    mess(path)
+
+  return _resumed(mess_too, told)
 
 
 def _resumed(mess, told, dataset=None, **changes):
@@ -137,10 +148,12 @@ CASES = {
   ),
   "on_other_data": _resumed(
     lambda path: None,
-    "was begun on other training images than toy_lesions has now: use another",
+    "was begun on other images than toy_lesions has now: use another",
     dataset=_other_data(),
   ),
-  "in_use": Case(_in_use, "Another process is using .*run: wait for it, or"),
+  "in_use": Case(
+    _in_use, r"Another process \(.*\) is using .*run: wait for it, or"
+  ),
   "file": _begun(lambda path: path.touch(), _NO_PLACE + "File exists"),
   "below_a_file": _begun(
     lambda path: path.touch(), _NO_PLACE + "Not a directory", "below"
@@ -175,14 +188,14 @@ CASES = {
   "data_is_list": _resumed(_write("data.json", [1]), _NO_ORIGIN),
   "data_without_keys": _resumed(_write("data.json", {}), _BAD_ORIGIN),
   "data_with_numbers": _resumed(_edit("data.json", groups=[1]), _BAD_ORIGIN),
-  "metrics_is_folder": _resumed(
+  "metrics_is_folder": _interrupted(
     _instead("metrics.jsonl", lambda path: path.mkdir()),
     r"metrics\.jsonl cannot be read",
   ),
-  "metrics_is_list": _resumed(
+  "metrics_is_list": _interrupted(
     _write("metrics.jsonl", b"[1]\n"), r"metrics\.jsonl cannot be read"
   ),
-  "metrics_no_text": _resumed(
+  "metrics_no_text": _interrupted(
     _write("metrics.jsonl", b'{"step": 2}\n\x80\xff\n'),
     r"metrics\.jsonl cannot be read",
   ),
