@@ -88,6 +88,12 @@ def parse(argv: list[str]) -> list[str]:
       for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
         errors.require_known("config key", key, known)
     rest = flags.FLAGS(argv)
+    if _COORDINATOR.value is None and (
+      _NUM_PROCESSES.present or _PROCESS_ID.present
+    ):
+      raise errors.InputError(
+        "--num_processes and --process_id need --coordinator=HOST:PORT."
+      )
     if not _WORKDIR.value and _CONFIG.value.task != "leaks":
       raise errors.InputError("Flag --workdir must name the run's directory.")
     return rest

@@ -36,6 +36,10 @@ def _main(*arguments, **env):
     (["--config=configs/classifier.py:dataset=toy", "more"], "more"),
     (["--config=configs/classifier.py", "--workdri=x"], "workdir"),
     (["--config=configs/classifire.py"], "classifire"),
+    (
+      ["--config=configs/classifier.py:dataset=toy", "--num_processes=2"],
+      "--num_processes and --process_id need --coordinator",
+    ),
   ],
 )
 def test_a_slip_is_told(tmp_path, arguments, told):
