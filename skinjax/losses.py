@@ -1,8 +1,11 @@
 """Losses, one value an example: tiny and pure.
 
 The adversarial losses take logits (not probabilities) and have one signature,
-so that a config names one. Means over the batch are the caller's.
+so that a config names one; so have the penalties on the discriminator's
+gradient. Means over the batch are the caller's.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +50,79 @@ def hinge_g(fake: jax.Array) -> jax.Array:
   return -fake
 
 
-DISCRIMINATOR = {"non_saturating": non_saturating_d, "hinge": hinge_d}
-GENERATOR = {"non_saturating": non_saturating_g, "hinge": hinge_g}
+def wasserstein_d(real: jax.Array, fake: jax.Array) -> jax.Array:
+  """Computes fake - real [batch], the critic's loss (Arjovsky et al. 2017)."""
+  _shapes(real, fake)
+  return fake - real
+
+
+def wasserstein_g(fake: jax.Array) -> jax.Array:
+  """Computes -fake [batch], the Wasserstein loss's generator side."""
+  _shapes(fake)
+  return -fake
+
+
+DISCRIMINATOR = {
+  "non_saturating": non_saturating_d,
+  "hinge": hinge_d,
+  "wasserstein": wasserstein_d,
+}
+GENERATOR = {
+  "non_saturating": non_saturating_g,
+  "hinge": hinge_g,
+  "wasserstein": wasserstein_g,
+}
+
+
+def squared_gradient(
+  judge: Callable[[jax.Array], jax.Array], images: jax.Array
+) -> jax.Array:
+  """Computes the squared norm of a critic's gradient at each image.
+
+  Args:
+    judge: maps images [batch, …] to source logits [batch].
+    images: [batch, …].
+
+  Returns:
+    [batch]. Where a logit depends on other images too, as behind a minibatch
+    deviation, the gradient is that of the logits' sum.
+  """
+  gradient = jax.grad(lambda x: jnp.sum(judge(x)))(images)
+  return jnp.sum(gradient**2, axis=tuple(range(1, images.ndim)))
+
+
+def gradient_penalty(squared: jax.Array) -> jax.Array:
+  """Computes (norm - 1)^2 [batch] (Gulrajani et al. 2017).
+
+  Args:
+    squared: `squared_gradient` at images between real and generated ones.
+  """
+  # The root has no gradient at 0, where a critic of constant logits is.
+  return (jnp.sqrt(squared + 1e-12) - 1) ** 2
+
+
+def between(real: jax.Array, fake: jax.Array, shares: jax.Array) -> jax.Array:
+  """Mixes images, for `gradient_penalty`.
+
+  Args:
+    real: [batch, …].
+    fake: as real.
+    shares: of the fake one, [batch], in [0, 1].
+
+  Returns:
+    real + share (fake - real), [batch, …].
+  """
+  shares = shares.reshape(-1, *(1,) * (real.ndim - 1))
+  return real + shares * (fake - real)
+
+
+def r1_penalty(squared: jax.Array) -> jax.Array:
+  """Computes norm^2 / 2 [batch] (Mescheder et al. 2018).
+
+  Args:
+    squared: `squared_gradient` at real images.
+  """
+  return squared / 2
 
 
 def cross_entropy(

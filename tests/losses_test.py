@@ -40,7 +40,7 @@ def test_hinge():
 
 def test_every_adversarial_loss_has_both_sides():
   assert losses.DISCRIMINATOR.keys() == losses.GENERATOR.keys()
-  assert set(losses.GENERATOR) == {"non_saturating", "hinge"}
+  assert set(losses.GENERATOR) == {"non_saturating", "hinge", "wasserstein"}
 
 
 @pytest.mark.parametrize("name", list(losses.GENERATOR))
@@ -108,3 +108,56 @@ def test_log_prior():
   np.testing.assert_allclose(
     losses.log_prior((6, 3, 1)), np.log([0.6, 0.3, 0.1]), rtol=1e-6
   )
+
+
+def test_wasserstein():
+  real, fake = jnp.array([2.0, -1.0]), jnp.array([0.5, 3.0])
+  np.testing.assert_allclose(losses.wasserstein_d(real, fake), [-1.5, 4])
+  np.testing.assert_allclose(losses.wasserstein_g(fake), [-0.5, -3])
+
+
+def test_penalties_on_numbers():
+  # A critic 3 a + 4 b of images of two pixels: its gradient is (3, 4), of norm
+  # 5; and a^2 + b^2, whose gradient is (2 a, 2 b).
+  linear = lambda x: x @ jnp.array([3.0, 4.0])
+  images = jnp.array([[1.0, 2.0], [0.0, -1.0]])
+  squared = losses.squared_gradient(linear, images)
+  np.testing.assert_allclose(squared, [25, 25])
+  np.testing.assert_allclose(losses.gradient_penalty(squared), [16, 16], 1e-6)
+  np.testing.assert_allclose(losses.r1_penalty(squared), [12.5, 12.5])
+  square = lambda x: (x**2).sum(1)
+  squared = losses.squared_gradient(square, images)
+  np.testing.assert_allclose(squared, [20, 4])
+  np.testing.assert_allclose(losses.gradient_penalty(squared)[1], 1, 1e-6)
+
+
+def test_between():
+  real, fake = jnp.zeros((3, 2, 2, 1)), jnp.full((3, 2, 2, 1), 4.0)
+  mixed = losses.between(real, fake, jnp.array([0.0, 0.25, 1.0]))
+  np.testing.assert_allclose(mixed[:, 0, 0, 0], [0, 1, 4])
+  np.testing.assert_allclose(mixed[1], 1)
+
+
+@pytest.mark.parametrize("penalty", ["gradient_penalty", "r1_penalty"])
+def test_penalties_train_a_critic(penalty):
+  # Their gradient with respect to weights is a second derivative of the
+  # critic: against finite differences.
+  with jax.enable_x64(True):
+    images = jnp.array(np.random.default_rng(0).normal(size=(3, 4)))
+
+    def loss(weights):
+      judge = lambda x: jnp.tanh(x @ weights[:, :2]).sum(1) + x @ weights[:, 2]
+      squared = losses.squared_gradient(judge, images)
+      return getattr(losses, penalty)(squared).mean()
+
+    weights = jnp.array(np.random.default_rng(1).normal(size=(4, 3)))
+    check_grads(loss, (weights,), order=1, modes=("rev",), eps=1e-6)
+
+
+def test_a_critic_without_a_gradient_has_a_finite_penalty():
+  flat = lambda scale: losses.gradient_penalty(
+    losses.squared_gradient(lambda x: scale * x.sum(1), jnp.ones((2, 3)))
+  ).sum()
+  value, slope = jax.value_and_grad(flat)(0.0)
+  assert value == pytest.approx(2, abs=1e-5)
+  assert np.isfinite(slope)

@@ -5,6 +5,7 @@ everything in float64. Convolutions compute in the type of their input: that of
 the parameters, or bfloat16, which networks lower theirs to (`lowered`).
 """
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -28,6 +29,14 @@ def lowered(x: jax.Array, dtype: str) -> jax.Array:
   return x.astype(jnp.bfloat16) if dtype == "bfloat16" else x
 
 
+def _kernel(layer: nn.Module, shape: tuple[int, ...]) -> jax.Array:
+  """Creates a layer's kernel; scales it where the layer has a gain."""
+  if layer.gain is None:
+    return layer.param("kernel", layer.kernel_init, shape)
+  kernel = layer.param("kernel", nn.initializers.normal(1.0), shape)
+  return kernel * (layer.gain / math.sqrt(math.prod(shape[:-1])))
+
+
 class Conv(nn.Module):
   """A convolution with bias; see convolution.py for the shapes it takes.
 
@@ -37,6 +46,10 @@ class Conv(nn.Module):
     form: the function of convolution.py, which sets the output's size.
     use_bias: False where a normalization that subtracts the mean follows.
     kernel_init: of the kernel [size, size, inputs, features].
+    gain: for an equalized learning rate (Karras et al. 2018, section 4.1):
+      the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(inputs of
+      an output) whenever it is used, so that Adam's steps have one size
+      relative to every layer's weights. None: the kernel is used as it is.
   """
 
   features: int
@@ -44,13 +57,13 @@ class Conv(nn.Module):
   form: Callable = convolution.conv
   use_bias: bool = True
   kernel_init: Initializer = nn.initializers.he_normal()
+  gain: float | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [batch, height, width, channels] as `form` does."""
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-    kernel = self.param("kernel", self.kernel_init, shape)
-    x = self.form(x, kernel.astype(x.dtype))
+    x = self.form(x, _kernel(self, shape).astype(x.dtype))
     if self.use_bias:
       zeros = nn.initializers.zeros_init()
       x += self.param("bias", zeros, (self.features,)).astype(x.dtype)
@@ -58,19 +71,69 @@ class Conv(nn.Module):
 
 
 class Dense(nn.Module):
-  """A linear map of the last axis, with bias, in the parameters' type."""
+  """A linear map of the last axis, in the parameters' type.
+
+  Attributes: as of Conv.
+  """
 
   features: int
+  use_bias: bool = True
   kernel_init: Initializer = nn.initializers.lecun_normal()
+  gain: float | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [batch, inputs] to [batch, features]."""
-    kernel = self.param(
-      "kernel", self.kernel_init, (x.shape[-1], self.features)
-    )
-    bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-    return x @ kernel + bias
+    x = x @ _kernel(self, (x.shape[-1], self.features))
+    if self.use_bias:
+      zeros = nn.initializers.zeros_init()
+      x += self.param("bias", zeros, (self.features,))
+    return x
+
+
+def pixel_norm(x: jax.Array) -> jax.Array:
+  """Divides each pixel's features by their root mean square.
+
+  Karras et al. 2018, section 4.2.
+
+  Args:
+    x: [batch, …, features].
+
+  Returns:
+    x / sqrt(mean(x^2) + 1e-8) over the last axis.
+  """
+  # In the type of the statistics: bfloat16 would lose the epsilon.
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  scale = jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + 1e-8)
+  return (wide * scale).astype(x.dtype)
+
+
+def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
+  """Appends a feature that says how much the images of a group differ.
+
+  Karras et al. 2018, section 3: the standard deviation of every feature over
+  the group, averaged over features and places. Groups are of examples that
+  follow each other, so that the devices that hold a batch do not split them.
+
+  Args:
+    x: [batch, height, width, features].
+    group: examples in a group; divides the batch.
+
+  Returns:
+    [batch, height, width, features + 1].
+
+  Raises:
+    ValueError: it does not.
+  """
+  batch, height, width, features = x.shape
+  if batch % group:
+    raise ValueError(f"A batch of {batch} has no groups of {group}.")
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  groups = wide.reshape(batch // group, group, height, width, features)
+  deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean((1, 2, 3))
+  plane = jnp.repeat(deviation.astype(x.dtype), group)
+  plane = jnp.broadcast_to(plane[:, None, None, None], (*x.shape[:3], 1))
+  return jnp.concatenate([x, plane], axis=-1)
 
 
 class BatchNorm(nn.Module):

@@ -91,3 +91,60 @@ def test_dropout_keeps_the_mean_exactly_for_the_rate_it_applies(rate):
 def test_dropout_of_rate_zero_needs_no_keys():
   x = jnp.arange(3.0)
   assert layers.dropout(x, None, 0.0) is x
+
+
+@pytest.mark.parametrize("inputs", [8, 200])
+def test_equalized_layers_have_unit_gain(inputs):
+  x = jax.random.normal(jax.random.key(1), (64, 6, 6, inputs))
+  layer = layers.Conv(64, gain=1.0)
+  variables = layer.init(jax.random.key(0), x)
+  # The weights themselves are of N(0, 1), whatever the layer's size.
+  assert variables["params"]["kernel"].std() == pytest.approx(1, abs=0.05)
+  inside = layer.apply(variables, x)[:, 1:-1, 1:-1]
+  assert inside.std() == pytest.approx(1, abs=0.05)
+  layer = layers.Dense(64, gain=2.0)
+  flat = x.reshape(-1, inputs)
+  variables = layer.init(jax.random.key(0), flat)
+  assert layer.apply(variables, flat).std() == pytest.approx(2, abs=0.15)
+
+
+def test_an_equalized_layer_on_numbers():
+  # 4 inputs, gain 3: the kernel counts 3 / sqrt(4) times.
+  layer = layers.Dense(1, gain=3.0)
+  kernel = jnp.array([[1.0], [2.0], [3.0], [4.0]])
+  params = {"kernel": kernel, "bias": jnp.array([0.5])}
+  y = layer.apply({"params": params}, jnp.ones((1, 4)))
+  assert y.tolist() == [[1.5 * 10 + 0.5]]
+  bare = layers.Dense(1, use_bias=False).init(jax.random.key(0), kernel.T)
+  assert list(bare["params"]) == ["kernel"]
+
+
+def test_pixel_norm():
+  # Root mean squares sqrt((9 + 16) / 2) and 1.
+  x = jnp.array([[3.0, 4.0], [1.0, -1.0]])
+  scale = np.sqrt(12.5)
+  np.testing.assert_allclose(
+    layers.pixel_norm(x), [[3 / scale, 4 / scale], [1, -1]], rtol=1e-6
+  )
+  assert not layers.pixel_norm(jnp.zeros((1, 3))).any()
+  assert layers.pixel_norm(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_minibatch_deviation():
+  # Two groups of two images of 1x2 pixels with one feature: within the first
+  # the pixels differ by 2 and 4 (deviations 1 and 2), in the second not.
+  x = jnp.array([[0.0, 1], [2, 5], [7, 7], [7, 7]]).reshape(4, 1, 2, 1)
+  y = layers.minibatch_deviation(x, group=2)
+  assert y.shape == (4, 1, 2, 2)
+  np.testing.assert_array_equal(y[..., :1], x)
+  np.testing.assert_allclose(y[:2, ..., 1], np.full((2, 1, 2), 1.5), 1e-6)
+  np.testing.assert_allclose(y[2:, ..., 1], np.full((2, 1, 2), 1e-4), 1e-3)
+  with pytest.raises(ValueError, match="A batch of 4 has no groups of 3"):
+    layers.minibatch_deviation(x, group=3)
+
+
+def test_groups_are_contiguous_so_that_devices_do_not_split_them():
+  x = jax.random.normal(jax.random.key(0), (32, 2, 2, 3))
+  whole = layers.minibatch_deviation(x)
+  parts = jax.pmap(layers.minibatch_deviation)(x.reshape(8, 4, 2, 2, 3))
+  np.testing.assert_allclose(parts.reshape(whole.shape), whole, rtol=1e-6)

@@ -1,0 +1,210 @@
+"""ProGAN's networks (Karras, Aila, Laine, Lehtinen 2018), from 4x4 upwards.
+
+A network has the weights of all its levels from the beginning; level n works at
+4 * 2^n pixels. How far it has grown is two arguments of a call: `level`, which
+is static, and `fade`, a number that is not, so that one program serves all of
+the time at a resolution. At fade 0 the newest level has no influence.
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from skinjax.models import convolution, layers
+
+_GAIN = math.sqrt(2)  # of layers that leaky_relu follows (He et al. 2015)
+_Conv = functools.partial(layers.Conv, gain=_GAIN)
+_UpConv = functools.partial(_Conv, form=convolution.upsample_conv)
+_DownConv = functools.partial(_Conv, form=convolution.conv_downsample)
+_activation = functools.partial(nn.leaky_relu, negative_slope=0.2)
+
+
+def levels(size: int) -> int:
+  """Returns how many levels lead from 4x4 to a size: 1 for 4, 5 for 64.
+
+  Raises:
+    ValueError: the size is no power of two from 4 on.
+  """
+  count = int(math.log2(size)) - 1 if size >= 4 else 0
+  if count < 1 or 2 << count != size:
+    raise ValueError(f"Size {size} is not a power of two from 4 on.")
+  return count
+
+
+def width(level: int, base: int, most: int) -> int:
+  """Returns the features of a level: min(base / 2^level, most).
+
+  In the paper, 4x4 to 32x32 have `most` = 512; `base` = 4096 halves that from
+  64x64 on.
+  """
+  return max(1, min(base >> level, most))
+
+
+def upsampled(images: jax.Array) -> jax.Array:
+  """Doubles [batch, height, width, channels]: every pixel becomes 2x2."""
+  return jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2)
+
+
+def downsampled(images: jax.Array) -> jax.Array:
+  """Halves [batch, height, width, channels]: means of 2x2 pixels."""
+  batch, height, width, channels = images.shape
+  boxes = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
+  return boxes.mean((2, 4))
+
+
+def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
+  return old + jnp.asarray(fade, new.dtype) * (new - old)
+
+
+class Generator(nn.Module):
+  """Draws images of the asked classes.
+
+  Attributes:
+    size: height and width at the last level, a power of two from 4.
+    channels: of the images.
+    base: features of level 0 if `most` allowed them; see `width`.
+    most: the most features of a level.
+    num_classes: the label is joined to the latent as one of so many; with one
+      class there is nothing to join.
+    dtype: of layers.DTYPES, what the convolutions compute in.
+  """
+
+  size: int
+  channels: int
+  base: int
+  most: int
+  num_classes: int
+  dtype: str = "float32"
+
+  def setup(self):
+    """Makes the layers of all levels."""
+    widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
+    # A quarter of the usual gain, and a bias for each feature, not for each
+    # place, as the authors have it.
+    self.dense = layers.Dense(16 * widths[0], use_bias=False, gain=_GAIN / 4)
+    zeros = nn.initializers.zeros_init()
+    self.bias = self.param("bias", zeros, (widths[0],))
+    self.first = [_Conv(widths[0])] + [_UpConv(w) for w in widths[1:]]
+    self.second = [_Conv(w) for w in widths[1:]]
+    self.to_pixels = [
+      layers.Conv(self.channels, kernel_size=1, gain=1.0) for _ in widths
+    ]
+
+  def __call__(
+    self, latents: jax.Array, labels: jax.Array, level: int, fade: jax.Array
+  ) -> jax.Array:
+    """Draws images.
+
+    Args:
+      latents: [batch, dims].
+      labels: int32 [batch].
+      level: how far the network has grown, from 0.
+      fade: the share of the newest level, from 0 to 1.
+
+    Returns:
+      [batch, 4 * 2^level, 4 * 2^level, channels]; linear: training keeps them
+      near [-1, 1].
+    """
+    x = self._begin(latents, labels)
+    before = None
+    for n in range(1, level + 1):
+      before, x = x, self._grow(x, n)
+    images = self.to_pixels[level](x).astype(latents.dtype)
+    if before is None:
+      return images
+    old = self.to_pixels[level - 1](before).astype(latents.dtype)
+    return _mixed(upsampled(old), images, fade)
+
+  def all_levels(self, latents: jax.Array, labels: jax.Array) -> None:
+    """Uses every layer once, which is how their weights are created."""
+    x = self._begin(latents, labels)
+    for n, to_pixels in enumerate(self.to_pixels):
+      x = self._grow(x, n) if n else x
+      to_pixels(x)
+
+  def _begin(self, latents, labels):
+    if self.num_classes > 1:
+      one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
+      latents = jnp.concatenate([latents, one_hot], axis=-1)
+    x = self.dense(layers.pixel_norm(latents))
+    x = x.reshape(len(x), 4, 4, -1) + self.bias
+    x = layers.lowered(x, self.dtype)
+    x = layers.pixel_norm(_activation(x))
+    return layers.pixel_norm(_activation(self.first[0](x)))
+
+  def _grow(self, x, n):
+    for layer in (self.first[n], self.second[n - 1]):
+      x = layers.pixel_norm(_activation(layer(x)))
+    return x
+
+
+class Discriminator(nn.Module):
+  """Tells real from generated, and which class.
+
+  Attributes: as of Generator, and
+    group: of the minibatch deviation.
+  """
+
+  size: int
+  channels: int
+  base: int
+  most: int
+  num_classes: int
+  group: int = 4
+  dtype: str = "float32"
+
+  def setup(self):
+    """Makes the layers of all levels."""
+    widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
+    self.from_pixels = [_Conv(w, kernel_size=1) for w in widths]
+    # Level n ends with the features of level n - 1, and 4x4 is its own last.
+    self.first = [_Conv(w) for w in widths]
+    self.second = [_DownConv(w) for w in widths[:-1]]
+    self.dense = layers.Dense(widths[0], gain=_GAIN)
+    classes = self.num_classes if self.num_classes > 1 else 0
+    self.head = layers.Dense(1 + classes, gain=1.0)
+
+  def __call__(
+    self, images: jax.Array, level: int, fade: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Judges images.
+
+    Args:
+      images: [batch, 4 * 2^level, 4 * 2^level, channels].
+      level: how far the network has grown, from 0.
+      fade: the share of the newest level, from 0 to 1.
+
+    Returns:
+      Source logits [batch], class logits [batch, classes] (none of one class).
+    """
+    x = self._read(images, level)
+    for n in range(level, 0, -1):
+      x = self._shrink(x, n)
+      if n == level:
+        x = _mixed(self._read(downsampled(images), n - 1), x, fade)
+    return self._end(x, images.dtype)
+
+  def all_levels(self, images: jax.Array) -> None:
+    """Uses every layer once, which is how their weights are created."""
+    x = self._read(images, len(self.from_pixels) - 1)
+    for n in range(len(self.from_pixels) - 1, 0, -1):
+      images, x = downsampled(images), self._shrink(x, n)
+      self._read(images, n - 1)
+    self._end(x, images.dtype)
+
+  def _read(self, images, n):
+    return _activation(self.from_pixels[n](layers.lowered(images, self.dtype)))
+
+  def _shrink(self, x, n):
+    x = _activation(self.first[n](x))
+    return _activation(self.second[n - 1](x))
+
+  def _end(self, x, dtype):
+    x = layers.minibatch_deviation(x, self.group)
+    x = _activation(self.first[0](x)).astype(dtype)
+    x = _activation(self.dense(x.reshape(len(x), -1)))
+    logits = self.head(x)
+    return logits[:, 0], logits[:, 1:]

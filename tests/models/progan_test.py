@@ -1,0 +1,198 @@
+"""Tests of ProGAN's networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skinjax.models import progan
+
+KEY = jax.random.key(0)
+
+
+def _generator(size=16, channels=3, base=12, most=8, classes=3, **more):
+  network = progan.Generator(size, channels, base, most, classes, **more)
+  latents = jax.random.normal(jax.random.key(1), (4, 5))
+  labels = jnp.array([0, 2, 1, 0])
+  init = lambda key: network.init(key, latents, labels, method="all_levels")
+  return network, init, (latents, labels)
+
+
+def _discriminator(size=16, channels=3, base=12, most=8, classes=3, **more):
+  network = progan.Discriminator(size, channels, base, most, classes, **more)
+  images = jnp.zeros((4, size, size, channels))
+  return network, lambda key: network.init(key, images, method="all_levels")
+
+
+def _count(variables):
+  return sum(x.size for x in jax.tree.leaves(variables["params"]))
+
+
+@pytest.mark.parametrize(("size", "count"), [(4, 1), (8, 2), (64, 5), (256, 7)])
+def test_levels(size, count):
+  assert progan.levels(size) == count
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 12, 63, 96, -4])
+def test_sizes_that_are_no_power_of_two_are_refused(size):
+  with pytest.raises(ValueError, match=f"Size {size} is not a power of two"):
+    progan.levels(size)
+
+
+def test_widths_are_those_of_the_paper():
+  # Table 2: 512 to 32x32, then halved, to 16 at 1024x1024.
+  widths = [progan.width(n, 4096, 512) for n in range(9)]
+  assert widths == [512, 512, 512, 512, 256, 128, 64, 32, 16]
+
+
+def test_parameters_are_as_many_as_the_paper_has():
+  """Its Table 2 says 23.1 million for either network at 1024x1024.
+
+  By hand, features of the levels 512 512 512 512 256 128 64 32 16:
+    dense 512 * 8192 + 512; 3x3 convolutions n * m * 9 + m, one at 4x4 and two
+    at each size above; nine layers to pixels n * 3 + 3.
+    Discriminator: nine layers from pixels 3 * n + n; the same convolutions the
+    other way, 513 features into that of 4x4; dense 8192 * 512 + 512, 512 + 1.
+  """
+  network = progan.Generator(1024, 3, 4096, 512, 1)
+  latents, labels = jnp.zeros((4, 512)), jnp.zeros(4, jnp.int32)
+  variables = jax.eval_shape(
+    lambda key: network.init(key, latents, labels, method="all_levels"), KEY
+  )
+  assert _count(variables) == 23_079_115
+  _, init = _discriminator(1024, 3, 4096, 512, 1)
+  assert _count(jax.eval_shape(init, KEY)) == 23_087_249
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_shapes(level):
+  side = 4 * 2**level
+  network, init, inputs = _generator()
+  images = network.apply(init(KEY), *inputs, level, 0.5)
+  assert images.shape == (4, side, side, 3)
+  network, init = _discriminator()
+  source, classes = network.apply(init(KEY), images, level, 0.5)
+  assert source.shape == (4,)
+  assert classes.shape == (4, 3)
+
+
+def test_one_class_costs_what_none_does():
+  network, init, (latents, labels) = _generator(classes=1)
+  variables = init(KEY)
+  with_labels = network.apply(variables, latents, labels, 2, 1.0)
+  other = network.apply(variables, latents, labels + 1, 2, 1.0)
+  np.testing.assert_array_equal(with_labels, other)
+  assert variables["params"]["dense"]["kernel"].shape == (5, 128)
+  network, init = _discriminator(classes=1)
+  _, classes = network.apply(init(KEY), jnp.zeros((4, 16, 16, 3)), 2, 1.0)
+  assert classes.shape == (4, 0)
+
+
+def test_labels_matter():
+  network, init, (latents, labels) = _generator()
+  variables = init(KEY)
+  one = network.apply(variables, latents, labels, 2, 1.0)
+  other = network.apply(variables, latents, (labels + 1) % 3, 2, 1.0)
+  assert (one != other).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_new_level_of_the_generator_fades_in(level):
+  network, init, inputs = _generator()
+  variables = init(KEY)
+  draw = lambda level, fade: network.apply(variables, *inputs, level, fade)
+  old = progan.upsampled(draw(level - 1, 1.0))
+  np.testing.assert_allclose(draw(level, 0.0), old, rtol=1e-5, atol=1e-6)
+  new = draw(level, 1.0)
+  assert abs(new - old).max() > 0.1
+  np.testing.assert_allclose(
+    draw(level, 0.25), 0.75 * old + 0.25 * new, rtol=1e-4, atol=1e-5
+  )
+  # At 1 the layer that the old level drew with has no influence.
+  gradients = jax.grad(
+    lambda v: (network.apply(v, *inputs, level, 1.0) ** 2).sum()
+  )(variables)["params"]
+  assert not gradients[f"to_pixels_{level - 1}"]["kernel"].any()
+  assert gradients[f"to_pixels_{level}"]["kernel"].any()
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_new_level_of_the_discriminator_fades_in(level):
+  network, init = _discriminator()
+  variables = init(KEY)
+  side = 4 * 2**level
+  images = jax.random.normal(jax.random.key(2), (4, side, side, 3))
+  judge = lambda images, level, fade: network.apply(
+    variables, images, level, fade
+  )[0]
+  old = judge(progan.downsampled(images), level - 1, 1.0)
+  np.testing.assert_allclose(judge(images, level, 0.0), old, rtol=1e-5)
+  gradients = jax.grad(lambda v: network.apply(v, images, level, 1.0)[0].sum())(
+    variables
+  )["params"]
+  assert not gradients[f"from_pixels_{level - 1}"]["kernel"].any()
+  assert gradients[f"from_pixels_{level}"]["kernel"].any()
+
+
+def test_levels_above_have_no_influence():
+  network, init, inputs = _generator()
+  gradients = jax.grad(
+    lambda v: (network.apply(v, *inputs, 1, 0.5) ** 2).sum()
+  )(init(KEY))["params"]
+  used = {name for name, g in gradients.items() if jax.tree.leaves(g)[-1].any()}
+  assert "first_2" not in used
+  assert {"dense", "first_0", "first_1", "second_0"} <= used
+
+
+def test_up_and_down():
+  images = jnp.arange(16.0).reshape(1, 4, 4, 1)
+  np.testing.assert_allclose(
+    progan.downsampled(images)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]]
+  )
+  small = jnp.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)
+  np.testing.assert_array_equal(
+    progan.upsampled(small)[0, ..., 0],
+    [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]],
+  )
+  np.testing.assert_array_equal(
+    progan.downsampled(progan.upsampled(images)), images
+  )
+
+
+def test_activations_keep_their_size_at_every_level():
+  # With unit-gain layers nothing grows or fades on the way up or down.
+  network, init, (_, labels) = _generator(64, 3, 512, 32, 3)
+  latents = jax.random.normal(jax.random.key(3), (8, 5))
+  labels = jnp.tile(labels, 2)
+  variables = init(KEY)
+  for level in range(5):
+    images = network.apply(variables, latents, labels, level, 1.0)
+    assert 0.4 < images.std() < 2.5, level
+  network, init = _discriminator(64, 3, 512, 32, 3)
+  variables = init(KEY)
+  for level in range(5):
+    side = 4 * 2**level
+    noise = jax.random.normal(jax.random.key(4), (32, side, side, 3))
+    source, _ = network.apply(variables, noise, level, 1.0)
+    assert 0.01 < source.std() < 3, level
+
+
+def test_everything_is_in_the_default_float_type():
+  with jax.enable_x64(True):
+    network, init, inputs = _generator()
+    variables = init(KEY)
+    assert {x.dtype.name for x in jax.tree.leaves(variables)} == {"float64"}
+    images = network.apply(variables, *inputs, 2, 0.5)
+    assert images.dtype == np.float64
+
+
+def test_bfloat16_is_near():
+  network, init, inputs = _generator()
+  variables = init(KEY)
+  wanted = network.apply(variables, *inputs, 2, 0.5)
+  low, _, _ = _generator(dtype="bfloat16")
+  got = low.apply(variables, *inputs, 2, 0.5)
+  assert got.dtype == wanted.dtype
+  # Where all features of a pixel are small, its norm makes them large.
+  assert abs(got - wanted).mean() < 0.05 * abs(wanted).mean()
+  assert (got != wanted).any()
