@@ -18,6 +18,25 @@ from absl import logging
 from skinjax import errors
 
 
+def make_directory(path: pathlib.Path, name: str) -> None:
+  """Makes a directory, unless it is there.
+
+  Args:
+    path: the directory.
+    name: what the user called it, as in "data.data_dir".
+
+  Raises:
+    InputError: it cannot be made.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise errors.InputError(
+      f"{name}={path} cannot be used as a directory to write in: "
+      f"{error.strerror}."
+    ) from error
+
+
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
   """Holds a lock, which ends with the process however that ends.
@@ -66,11 +85,15 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Writes a file beside its place, flushes it, and moves it there."""
   path = pathlib.Path(path)
   partial = path.with_name(f"{path.name}.partial")
-  with partial.open("wb") as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  partial.replace(path)
+  try:
+    with partial.open("wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    partial.replace(path)
+  except BaseException:
+    partial.unlink(missing_ok=True)
+    raise
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

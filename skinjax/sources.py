@@ -115,13 +115,7 @@ def _whole(place: str) -> Iterator[None]:
 def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
   """Prepares a data set, while other processes that want it wait."""
   root = pathlib.Path(os.path.expanduser(config.data_dir or default_dir()))
-  try:
-    root.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise errors.InputError(
-      f"data.data_dir={root} cannot be used as a directory to write in: "
-      f"{error.strerror}."
-    ) from error
+  files.make_directory(root, "data.data_dir")
   with files.locked(root / f".{config.name}.lock", wait=True):
     # TFDS removes what it had half done, unless it was killed.
     for partial in place.parent.glob(f"incomplete.*{place.name}*"):

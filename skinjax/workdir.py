@@ -70,13 +70,7 @@ def claim(
   with contextlib.ExitStack() as held:
 
     def take() -> list[Any]:
-      try:
-        path.mkdir(parents=True, exist_ok=True)
-      except OSError as error:
-        raise errors.InputError(
-          f"--workdir={path} cannot be used as a directory to write in: "
-          f"{error.strerror}."
-        ) from error
+      files.make_directory(path, "--workdir")
       lock = path / ".lock"
       held.enter_context(files.locked(lock, wait=shared))
       begun = _agree(path, config)
