@@ -78,7 +78,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path):
   files.make_directory(tmp_path / "a" / "b", "--workdir")
   files.make_directory(tmp_path / "a" / "b", "--workdir")
   (tmp_path / "file").touch()
-  with pytest.raises(errors.InputError, match="data.data_dir=.*Not a direct"):
+  with pytest.raises(errors.InputError, match=r"data.data_dir=.*Not a direct"):
     files.make_directory(tmp_path / "file" / "below", "data.data_dir")
 
 
