@@ -71,6 +71,9 @@ def run(
     test = image_tables.read(config.test, "test")
     known = lesions.look_up(config, train, test)
     result = _judge(train, test, known)
+    # A leak is a leak, but without lesions nothing can be said to have none.
+    if known.untold and not result.leaks:
+      raise errors.InputError(known.untold)
     _tell(result, known)
     if directory:
       _write(directory, result, known)
@@ -172,11 +175,15 @@ def _write(path: pathlib.Path, result: Result, known: Known) -> None:
 
 def _tell(result: Result, known: Known) -> None:
   """Logs what was compared, the counts by class and the first leaks."""
-  logging.info("Lesions are looked up in %s.", known.where)
+  if known.untold:
+    logging.warning("%s Until then there may be more leaks.", known.untold)
+  else:
+    logging.info("Lesions are looked up in %s.", known.where)
   for key, side in result.tables.items():
     more = f" in {side['rows']} lines" if side["rows"] > side["images"] else ""
     logging.info("config.%s: %d images%s.", key, side["images"], more)
-    if lone := side["without_lesion"]:
+    lone = side["without_lesion"]
+    if lone and not known.untold:
       logging.warning(
         "config.%s: %d images (as %s) have no lesion there, and are compared "
         "by image id only.",
@@ -184,7 +191,7 @@ def _tell(result: Result, known: Known) -> None:
         lone,
         side["as"],
       )
-  if result.pairs_apart:
+  if result.pairs_apart and not known.untold:
     logging.warning(
       "%d of the known duplicates can't be compared, as neither table has an "
       "image of theirs: --config.data.manual_dir names HAM10000's own table.",

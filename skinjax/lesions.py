@@ -17,11 +17,19 @@ KINDS = ("image", "lesion", "duplicate")
 
 
 class Known(NamedTuple):
-  """Lesion and diagnosis by image id, and the words for where they are from."""
+  """What is known of images.
+
+  Attributes:
+    lesions: lesion id by image id.
+    labels: diagnosis by image id.
+    where: they are from, in words.
+    untold: why no lesion is known, and what to give; empty if some are.
+  """
 
   lesions: dict[str, str]
   labels: dict[str, str]
   where: str
+  untold: str = ""
 
 
 class Leak(NamedTuple):
@@ -44,21 +52,23 @@ def look_up(
 
   Returns:
     What HAM10000's own table says if there is one; else what the two tables
-    do, or HAM10000 as prepared if they can't.
+    do, or HAM10000 as prepared if they can't; if nothing tells, why.
 
   Raises:
-    InputError: nothing tells; it says what to give.
+    InputError: none of the images is of HAM10000, or the tables contradict
+      themselves.
     tfds_ham10000.DataError: the table in data.manual_dir is not HAM10000's.
   """
   if config.data.manual_dir:
     known = _in_table(config.data.manual_dir)
   elif why := _why_not_own(train, test):
     if not sources.is_prepared(config.data):
-      raise errors.InputError(
+      untold = (
         f"Nothing tells which lesion an image shows: {why}, and no ham10000 is "
         "prepared. Name the directory with HAM10000_metadata.csv by "
         "--config.data.manual_dir=DIR, or give both tables such a column."
       )
+      return Known({}, {}, "nothing", untold)
     known = _in_prepared(config.data)
   else:
     return Known(_own(config, train, test), {}, "the tables' column lesion_id")

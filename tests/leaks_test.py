@@ -91,8 +91,8 @@ def test_lesions_of_the_tables_themselves(tmp_path):
 @pytest.mark.parametrize(
   ("train", "test", "told"),
   [
-    ("I1", "image_id,lesion_id\nI1,L1", "config.train has no lesion ids"),
-    ("id,lesion_id\nI1,L1", "id,lesion_id\nI1,", "config.test has no lesion"),
+    ("I1", "image_id,lesion_id\nI2,L1", "config.train has no lesion ids"),
+    ("id,lesion_id\nI1,L1", "id,lesion_id\nI2,", "config.test has no lesion"),
     (
       "id,lesion_id\nI1,HAM_01",
       "id,lesion_id\nI2,IL_01",
@@ -105,6 +105,20 @@ def test_lesions_that_nothing_tells_are_asked_for(tmp_path, train, test, told):
     leaks.run(_config(tmp_path, train, test), tmp_path / "run")
   assert "--config.data.manual_dir=DIR" in str(raised.value)
   assert {p.name for p in (tmp_path / "run").iterdir()} == {".lock"}
+
+
+@pytest.mark.parametrize(
+  ("test", "kind"),
+  [("a/ISIC_0024437.jpg", "image"), ("ISIC_0031299", "duplicate")],
+)
+def test_what_leaks_without_lesions_is_told_all_the_same(
+  tmp_path, absl_log, test, kind
+):
+  result = leaks.run(_config(tmp_path, "ISIC_0024437\nISIC_1", test))
+  assert [leak.kind for leak in result.leaks] == [kind]
+  assert result.exit_code == 1
+  assert "Nothing tells which lesion an image shows" in absl_log.text
+  assert "there may be more leaks" in absl_log.text
 
 
 def test_an_image_of_two_lesions_is_refused(tmp_path):
