@@ -128,9 +128,16 @@ class Checkpoints:
         self._manager.delete(later)
     processes.on_first(self._drop_unfinished)
 
-  def is_finished(self, step: int) -> bool:
-    """Returns whether the checkpoint of a step is there, and whole."""
-    return self._whole(step)
+  def is_whole(self, step: int) -> bool:
+    """Returns whether the checkpoint of a step is there, to its last bit."""
+    try:
+      return json.loads(self._manifest(step).read_text()) == self._digests(step)
+    except (FileNotFoundError, ValueError):
+      return False
+    except OSError as error:  # which may pass: it is not to be deleted for that
+      raise errors.InputError(
+        f"{self._manifest(step).parent} cannot be read: {error.strerror}."
+      ) from error
 
   def latest(self) -> int | None:
     """Returns the step of the latest checkpoint; None without any."""
@@ -151,7 +158,7 @@ class Checkpoints:
   def _latest_whole(self) -> int | None:
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
-      if self._whole(step):
+      if self.is_whole(step):
         return step
       logging.warning(
         "The checkpoint of step %d in %s is damaged or unfinished: the one "
@@ -199,16 +206,6 @@ class Checkpoints:
         f"The checkpoint of step {step} in {self._directory} holds another "
         "network than the config describes: use the config that it was "
         f"trained with. ({str(error).splitlines()[0][:200]})"
-      ) from error
-
-  def _whole(self, step: int) -> bool:
-    try:
-      return json.loads(self._manifest(step).read_text()) == self._digests(step)
-    except (FileNotFoundError, ValueError):
-      return False
-    except OSError as error:  # which may pass: it is not to be deleted for that
-      raise errors.InputError(
-        f"{self._manifest(step).parent} cannot be read: {error.strerror}."
       ) from error
 
   def _digests(self, step: int) -> dict[str, str]:

@@ -115,7 +115,7 @@ def is_trained(path: pathlib.Path, steps: int) -> bool:
   if not place.is_dir():
     return False
   with checkpoint.Checkpoints(place, read_only=True) as saved:
-    return saved.is_finished(steps)
+    return saved.is_whole(steps)
 
 
 def _digest(state: Any) -> str:

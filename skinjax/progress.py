@@ -79,10 +79,9 @@ class Progress(contextlib.ExitStack):
     """Draws samples of a generator and compares them with real images."""
 
     def write() -> None:
-      if self._preview:
-        picture, ratios = self._preview.draw(step, state)
-        self._writer.picture(step, picture)
-        self._writer.scalars(step, _named("diversity", ratios))
+      picture, ratios = self._preview.draw(step, state)
+      self._writer.picture(step, picture)
+      self._writer.scalars(step, _named("diversity", ratios))
 
     processes.on_first(write)
 

@@ -120,8 +120,8 @@ def test_two_processes_compute_what_one_does(tmp_path, name, mode):
   with checkpoint.Checkpoints(
     tmp_path / "two" / "checkpoints", read_only=True
   ) as saved:
-    assert saved.is_finished(5)
-    assert not saved.is_finished(6)
+    assert saved.is_whole(5)
+    assert not saved.is_whole(6)
   for run in ("one", "two"):
     events = list((tmp_path / run / "tensorboard").iterdir())
     assert len(events) == 1
