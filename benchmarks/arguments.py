@@ -2,7 +2,8 @@
 
 import argparse
 import pathlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from skinjax import errors
 
@@ -28,11 +29,11 @@ def positives(text: str) -> list[int]:
 
 
 def size(text: str) -> int:
-  """Reads a height and width that every model takes."""
+  """Reads a height and width that some model takes; see `require`."""
   pixels = positive(text)
-  if pixels < 16 or pixels & (pixels - 1):
+  if pixels < 4 or pixels & (pixels - 1):
     raise argparse.ArgumentTypeError(
-      f"{pixels} is not a power of two from 16 on"
+      f"{pixels} is not a power of two from 4 on"
     )
   return pixels
 
@@ -54,6 +55,33 @@ def names(known: Collection[str]) -> Callable[[str], list[str]]:
     return text.split(",")
 
   return read
+
+
+def require(
+  parser: Parser,
+  models: Mapping[str, Any],
+  sizes: list[int],
+  batches: list[int],
+) -> None:
+  """Refuses, in one line, what a model does not take.
+
+  Args:
+    parser: reads the command line.
+    models: measure.Model by name.
+    sizes: of images.
+    batches: images a step.
+  """
+  for name, model in models.items():
+    for pixels in sizes:
+      if pixels < model.least:
+        parser.error(f"{name} takes sizes from {model.least} on, not {pixels}")
+      if pixels > model.most:
+        parser.error(f"{name} takes sizes up to {model.most}, not {pixels}")
+    for batch in batches:
+      if batch % model.multiple:
+        parser.error(
+          f"{name} takes batches of a multiple of {model.multiple}, not {batch}"
+        )
 
 
 def file(text: str) -> pathlib.Path:

@@ -54,7 +54,8 @@ class Operation(NamedTuple):
     return self.layer.inputs + self.layer.weights + self.layer.outputs
 
 
-def _dense(name, batch, inputs, outputs):
+def dense(name: str, batch: int, inputs: int, outputs: int) -> Layer:
+  """Returns a dense layer of [batch, inputs]."""
   return Layer(
     name,
     2 * batch * inputs * outputs,
@@ -64,8 +65,19 @@ def _dense(name, batch, inputs, outputs):
   )
 
 
-def _conv(name, batch, side, kernel, inputs, outputs, stride=1):
-  """A convolution of [batch, side, side, inputs]; stride 1/2 transposes it."""
+def conv(
+  name: str,
+  batch: int,
+  side: int,
+  kernel: int,
+  inputs: int,
+  outputs: int,
+  stride: float = 1,
+) -> Layer:
+  """Returns a convolution of [batch, side, side, inputs].
+
+  At stride 1/2 it is a transposed one.
+  """
   out = round(side / stride)
   # A kernel meets every pixel of the smaller of the two images.
   products = batch * min(side, out) ** 2 * kernel**2 * inputs * outputs
@@ -89,9 +101,9 @@ def generator(
 ) -> list[Layer]:
   """Lists the layers of ACGAN's generator."""
   features = [*_widths(size, width)[::-1], channels]
-  first = _dense("generator dense", batch, latents + classes, 16 * features[0])
+  first = dense("generator dense", batch, latents + classes, 16 * features[0])
   ups = [
-    _conv(f"generator up {i}", batch, 4 << i, 4, c, o, 1 / 2)
+    conv(f"generator up {i}", batch, 4 << i, 4, c, o, 1 / 2)
     for i, (c, o) in enumerate(itertools.pairwise(features))
   ]
   return [first, *ups]
@@ -103,10 +115,10 @@ def discriminator(
   """Lists the layers of ACGAN's discriminator."""
   features = [channels, *_widths(size, width)]
   downs = [
-    _conv(f"discriminator down {i}", batch, size >> i, 4, c, o, 2)
+    conv(f"discriminator down {i}", batch, size >> i, 4, c, o, 2)
     for i, (c, o) in enumerate(itertools.pairwise(features))
   ]
-  head = _dense("discriminator head", batch, 16 * features[-1], 1 + classes)
+  head = dense("discriminator head", batch, 16 * features[-1], 1 + classes)
   return [*downs, head]
 
 
@@ -114,33 +126,43 @@ def residual(
   size: int, width: int, channels: int, classes: int, batch: int
 ) -> list[Layer]:
   """Lists the layers of the classifier."""
-  layers = [_conv("stem", batch, size, 4, channels, width, 2)]
+  layers = [conv("stem", batch, size, 4, channels, width, 2)]
   side, inputs, level = size // 2, width, 0
   while side > 4:
     level += 1
     outputs = width * 2 ** min(level, 3)
     name = f"block {level}"
     layers += [
-      _conv(f"{name} conv", batch, side, 3, inputs, outputs),
-      _conv(f"{name} down", batch, side, 4, outputs, outputs, 2),
+      conv(f"{name} conv", batch, side, 3, inputs, outputs),
+      conv(f"{name} down", batch, side, 4, outputs, outputs, 2),
     ]
     side //= 2
     if inputs != outputs:
-      layers.append(_conv(f"{name} shortcut", batch, side, 1, inputs, outputs))
+      layers.append(conv(f"{name} shortcut", batch, side, 1, inputs, outputs))
     inputs = outputs
-  return [*layers, _dense("dense", batch, inputs, classes)]
+  return [*layers, dense("dense", batch, inputs, classes)]
 
 
-def _pass(
-  name, layers, by_weights=True, by_images=False
+def back(
+  name: str,
+  layers: list[Layer],
+  by_weights: bool = True,
+  by_images: bool = False,
 ) -> Iterator[Operation]:
-  """Yields a pass forwards and back; the first layer's input is the images."""
-  yield from (Operation(f"{name}, forward", layer) for layer in layers)
+  """Yields the passes back; the first layer's input is the images."""
   for layer in reversed(layers):
     if by_weights:
       yield Operation(f"{name}, by weights", layer)
     if by_images or layer is not layers[0]:
       yield Operation(f"{name}, by inputs", layer)
+
+
+def there_and_back(
+  name: str, layers: list[Layer], **which: bool
+) -> Iterator[Operation]:
+  """Yields a pass forwards and those back; see `back`."""
+  yield from (Operation(f"{name}, forward", layer) for layer in layers)
+  yield from back(name, layers, **which)
 
 
 def acgan_operations(
@@ -154,10 +176,10 @@ def acgan_operations(
   draws = generator(size, width, channels, latents, classes, batch)
   judges = discriminator(size, width, channels, classes, batch)
   return [
-    *_pass("generate", draws),
-    *_pass("judge real", judges),
-    *_pass("judge fake", judges),
-    *_pass("guide", judges, by_weights=False, by_images=True),
+    *there_and_back("generate", draws),
+    *there_and_back("judge real", judges),
+    *there_and_back("judge fake", judges),
+    *there_and_back("guide", judges, by_weights=False, by_images=True),
   ]
 
 
@@ -166,7 +188,7 @@ def classifier_operations(
 ) -> list[Operation]:
   """Lists what a training step of a classifier computes."""
   layers = residual(size, width, channels, classes, batch)
-  return list(_pass("classify", layers))
+  return list(there_and_back("classify", layers))
 
 
 def acgan(

@@ -3,12 +3,14 @@
 Neither framework is imported here: a process that spawns others is small.
 """
 
+import math
 import os
 import pathlib
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from benchmarks import results, worker, workload
@@ -23,20 +25,35 @@ class Model(NamedTuple):
 
   Attributes:
     config: its module in configs/.
-    width_keys: the keys of the config that its width sets.
+    width_keys: the keys of the config that its width sets, and what multiplies
+      it there.
     widths: that are timed unless asked otherwise.
-    torch: its class in torch_steps.py.
+    torch: its class in PyTorch, as `module.Class`.
     fusions: the values of Variant.fused that differ.
     operations: `operations(config, size, width, batch)` lists what a training
       step computes; see flops.py.
+    changes: values of the config beside the width, by key.
+    least: height and width of the smallest images that it takes.
+    most: of the largest.
+    multiple: what a batch must be a multiple of.
   """
 
   config: str
-  width_keys: tuple[str, ...]
+  width_keys: dict[str, int]
   widths: tuple[int, ...]
   torch: str
   fusions: tuple[bool, ...]
   operations: Callable[[Any, int, int, int], list[Any]]
+  changes: Mapping[str, Any] = types.MappingProxyType({})
+  least: int = 16
+  most: float = math.inf
+  multiple: int = 1
+
+  def values(self, width: int, size: int, batch: int):
+    """Returns the config of a width, images' size and batch."""
+    return workload.config(
+      self.config, self.width_keys, width, size, batch, self.changes
+    )
 
 
 def say(text: str) -> None:

@@ -28,13 +28,22 @@ import ml_collections
 import numpy as np
 
 from configs import common
-from skinjax import batches, data, files, loop, parallel, randomness, sources
+from skinjax import (
+  batches,
+  data,
+  files,
+  loop,
+  parallel,
+  randomness,
+  schedules,
+  sources,
+)
 
 _MODELS = ("acgan", "classifier")
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def constant_steps(task, config, info) -> Callable:
+def constant_steps(task, config, info, phase) -> Callable:
   """Compiles what loop.compile_steps does, less the drawing of batches.
 
   Args: as of loop.compile_steps.
@@ -52,6 +61,7 @@ def constant_steps(task, config, info) -> Callable:
         step_key,
         config=config,
         info=info,
+        phase=phase,
         axis_name=axis_name,
       )
 
@@ -76,13 +86,14 @@ def pairs(config, dataset: data.Dataset, count: int) -> list[list[float]]:
   train_data = parallel.place(
     batches.on_device(dataset.train, info.num_classes), "one"
   )
-  keys = jax.random.split(key, config.train.batch_size)
+  phase = schedules.phases(task, config)[-1]
+  keys = jax.random.split(key, phase.batch_size)
   batch = jax.jit(batches.draw, static_argnums=2)(
     train_data, keys, config.train.sampler
   )
   arms = [
-    (loop.compile_steps(task, config, info), train_data),
-    (constant_steps(task, config, info), batch),
+    (loop.compile_steps(task, config, info, phase), train_data),
+    (constant_steps(task, config, info, phase), batch),
   ]
   init = lambda: task.init_state(config, info, key)
   state = parallel.create(init, "one")

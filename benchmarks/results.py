@@ -61,7 +61,7 @@ def rated(row: dict[str, Any], operations: int, rate: float) -> dict[str, Any]:
 
 
 COLUMNS = {
-  "model": ("model", "{:<10}"),
+  "model": ("model", "{:<12}"),
   "width": ("width", "{:>5}"),
   "skinjax_ms": ("skinjax ms", "{:>10.1f}"),
   "torch_ms": ("torch ms", "{:>8.1f}"),

@@ -1,14 +1,16 @@
 r"""Time training steps against batch, resolution, width; bound them elsewhere.
 
-  python -m benchmarks.scaling [--models=acgan,classifier] \
-    [--batches=16,32,64,128] [--sizes=32,64,128] [--widths=16,32,64] \
-    [--json=FILE]
+  python -m benchmarks.scaling \
+    [--models=acgan,classifier,progan,progan_plain] [--batches=16,32,64,128] \
+    [--sizes=32,64,128] [--widths=16,32,64] [--json=FILE]
 
 One factor varies at a time around a base: batch 64, 64x64, width 32. Each row
 is the program that `main.py` runs, in a process that finds no compiled
 programs: `ms` a step is the median over calls, `compile s` is what the first
-call, tracing included, takes longer, and `x` is relative to the base. Then
-come bounds for an H100 and a TPU v4, computed and not measured.
+call, tracing included, takes longer, `MiB` is how far the process's peak grew
+by compiling and running it, and `x` is relative to the base. A ProGAN's width
+is that at 64x64 whatever the size, so that sizes are stages of one network.
+Then come bounds for an H100 and a TPU v4, computed and not measured.
 """
 
 import argparse
@@ -91,8 +93,8 @@ def points(*factors: list[int]) -> list[Point]:
 
 def model_config(name: str, point: Point):
   """Returns the config of a model at a point."""
-  keys = train_step.MODELS[name].width_keys
-  return workload.config(name, keys, point.width, point.size, point.batch)
+  values = train_step.MODELS[name].values
+  return values(point.width, point.size, point.batch)
 
 
 def operations(name: str, point: Point) -> list[flops.Operation]:
@@ -111,10 +113,16 @@ def time_point(name: str, point: Point) -> tuple[dict[str, float], float]:
     first, times = steps.build(), []
     while len(times) < _CALLS and sum(times) < _SECONDS:
       times.append(steps.run())
+    peak = steps.growth_mib()  # before the product's own matrices
     rate = steps.product_rate()
   call = statistics.median(times)
   gflop = sum(o.flops for o in operations(name, point)) / 1e9
-  row = {"ms": call / _STEPS * 1e3, "GFLOP": gflop, "compile s": first - call}
+  row = {
+    "ms": call / _STEPS * 1e3,
+    "GFLOP": gflop,
+    "compile s": first - call,
+    "MiB": peak,
+  }
   return point._asdict() | row, rate
 
 
@@ -216,7 +224,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   add("--sizes", type=arguments.sizes, default="32,64,128", help="pixels")
   add("--widths", type=counts, default="16,32,64", help="channels")
   add("--json", type=arguments.file, help="also write results here")
-  return parser.parse_args(argv)
+  args = parser.parse_args(argv)
+  chosen = {name: known[name] for name in args.models}
+  arguments.require(parser, chosen, args.sizes, args.batches)
+  return args
 
 
 def main() -> None:

@@ -7,12 +7,32 @@ import jax
 import numpy as np
 
 from benchmarks import timing, worker, workload
-from skinjax import batches, data, loop, parallel, randomness, sources
+from skinjax import (
+  batches,
+  data,
+  loop,
+  parallel,
+  randomness,
+  schedules,
+  sources,
+)
 
 
 def configure() -> None:
   """Sets for the whole process what main.py does."""
   parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
+
+
+def _drawn(config, key, batch_size):
+  """Draws what train_step draws from its key, as it does."""
+  keys, drawn = randomness.by_example(key, batch_size), {}
+  stream = lambda name: randomness.stream(keys, name)
+  if "latents" in config.model:
+    shape = (config.model.latents,)
+    drawn["latents"] = randomness.normal(stream("latents"), shape)
+  if "penalty" in config.get("loss", {}):
+    drawn["shares"] = jax.vmap(jax.random.uniform)(stream("between"))
+  return jax.tree.map(np.asarray, drawn)
 
 
 class Steps:
@@ -50,10 +70,14 @@ class Steps:
     init = lambda: self._task.init_state(config, self._info, key)
     return parallel.create(init, config.parallel)
 
+  def _phase(self, config):
+    return schedules.phases(self._task, config)[-1]
+
   def build(self) -> float:
     """Compiles the steps; returns the seconds of their first run with it."""
     self._state = self._initial(self._config)
-    self._run = loop.compile_steps(self._task, self._config, self._info)
+    phase = self._phase(self._config)
+    self._run = loop.compile_steps(self._task, self._config, self._info, phase)
     return self.run()
 
   def run(self) -> float:
@@ -74,12 +98,13 @@ class Steps:
     """Takes steps from the first weights, in float64.
 
     Args:
-      config: in which nothing but latents is random.
+      config: in which nothing is random but latents and a penalty's shares.
       steps: how many.
 
     Returns:
       numpy: `variables` and `parameters`, their number, by network; `inputs`,
-      images, labels and latents (or None) a step; `metrics`, a dict a step.
+      images, labels and what else is drawn, by name, a step; `metrics`, a dict
+      a step.
     """
     with jax.enable_x64(True):
       return self._reference(config, steps)
@@ -92,25 +117,20 @@ class Steps:
       if hasattr(state, name)
     ]
     networks = {name: jax.device_get(getattr(state, name)) for name in names}
+    phase = self._phase(config)
     step = jax.jit(
       lambda state, batch, key: self._task.train_step(
-        state, batch, key, config=config, info=self._info
+        state, batch, key, config=config, info=self._info, phase=phase
       )
     )
     rng = np.random.default_rng(0)
     inputs, metrics = [], []
     for number in range(steps):
       key = jax.random.fold_in(self._key, number)
-      size = config.train.batch_size
-      places = rng.integers(len(self._split.labels), size=size)
+      places = rng.integers(len(self._split.labels), size=phase.batch_size)
       images, labels = self._split.images[places], self._split.labels[places]
       state, values = step(state, {"image": images, "label": labels}, key)
-      latents = None
-      if "latents" in config.model:
-        # As train_step draws them from its key.
-        keys = randomness.stream(randomness.by_example(key, size), "latents")
-        latents = np.asarray(randomness.normal(keys, (config.model.latents,)))
-      inputs.append((images, labels, latents))
+      inputs.append((images, labels, _drawn(config, key, phase.batch_size)))
       metrics.append({name: float(value) for name, value in values.items()})
     return {
       "variables": networks,

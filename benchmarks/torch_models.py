@@ -6,7 +6,6 @@ Layers are in lists by kind, in the order in which flax numbers them: flax's
 
 import itertools
 import math
-import re
 from collections.abc import Mapping
 
 import torch
@@ -36,19 +35,22 @@ def _leaves(tree, path=()):
     yield from _leaves(branch, (*path, name))
 
 
-def _module_name(path):
+def _module_path(path):
   # skinjax's BatchNorm_1 holds flax's own, which is always BatchNorm_0.
-  if path[-1].startswith("BatchNorm"):
+  if path and path[-1].startswith("BatchNorm"):
     path = path[:-1]
-  parts = [re.fullmatch(r"([A-Za-z]+)_(\d+)", name).groups() for name in path]
-  return ".".join(f"{_KINDS[kind]}.{number}" for kind, number in parts)
+  parts = []
+  for name in path:
+    kind, *number = name.rsplit("_", 1)
+    parts += [_KINDS.get(kind, kind), *number]
+  return parts
 
 
 def load_flax(network: nn.Module, variables: Mapping) -> None:
   """Loads a flax network's variables.
 
   Args:
-    network: one of this module.
+    network: its modules have flax's names, or for those of `_KINDS` these.
     variables: collections `params` and `batch_stats`, of numpy arrays.
 
   Raises:
@@ -57,16 +59,17 @@ def load_flax(network: nn.Module, variables: Mapping) -> None:
   state = {}
   for collection in ("params", "batch_stats"):
     for (*path, leaf), value in _leaves(variables.get(collection, {})):
-      name = _module_name(path)
+      parts = _module_path(path)
       value = torch.tensor(value)
       if value.ndim == 4:
         # HWIO. A transposed convolution's weight is that of the convolution
         # it transposes, whose outputs are its inputs.
-        up = isinstance(network.get_submodule(name), nn.ConvTranspose2d)
+        layer = network.get_submodule(".".join(parts))
+        up = isinstance(layer, nn.ConvTranspose2d)
         value = value.permute((2, 3, 0, 1) if up else (3, 2, 0, 1))
       elif value.ndim == 2:
         value = value.T
-      state[f"{name}.{_NAMES[leaf]}"] = value
+      state[".".join([*parts, _NAMES[leaf]])] = value
   counters = {
     name: value
     for name, value in network.state_dict().items()

@@ -1,11 +1,12 @@
 """PyTorch's training steps, to be timed in a process of their own."""
 
 import ctypes
+import importlib
 import os
 
 import torch
 
-from benchmarks import torch_models, torch_steps, worker, workload
+from benchmarks import torch_models, worker, workload
 
 
 def _keep_memory() -> None:
@@ -34,14 +35,16 @@ class Steps:
   """What a process serves: training steps of one model.
 
   Args:
-    name: of a class of torch_steps.py, with `networks` and `update`.
+    name: of a class with `networks` and `update`, as `module.Class`.
     config: of the model.
     size: height and width of the images.
     steps: in a call of `run`.
   """
 
   def __init__(self, name: str, config, size: int, steps: int):
-    self._factory, self._size = getattr(torch_steps, name), size
+    module, kind = name.split(".")
+    module = importlib.import_module(f"benchmarks.{module}")
+    self._factory, self._size = getattr(module, kind), size
     self._config, self._steps = config, steps
     images, labels = workload.examples(size)
     self._images = torch.from_numpy(images)
@@ -63,7 +66,7 @@ class Steps:
     stacked = []
     for _ in range(self._steps):
       places = torch.randint(
-        len(self._labels), (self._config.train.batch_size,)
+        len(self._labels), (workload.batch_size(self._config),)
       )
       images = self._images.index_select(0, places)
       metrics = self._model.update(images, self._labels[places])
@@ -101,11 +104,12 @@ class Steps:
       n: torch_models.parameters(net) for n, net in model.networks.items()
     }
     metrics = []
-    for inputs in reference["inputs"]:
-      images, labels, latents = (
-        None if value is None else torch.tensor(value) for value in inputs
+    for images, labels, drawn in reference["inputs"]:
+      values = model.update(
+        torch.tensor(images),
+        torch.tensor(labels).long(),
+        **{name: torch.tensor(value) for name, value in drawn.items()},
       )
-      values = model.update(images, labels.long(), latents)
       metrics.append({name: value.item() for name, value in values.items()})
     return {"parameters": counts, "metrics": metrics}
 

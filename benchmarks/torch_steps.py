@@ -1,7 +1,7 @@
 """The ACGAN's and the classifier's training steps in PyTorch.
 
 As skinjax/acgan.py and skinjax/classifier.py have them: what a step computes is
-the same, and how is what PyTorch is fastest at.
+the same, and how is what PyTorch is fastest at. What steps share comes first.
 """
 
 import math
@@ -13,20 +13,21 @@ from benchmarks import torch_models as models
 from benchmarks import workload
 
 
-def _channels_last(network):
+def channels_last(network):
+  """Readies a network for training, its kernels NHWC in memory."""
   return network.train().to(memory_format=torch.channels_last)
 
 
-def _to_float(images):
+def to_float(images):
   """Maps uint8 NHWC to floats in [-1, 1], NCHW without moving anything."""
   return images.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
 
-class _Average:
+class Average:
   """A moving average of a network's floats; see skinjax/state.py."""
 
   def __init__(self, network, config):
-    self._batch = config.train.batch_size
+    self._batch = workload.batch_size(config)
     self._half_life = config.train.ema_images
     self._seen = 0
     self._new = [
@@ -38,10 +39,24 @@ class _Average:
 
   @torch.no_grad()
   def move(self):
+    """Moves it towards the network, after a step."""
     self._seen += self._batch
     half_life = min(self._half_life, 0.05 * self._seen)
     weight = 1 - 0.5 ** (self._batch / half_life)
     torch._foreach_lerp_(self._old, self._new, weight)
+
+
+def gradient_norm(network):
+  """Computes the Euclidean norm of a network's gradient."""
+  gradients = [p.grad for p in network.parameters() if p.grad is not None]
+  return torch.nn.utils.get_total_norm(gradients)
+
+
+def run_by(function, variant):
+  """Returns a function as a variant runs it."""
+  if variant.compiled:
+    return torch.compile(function, dynamic=False)
+  return function
 
 
 class Acgan:
@@ -71,8 +86,8 @@ class Acgan:
       model.noise,
     )
     self.networks = {
-      "generator": _channels_last(generator),
-      "discriminator": _channels_last(discriminator),
+      "generator": channels_last(generator),
+      "discriminator": channels_last(discriminator),
     }
     self._optimizers = [
       torch.optim.Adam(
@@ -83,15 +98,15 @@ class Acgan:
         (discriminator, config.train.discriminator_rate),
       )
     ]
-    self._average = _Average(generator, config)
-    self._generate = _run_by(generator, variant)
-    self._discriminator_loss = _run_by(self._d_loss, variant)
-    self._generator_loss = _run_by(self._g_loss, variant)
+    self._average = Average(generator, config)
+    self._generate = run_by(generator, variant)
+    self._discriminator_loss = run_by(self._d_loss, variant)
+    self._generator_loss = run_by(self._g_loss, variant)
 
   def _d_loss(self, images, fake, labels, masks):
     loss = self._config.loss
     discriminator = self.networks["discriminator"]
-    real_source, real_class = discriminator(_to_float(images), masks[0])
+    real_source, real_class = discriminator(to_float(images), masks[0])
     fake_source, fake_class = discriminator(fake, masks[1])
     source = (F.softplus(-real_source) + F.softplus(fake_source)).mean()
     on_real = F.cross_entropy(real_class, labels)
@@ -127,12 +142,14 @@ class Acgan:
       images, fake.detach(), labels, masks[:2]
     )
     total.backward()
+    metrics["d_gradient"] = gradient_norm(discriminator)
     d_optimizer.step()
     d_optimizer.zero_grad()
     # No gradients by its weights are wanted, nor computed.
     discriminator.requires_grad_(False)
     total, g_metrics = self._generator_loss(fake, labels, masks[2])
     total.backward()
+    g_metrics["g_gradient"] = gradient_norm(self.networks["generator"])
     g_optimizer.step()
     g_optimizer.zero_grad()
     self._average.move()
@@ -154,7 +171,7 @@ class Classifier:
       config.model.dropout,
       variant.fused,
     )
-    self.networks = {"variables": _channels_last(network)}
+    self.networks = {"variables": channels_last(network)}
     decays = (config.train.weight_decay, 0.0)
     self._optimizer = torch.optim.AdamW(
       [
@@ -166,11 +183,11 @@ class Classifier:
       ],
       fused=True,
     )
-    self._average = _Average(network, config)
-    self._loss = _run_by(self._mean_loss, variant)
+    self._average = Average(network, config)
+    self._loss = run_by(self._mean_loss, variant)
 
   def _mean_loss(self, images, labels, masks):
-    logits = self.networks["variables"](_to_float(images), masks)
+    logits = self.networks["variables"](to_float(images), masks)
     smoothing = self._config.loss.smoothing
     loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
     with torch.no_grad():
@@ -186,11 +203,12 @@ class Classifier:
     done = min((self._step - warm) / (train.steps - warm), 1)
     return train.rate * (1 + math.cos(math.pi * done)) / 2
 
-  def update(self, images, labels, latents=None) -> dict[str, torch.Tensor]:
+  def update(self, images, labels) -> dict[str, torch.Tensor]:
     """Updates the network."""
     masks = self.networks["variables"].draw(len(labels))
     loss, metrics = self._loss(images, labels, masks)
     loss.backward()
+    metrics["gradient"] = gradient_norm(self.networks["variables"])
     for group in self._optimizer.param_groups:
       group["lr"] = self._rate()
     self._optimizer.step()
@@ -198,9 +216,3 @@ class Classifier:
     self._average.move()
     self._step += 1
     return metrics
-
-
-def _run_by(function, variant):
-  if variant.compiled:
-    return torch.compile(function, dynamic=False)
-  return function

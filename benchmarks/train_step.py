@@ -1,8 +1,8 @@
 r"""Time skinjax's training steps beside the same steps in PyTorch.
 
-  python -m benchmarks.train_step [--models=acgan,classifier] \
-    [--widths=16,32,64] [--batch=64] [--size=64] [--rounds=10] [--steps=5] \
-    [--json=FILE]
+  python -m benchmarks.train_step \
+    [--models=acgan,classifier,progan,progan_plain] [--widths=16,32,64] \
+    [--batch=64] [--size=64] [--rounds=10] [--steps=5] [--json=FILE]
 
 Each framework has a process of its own, and all cores; they take turns.
 First both must report the same losses from the same weights and inputs. Then
@@ -10,6 +10,10 @@ PyTorch's variants are tried, and the fastest is timed. Ours is the program that
 `main.py` runs. A step's time, and the ratio ours / PyTorch's, is the median
 over the rounds. Memory is how far a process's peak grew from when the framework
 and the data were loaded, by building, compiling and running steps.
+
+A ProGAN trains at full resolution; its width is that at 64x64, and twice that
+at 32x32 and so on, as far as its config allows. `progan` has the loss that its
+config has, a gradient penalty in it; `progan_plain` has none.
 """
 
 import argparse
@@ -20,15 +24,42 @@ import sys
 from typing import Any
 
 # Neither framework: each is imported in its own process only.
-from benchmarks import arguments, flops, measure, results, workload
+from benchmarks import (
+  arguments,
+  flops,
+  flops_progan,
+  measure,
+  results,
+  workload,
+)
 from skinjax import files
 
+_PROGAN = measure.Model(
+  config="progan",
+  width_keys={"model.base": 16},
+  widths=(16, 32),
+  torch="torch_progan.Progan",
+  fusions=(True,),
+  operations=lambda config, size, width, batch: flops_progan.operations(
+    size,
+    config.model.base,
+    config.model.most,
+    workload.CHANNELS,
+    config.model.latents,
+    workload.CLASSES,
+    batch,
+    config.loss.penalty,
+  ),
+  least=4,
+  most=256,
+  multiple=4,
+)
 MODELS = {
   "acgan": measure.Model(
     config="acgan",
-    width_keys=("model.generator_width", "model.discriminator_width"),
+    width_keys={"model.generator_width": 1, "model.discriminator_width": 1},
     widths=(32, 64),
-    torch="Acgan",
+    torch="torch_steps.Acgan",
     fusions=(False,),
     operations=lambda config, size, width, batch: flops.acgan_operations(
       size,
@@ -41,13 +72,17 @@ MODELS = {
   ),
   "classifier": measure.Model(
     config="classifier",
-    width_keys=("model.width",),
+    width_keys={"model.width": 1},
     widths=(16, 32, 64),
-    torch="Classifier",
+    torch="torch_steps.Classifier",
     fusions=(False, True),
     operations=lambda config, size, width, batch: flops.classifier_operations(
       size, width, workload.CHANNELS, workload.CLASSES, batch
     ),
+  ),
+  "progan": _PROGAN,
+  "progan_plain": _PROGAN._replace(
+    changes={"loss.adversarial": "non_saturating", "loss.penalty": "none"}
   ),
 }
 
@@ -59,9 +94,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     model = MODELS[name]
     for width in args.widths or model.widths:
       measure.say(f"{name}, width {width}")
-      config = workload.config(
-        model.config, model.width_keys, width, args.size, args.batch
-      )
+      config = model.values(width, args.size, args.batch)
       config = workload.changed(config, log_every=args.steps)
       variant, notes = measure.fastest(model, config, args.size, args.steps)
       eager = {workload.Variant(False, fused) for fused in model.fusions}
@@ -100,7 +133,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   add("--rounds", type=arguments.positive, default=10)
   add("--steps", type=arguments.positive, default=5, help="a round")
   add("--json", type=arguments.file, help="also write results here")
-  return parser.parse_args(argv)
+  args = parser.parse_args(argv)
+  chosen = {name: MODELS[name] for name in args.models}
+  arguments.require(parser, chosen, [args.size], [args.batch])
+  return args
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ of its own.
 
 import importlib
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
@@ -22,8 +22,8 @@ class Variant(NamedTuple):
 
   Attributes:
     compiled: by torch.compile, or eagerly.
-    fused: whether a 3x3 convolution and the mean over 2x2 pixels after it are
-      one 4x4 convolution of stride 2, as in skinjax.
+    fused: whether a 3x3 convolution and the mean over 2x2 pixels after it, or
+      their repetition before it, are one 4x4 convolution, as in skinjax.
   """
 
   compiled: bool
@@ -35,25 +35,45 @@ class Variant(NamedTuple):
 
 
 def config(
-  name: str, width_keys: tuple[str, ...], width: int, size: int, batch: int
+  name: str,
+  width_keys: Mapping[str, int],
+  width: int,
+  size: int,
+  batch: int,
+  changes: Mapping[str, Any],
 ) -> ml_collections.FrozenConfigDict:
   """Returns a shipped config with what is the same for both set.
 
+  What grows is all there from the first step: its one phase is the last.
+
   Args:
     name: of a module in configs/.
-    width_keys: the keys that a model's width is set by.
+    width_keys: the keys that a model's width is set by, and what multiplies it.
     width: channels.
     size: height and width of the images.
     batch: images a step.
+    changes: other values, by key.
   """
   module = importlib.import_module(f"configs.{name}")
   values = module.get_config(f"dataset=ham10000,size={size}")
   values.parallel = "one"
-  values.train.batch_size = batch
+  if "growth" in values:
+    values.growth.first_size = size
+    values.growth.batch_sizes = (batch,) * len(values.growth.batch_sizes)
+  else:
+    values.train.batch_size = batch
   values.train.sampler = "natural"
   values.augment.orientations = False
-  values.update_from_flattened_dict(dict.fromkeys(width_keys, width))
+  widths = {key: width * factor for key, factor in width_keys.items()}
+  values.update_from_flattened_dict({**widths, **changes})
   return ml_collections.FrozenConfigDict(values)
+
+
+def batch_size(values: ml_collections.FrozenConfigDict) -> int:
+  """Returns the images a step of a config that `config` returns."""
+  if "growth" in values:
+    return values.growth.batch_sizes[-1]
+  return values.train.batch_size
 
 
 def changed(
@@ -69,7 +89,7 @@ def changed(
 def to_compare(
   values: ml_collections.FrozenConfigDict,
 ) -> ml_collections.FrozenConfigDict:
-  """Returns a config for comparing: only latents, which are passed, random.
+  """Returns a config for comparing: what is random in it is passed.
 
   The run is short, so that a warm-up is over after its first step.
   """

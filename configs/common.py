@@ -1,5 +1,6 @@
 """What the configs share: typed arguments and the keys of every config."""
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -127,6 +128,24 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   # Largest change of brightness, contrast and saturation.
   config.augment.jitter = 0.0
   return config
+
+
+# The GANs that other configs train as a part of theirs.
+_GANS = ("acgan", "progan")
+
+
+def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
+  """Returns the config of a GAN as a part of another's.
+
+  Args:
+    name: acgan or progan.
+    arguments: of its config.
+
+  Raises:
+    InputError: there is no such GAN.
+  """
+  errors.require_known("gan", name, _GANS)
+  return part(importlib.import_module(f"configs.{name}").get_config(arguments))
 
 
 def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

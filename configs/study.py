@@ -3,19 +3,19 @@ r"""Study: does adding GAN images help, make no difference, or hurt?
   python main.py --config=configs/study.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-Shows the verdict, on DIR/report/index.html. With
---config.generator=DIR_OF_THE_GAN it takes a GAN of the same fold instead of
-training one.
+Shows the verdict, on DIR/report/index.html. With the argument gan=progan the
+images are a ProGAN's; with --config.generator=DIR_OF_THE_GAN it takes a GAN of
+the same fold instead of training one.
 """
 
 import ml_collections
 
-from configs import acgan, classifier, common
+from configs import classifier, common
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False)
-def get_config(dataset: str, size: int, quick: bool):
-  """Returns the config; see common.arguments."""
+@common.arguments(dataset="ham10000", size=0, quick=False, gan="acgan")
+def get_config(dataset: str, size: int, quick: bool, gan: str):
+  """Returns the config; see common.arguments. The GAN is acgan or progan."""
   config = common.base("study", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
@@ -40,7 +40,7 @@ def get_config(dataset: str, size: int, quick: bool):
   config.classical.balance = "none"
 
   arguments = f"dataset={dataset},size={size},quick={quick}"
-  config.gan = common.part(acgan.get_config(arguments))
+  config.gan = common.gan_part(gan, arguments)
   config.classifier = common.part(classifier.get_config(arguments))
   # Without these, `real` is what it says.
   config.classifier.augment.orientations = False

@@ -13,8 +13,15 @@ import json
 import pathlib
 import re
 import shutil
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT.parent))
+
+from skinjax import files, inference, schedules  # noqa: E402
+from skinjax import workdir as workdirs  # noqa: E402
+from skinjax.report import plots  # noqa: E402
+
 TABLE = ROOT / "runs.csv"
 COLUMNS = ("name", "measured", "minutes", "hardware", "command")
 KEPT = (
@@ -81,11 +88,64 @@ def measured(workdir: pathlib.Path) -> str:
       f"{', '.join(words)} (majority line {line:.3f}; one run: intervals over "
       "test lesions only)"
     )
-  steps = [
-    json.loads(line)["step"]
-    for line in (workdir / "metrics.jsonl").read_text().splitlines()
+  steps = _records(workdir / "metrics.jsonl")[-1]["step"]
+  phases = _phases(workdir)
+  if phases[0].level is None:
+    return f"{steps} steps; the sheet is of the last"
+  images = int(schedules.images_seen(phases[-1], steps))
+  sizes = f"{phases[0].size}x{phases[0].size} to "
+  sizes += f"{phases[-1].size}x{phases[-1].size}"
+  return f"{sizes} in {steps} steps, {images} images; a sheet for each size"
+
+
+def _records(path: pathlib.Path) -> list[dict[str, float]]:
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _phases(path: pathlib.Path) -> tuple[schedules.Phase, ...]:
+  config = workdirs.read_config(path)
+  return schedules.phases(inference.task_named(config.task), config)
+
+
+def grown(path: pathlib.Path, target: pathlib.Path) -> None:
+  """Copies what shows the growth of a GAN: sheets, times and curves by size."""
+  phases = _phases(path)
+  if phases[0].level is None:
+    return
+  timed, curves = _records(path / "timing.jsonl"), {}
+  rows = [("size", "steps", "images", "batch", "rate", "minutes")]
+  for phase in phases:
+    name = f"{phase.size}x{phase.size}"
+    sheet = path / "samples" / f"{phase.stop:08d}.png"
+    if phase is not phases[-1] and sheet.exists():
+      shutil.copy(sheet, target / f"samples_{name}.png")
+    within = lambda record, phase=phase: (
+      phase.first_step < record["step"] <= phase.stop
+    )
+    steps = phase.stop - phase.first_step
+    # The first call of a size is not timed: it compiles.
+    told = [record["seconds"] for record in timed if within(record)]
+    minutes = sum(told) / 60 if told else 0.0
+    rows.append(
+      (
+        *(name, steps, steps * phase.batch_size, phase.batch_size, phase.rate),
+        f"{minutes:.1f}",
+      )
+    )
+    curves[name] = [[r for r in _curves(path / "metrics.jsonl") if within(r)]]
+  files.write_text(target / "growth.csv", files.table(rows))
+  plots.curves(curves).savefig(
+    target / "curves.png", dpi=110, bbox_inches="tight"
+  )
+
+
+def _curves(path: pathlib.Path) -> list[dict[str, float]]:
+  """Returns what is drawn of a GAN's metrics, the classes' diversity last."""
+  chosen = re.compile(r"step|train/(d_loss|g_loss|d_penalty)|.*accuracy|div.*")
+  return [
+    {name: value for name, value in record.items() if chosen.fullmatch(name)}
+    for record in _records(path)
   ]
-  return f"{steps[-1]} steps; the sheet is of the last"
 
 
 def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
@@ -105,10 +165,9 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   sheets = sorted((workdir / "samples").glob("*.png"))
   if sheets:
     shutil.copy(sheets[-1], target / "samples.png")
-  notes = [
-    json.loads(line)
-    for line in (workdir / "runs.jsonl").read_text().splitlines()
-  ]
+  if sheets:
+    grown(workdir, target)
+  notes = _records(workdir / "runs.jsonl")
   seconds = sum(note["seconds"] for note in notes)
   rows = {row["name"]: row for row in _rows()} | {
     name: {

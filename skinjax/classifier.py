@@ -142,9 +142,9 @@ def train_step(
     state.optimizer,
     {**state.variables, **stats},
   )
-  decay = ema_decay(
-    state.step, config.train.batch_size, config.train.ema_images
-  )
+  batch_size = config.train.batch_size
+  seen = (state.step + 1) * batch_size
+  decay = ema_decay(seen, batch_size, config.train.ema_images)
   state = ClassifierState(
     step=state.step + 1,
     variables=variables,

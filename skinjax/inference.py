@@ -12,12 +12,28 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import batches, checkpoint, data, errors, parallel, workdir
+from skinjax import (
+  batches,
+  checkpoint,
+  data,
+  errors,
+  parallel,
+  schedules,
+  workdir,
+)
 from skinjax.metrics import classification
 
 _BATCH = 256
 # All that a config may name: one that was read must not import what it likes.
-TASKS = ("acgan", "classifier", "leaks", "study", "synthesize")
+TASKS = (
+  "acgan",
+  "by_class",
+  "classifier",
+  "leaks",
+  "progan",
+  "study",
+  "synthesize",
+)
 
 
 class Trained(NamedTuple):
@@ -68,7 +84,7 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
   path = pathlib.Path(path)
   config = workdir.read_config(path)
   known = workdir.flat(config)
-  for key, kind in (("task", str), ("data.size", int), ("train.steps", int)):
+  for key, kind in (("task", str), ("data.size", int)):
     if not isinstance(known.get(key), kind):
       raise _undescribed(path, f"{key}={known.get(key)}")
   origin = workdir.read_origin(path)
@@ -80,11 +96,15 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
       f"{_words(*wanted)}: give one that was."
     )
   task = task_named(config.task)
+  if hasattr(task, "load"):  # it is made of several networks
+    return task.load(path, config, info)
   if not hasattr(task, "init_state"):
     raise errors.InputError(
       f"{path} is the workdir of task={config.task}, which trains no network: "
-      "name one of acgan or classifier."
+      "name one of acgan, progan or classifier."
     )
+  if not isinstance(known.get("train.steps"), int):
+    raise _undescribed(path, f"train.steps={known.get('train.steps')}")
   try:
     like = jax.eval_shape(
       functools.partial(task.init_state, config, info), jax.random.key(0)
@@ -139,14 +159,27 @@ def _words(name: str, size: int, class_names: tuple[str, ...]) -> str:
   return f"{name} at {size}x{size} with {', '.join(class_names)}"
 
 
-@functools.partial(jax.jit, static_argnames=("task", "config", "info"))
-def _eval_step(state, batch, *, task, config, info):
-  return task.eval_step(state, batch, config=config, info=info)
+_compiled = functools.partial(
+  jax.jit, static_argnames=("task", "config", "info", "phase")
+)
 
 
-@functools.partial(jax.jit, static_argnames=("task", "config", "info"))
-def _sample(state, labels, key, *, task, config, info):
-  return task.sample(state, labels, key, config=config, info=info)
+@_compiled
+def _eval_step(state, batch, *, task, **static):
+  return task.eval_step(state, batch, **static)
+
+
+@_compiled
+def _sample(state, labels, key, *, task, **static):
+  return task.sample(state, labels, key, **static)
+
+
+def _phase(task: ModuleType, state: Any, config) -> schedules.Phase:
+  """Returns the phase of the training that a state is in."""
+  phases = schedules.phases(task, config)
+  if len(phases) == 1:
+    return phases[0]
+  return schedules.phase_at(phases, int(state.step))
 
 
 def outputs(
@@ -157,10 +190,12 @@ def outputs(
   Returns:
     The arrays that eval_step returns, [examples, …], in the split's order.
   """
-  parts = []
+  parts, phase = [], _phase(task, state, config)
   for batch in batches.in_order(split, _BATCH):
     mask = batch.pop("mask")
-    part = _eval_step(state, batch, task=task, config=config, info=info)
+    part = _eval_step(
+      state, batch, task=task, config=config, info=info, phase=phase
+    )
     parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
   whole = {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -213,7 +248,7 @@ def samples(
   Returns:
     uint8 [images, size, size, channels].
   """
-  parts = []
+  parts, phase = [], _phase(task, state, config)
   for start in range(0, len(labels), _BATCH):
     part = labels[start : start + _BATCH]
     padded = np.pad(part, (0, _BATCH - len(part)))
@@ -224,6 +259,7 @@ def samples(
       task=task,
       config=config,
       info=info,
+      phase=phase,
     )
     parts.append(np.asarray(images)[: len(part)])
   return np.concatenate(parts)

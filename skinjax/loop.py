@@ -4,6 +4,7 @@ import functools
 import math
 import pathlib
 import signal
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from skinjax import (
   progress,
   randomness,
   ranges,
+  schedules,
   workdir,
 )
 from skinjax.metrics import classification
@@ -108,7 +110,7 @@ def _train(task, config, path, dataset, saved) -> Result:
     first,
     total,
   )
-  steps = compile_steps(task, config, info)
+  phases = schedules.phases(task, config)
   train_data = parallel.place(
     batches.on_device(dataset.train, info.num_classes), config.parallel
   )
@@ -118,12 +120,15 @@ def _train(task, config, path, dataset, saved) -> Result:
   )
   if first == total:
     return Result(state, dataset, evaluate(parallel.local(state)))
-  step, stopped = first, False
+  step, stopped, phase = first, False, None
   with (
     progress.Progress(path, task, dataset, config, step=first) as show,
     interruption.deferred() as signalled,
   ):
     while step < total and not stopped:
+      if phase != (phase := schedules.phase_at(phases, step)):
+        steps = compile_steps(task, config, info, phase)
+        show.begun(step, phase)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, stacked = steps(state, train_data, stream)
       means = divergence.finite_means(stacked, step, saved.latest())
@@ -137,7 +142,9 @@ def _train(task, config, path, dataset, saved) -> Result:
       if due(config.eval_every):
         metrics = evaluate(own)
         show.evaluated(step, metrics)
-      if hasattr(task, "sample") and due(config.sample_every):
+      if hasattr(task, "sample") and (
+        step == phase.stop or due(config.sample_every)
+      ):
         show.draw(step, own)
       if stopped or due(config.save_every):
         show.sync()
@@ -151,20 +158,23 @@ def _train(task, config, path, dataset, saved) -> Result:
   return Result(state, dataset, metrics)
 
 
-def compile_steps(task: ModuleType, config, info):
+def compile_steps(
+  task: ModuleType, config, info, phase: schedules.Phase
+) -> Callable:
   """Compiles `config.log_every` training steps, batches drawn inside.
 
   Args:
     task: a module with train_step.
     config: FrozenConfigDict.
     info: data.DataInfo.
+    phase: the phase of the training that the steps are in.
 
   Returns:
     `steps(state, data, key) -> (state, metrics)`: `data` is what
     batches.on_device returns, every metric is [log_every]; the state that is
     given is donated.
   """
-  size = parallel.share(config.train.batch_size, config.parallel)
+  size = parallel.share(phase.batch_size, config.parallel)
 
   def call(state, train_data, key, *, axis_name, shard):
     def one(state, _):
@@ -181,6 +191,7 @@ def compile_steps(task: ModuleType, config, info):
         randomness.named(step_key, "step"),
         config=config,
         info=info,
+        phase=phase,
         axis_name=axis_name,
       )
 
@@ -207,10 +218,12 @@ def check(config) -> None:
   if config.log_every < 1:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
   ranges.check(config)
-  parallel.share(config.train.batch_size, config.parallel)
   errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
   errors.require_known("best", config.best, ("", *classification.SCALARS))
-  inference.task_named(config.task).check(config)
+  task = inference.task_named(config.task)
+  task.check(config)
+  for phase in schedules.phases(task, config):
+    parallel.share(phase.batch_size, config.parallel)
   for key in ("train.steps", "eval_every", "save_every", "sample_every"):
     value = workdir.flat(config).get(key, config.log_every)
     if value < 1 or value % config.log_every:

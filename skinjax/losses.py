@@ -125,6 +125,37 @@ def r1_penalty(squared: jax.Array) -> jax.Array:
   return squared / 2
 
 
+# By name: at which images a critic's gradient is penalized, and how.
+PENALTIES = ("none", "gradient", "r1")
+
+
+def penalty(
+  name: str,
+  judge: Callable[[jax.Array], jax.Array],
+  real: jax.Array,
+  fake: jax.Array,
+  shares: jax.Array,
+) -> jax.Array:
+  """Computes the penalty on a critic's gradient that a config names.
+
+  Args:
+    name: `gradient` (WGAN-GP's), `r1`, or `none`, which is 0.
+    judge: maps images [batch, …] to source logits [batch].
+    real: real images [batch, …].
+    fake: generated ones.
+    shares: of the fake ones in what `gradient` looks at; see `between`.
+
+  Returns:
+    [batch].
+  """
+  if name == "gradient":
+    mixed = between(real, fake, shares)
+    return gradient_penalty(squared_gradient(judge, mixed))
+  if name == "r1":
+    return r1_penalty(squared_gradient(judge, real))
+  return jnp.zeros(len(real), real.dtype)
+
+
 def cross_entropy(
   logits: jax.Array, labels: jax.Array, smoothing: float = 0.0
 ) -> jax.Array:

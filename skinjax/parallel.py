@@ -111,8 +111,9 @@ def share(batch_size: int, mode: str) -> int:
   if batch_size % devices:
     below = batch_size // devices * devices
     raise errors.InputError(
-      f"train.batch_size={batch_size} cannot be divided among {devices} "
-      f"devices: use {f'{below} or ' if below else ''}{below + devices}."
+      f"A batch of {batch_size} (train.batch_size or growth.batch_sizes) "
+      f"cannot be divided among {devices} devices: use "
+      f"{f'{below} or ' if below else ''}{below + devices}."
     )
   return batch_size // devices if mode == "pmap" else batch_size
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from skinjax import data, previews, processes
+from skinjax import data, previews, processes, schedules
 from skinjax.writer import Writer
 
 _SHOWN = 7  # metrics on a line
@@ -43,6 +43,8 @@ class Progress(contextlib.ExitStack):
     """
     super().__init__()
     self._config, self._preview = config, None
+    self._phases = schedules.phases(task, config)
+    self._images = len(dataset.train.labels)
 
     def begin() -> None:
       writer = Writer(path, step=step, total=config.train.steps)
@@ -52,15 +54,38 @@ class Progress(contextlib.ExitStack):
 
     processes.on_first(begin)
 
+  def begun(self, step: int, phase: schedules.Phase) -> None:
+    """Tells the resolution that training is at, if it changes at all."""
+    if phase.level is None:
+      return
+    self.pause(forget=True)  # the next call compiles
+    images = (phase.stop - phase.first_step) * phase.batch_size
+    logging.info(
+      "%dx%d, steps %d to %d: %d images (%.1f passes over the data), %d of "
+      "them to fade in; batch %d, rate %g%s",
+      phase.size,
+      phase.size,
+      phase.first_step,
+      phase.stop,
+      images,
+      images / self._images,
+      phase.fade_images,
+      phase.batch_size,
+      phase.rate,
+      "; resumed" if step > phase.first_step else "",
+    )
+
   def trained(self, step: int, means: dict[str, float]) -> None:
     """Writes the metrics of a call of steps, and a line with the time left."""
-    every, batch_size = self._config.log_every, self._config.train.batch_size
+    every = self._config.log_every
+    batch_size = schedules.phase_at(self._phases, step - 1).batch_size
+    left = schedules.steps_left(self._phases, step)
     shown = [item for item in means.items() if "gradient" not in item[0]]
 
     def write() -> None:
       self._writer.scalars(step, _named("train", means))
       self._writer.progress(
-        step, every, every * batch_size, dict(shown[:_SHOWN])
+        step, every, every * batch_size, dict(shown[:_SHOWN]), left
       )
 
     processes.on_first(write)
@@ -89,9 +114,13 @@ class Progress(contextlib.ExitStack):
     """Has all of it on the disk."""
     processes.on_first(lambda: self._writer.sync())
 
-  def pause(self) -> None:
-    """Leaves what happens between two calls of steps out of the speed."""
-    processes.on_first(lambda: self._writer.pause())
+  def pause(self, *, forget: bool = False) -> None:
+    """Leaves what happens between two calls of steps out of the speed.
+
+    Args:
+      forget: time the next call not at all.
+    """
+    processes.on_first(lambda: self._writer.pause(forget=forget))
 
 
 def _named(split: str, values: dict[str, float]) -> dict[str, float]:

@@ -15,6 +15,7 @@ class _Range(NamedTuple):
   low: float
   high: float = math.inf
   below: bool = False  # whether high itself is out of range
+  whole: bool = False  # whether it is a tuple of integers
 
 
 # By key, in a study's parts too, as in "gan.model.dropout". JAX makes keys of
@@ -29,15 +30,26 @@ RANGES = {
   "train.discriminator_rate": _Range(0),
   "train.weight_decay": _Range(0),
   "train.beta1": _Range(0, 1, below=True),
+  "train.beta2": _Range(0, 1, below=True),
   "train.ema_images": _Range(0),
   "model.width": _Range(1),
   "model.generator_width": _Range(1),
   "model.discriminator_width": _Range(1),
   "model.latents": _Range(1),
+  "model.base": _Range(1),
+  "model.most": _Range(1),
   "model.dropout": _Range(0, 255 / 256),
   "model.noise": _Range(0),
   "loss.class_weight": _Range(0),
   "loss.class_on_fakes": _Range(0),
+  "loss.penalty_weight": _Range(0),
+  "loss.drift": _Range(0),
+  "growth.first_size": _Range(4),
+  "growth.batch_sizes": _Range(1, whole=True),
+  "growth.rates": _Range(0),
+  "growth.fade_images": _Range(0),
+  "growth.stable_images": _Range(0),
+  "growth.round_steps": _Range(1),
   "loss.smoothing": _Range(0, 1, below=True),
   "augment.jitter": _Range(0, 1),
   "classical.jitter": _Range(0, 1),
@@ -62,6 +74,10 @@ def check(config: Any) -> None:
 
 
 def _holds(allowed: _Range, value: Any) -> bool:
+  if isinstance(value, tuple | list):
+    return all(_holds(allowed, part) for part in value)
+  if allowed.whole and not isinstance(value, int):
+    return False
   if isinstance(value, bool) or not isinstance(value, int | float):
     return False
   if allowed.below and value == allowed.high:
@@ -70,6 +86,8 @@ def _holds(allowed: _Range, value: Any) -> bool:
 
 
 def _words(allowed: _Range) -> str:
+  if allowed.whole:
+    return f"integers of at least {allowed.low}"
   if allowed.high == math.inf:
     return f"a number of at least {allowed.low}"
   to = "up to, but not," if allowed.below else "to"

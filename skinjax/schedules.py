@@ -6,6 +6,8 @@ compiled program each; the fade within it is a number.
 """
 
 import math
+from collections.abc import Callable
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -18,21 +20,25 @@ class Phase(NamedTuple):
   """A stretch of training at one resolution.
 
   Attributes:
-    level: 0 at 4x4, one more for each doubling.
+    level: 0 at 4x4, one more for each doubling; None where nothing grows.
     batch_size: images a step, over all devices.
     first_step: steps done before it.
     stop: steps done after it.
     first_image: images seen before it.
     fade_images: images over which the level fades in; 0 where it is there at
       once.
+    rate: the learning rate; None where the phases do not set it.
+    work: how long a step takes, roughly, in a unit that the phases share.
   """
 
-  level: int
+  level: int | None
   batch_size: int
   first_step: int
   stop: int
   first_image: int
   fade_images: int
+  rate: float | None
+  work: float
 
   @property
   def size(self) -> int:
@@ -45,29 +51,34 @@ def growth(
   first_size: int,
   last_size: int,
   batch_sizes: tuple[int, ...],
+  rates: tuple[float, ...],
   fade_images: int,
   stable_images: int,
   round_steps: int,
   steps: int,
+  work: Callable[[int], float] = lambda level: 1.0,
 ) -> tuple[Phase, ...]:
   """Divides training into phases.
 
   Args:
     first_size: of the first phase, which does not fade in.
     last_size: of the last phase, which goes on to the end.
-    batch_sizes: of the phases, one each.
+    batch_sizes: images a step at 4x4, 8x8 and so on, to `last_size` at least.
+    rates: learning rates, likewise.
     fade_images: images over which a level fades in.
     stable_images: images after that, before the next level.
     round_steps: a phase's steps are rounded up to a multiple of this, so that
       calls of several steps end where it ends.
     steps: of the whole training.
+    work: what an image costs at a level, in any unit.
 
   Returns:
     The phases, from step 0 to `steps` without a gap.
 
   Raises:
-    InputError: sizes that do not lead from one to the other, another number of
-      batch sizes, or too few steps to reach the last phase's full image.
+    InputError: sizes that do not lead from one to the other, no batch size or
+      rate for one of them, or too few steps to reach the last phase's full
+      image.
   """
   count = (last_size // first_size).bit_length() if first_size > 0 else 0
   if first_size < 4 or first_size << max(count - 1, 0) != last_size:
@@ -75,21 +86,34 @@ def growth(
       f"growth.first_size={first_size} does not lead to {last_size} by "
       "doubling: use 4, 8, …"
     )
-  if len(batch_sizes) != count:
-    sizes = ", ".join(str(first_size << n) for n in range(count))
-    raise errors.InputError(
-      f"growth.batch_sizes={batch_sizes}: {count} are wanted, for the sizes "
-      f"{sizes}."
-    )
+  first_level = level_of(first_size)
+  for key, values in (("batch_sizes", batch_sizes), ("rates", rates)):
+    if len(values) < first_level + count:
+      raise errors.InputError(
+        f"growth.{key}={values} has none for {4 << len(values)}x"
+        f"{4 << len(values)}: one for each size from 4x4 to "
+        f"{last_size}x{last_size} is wanted."
+      )
   phases, step, image = [], 0, 0
-  base = int(math.log2(first_size)) - 2
-  for number, batch_size in enumerate(batch_sizes):
-    fading = fade_images if number else 0
+  for level in range(first_level, first_level + count):
+    batch_size = batch_sizes[level]
+    fading = fade_images if phases else 0
     stop = steps
-    if number < count - 1:
+    if level < first_level + count - 1:
       calls = (fading + stable_images) / (batch_size * round_steps)
       stop = step + math.ceil(calls) * round_steps
-    phases.append(Phase(base + number, batch_size, step, stop, image, fading))
+    phases.append(
+      Phase(
+        level=level,
+        batch_size=batch_size,
+        first_step=step,
+        stop=stop,
+        first_image=image,
+        fade_images=fading,
+        rate=rates[level],
+        work=batch_size * work(level),
+      )
+    )
     image += (stop - step) * batch_size
     step = stop
   last = phases[-1]
@@ -102,12 +126,38 @@ def growth(
   return tuple(phases)
 
 
+def level_of(size: int) -> int:
+  """Returns the level that works at a size, a power of two from 4 on."""
+  return size.bit_length() - 3
+
+
+def phases(task: ModuleType, config) -> tuple[Phase, ...]:
+  """Returns the phases of a task's training: its own, or all of it as one.
+
+  Raises:
+    InputError: the config describes none.
+  """
+  if hasattr(task, "phases"):
+    return task.phases(config)
+  train = config.train
+  return (Phase(None, train.batch_size, 0, train.steps, 0, 0, None, 1.0),)
+
+
 def phase_at(phases: tuple[Phase, ...], step: int) -> Phase:
   """Returns the phase of the step after `step` steps; at the end, the last."""
   for phase in phases:
     if step < phase.stop:
       return phase
   return phases[-1]
+
+
+def steps_left(phases: tuple[Phase, ...], step: int) -> float:
+  """Returns how long the rest takes, in steps as long as the last one was."""
+  last = phase_at(phases, step - 1)
+  return sum(
+    max(phase.stop - max(step, phase.first_step), 0) * phase.work / last.work
+    for phase in phases
+  )
 
 
 def images_seen(phase: Phase, step: jax.Array) -> jax.Array:

@@ -49,23 +49,21 @@ class GanState:
   average: Variables
 
 
-def ema_decay(step: jax.Array, batch_size: int, half_life: float) -> jax.Array:
+def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
   """Computes the decay of a moving average whose half-life counts images.
 
   In the beginning the average follows faster, so that the random first weights
-  are soon forgotten: at step n the half-life is at most a twentieth of the
-  images seen so far (as StyleGAN2-ADA's EMA ramp-up has it, Karras et al.
-  2020).
+  are soon forgotten: the half-life is at most a twentieth of the images seen so
+  far (as StyleGAN2-ADA's EMA ramp-up has it, Karras et al. 2020).
 
   Args:
-    step: steps done, this one not counted.
+    seen: images that training has seen, this step's included, [].
     batch_size: images a step, over all devices.
     half_life: in images.
 
   Returns:
     The share of the old average that stays, [].
   """
-  seen = (step + 1) * batch_size
   return 0.5 ** (batch_size / jnp.minimum(half_life, 0.05 * seen))
 
 

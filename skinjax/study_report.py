@@ -112,13 +112,19 @@ def write(
       for arm, places in units.items()
     },
     diversity={
-      name: _records(generator.path, [f"diversity/{name}"])
+      name: _records(_trained_in(generator, name), [f"diversity/{name}"])
       for name in info.class_names
     },
   )
   files.write_text(report / "index.html", text)
   _tell(result, report)
   return result
+
+
+def _trained_in(generator: inference.Trained, name: str) -> pathlib.Path:
+  """Returns where the GAN of a class was trained: its own, or that of all."""
+  alone = generator.path / name
+  return alone if alone.is_dir() else generator.path
 
 
 def _about(config, dataset, synthetic, generator) -> summary.About:
@@ -155,7 +161,7 @@ def _about(config, dataset, synthetic, generator) -> summary.About:
       if not workdir.is_free(key)
     },
     diversity=synthesize.judge(synthetic, dataset),
-    subject=f"{generator.config.task.upper()} images",
+    subject=f"{generator.task.NAME} images",
   )
 
 

@@ -80,7 +80,12 @@ class Writer:
     )
 
   def progress(
-    self, step: int, steps: int, images: int, values: dict[str, float]
+    self,
+    step: int,
+    steps: int,
+    images: int,
+    values: dict[str, float],
+    left: float,
   ) -> None:
     """Logs a line with speed and time left, and times it in timing.jsonl.
 
@@ -89,14 +94,15 @@ class Writer:
       steps: steps since the line before.
       images: images since the line before.
       values: what to show.
+      left: steps that are left, in steps as long as these.
     """
     now = time.monotonic()
     shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
     speed = ""
     if self._clock is not None:  # the first call compiles: it tells no speed
       seconds = now - self._clock
-      left = (self._total - step) / steps * seconds
-      speed = f"  {images / seconds:.0f} images/s  {duration(left)} left"
+      rest = duration(left / steps * seconds)
+      speed = f"  {images / seconds:.0f} images/s  {rest} left"
       self._line(
         "timing",
         step,
@@ -105,9 +111,14 @@ class Writer:
     self._clock = now
     logging.info("step %d/%d  %s%s", step, self._total, shown, speed)
 
-  def pause(self) -> None:
-    """Leaves what happens between two calls of steps out of the speed."""
-    self._clock = time.monotonic() if self._clock is not None else None
+  def pause(self, *, forget: bool = False) -> None:
+    """Leaves what happens between two calls of steps out of the speed.
+
+    Args:
+      forget: time the next call not at all, because it compiles.
+    """
+    timed = self._clock is not None and not forget
+    self._clock = time.monotonic() if timed else None
 
   def sync(self) -> None:
     """Has the lines on the disk: a checkpoint must not outlive its lines."""

@@ -9,13 +9,14 @@ import pytest
 
 from benchmarks import (
   flops,
+  flops_progan,
   results,
   skinjax_runner,
   train_step,
   worker,
   workload,
 )
-from skinjax import files
+from skinjax import files, progan, schedules
 
 ROW = {
   "model": "acgan",
@@ -63,6 +64,43 @@ def test_flops_of_a_step_of_the_smallest_classifier():
   assert flops.classifier(16, 1, 1, 2, 1) == 3 * 6472 - 2048
 
 
+def test_flops_of_a_step_of_the_smallest_progans():
+  # The widths are 4 at 4x4 and 2 at 8x8; 1 channel, 3 latents, 2 classes.
+  shape = {"base": 4, "most": 9, "channels": 1, "latents": 3, "classes": 2}
+  draws, judges = flops_progan.networks(8, **shape, batch=1)
+  assert [layer.flops for layer in draws] == [
+    2 * 5 * 64,
+    2 * 4 * 4 * (3 * 3) * 4 * 4,
+    2 * 4 * 4 * (4 * 4) * 4 * 2,  # up, fused
+    2 * 8 * 8 * (3 * 3) * 2 * 2,
+    2 * 8 * 8 * 2 * 1,
+  ]
+  assert [layer.flops for layer in judges] == [
+    2 * 8 * 8 * 1 * 2,
+    2 * 8 * 8 * (3 * 3) * 2 * 2,
+    2 * 4 * 4 * (4 * 4) * 2 * 4,  # down, fused
+    2 * 4 * 4 * (3 * 3) * 5 * 4,
+    2 * 64 * 4,
+    2 * 4 * 3,
+  ]
+  generate = 3 * 14208 - 640  # no gradient by latents and labels
+  update = 2 * (3 * 15256 - 256)  # real, fake; no gradient by images
+  guide = 2 * 15256  # no gradient by weights
+  plain = generate + update + guide
+  # The head takes no part: the gradient's pass down, that back up, and the
+  # gradients by weights.
+  twice = 3 * (15256 - 24)
+  # Images of its own: their way there, and back from the deviation.
+  anew = (15256 - 24) + 2 * (256 + 4608 + 4096) - 256
+  for penalty, count in {
+    "none": plain,
+    "r1": plain + twice,
+    "gradient": plain + twice + anew,
+  }.items():
+    passes = flops_progan.operations(8, **shape, batch=5, penalty=penalty)
+    assert sum(operation.flops for operation in passes) == 5 * count
+
+
 def test_bytes_of_a_layer():
   up = flops.generator(8, 2, 1, 3, 2, 5)[1]
   assert up.inputs == 4 * 5 * (4 * 4) * 2
@@ -96,7 +134,7 @@ def test_table_lines_up():
   assert (
     lines
     == [
-      "acgan          32       200.0     100.0   2.00       20    20%"
+      "acgan            32       200.0     100.0   2.00       20    20%"
       "          300        200  eager, fused"
     ]
     * 2
@@ -146,6 +184,11 @@ def test_what_differs_is_refused(changes, message):
     ("--rounds=many", "'many' is not a positive integer"),
     ("--json=/no/such/file", "cannot be written"),
     ("--batches=3", "unrecognized arguments"),
+    ("--size=8", "acgan takes sizes from 16 on, not 8"),
+    ("--size=2", "2 is not a power of two from 4 on"),
+    ("--size=512", "progan takes sizes up to 256, not 512"),
+    ("--batch=6", "progan takes batches of a multiple of 4, not 6"),
+    ("--models=progan_plan", "Did you mean 'progan_plain'"),
   ],
 )
 def test_bad_argument_is_refused_in_one_line(argument, message, capsys):
@@ -163,19 +206,52 @@ def test_missing_pytorch_is_told_in_one_line(monkeypatch):
     train_step.main()
 
 
-@pytest.mark.parametrize("name", list(train_step.MODELS))
-def test_pytorch_reports_the_same_losses(name):
+def test_what_a_model_does_not_take_is_only_refused_of_it():
+  argv = ["--models=acgan,classifier", "--size=512", "--batch=6"]
+  assert train_step.parse(argv).batch == 6
+  assert train_step.parse(["--models=progan", "--size=4"]).size == 4
+
+
+def test_what_grows_is_full_grown_from_the_first_step():
+  config = train_step.MODELS["progan_plain"].values(16, 32, 12)
+  (phase,) = schedules.phases(progan, config)
+  assert (phase.size, phase.batch_size, phase.fade_images) == (32, 12, 0)
+  assert workload.batch_size(config) == 12
+  assert (config.model.base, config.model.most) == (256, 128)
+  assert (config.loss.adversarial, config.loss.penalty) == (
+    "non_saturating",
+    "none",
+  )
+
+
+def compare(model, size):
+  """Takes three steps in both frameworks."""
   pytest.importorskip("torch", reason="PyTorch is not installed: [bench]")
   from benchmarks import torch_runner
 
-  model = train_step.MODELS[name]
-  config = workload.config(model.config, model.width_keys, 4, 16, 8)
-  config = workload.to_compare(config)
-  ours = skinjax_runner.Steps(config, 16).reference(config, 3)
-  theirs = torch_runner.Steps(model.torch, config, 16, 1)
+  config = workload.to_compare(model.values(2, size, 8))
+  ours = skinjax_runner.Steps(config, size).reference(config, 3)
+  theirs = torch_runner.Steps(model.torch, config, size, 1)
   for fused in model.fusions:
     variant = workload.Variant(compiled=False, fused=fused)
-    results.compare(name, ours, theirs.follow(config, variant, ours))
+    results.compare(model.config, ours, theirs.follow(config, variant, ours))
+
+
+@pytest.mark.parametrize("name", list(train_step.MODELS))
+def test_pytorch_reports_the_same_losses(name):
+  compare(train_step.MODELS[name], 16)
+
+
+@pytest.mark.parametrize(
+  ("size", "changes"),
+  [
+    (8, {"loss.penalty": "r1", "loss.adversarial": "hinge"}),
+    (16, {"model.conditional_from": 8, "loss.class_on_fakes": 0.5}),
+    (4, {}),
+  ],
+)
+def test_other_progans_report_the_same_losses(size, changes):
+  compare(train_step.MODELS["progan"]._replace(changes=changes), size)
 
 
 def test_each_framework_has_a_process_of_its_own():

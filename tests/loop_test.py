@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from skinjax import checkpoint, errors, inference, loop, sources, writer
+from skinjax import (
+  checkpoint,
+  errors,
+  inference,
+  loop,
+  schedules,
+  sources,
+  writer,
+)
 from tests import shrunk
 
 
@@ -43,11 +51,17 @@ def _same(a, b):
 
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
-_NAMES = ("acgan", "classifier")
+# ProGAN grows at step 2 and is fading in at all later ones.
+_NAMES = ("acgan", "classifier", "progan")
 
 
 def _changes(name):
-  return _RUN | ({"sample_every": 8} if name == "acgan" else {})
+  more = {
+    "acgan": {"sample_every": 8},
+    "classifier": {},
+    "progan": {"sample_every": 8, "growth__fade_images": 48},
+  }
+  return _RUN | more[name]
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +92,16 @@ def test_a_run_leaves_everything_that_it_should(undisturbed, name):
   last = {k[11:]: v for k, v in last.items() if k != "step"}
   assert last == result.metrics
   assert {f"recall/{n}" for n in shrunk.CLASSES} <= last.keys()
-  # The first call compiles and is not timed.
-  assert [x["step"] for x in _lines(path, "timing")] == [4, 6, 8]
+  # The first call compiles and is not timed, at each resolution.
+  timed = {"progan": [6, 8]}.get(name, [4, 6, 8])
+  assert [x["step"] for x in _lines(path, "timing")] == timed
   files = set(_files(path))
   assert {"config.json", "data.json", "checkpoints/8/manifest.json"} <= files
   assert any(f.startswith("tensorboard/events") for f in files)
   pictures = {f for f in files if f.startswith("samples/")}
-  wanted = {"samples/00000008.png"} if name == "acgan" else set()
+  # The last step's, and that of the step at which a resolution ends.
+  steps = {"acgan": (8,), "progan": (2, 8), "classifier": ()}[name]
+  wanted = {f"samples/{step:08d}.png" for step in steps}
   assert pictures == wanted
 
 
@@ -180,14 +197,14 @@ def _stub(bad_step=None):
   """A task whose state counts and whose predictions are read off images."""
   stub = types.ModuleType("stub")
 
-  def train_step(state, batch, key, *, config, info, axis_name):
+  def train_step(state, batch, key, *, config, info, phase, axis_name):
     step = state.step + 1
     loss = 1.0 * step
     if bad_step is not None:
       loss = jnp.where(step == bad_step, jnp.nan, loss)
     return state.replace(step=step), {"fine": 1.0 * step, "loss": loss}
 
-  def eval_step(state, batch, *, config, info):
+  def eval_step(state, batch, *, config, info, phase):
     means = jnp.mean(batch["image"].astype(float), axis=(1, 2))
     first = means[:, 0] / 255
     return {
@@ -204,11 +221,36 @@ def _stub(bad_step=None):
 def _stub_run(path, bad_step=None, dataset=None, sample=False, **changes):
   stub = _stub(bad_step)
   if sample:
-    stub.sample = lambda state, labels, key, *, config, info: jnp.zeros(
+    stub.sample = lambda state, labels, key, **_: jnp.zeros(
       (len(labels), 16, 16, 3), jnp.uint8
     )
   config = shrunk.config("acgan" if sample else "classifier", **changes)
   return loop.train(stub, config, path, dataset or shrunk.dataset())
+
+
+def test_each_phase_has_one_program_and_its_own_batches(tmp_path, monkeypatch):
+  stub, plain, compiled = _stub(), loop.compile_steps, []
+  old = stub.train_step
+
+  def train_step(state, batch, key, **more):
+    state, metrics = old(state, batch, key, **more)
+    return state, metrics | {"images": 1.0 * len(batch["label"])}
+
+  def compile_steps(task, config, info, phase):
+    compiled.append(phase.level)
+    return plain(task, config, info, phase)
+
+  stub.train_step = train_step
+  stub.phases = lambda config: (
+    schedules.Phase(0, 8, 0, 4, 0, 0, 1e-3, 1.0),
+    schedules.Phase(1, 6, 4, 12, 32, 0, 1e-3, 1.0),
+  )
+  monkeypatch.setattr(loop, "compile_steps", compile_steps)
+  config = shrunk.config("classifier", train__steps=12)
+  loop.train(stub, config, tmp_path, shrunk.dataset())
+  images = [x["train/images"] for x in _lines(tmp_path) if "train/loss" in x]
+  assert images == [8, 8, 6, 6, 6, 6]
+  assert compiled == [0, 1]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
@@ -305,8 +347,8 @@ def test_the_best_checkpoint_is_that_of_its_own_evaluation(tmp_path):
   stub = _stub()
   plain = stub.eval_step
 
-  def eval_step(state, batch, *, config, info):
-    out = plain(state, batch, config=config, info=info)
+  def eval_step(state, batch, *, config, info, phase):
+    out = plain(state, batch, config=config, info=info, phase=phase)
     # Right at step 4, wrong afterwards.
     right = jax.nn.one_hot(batch["label"], 3)
     wrong = jax.nn.one_hot((batch["label"] + 1) % 3, 3)

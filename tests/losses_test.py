@@ -161,3 +161,15 @@ def test_a_critic_without_a_gradient_has_a_finite_penalty():
   value, slope = jax.value_and_grad(flat)(0.0)
   assert value == pytest.approx(2, abs=1e-5)
   assert np.isfinite(slope)
+
+
+@pytest.mark.parametrize(
+  ("name", "wanted"),
+  # The gradient of |x|^2 / 2 is x: of (1.5, 2), halfway, the norm is 2.5.
+  [("gradient", (2.5 - 1) ** 2), ("r1", (3**2 + 4**2) / 2), ("none", 0.0)],
+)
+def test_a_penalty_by_name(name, wanted):
+  judge = lambda images: jnp.sum(images**2, axis=1) / 2
+  real, fake = jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 0.0]])
+  got = losses.penalty(name, judge, real, fake, jnp.array([0.5]))
+  np.testing.assert_allclose(got, [wanted], rtol=1e-5)

@@ -8,7 +8,17 @@ import pytest
 from skinjax import errors, ranges, workdir
 from tests import shrunk
 
-NAMES = ("acgan", "classifier", "leaks", "quickstart", "study", "synthesize")
+NAMES = (
+  "acgan",
+  "by_class",
+  "classifier",
+  "leaks",
+  "progan",
+  "progan_paper",
+  "quickstart",
+  "study",
+  "synthesize",
+)
 
 
 def _get(name, **changes):

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from skinjax import inference, loop
+from tests import shrunk
 from tests.conftest import ROOT
 
 
@@ -91,3 +93,26 @@ def test_readme_of_the_project_is_current(monkeypatch):
   )
   module.write_readme()
   assert written == [readme.read_text()]
+
+
+def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
+  task, run = inference.task_named("progan"), tmp_path / "run"
+  config = shrunk.config("progan", train__steps=8, sample_every=8)
+  loop.train(task, config, run, shrunk.dataset())
+  (run / "runs.jsonl").write_text('{"command": "python", "seconds": 60}\n')
+  collect.collect("gan", run, "a machine")
+  kept = collect.ROOT / "gan"
+  names = {path.name for path in kept.iterdir()}
+  assert names == {"samples.png", "samples_8x8.png", "growth.csv", "curves.png"}
+  # The sheet of the step at which 8x8 ends, and of the last step.
+  for name, step in (("samples_8x8", 2), ("samples", 8)):
+    original = run / "samples" / f"{step:08d}.png"
+    assert (kept / f"{name}.png").read_bytes() == original.read_bytes()
+  lines = (kept / "growth.csv").read_text().splitlines()
+  assert lines[0] == "size,steps,images,batch,rate,minutes"
+  assert [line.rsplit(",", 2)[0] for line in lines[1:]] == [
+    *("8x8,2,16,8", "16x16,6,48,8")
+  ]
+  (row,) = collect._rows()
+  told = "8x8 to 16x16 in 8 steps, 64 images; a sheet for each size"
+  assert row["measured"] == told

@@ -1,16 +1,17 @@
 """Tests of benchmarks/scaling.py: bounds, growth and arguments; no timing."""
 
+import itertools
 import json
 
 import pytest
 
-from benchmarks import flops, scaling
+from benchmarks import flops, flops_progan, scaling
 from skinjax import files
 
 ROWS = [
-  {"batch": 64, "ms": 200.0, "GFLOP": 40.0, "compile s": 10.0},
-  {"batch": 128, "ms": 380.0, "GFLOP": 80.0, "compile s": 12.5},
-  {"batch": 16, "ms": 60.0, "GFLOP": 10.0, "compile s": 9.0},
+  {"batch": 64, "ms": 200.0, "GFLOP": 40.0, "compile s": 10.0, "MiB": 512.0},
+  {"batch": 128, "ms": 380.0, "GFLOP": 80.0, "compile s": 12.5, "MiB": 768.0},
+  {"batch": 16, "ms": 60.0, "GFLOP": 10.0, "compile s": 9.0, "MiB": 99.5},
 ]
 
 
@@ -104,6 +105,21 @@ def test_operations_are_those_of_a_step(name, count):
   assert sum(operation.flops for operation in counted) == count(**shape)
 
 
+def test_sizes_of_a_progan_are_stages_of_one_network():
+  args = scaling.parse(["--models=progan", "--sizes=4,8,16,32,64,128"])
+  assert args.sizes == [4, 8, 16, 32, 64, 128]
+  layers = []
+  for size in args.sizes:
+    model = scaling.model_config("progan", scaling.Point(8, size, 32)).model
+    shape = size, model.base, model.most, 3, model.latents, 7
+    layers.append(flops_progan.networks(*shape, batch=8)[0])
+  # The last layer makes pixels of what the stage ends with.
+  for small, large in itertools.pairwise(layers):
+    assert small[:-1] == large[: len(small) - 1]
+    assert len(large) == len(small) + 2
+  assert layers[4][-2].inputs == 4 * 8 * 64**2 * 32
+
+
 def test_document_is_shown_and_written(monkeypatch, tmp_path, capsys):
   rates = 0.9e12, 1e12, 0.5e12  # the highest counts
   timed = iter(zip(ROWS, rates, strict=True))
@@ -118,10 +134,10 @@ def test_document_is_shown_and_written(monkeypatch, tmp_path, capsys):
   assert "computed, not measured" in text
   _, table = text.split("acgan, a step (x: times the first row)\n")
   assert table.splitlines()[:4] == [
-    "batch    ms  GFLOP  compile s  GFLOP x   ms x  GFLOP/s  share",
-    "   64   200   40.0       10.0     1.00   1.00      200  0.200",
-    "  128   380   80.0       12.5     2.00   1.90      211  0.211",
-    "   16  60.0   10.0       9.00    0.250  0.300      167  0.167",
+    "batch    ms  GFLOP  compile s   MiB  GFLOP x   ms x  GFLOP/s  share",
+    "   64   200   40.0       10.0   512     1.00   1.00      200  0.200",
+    "  128   380   80.0       12.5   768     2.00   1.90      211  0.211",
+    "   16  60.0   10.0       9.00  99.5    0.250  0.300      167  0.167",
   ]
   assert capsys.readouterr().err.count("\n") == 3  # progress
 
@@ -136,6 +152,9 @@ def test_document_is_shown_and_written(monkeypatch, tmp_path, capsys):
     ("--json=/no/such/file", "cannot be written"),
     ("--batches=3,", "not a positive integer"),
     ("--rounds=3", "unrecognized arguments"),
+    ("--sizes=32,8", "acgan takes sizes from 16 on, not 8"),
+    ("--sizes=512", "progan takes sizes up to 256, not 512"),
+    ("--batches=16,10", "progan takes batches of a multiple of 4, not 10"),
   ],
 )
 def test_bad_argument_is_refused_in_one_line(argument, message, capsys):

@@ -34,6 +34,22 @@ _CHANGES = {
     "train.batch_size": 8,
     "model.width": 4,
   },
+  # A call at 8x8, then 16x16, which fades in over two steps.
+  "progan": {
+    "log_every": 2,
+    "eval_every": 2,
+    "save_every": 2,
+    "sample_every": 4,
+    "train.steps": 4,
+    "model.latents": 6,
+    "model.base": 16,
+    "model.most": 8,
+    "growth.first_size": 8,
+    "growth.batch_sizes": (8, 8, 8),
+    "growth.fade_images": 16,
+    "growth.stable_images": 16,
+    "growth.round_steps": 2,
+  },
   "synthesize": {"per_class": 3},
 }
 _CHANGES["study"] = {
@@ -42,6 +58,8 @@ _CHANGES["study"] = {
   for key, value in _CHANGES[name].items()
 } | {"seeds": 1, "fill_to": 15}
 _CHANGES["quickstart"] = _CHANGES["study"]
+_CHANGES["progan_paper"] = _CHANGES["progan"]
+_CHANGES["by_class"] = {f"gan.{k}": v for k, v in _CHANGES["progan"].items()}
 
 
 def config(name, arguments="dataset=toy", **changes):

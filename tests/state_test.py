@@ -22,14 +22,14 @@ from skinjax import state
   ],
 )
 def test_ema_decay(step, decay):
-  got = state.ema_decay(jnp.int32(step), 64, 1280.0)
+  got = state.ema_decay(jnp.int32((step + 1) * 64), 64, 1280.0)
   assert float(got) == pytest.approx(decay, rel=1e-5)
 
 
 def test_half_of_an_average_is_forgotten_in_a_half_life():
   average = {"w": jnp.array(1.0)}
   for step in range(10_000, 10_020):
-    decay = state.ema_decay(jnp.int32(step), 50, 1000.0)
+    decay = state.ema_decay(jnp.int32((step + 1) * 50), 50, 1000.0)
     average = state.moved(average, {"w": jnp.array(0.0)}, decay)
   assert float(average["w"]) == pytest.approx(0.5, rel=1e-4)
 

@@ -39,9 +39,9 @@ def test_duration(seconds, words):
 def test_scalars_pictures_and_times(tmp_path):
   with writer.Writer(tmp_path, step=0, total=20) as w:
     w.scalars(10, {"loss": 0.5, "bad": float("nan")})
-    w.progress(10, 10, 80, {"loss": 0.5})
+    w.progress(10, 10, 80, {"loss": 0.5}, 10)
     w.scalars(20, {"loss": 0.25})
-    w.progress(20, 10, 80, {"loss": 0.25})
+    w.progress(20, 10, 80, {"loss": 0.25}, 0)
     w.picture(20, Image.new("L", (6, 4), 7))
   assert _lines(tmp_path / "metrics.jsonl") == [
     {"step": 10, "loss": 0.5, "bad": None},
@@ -68,9 +68,9 @@ def test_a_pause_is_left_out_of_the_speed(tmp_path, monkeypatch):
   monkeypatch.setattr(writer, "time", clock)
   with writer.Writer(tmp_path, step=0, total=4) as w:
     w.pause()
-    w.progress(1, 1, 10, {})
+    w.progress(1, 1, 10, {}, 3)
     w.pause()
-    w.progress(2, 1, 10, {})
+    w.progress(2, 1, 10, {}, 2)
   (line,) = _lines(tmp_path / "timing.jsonl")
   assert line == {"step": 2, "seconds": 2.0, "images_per_second": 5.0}
 

@@ -59,6 +59,40 @@ def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
   return old + jnp.asarray(fade, new.dtype) * (new - old)
 
 
+def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
+  """Shows real images as a network sees them that has grown to a level.
+
+  Args:
+    images: [batch, size, size, channels], at least of the level's size.
+    level: from 0.
+    fade: the share of the newest level's detail, from 0 to 1, as in the
+      networks.
+
+  Returns:
+    [batch, 4 * 2^level, 4 * 2^level, channels].
+  """
+  while images.shape[1] > 4 << level:
+    images = downsampled(images)
+  if not level:
+    return images
+  return _mixed(upsampled(downsampled(images)), images, fade)
+
+
+def products(level: int, base: int, most: int) -> int:
+  """Counts an image's products in the 3x3 convolutions of a grown generator.
+
+  What a step takes follows it roughly.
+  """
+  widths = [width(n, base, most) for n in range(level + 1)]
+  sides = [16 * 4**n for n in range(level + 1)]
+  begin = 9 * sides[0] * widths[0] ** 2
+  return begin + sum(
+    # The first of a level, fused with upsampling, needs 16/4 products a pixel.
+    sides[n] * widths[n] * (4 * widths[n - 1] + 9 * widths[n])
+    for n in range(1, level + 1)
+  )
+
+
 class Generator(nn.Module):
   """Draws images of the asked classes.
 
@@ -67,8 +101,12 @@ class Generator(nn.Module):
     channels: of the images.
     base: features of level 0 if `most` allowed them; see `width`.
     most: the most features of a level.
-    num_classes: the label is joined to the latent as one of so many; with one
-      class there is nothing to join.
+    num_classes: with one class there is nothing to be told of labels.
+    conditional_from: the level from which on labels matter. At 0 the label is
+      joined to the latent (the paper's way); otherwise a vector for each class
+      is added to the features with which this level and those above it begin,
+      so that what is coarser is drawn alike for all classes, and learnt from
+      all of them (as UTLO has it, Khorram et al. 2024).
     dtype: of layers.DTYPES, what the convolutions compute in.
   """
 
@@ -77,6 +115,7 @@ class Generator(nn.Module):
   base: int
   most: int
   num_classes: int
+  conditional_from: int = 0
   dtype: str = "float32"
 
   def setup(self):
@@ -92,6 +131,13 @@ class Generator(nn.Module):
     self.to_pixels = [
       layers.Conv(self.channels, kernel_size=1, gain=1.0) for _ in widths
     ]
+    if self.num_classes > 1 and self.conditional_from:
+      # One of the inputs is 1, the others are 0.
+      gain = math.sqrt(self.num_classes)
+      self.join = [
+        layers.Dense(w, use_bias=False, gain=gain)
+        for w in widths[self.conditional_from - 1 : -1]
+      ]
 
   def __call__(
     self, latents: jax.Array, labels: jax.Array, level: int, fade: jax.Array
@@ -111,7 +157,7 @@ class Generator(nn.Module):
     x = self._begin(latents, labels)
     before = None
     for n in range(1, level + 1):
-      before, x = x, self._grow(x, n)
+      before, x = x, self._grow(x, n, labels)
     images = self.to_pixels[level](x).astype(latents.dtype)
     if before is None:
       return images
@@ -122,11 +168,11 @@ class Generator(nn.Module):
     """Uses every layer once, which is how their weights are created."""
     x = self._begin(latents, labels)
     for n, to_pixels in enumerate(self.to_pixels):
-      x = self._grow(x, n) if n else x
+      x = self._grow(x, n, labels) if n else x
       to_pixels(x)
 
   def _begin(self, latents, labels):
-    if self.num_classes > 1:
+    if self.num_classes > 1 and not self.conditional_from:
       one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
       latents = jnp.concatenate([latents, one_hot], axis=-1)
     x = self.dense(layers.pixel_norm(latents))
@@ -135,7 +181,11 @@ class Generator(nn.Module):
     x = layers.pixel_norm(_activation(x))
     return layers.pixel_norm(_activation(self.first[0](x)))
 
-  def _grow(self, x, n):
+  def _grow(self, x, n, labels):
+    if self.num_classes > 1 and 0 < self.conditional_from <= n:
+      join = self.join[n - self.conditional_from]
+      one_hot = jax.nn.one_hot(labels, self.num_classes)
+      x += join(one_hot)[:, None, None].astype(x.dtype)
     for layer in (self.first[n], self.second[n - 1]):
       x = layers.pixel_norm(_activation(layer(x)))
     return x

@@ -81,10 +81,16 @@ def _names():
     ("classifier", "loss.balance", "weigths", "Did you mean 'weights'"),
     ("classifier", "best", "auc", "Unknown best 'auc'. .*mean_auc"),
     ("classifier", "parallel", "", "Unknown parallel ''. There are: auto"),
-    ("classifier", "task", "", "Unknown task ''. There are: acgan, class"),
+    ("classifier", "task", "", "Unknown task ''. There are: acgan, by_class"),
     ("classifier", "task", "os.path", "Unknown task 'os.path'. There are"),
     ("classifier", "task", "data", "Unknown task 'data'. There are"),
     ("acgan", "loss.adversarial", "hing", "Did you mean 'hinge'"),
+    ("progan", "loss.penalty", "r2", "Unknown loss.penalty 'r2'. Did you mean"),
+    ("progan", "growth.rates", (1e-3, "fast"), "a number of at least 0"),
+    ("progan", "growth.batch_sizes", (8, 8, 8.5), "integers of at least 1"),
+    ("progan", "growth.batch_sizes", (8, 8), "has none for 16x16"),
+    ("progan", "growth.first_size", 6, "does not lead to 16 by doubling"),
+    ("progan", "model.conditional_from", 5, "one of 4, 8, 16 is wanted"),
     ("study", "arms", ("real", "clasical"), "Did you mean 'classical'"),
   ]:
     read = sources.read if key == "data.name" else _in_memory

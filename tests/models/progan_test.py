@@ -196,3 +196,54 @@ def test_bfloat16_is_near():
   # Where all features of a pixel are small, its norm makes them large.
   assert abs(got - wanted).mean() < 0.05 * abs(wanted).mean()
   assert (got != wanted).any()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_real_images_are_shown_as_the_network_sees_them(level):
+  images = jax.random.normal(KEY, (2, 16, 16, 3))
+  grown = progan.at_level(images, level, 1.0)
+  side = 4 << level
+  boxes = images.reshape(2, side, 16 // side, side, 16 // side, 3)
+  np.testing.assert_allclose(grown, boxes.mean((2, 4)), atol=1e-6)
+  if level:
+    begun = progan.at_level(images, level, 0.0)
+    # Without the newest level's detail, as at the level before.
+    before = progan.upsampled(progan.at_level(images, level - 1, 1.0))
+    np.testing.assert_allclose(begun, before, atol=1e-6)
+    half = progan.at_level(images, level, 0.5)
+    np.testing.assert_allclose(half, (begun + grown) / 2, atol=1e-6)
+
+
+def test_labels_are_told_from_a_level_on():
+  options = {"size": 32, "conditional_from": 2}
+  network, init, (latents, labels) = _generator(**options)
+  variables = init(KEY)
+  # A vector for each class at 16x16 and 32x32, as wide as what it is added to.
+  joined = {k: v for k, v in variables["params"].items() if "join" in k}
+  shapes = {k: v["kernel"].shape for k, v in joined.items()}
+  assert shapes == {"join_0": (3, 6), "join_1": (3, 3)}
+  assert variables["params"]["dense"]["kernel"].shape[0] == latents.shape[1]
+  other = (labels + 1) % 3
+  for level in range(4):
+    images, others = (
+      network.apply(variables, latents, y, level, 1.0) for y in (labels, other)
+    )
+    assert (images != others).any() == (level >= 2), level
+    # What is older than the labels is the old network's, whatever the label.
+    if level == 2:
+      images, others = (
+        network.apply(variables, latents, y, 2, 0.0) for y in (labels, other)
+      )
+      np.testing.assert_array_equal(images, others)
+  _, init, _ = _generator(classes=1, **options)
+  assert not any("join" in name for name in init(KEY)["params"])
+
+
+def test_products_by_hand():
+  # 4x4: 16 pixels, 9 taps, 4 x 4 features. 8x8: 64 pixels, of 4 features each
+  # 4 taps (a quarter of 16) and 9, of 4 features. 16x16: 2 features.
+  assert progan.products(0, 8, 4) == 16 * 9 * 4 * 4
+  level_1 = 64 * 4 * (4 * 4 + 9 * 4)
+  assert progan.products(1, 8, 4) == 2304 + level_1
+  level_2 = 256 * 2 * (4 * 4 + 9 * 2)
+  assert progan.products(2, 8, 4) == 2304 + level_1 + level_2

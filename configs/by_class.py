@@ -1,0 +1,23 @@
+r"""By class: a GAN for each class alone, all of them in turn.
+
+  python main.py --config=configs/by_class.py:dataset=ham10000 \
+    --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
+
+Trains a ProGAN (or, with the argument gan=acgan, an ACGAN) on each class, in
+DIR/CLASS, and shows all of them on DIR/sheet.png. DIR is then a generator as
+any other: --config.generator=DIR. A class of a hundred images is little to
+learn from; what the classes have in common is learnt in each of them anew.
+"""
+
+from configs import common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False, gan="progan")
+def get_config(dataset: str, size: int, quick: bool, gan: str):
+  """Returns the config; see common.arguments. The GAN is progan or acgan."""
+  config = common.base("by_class", dataset, size)
+  # one, pmap, jit, or auto: pmap from two devices on.
+  config.parallel = "auto"
+  arguments = f"dataset={dataset},size={size},quick={quick}"
+  config.gan = common.gan_part(gan, arguments)
+  return config

@@ -1,0 +1,75 @@
+r"""ProGAN: images by class, grown from 4x4 (Karras et al. 2018).
+
+  python main.py --config=configs/progan.py:dataset=mnist --workdir=DIR
+  python main.py --config=configs/progan.py:dataset=ham10000 \
+    --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
+
+One class alone, whose network then knows of no labels:
+
+  python main.py --config=configs/progan.py:dataset=ham10000 \
+    --config.data.classes='("mel",)' --workdir=DIR
+
+Shows sheets of samples, a row a class, at every resolution as it grows
+(DIR/samples). Times and numbers that were measured are in README and
+results/runs.csv.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = common.training("progan", dataset, size)
+  config.train.sampler = "tempered"
+  config.sample_every = 500
+
+  config.model.latents = 128
+  # Features at 4x4 if `most` allowed them; every level has half of those of
+  # the level before, and at most `most`: so 16 at full size.
+  config.model.base = 4 * config.data.size
+  config.model.most = 128
+  # The size from which on labels matter: 4 is the paper's way; below a larger
+  # one all classes are drawn alike, which helps the rare ones.
+  config.model.conditional_from = 4
+
+  config.loss = ml_collections.ConfigDict()
+  # wasserstein, non_saturating or hinge.
+  config.loss.adversarial = "wasserstein"
+  # On the discriminator's gradient: gradient (WGAN-GP's), r1 or none.
+  config.loss.penalty = "gradient"
+  config.loss.penalty_weight = 10.0
+  # Weight of the squared logits of real images, which keeps them near 0.
+  config.loss.drift = 0.001
+  config.loss.class_weight = 1.0
+  # Weight of the discriminator's class loss on generated images; the paper's
+  # code has 1.
+  config.loss.class_on_fakes = 0.0
+
+  config.growth = ml_collections.ConfigDict()
+  config.growth.first_size = 4
+  # Images a step and learning rates at 4x4, 8x8, … 256x256, as far as needed.
+  config.growth.batch_sizes = (64, 64, 64, 32, 32, 16, 8)
+  config.growth.rates = (2e-3,) * 7
+  config.growth.fade_images = 25_600
+  config.growth.stable_images = 25_600
+  # The steps of a resolution are a multiple of this, and log_every divides it.
+  config.growth.round_steps = 50
+  config.train.steps = 12_000 if config.data.name == "mnist" else 7600
+  del config.train.batch_size  # growth has them
+  config.train.beta1 = 0.0
+  config.train.beta2 = 0.99
+  # Half-life of the generator's moving average, in images.
+  config.train.ema_images = 10_000.0
+
+  if quick:
+    config.model.base = config.model.most = 32
+    config.log_every = config.eval_every = 25
+    config.save_every = config.sample_every = 25
+    config.growth.first_size = max(4, config.data.size // 4)
+    config.growth.round_steps = 25
+    config.growth.fade_images = config.growth.stable_images = 800
+    config.train.steps = 200
+  return config

@@ -1,0 +1,196 @@
+"""The task that trains a GAN of its own for each class, one after the other.
+
+Trained, they are one generator to those who draw from them: an image of a class
+comes from that class's network.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+
+from skinjax import (
+  data,
+  errors,
+  inference,
+  loop,
+  randomness,
+  schedules,
+  workdir,
+)
+from skinjax.report import sheets
+
+NAME = "By-class GAN"  # as reports call it
+_COLUMNS = 10  # of the sheet
+
+
+@flax.struct.dataclass
+class State:
+  """The states of the classes' GANs.
+
+  Attributes:
+    step: int32 [], training steps that every one of them has done.
+    classes: the states, by label.
+  """
+
+  step: jax.Array
+  classes: tuple[Any, ...]
+
+
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
+  """Trains a GAN on each class in turn, in WORKDIR/CLASS.
+
+  What is done is not done again. Beside the classes' workdirs there is
+  `sheet.png` at the end, a row a class.
+
+  Args:
+    config: of configs/by_class.py.
+    path: the workdir.
+
+  Raises:
+    InputError: bad config, data or workdir, or a training that has diverged.
+    Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  task = _task(config)
+  loop.check(part(config, "any"))
+  with workdir.claim(path, config) as path:
+    dataset = data.load(config.data)
+    workdir.write_origin(path, dataset)
+    names = dataset.info.class_names
+    for number, name in enumerate(names):
+      if inference.is_trained(path / name, config.gan.train.steps):
+        continue
+      logging.info("%s, %d of %d classes", name, number + 1, len(names))
+      loop.train(task, part(config, name), path / name)
+    generator = inference.load(path, dataset.info)
+    _sheet(generator, config.seed).save(path / "sheet.png")
+    logging.info(
+      "%d GANs are trained; %s/sheet.png shows them", len(names), path
+    )
+
+
+def _sheet(generator: inference.Trained, seed: int):
+  """Draws a row of images of each class."""
+  names = generator.info.class_names
+  labels = np.repeat(np.arange(len(names), dtype=np.int32), _COLUMNS)
+  key = randomness.named(jax.random.key(seed), "sheet")
+  images = inference.samples(
+    generator.task,
+    generator.state,
+    labels,
+    key,
+    config=generator.config,
+    info=generator.info,
+  )
+  rows = images.reshape(len(names), _COLUMNS, *images.shape[1:])
+  return sheets.contact_sheet(rows, names)
+
+
+def _task(config):
+  task = inference.task_named(config.gan.task)
+  if not hasattr(task, "sample") or not hasattr(task, "train_step"):
+    raise errors.InputError(f"gan.task={config.gan.task} trains no GAN.")
+  return task
+
+
+def part(config, name: str) -> ml_collections.FrozenConfigDict:
+  """Makes the config of one class's GAN."""
+  made = ml_collections.ConfigDict(config.gan.to_dict())
+  made.seed, made.parallel = config.seed, config.parallel
+  made.data = ml_collections.ConfigDict(config.data.to_dict())
+  made.data.classes = (name,)
+  return ml_collections.FrozenConfigDict(made)
+
+
+def _alone(info: data.DataInfo, label: int) -> data.DataInfo:
+  """Describes the data of one class."""
+  return dataclasses.replace(
+    info,
+    class_names=info.class_names[label : label + 1],
+    class_counts=info.class_counts[label : label + 1],
+  )
+
+
+def load(path: pathlib.Path, config, info: data.DataInfo) -> inference.Trained:
+  """Loads what `run` has trained, as one generator; see inference.load.
+
+  Args:
+    path: the workdir.
+    config: the run's.
+    info: the data to use it on.
+
+  Raises:
+    InputError: a class is not trained yet, or on other data.
+  """
+  parts = [
+    inference.load(path / name, _alone(info, label))
+    for label, name in enumerate(info.class_names)
+  ]
+  step = min(trained.step for trained in parts)
+  digests = "".join(trained.digest for trained in parts)
+  groups = {group for trained in parts for group in trained.origin["groups"]}
+  origin = workdir.read_origin(path) | {"groups": sorted(groups)}
+  state = State(jnp.int32(step), tuple(trained.state for trained in parts))
+  digest = hashlib.sha256(digests.encode()).hexdigest()
+  return inference.Trained(
+    path,
+    inference.task_named("by_class"),
+    config,
+    info,
+    step,
+    state,
+    digest,
+    origin,
+  )
+
+
+def phases(config) -> tuple[schedules.Phase, ...]:
+  """Returns the phases of each class's training."""
+  return schedules.phases(_task(config), part(config, "any"))
+
+
+def sample(
+  state: State,
+  labels: jax.Array,
+  key: jax.Array,
+  *,
+  config,
+  info: data.DataInfo,
+  phase: schedules.Phase,
+) -> jax.Array:
+  """Draws an image of each asked class from that class's network.
+
+  Every network draws all images, of which its own are taken.
+
+  Args:
+    state: of all of them.
+    labels: int32 [batch].
+    key: the key of the latents.
+    config: FrozenConfigDict of configs/by_class.py.
+    info: data.DataInfo of all classes.
+    phase: of the classes' trainings.
+
+  Returns:
+    uint8 [batch, size, size, channels].
+  """
+  task = _task(config)
+  images = [
+    task.sample(
+      state.classes[label],
+      jnp.zeros_like(labels),
+      key,
+      config=part(config, name),
+      info=_alone(info, label),
+      phase=phase,
+    )
+    for label, name in enumerate(info.class_names)
+  ]
+  return jnp.stack(images)[labels, jnp.arange(len(labels))]
