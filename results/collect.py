@@ -49,6 +49,13 @@ _SPEED = (
   ("torch_mib", "PyTorch, MiB", ".0f"),
   ("torch_variant", "PyTorch's best", ""),
 )
+# What README shows of the benchmark by size, likewise.
+_SIZES = (
+  ("size", "size", ""),
+  ("ms", "a step, ms", ".0f"),
+  ("MiB", "memory, MiB", ".0f"),
+  ("compile s", "compilation, s", ".0f"),
+)
 
 
 def portable(command: str) -> str:
@@ -199,14 +206,26 @@ def write_readme() -> None:
   text = _filled(
     text, "results", ("run", "measured", "minutes", "hardware", "command"), runs
   )
-  speed = ROOT / "speed" / "train_step.json"
-  if speed.exists():
-    rows = [
-      [format(row[key], form) for key, _, form in _SPEED]
-      for row in json.loads(speed.read_text())["rows"]
-    ]
-    text = _filled(text, "speed", [heading for _, heading, _ in _SPEED], rows)
+  if speed := _read(sorted((ROOT / "speed").glob("train_step*.json"))):
+    rows = [row for document in speed for row in document["rows"]]
+    text = _filled(text, "speed", *_columns(_SPEED, rows))
+  if sizes := _read(sorted((ROOT / "speed").glob("sizes*.json"))):
+    rows = [row for each in sizes for row in each["steps"]["progan"]]
+    rows = [row for row in rows if row["batch"] == 64]
+    rows.sort(key=lambda row: row["size"])
+    text = _filled(text, "sizes", *_columns(_SIZES, rows))
   readme.write_text(text)
+
+
+def _read(paths: list[pathlib.Path]) -> list[dict]:
+  return [json.loads(path.read_text()) for path in paths]
+
+
+def _columns(columns, rows: list[dict]) -> tuple[list[str], list[list[str]]]:
+  """Returns the headings of a table, and its rows in words."""
+  return [heading for _, heading, _ in columns], [
+    [format(row[key], form) for key, _, form in columns] for row in rows
+  ]
 
 
 def _filled(text: str, name: str, headings, rows) -> str:

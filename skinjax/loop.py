@@ -143,7 +143,7 @@ def _train(task, config, path, dataset, saved) -> Result:
         metrics = evaluate(own)
         show.evaluated(step, metrics)
       if hasattr(task, "sample") and (
-        step == phase.stop or due(config.sample_every)
+        due(config.sample_every) or step == phase.stop
       ):
         show.draw(step, own)
       if stopped or due(config.save_every):

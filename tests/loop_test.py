@@ -184,7 +184,7 @@ def test_a_run_with_another_log_every_does_not_run_past_its_end(
     assert int(result.state.step) == 6
 
 
-def _kill(*_):
+def _kill(*_, **__):
   raise _Killed
 
 
