@@ -109,12 +109,7 @@ def train_step(
   discriminator = _discriminator(config, info, axis_name)
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
-  real = augment.augment(
-    batches.to_float(batch["image"]),
-    randomness.stream(keys, "augment"),
-    orientations=config.augment.orientations,
-    jitter=config.augment.jitter,
-  )
+  real = augment.seen_in_training(batch, keys, config)
 
   def generate(variables, latents, labels):
     return generator.apply(

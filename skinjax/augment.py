@@ -8,7 +8,7 @@ strength is capped by the config and nothing here changes hue.
 import jax
 import jax.numpy as jnp
 
-from skinjax import randomness
+from skinjax import batches, randomness
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -80,3 +80,24 @@ def augment(
   if jitter:
     images = colour(images, keys, jitter)
   return images
+
+
+def seen_in_training(
+  batch: dict[str, jax.Array], keys: jax.Array, config
+) -> jax.Array:
+  """Returns a batch's images as a network in training sees them.
+
+  Args:
+    batch: `image` uint8 [batch, size, size, channels].
+    keys: the examples' keys [batch].
+    config: FrozenConfigDict with `augment`.
+
+  Returns:
+    Floats [batch, size, size, channels] in [-1, 1], augmented as asked.
+  """
+  return augment(
+    batches.to_float(batch["image"]),
+    randomness.stream(keys, "augment"),
+    orientations=config.augment.orientations,
+    jitter=config.augment.jitter,
+  )

@@ -107,12 +107,7 @@ def train_step(
   keys = randomness.by_example(key, len(labels), axis_name)
   stream = lambda name: randomness.stream(keys, name)
   mean = lambda tree: parallel.mean(tree, axis_name)
-  images = augment.augment(
-    batches.to_float(batch["image"]),
-    stream("augment"),
-    orientations=config.augment.orientations,
-    jitter=config.augment.jitter,
-  )
+  images = augment.seen_in_training(batch, keys, config)
 
   def loss_fn(params):
     logits, stats = _network(config, info, axis_name).apply(

@@ -181,12 +181,7 @@ def train_step(
   level, fade = phase.level, schedules.fade(phase, state.step)
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
-  real = augment.augment(
-    batches.to_float(batch["image"]),
-    randomness.stream(keys, "augment"),
-    orientations=config.augment.orientations,
-    jitter=config.augment.jitter,
-  )
+  real = augment.seen_in_training(batch, keys, config)
 
   def generate(variables, latents, labels):
     return generator.apply(variables, latents, labels, level, fade), {}

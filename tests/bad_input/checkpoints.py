@@ -141,7 +141,8 @@ CASES = {
     _configure(task="os.path"), "Unknown task 'os.path'. There are: acgan"
   ),
   "task_is_module": _loaded(
-    _configure(task="programs"), "Unknown task 'programs'. There are: acgan"
+    _configure(task="programs"),
+    "Unknown task 'programs'. Did you mean 'progan'",
   ),
   "task_is_number": _loaded(_configure(task=3), rf"{_UNLIKE}task=3\)"),
   "task_trains_nothing": _loaded(

@@ -85,7 +85,12 @@ def _names():
     ("classifier", "task", "os.path", "Unknown task 'os.path'. There are"),
     ("classifier", "task", "data", "Unknown task 'data'. There are"),
     ("acgan", "loss.adversarial", "hing", "Did you mean 'hinge'"),
-    ("progan", "loss.penalty", "r2", "Unknown loss.penalty 'r2'. Did you mean"),
+    (
+      "progan",
+      "loss.penalty",
+      "r2",
+      "Unknown loss.penalty 'r2'. There are: none",
+    ),
     ("progan", "growth.rates", (1e-3, "fast"), "a number of at least 0"),
     ("progan", "growth.batch_sizes", (8, 8, 8.5), "integers of at least 1"),
     ("progan", "growth.batch_sizes", (8, 8), "has none for 16x16"),
