@@ -52,9 +52,7 @@ _SPEED = (
 # What README shows of the benchmark by size, likewise.
 _SIZES = (
   ("size", "size", ""),
-  ("ms", "a step, ms", ".0f"),
   ("MiB", "memory, MiB", ".0f"),
-  ("compile s", "compilation, s", ".0f"),
 )
 
 
