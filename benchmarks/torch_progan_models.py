@@ -225,8 +225,9 @@ class Discriminator(nn.Module):
     """Returns the gradient of the source logits' sum by the images.
 
     Written out, so that to differentiate it by the weights is an ordinary
-    backward pass: PyTorch's own second derivative of a convolution has images
-    for kernels, takes several times as long and cannot be compiled.
+    backward pass. With `torch.autograd.grad(create_graph=True)` instead, whose
+    second derivative of a convolution is one with images for kernels, the
+    penalty takes about 1.4 times as long, and the step 1.1 times.
     """
     shrunk = list(self._shrink(x))
     x = shrunk[-1][1]

@@ -68,8 +68,8 @@ def get_config(dataset: str, size: int, quick: bool):
     config.model.base = config.model.most = 32
     config.log_every = config.eval_every = 25
     config.save_every = config.sample_every = 25
-    config.growth.first_size = max(4, config.data.size // 4)
+    config.growth.first_size = max(4, config.data.size // 2)
     config.growth.round_steps = 25
     config.growth.fade_images = config.growth.stable_images = 800
-    config.train.steps = 200
+    config.train.steps = 100
   return config
