@@ -7,7 +7,7 @@ both halves have one label distribution, the sampler's.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -195,7 +195,7 @@ def train_step(
   return state, {**mean({**d_metrics, **g_metrics}), **norms}
 
 
-def latents_of(labels: jax.Array, key: jax.Array, count: int) -> Any:
+def latents_of(labels: jax.Array, key: jax.Array, count: int) -> jax.Array:
   """Draws the latents [batch, count] of samples, each from its place's key."""
   keys = randomness.by_example(key, len(labels))
   return randomness.normal(keys, (count,))
