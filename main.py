@@ -58,6 +58,7 @@ def main(argv: list[str]) -> None:
       )
     )
   )
+  sys.unraisablehook = _unless_loop_is_closed
   parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
   if _COORDINATOR.value:
     processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -70,6 +71,16 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
   result = programs.run(_CONFIG.value, _WORKDIR.value)
   sys.exit(getattr(result, "exit_code", 0))
+
+
+def _unless_loop_is_closed(unraisable) -> None:
+  """Tells an error that nothing can catch, but for one that says nothing.
+
+  Where a disk is full, Orbax raises for the first file that fails; what writes
+  the others, in threads of its own, then finds no event loop to report to.
+  """
+  if str(unraisable.exc_value) != "Event loop is closed":
+    sys.__unraisablehook__(unraisable)
 
 
 def parse(argv: list[str]) -> list[str]:
