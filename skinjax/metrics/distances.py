@@ -35,6 +35,7 @@ def judge(
   fake: np.ndarray,
   *,
   groups: np.ndarray | None = None,
+  fake_groups: np.ndarray | None = None,
   seed: int = 0,
   neighbours: int = 5,
   repeats: int = 5,
@@ -50,6 +51,8 @@ def judge(
     fake: [m, d] floats, m >= 10.
     groups: [n] integers, the lesion of each real image; whole lesions are
       resampled for the kernel distance. By default each image is of its own.
+    fake_groups: [m] integers, the same for the other set of a floor or a
+      ceiling.
     seed: decides subsets and resamples.
     neighbours: k of `precision_recall_density_coverage`.
     repeats: subsets of each count of `frechet_curve`.
@@ -64,7 +67,12 @@ def judge(
     frechet=frechet_lib.frechet(real, fake),
     curve=frechet_lib.frechet_curve(real, fake, seed=seed, repeats=repeats),
     kernel=kernel_lib.kernel_distance_interval(
-      real, fake, groups=groups, resamples=resamples, seed=seed
+      real,
+      fake,
+      groups=groups,
+      fake_groups=fake_groups,
+      resamples=resamples,
+      seed=seed,
     ),
     prdc=prdc_lib.precision_recall_density_coverage(
       real, fake, neighbours=neighbours

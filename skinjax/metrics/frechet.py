@@ -81,9 +81,11 @@ def frechet_curve(
   Unbiased FID and Inception Score and Where to Find Them", 2020; here both
   sets are finite, and n is that of both).
 
-  The limit's spread is its standard deviation over halves of the images, at
-  half the counts: halves vary about their set as much as sets of its size
-  vary about the truth. It is too large for a set much larger than the other.
+  The limit's spread has two parts. Luck of the images: the deviation of the
+  distance between halves of the largest count, since random halves vary about
+  their set as much as sets of its size vary about the truth (rather more, if
+  the other set is much larger). Luck of the subsets: the standard error of
+  the limit over repeats.
 
   Args:
     real: [n, d] floats.
@@ -116,13 +118,14 @@ def frechet_curve(
   draw = lambda sizes: np.array(
     [_nested(real, fake, sizes, rng) for _ in range(repeats)]
   )
-  values = draw(counts).mean(0)
-  halves = [_intercept(counts // 2, drawn) for drawn in draw(counts // 2)]
+  values = draw(counts)
+  limits = np.polyfit(1 / counts, values.T, 1)[1]
+  halves = draw(counts[-1:] // 2)
   return FrechetCurve(
     tuple(counts.tolist()),
-    tuple(values.tolist()),
-    _intercept(counts, values),
-    float(np.std(halves, ddof=1)),
+    tuple(values.mean(0).tolist()),
+    float(limits.mean()),
+    float(np.sqrt(halves.var(ddof=1) + limits.var(ddof=1) / repeats)),
   )
 
 
@@ -139,7 +142,3 @@ def _nested(real, fake, counts, rng):
   real = real[rng.choice(len(real), counts[-1], replace=False)]
   fake = fake[rng.choice(len(fake), counts[-1], replace=False)]
   return [frechet(real[:n], fake[:n]) for n in counts]
-
-
-def _intercept(counts, values):
-  return float(np.polyfit(1 / counts, values, 1)[1])

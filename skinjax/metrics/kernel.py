@@ -12,6 +12,12 @@ import numpy as np
 from skinjax.metrics import features
 from skinjax.report import statistics
 
+# Of the kernel's means within real, within fake, and across.
+_SIGNS = (1, 1, -2)
+
+# Groups of a set under which a bootstrap has too little to draw from.
+_LEAST_DRAWN = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class KernelInterval:
@@ -29,7 +35,11 @@ class KernelInterval:
 
 
 def kernel_distance(
-  real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
+  real: np.ndarray,
+  fake: np.ndarray,
+  *,
+  groups: np.ndarray | None = None,
+  fake_groups: np.ndarray | None = None,
 ) -> float:
   """Estimate the kernel distance (KID) without bias.
 
@@ -37,25 +47,32 @@ def kernel_distance(
   mean over pairs of different real images, plus that of fake ones, less twice
   that over pairs of both (Bińkowski et al., "Demystifying MMD GANs", 2018).
 
-  Real images of one group are not independent, no more than an image is of
-  itself: pairs of them are left out too.
+  Images of one group are not independent, no more than an image is of itself:
+  pairs of them are left out too.
 
   Args:
     real: [n, d] floats, n >= 2. Memory is of n^2 + m^2 + n * m.
     fake: [m, d] floats, m >= 2.
     groups: [n] integers, the lesion of each real image; by default each image
       is of its own.
+    fake_groups: [m] integers, the same for a second set that is real as well.
 
   Returns:
     A number that may be negative.
 
   Raises:
     ValueError: see `features.checked_pair`; or `groups` are not [n] integers
-      or all the same.
+      of at least two values.
   """
   real, fake = features.checked_pair(real, fake)
-  kernels = _kernels(real, fake, _checked_groups(groups, len(real)))
-  return float(_estimate(kernels, np.ones(len(real)), np.ones(len(fake))))
+  return _distance(
+    _kernels(
+      real,
+      fake,
+      _checked_groups(groups, len(real)),
+      _checked_groups(fake_groups, len(fake)),
+    )
+  )
 
 
 def kernel_distance_interval(
@@ -63,6 +80,7 @@ def kernel_distance_interval(
   fake: np.ndarray,
   *,
   groups: np.ndarray | None = None,
+  fake_groups: np.ndarray | None = None,
   resamples: int = 500,
   seed: int = 0,
   level: float = 0.95,
@@ -70,8 +88,8 @@ def kernel_distance_interval(
 ) -> KernelInterval:
   """Estimate the kernel distance with a bootstrap interval.
 
-  Groups of real images and single fake ones are resampled. Copies of a group
-  are not a pair: they would count as alike what is the same.
+  Whole groups are resampled, of both sets. Copies of a group are not a pair:
+  they would count as alike what is the same.
 
   For distributions (nearly) alike the bootstrap is too wide, by sqrt(3) if
   they are equal: its part linear in the weights then is noise of its own, of
@@ -81,10 +99,11 @@ def kernel_distance_interval(
   cases.
 
   Args:
-    real: [n, d] floats, n >= 2.
-    fake: [m, d] floats, m >= 2.
-    groups: [n] integers, the lesion of each real image; by default each image
-      is of its own.
+    real: [n, d] floats, n >= 10.
+    fake: [m, d] floats, m >= 10.
+    groups: [n] integers, the lesion of each real image, of at least 10; by
+      default each image is of its own.
+    fake_groups: [m] integers, the same for a second set that is real as well.
     resamples: number of resamples.
     seed: seed of the resamples, and of the images of larger sets.
     level: part of such intervals that should hold the true value.
@@ -94,41 +113,50 @@ def kernel_distance_interval(
   Raises:
     ValueError: as `kernel_distance`.
   """
-  real, fake = features.checked_pair(real, fake)
-  groups = _checked_groups(groups, len(real))
+  real, fake = features.checked_pair(real, fake, _LEAST_DRAWN)
   rng = np.random.default_rng(seed)
-  kept = rng.permutation(len(real))[:most_images]
-  real, groups = real[kept], _checked_groups(groups[kept], len(kept))
-  fake = fake[rng.permutation(len(fake))[:most_images]]
-  kernels = _kernels(real, fake, groups)
-  value = _estimate(kernels, np.ones(len(real)), np.ones(len(fake)))
+  draw = lambda x, groups: _drawn(x, groups, most_images, resamples, rng)
+  real, groups, of_real = draw(real, groups)
+  fake, fake_groups, of_fake = draw(fake, fake_groups)
+  kernels = _kernels(real, fake, groups, fake_groups)
 
-  of_real, of_fake = (
-    statistics.bootstrap_weights(
-      units, np.zeros(len(units), int), resamples, rng.integers(2**32)
-    )
-    for units in (groups, np.arange(len(fake)))
-  )
-  # What a constant adds to a kernel cancels out; float32 is better without.
-  centre = kernels[2][0].mean()
-  kernels = [
-    (((kernel - centre) * pairs).astype(np.float32), pairs.astype(np.float32))
-    for kernel, pairs in kernels
-  ]
-  drawn = _estimate(kernels, of_real, of_fake)
-  # Weights reflected in 1 turn the sign of the linear part alone.
-  mirrored = _estimate(kernels, 2 - of_real, 2 - of_fake)
-  linear, quadratic = ((drawn - mirrored) / 2).var(), ((drawn + mirrored) / 2).var()
-  deviation = drawn - drawn.mean()
+  deviation, linear = np.zeros((2, resamples))
+  for (kernel, pairs), x, y, sign in zip(
+    kernels,
+    (of_real, of_fake, of_real),
+    (of_real, of_fake, of_fake),
+    _SIGNS,
+    strict=True,
+  ):
+    # About its mean, a kernel keeps its digits in float32.
+    kernel = (kernel - pairs * _mean(kernel, pairs)).astype(np.float32)
+    count = ((x @ pairs.astype(np.float32)) * y).sum(-1)
+    deviation += sign * ((x @ kernel) * y).sum(-1) / count
+    slope = x @ kernel.sum(1) + y @ kernel.sum(0)
+    linear += sign * slope / pairs.sum()
+  quadratic = (deviation - linear).var()
+  deviation -= deviation.mean()
   if deviation.any():
-    variance = max(linear - quadratic, quadratic)
+    variance = max(linear.var() - quadratic, quadratic)
     deviation *= np.sqrt(variance / deviation.var())
+  value = _distance(kernels)
   tail = (1 - level) / 2
   low, high = value + np.quantile(deviation, [tail, 1 - tail])
-  return KernelInterval(float(value), float(low), float(high))
+  return KernelInterval(value, float(low), float(high))
 
 
-def _kernels(real, fake, groups):
+def _drawn(x, groups, most_images, resamples, rng):
+  """Images that are used of a set, their groups, and weights of resamples."""
+  groups = _checked_groups(groups, len(x))
+  kept = rng.permutation(len(x))[:most_images]
+  groups = _checked_groups(groups[kept], len(kept), _LEAST_DRAWN)
+  weights = statistics.bootstrap_weights(
+    groups, np.zeros(len(groups), int), resamples, rng.integers(2**32)
+  )
+  return x[kept], groups, weights
+
+
+def _kernels(real, fake, groups, fake_groups):
   """Kernel matrices within real, within fake and across, and their pairs.
 
   Each is zero off its pairs, the 0-1 matrix that says which entries count.
@@ -136,7 +164,7 @@ def _kernels(real, fake, groups):
   result = []
   for x, y, pairs in (
     (real, real, groups[:, None] != groups),
-    (fake, fake, ~np.eye(len(fake), dtype=bool)),
+    (fake, fake, fake_groups[:, None] != fake_groups),
     (real, fake, np.ones((len(real), len(fake)), bool)),
   ):
     base = x @ y.T / x.shape[1] + 1
@@ -144,20 +172,15 @@ def _kernels(real, fake, groups):
   return result
 
 
-def _estimate(kernels, of_real, of_fake):
-  """MMD^2 for weights [..., n] of real and [..., m] of fake images."""
-  mean = lambda kernel, pairs, x, y: (
-    ((x @ kernel) * y).sum(-1) / ((x @ pairs) * y).sum(-1)
-  )
-  within_real, within_fake, across = kernels
-  return (
-    mean(*within_real, of_real, of_real)
-    + mean(*within_fake, of_fake, of_fake)
-    - 2 * mean(*across, of_real, of_fake)
-  )
+def _mean(kernel, pairs):
+  return kernel.sum() / pairs.sum()
 
 
-def _checked_groups(groups, num):
+def _distance(kernels):
+  return float(sum(s * _mean(*k) for s, k in zip(_SIGNS, kernels, strict=True)))
+
+
+def _checked_groups(groups, num, least=2):
   if groups is None:
     return np.arange(num)
   groups = np.asarray(groups)
@@ -166,6 +189,8 @@ def _checked_groups(groups, num):
       f"groups must be [{num}] integers, got {groups.dtype} "
       f"{list(groups.shape)}."
     )
-  if (groups == groups[0]).all():
-    raise ValueError("groups must be at least two, got one for all images.")
+  if len(np.unique(groups)) < least:
+    raise ValueError(
+      f"groups must be at least {least}, got {len(np.unique(groups))}."
+    )
   return groups
