@@ -45,8 +45,8 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
   Converge to a Local Nash Equilibrium", 2017).
 
   Where S = R^T R, the trace of the root is the sum of the singular values of
-  R_r R_f^T. No root of a matrix is taken, so that singular covariances (fewer
-  images than d) are as good as any.
+  R_r R_f^T, and centred features are such an R. No root of a matrix is taken,
+  so that singular covariances (fewer images than d) are as good as any.
 
   Args:
     real: [n, d] floats, n >= 2.
@@ -60,10 +60,17 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
   """
   real, fake = features.checked_pair(real, fake)
   shift = ((real.mean(0) - fake.mean(0)) ** 2).sum()
-  real, fake = _root(real), _root(fake)
-  common = linalg.svdvals(real @ fake.T).sum()
-  distance = shift + (real**2).sum() + (fake**2).sum() - 2 * common
-  return float(max(distance, 0.0))
+  real, fake = _scaled(real), _scaled(fake)
+  traces = (real**2).sum() + (fake**2).sum()
+  few, many = sorted((real, fake), key=len)
+  if len(few) > few.shape[1]:
+    few = np.linalg.qr(few, mode="r")  # As good an R, of d rows.
+  product = few @ many.T
+  # Squares of the singular values: twice as fast as these, and wrong by 1e-8
+  # of the largest at most.
+  squares = linalg.eigvalsh(product @ product.T)
+  common = np.sqrt(np.maximum(squares, 0)).sum()
+  return float(max(shift + traces - 2 * common, 0.0))
 
 
 def frechet_curve(
@@ -129,12 +136,9 @@ def frechet_curve(
   )
 
 
-def _root(features):
-  """Factor the covariance S = R^T R, with no more rows than d."""
-  centred = (features - features.mean(0)) / np.sqrt(len(features) - 1)
-  if len(centred) > centred.shape[1]:
-    return np.linalg.qr(centred, mode="r")
-  return centred
+def _scaled(features):
+  """Centre features, and scale them so that X^T X is their covariance."""
+  return (features - features.mean(0)) / np.sqrt(len(features) - 1)
 
 
 def _nested(real, fake, counts, rng):

@@ -91,12 +91,12 @@ def kernel_distance_interval(
   Whole groups are resampled, of both sets. Copies of a group are not a pair:
   they would count as alike what is the same.
 
-  For distributions (nearly) alike the bootstrap is too wide, by sqrt(3) if
-  they are equal: its part linear in the weights then is noise of its own, of
-  twice the variance of the quadratic part, which alone is right (Arcones and
-  Giné, "On the Bootstrap of U and V Statistics", 1992). The deviations are
-  shrunk to the difference of the two variances, which is unbiased in both
-  cases.
+  Where the distributions are (nearly) alike, the bootstrap of such a mean over
+  pairs fails (Arcones and Giné, "On the Bootstrap of U and V Statistics",
+  1992): its part linear in the weights, zero in truth, has noise of twice the
+  variance of the quadratic part, which alone is right. The variance linear
+  less quadratic is right for distributions alike and apart; the deviations
+  are scaled to it. (Unscaled, they are sqrt(3) too wide for equal ones.)
 
   Args:
     real: [n, d] floats, n >= 10.

@@ -283,9 +283,15 @@ def test_prdc_is_that_of_its_authors(data):
   _assert_as_package(real, fake, neighbours)
 
 
-def test_prdc_of_more_images_than_a_block_and_far_from_the_origin():
-  real, fake = _normal(0, 1100, 6, 1e4), _normal(1, 50, 6, 1e4 + 1)
-  _assert_as_package(real, fake, 5)
+def test_prdc_of_more_images_than_a_block():
+  _assert_as_package(_normal(0, 1100, 6), _normal(1, 50, 6, 1), 5)
+
+
+def test_prdc_far_from_the_origin():
+  real, fake = _normal(0, 60, 6), _normal(1, 50, 6, 1)
+  expected = prdc.precision_recall_density_coverage(real, fake)
+  far = prdc.precision_recall_density_coverage(real + 1e7, fake + 1e7)
+  assert far == expected
 
 
 @given(st.integers(0, 1000), st.integers(6, 30))
