@@ -66,7 +66,7 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
   if len(few) > few.shape[1]:
     few = np.linalg.qr(few, mode="r")  # As good an R, of d rows.
   product = few @ many.T
-  # Squares of the singular values: twice as fast as these, and wrong by 1e-8
+  # Squares of the singular values: twice as fast as these, each wrong by 1e-8
   # of the largest at most.
   squares = linalg.eigvalsh(product @ product.T)
   common = np.sqrt(np.maximum(squares, 0)).sum()
