@@ -1,0 +1,96 @@
+"""Precision, recall, density and coverage of a set of features."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from skinjax.metrics import features
+
+# Rows of distances held at a time.
+_BLOCK = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Prdc:
+  """Fidelity and diversity, as parts of images near those of the other set.
+
+  All but density lie in [0, 1].
+
+  Attributes:
+    precision: fake images near some real one.
+    recall: real images near some fake one.
+    density: real images that a fake one is near to, over `neighbours`: 1 is
+      expected for equal distributions; it may exceed 1.
+    coverage: real images that have a fake one near.
+  """
+
+  precision: float
+  recall: float
+  density: float
+  coverage: float
+
+
+def precision_recall_density_coverage(
+  real: np.ndarray, fake: np.ndarray, *, neighbours: int = 5
+) -> Prdc:
+  """Measure how the two sets lie among each other.
+
+  Near an image is what is closer to it than its k-th nearest neighbour in its
+  own set. Precision and recall are of Kynkäänniemi et al., "Improved Precision
+  and Recall Metric for Assessing Generative Models" (2019); density and
+  coverage of Naeem et al., "Reliable Fidelity and Diversity Metrics for
+  Generative Models" (2020). All but density depend on n and m: compare them
+  at equal numbers of images.
+
+  Args:
+    real: [n, d] floats, n > neighbours.
+    fake: [m, d] floats, m > neighbours.
+    neighbours: k, at least one.
+
+  Raises:
+    ValueError: see `features.checked_pair`; a set has not more than
+      `neighbours` images, or there are none.
+  """
+  if neighbours < 1:
+    raise ValueError(f"neighbours must be at least 1, got {neighbours}.")
+  real, fake = features.checked_pair(real, fake, neighbours + 1)
+  # Distances keep more digits about the mean.
+  centre = real.mean(0)
+  real, fake = real - centre, fake - centre
+  of_real, of_fake = _radii(real, neighbours), _radii(fake, neighbours)
+
+  precise = np.zeros(len(fake), bool)
+  recalled = covered = inside = 0
+  for rows, distances in _squared_distances(real, fake):
+    near_real = distances < of_real[rows, None]
+    precise |= near_real.any(0)
+    inside += near_real.sum()
+    covered += near_real.any(1).sum()
+    recalled += (distances < of_fake).any(1).sum()
+  return Prdc(
+    float(precise.mean()),
+    float(recalled / len(real)),
+    float(inside / (neighbours * len(fake))),
+    float(covered / len(real)),
+  )
+
+
+def _radii(features, neighbours):
+  """Squared distance of each row to its k-th nearest other row, [n]."""
+  radii = np.empty(len(features))
+  for rows, distances in _squared_distances(features, features):
+    # A row is the nearest of itself, hence there are k before its k-th.
+    radii[rows] = np.partition(distances, neighbours, axis=1)[:, neighbours]
+  # A copy of the k-th neighbour is not closer than it, whatever the rounding.
+  return radii * (1 - 1e-9)
+
+
+def _squared_distances(x, y) -> Iterator[tuple[slice, np.ndarray]]:
+  """Yield slices of rows of x, and their distances [rows, m] to all of y."""
+  norms = (y**2).sum(1)
+  for start in range(0, len(x), _BLOCK):
+    rows = slice(start, start + _BLOCK)
+    block = x[rows]
+    distances = (block**2).sum(1)[:, None] + norms - 2 * block @ y.T
+    yield rows, np.maximum(distances, 0)
