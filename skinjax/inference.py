@@ -126,9 +126,7 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
         step,
         config.train.steps,
       )
-  return Trained(
-    path, task, config, info, step, state, digest_of(state), origin
-  )
+  return Trained(path, task, config, info, step, state, digest(state), origin)
 
 
 def is_trained(path: pathlib.Path, steps: int) -> bool:

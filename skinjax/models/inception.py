@@ -51,12 +51,13 @@ def _max_pool(x: jax.Array) -> jax.Array:
   return nn.max_pool(x, (3, 3), (2, 2))
 
 
-def _mean_around(x: jax.Array) -> jax.Array:
+def mean_around(x: jax.Array) -> jax.Array:
   """Averages 3x3 pixels, those of them that are within the image."""
   return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
-def _max_around(x: jax.Array) -> jax.Array:
+def max_around(x: jax.Array) -> jax.Array:
+  """Takes the maximum of 3x3 pixels, those of them that are within."""
   return nn.max_pool(x, (3, 3), padding="SAME")
 
 
@@ -81,7 +82,7 @@ class BlockA(nn.Module):
     three = _Layer(64, (1, 1), name="branch3x3dbl_1")(x)
     three = _Layer(96, (3, 3), name="branch3x3dbl_2")(three)
     three = _Layer(96, (3, 3), name="branch3x3dbl_3")(three)
-    pool = _Layer(self.pooled, (1, 1), name="branch_pool")(_mean_around(x))
+    pool = _Layer(self.pooled, (1, 1), name="branch_pool")(mean_around(x))
     return jnp.concatenate([one, five, three, pool], axis=-1)
 
 
@@ -120,7 +121,7 @@ class BlockC(nn.Module):
     double = _Layer(inner, (1, 7), name="branch7x7dbl_3")(double)
     double = _Layer(inner, (7, 1), name="branch7x7dbl_4")(double)
     double = _Layer(192, (1, 7), name="branch7x7dbl_5")(double)
-    pool = _Layer(192, (1, 1), name="branch_pool")(_mean_around(x))
+    pool = _Layer(192, (1, 1), name="branch_pool")(mean_around(x))
     return jnp.concatenate([one, seven, double, pool], axis=-1)
 
 
@@ -191,8 +192,8 @@ class Inception(nn.Module):
     for name, inner in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
       x = BlockC(inner, name=f"Mixed_{name}")(x)
     x = BlockD(name="Mixed_7a")(x)
-    x = BlockE(_mean_around, name="Mixed_7b")(x)
-    x = BlockE(_max_around, name="Mixed_7c")(x)
+    x = BlockE(mean_around, name="Mixed_7b")(x)
+    x = BlockE(max_around, name="Mixed_7c")(x)
     return jnp.mean(x, axis=(1, 2))
 
 
