@@ -19,10 +19,10 @@ from skinjax import array_cache, data, errors, inference
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
 
-# Of what is done to the images: with another one, what is cached is void.
+# Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
 _FID = "Inception@299"
-_DRAWN_OF = {"ham10000": "lesions"}  # a data set's pictures, if not its name
+_SHOWN = {"ham10000": "lesions"}  # what a data set shows, if not its name
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,8 +70,7 @@ def efficientnet(size: int = 64) -> Extractor:
     InputError: the package with its weights is not installed, or the size is
       too small.
   """
-  _require_size(size, 32)
-  return _pretrained("EffLite0", size, efficientnets, _efficientnet)
+  return _pretrained("EffLite0", size, 32, efficientnets, _efficientnet)
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
@@ -87,8 +86,7 @@ def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
   Raises:
     InputError: it is no file of this network, or the size is too small.
   """
-  _require_size(size, 75)
-  return _pretrained("Inception", size, inceptions, _inception, path)
+  return _pretrained("Inception", size, 75, inceptions, _inception, path)
 
 
 def classifier(path: str | pathlib.Path, info: data.DataInfo) -> Extractor:
@@ -123,7 +121,7 @@ def classifier(path: str | pathlib.Path, info: data.DataInfo) -> Extractor:
   shape = (1, info.size, info.size, info.channels)
   images = jax.ShapeDtypeStruct(shape, jnp.float32)
   return Extractor(
-    name=f"{_DRAWN_OF.get(info.name, info.name)}@{info.size}",
+    name=f"{_SHOWN.get(info.name, info.name)}@{info.size}",
     size=info.size,
     channels=info.channels,
     dims=jax.eval_shape(apply, variables, images).shape[1],
@@ -137,7 +135,7 @@ def extract(
   extractor: Extractor,
   images: np.ndarray,
   *,
-  batch_size: int = 64,
+  batch_size: int = 32,
   cache_dir: str | pathlib.Path | None = None,
   progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
@@ -152,7 +150,7 @@ def extract(
     extractor: what computes them.
     images: uint8 [n, height, width, channels] in [0, 255]; 1 or 3 channels.
       One is repeated where the extractor takes 3.
-    batch_size: images at a time.
+    batch_size: images at a time; more than 32 take longer on a CPU.
     cache_dir: where features are kept, by the images' content and the
       extractor's; None for nowhere.
     progress: is told how many images are done, and of how many.
@@ -172,11 +170,12 @@ def extract(
   if cache_dir is None:
     return compute()
   shape = (len(images), extractor.dims)
-  key = _key(extractor, images)
-  return array_cache.fetch(cache_dir, key, shape, compute)
+  return array_cache.fetch(cache_dir, _key(extractor, images), shape, compute)
 
 
-def _pretrained(name, size, module, apply, *path) -> Extractor:
+def _pretrained(name, size, least, module, apply, *path) -> Extractor:
+  if size < least:
+    raise errors.InputError(f"An input size of {size}: use {least} or more.")
   variables = module.load(*path)
   return Extractor(
     name=f"{name}@{size}",
@@ -196,11 +195,6 @@ def _efficientnet(variables, images):
 
 def _inception(variables, images):
   return inceptions.Inception().apply(variables, images / 127.5 - 1)
-
-
-def _require_size(size: int, least: int) -> None:
-  if size < least:
-    raise errors.InputError(f"An input size of {size}: use {least} or more.")
 
 
 def _require_images(images: np.ndarray, extractor: Extractor) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from skinjax import batches, errors
+from skinjax import acgan, batches, errors
 from skinjax.metrics import features
 from skinjax.models import efficientnet
 from tests import shrunk
@@ -358,6 +358,10 @@ def test_a_classifier_s_images_are_normalized_as_in_training():
   )
 
 
-def test_a_generator_is_no_classifier():
+def test_a_generator_is_no_classifier(monkeypatch):
+  info = shrunk.dataset().info
+  run = features.inference.load(trained.network("classifier"), info)
+  run = run._replace(task=acgan, config=shrunk.frozen("acgan"))
+  monkeypatch.setattr(features.inference, "load", lambda *_: run)
   with pytest.raises(errors.InputError, match="task=acgan, which has no"):
-    features.classifier(trained.network("acgan"), shrunk.dataset().info)
+    features.classifier("run", info)
