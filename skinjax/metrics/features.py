@@ -101,8 +101,7 @@ def classifier(path: str | pathlib.Path, info: data.DataInfo) -> Extractor:
     info: the data that it was trained for; decides the size and channels.
 
   Returns:
-    The extractor "lesions@SIZE"; of another data set than HAM10000, with its
-    name for "lesions".
+    The extractor "lesions@SIZE"; of another data set than HAM10000 "NAME@SIZE".
 
   Raises:
     InputError: it is no workdir of a classifier of this data.
