@@ -168,3 +168,20 @@ def eval_step(
     state.average, batches.to_float(batch["image"]), None, train=False
   )
   return {"probabilities": jax.nn.softmax(logits)}
+
+
+def features(variables, images: jax.Array, *, config, info) -> jax.Array:
+  """Computes what the logits are a linear map of.
+
+  Args:
+    variables: `average` of a state.
+    images: [batch, size, size, channels] in [-1, 1].
+    config: FrozenConfigDict of configs/classifier.py.
+    info: data.DataInfo.
+
+  Returns:
+    [batch, channels of the last block], at least 0.
+  """
+  return _network(config, info).apply(
+    variables, images, None, train=False, pooled=True
+  )

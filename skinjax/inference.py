@@ -126,7 +126,7 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
         step,
         config.train.steps,
       )
-  return Trained(path, task, config, info, step, state, _digest(state), origin)
+  return Trained(path, task, config, info, step, state, digest(state), origin)
 
 
 def is_trained(path: pathlib.Path, steps: int) -> bool:
@@ -138,14 +138,14 @@ def is_trained(path: pathlib.Path, steps: int) -> bool:
     return saved.is_whole(steps)
 
 
-def _digest(state: Any) -> str:
-  """Computes the SHA-256 of a state's arrays with their names, in hex."""
-  digest = hashlib.sha256()
+def digest(state: Any) -> str:
+  """Computes the SHA-256 of a tree's arrays with their names, in hex."""
+  whole = hashlib.sha256()
   for place, leaf in jax.tree_util.tree_leaves_with_path(state):
     array = np.asarray(leaf)
     name = f"{jax.tree_util.keystr(place)} {array.dtype} {array.shape}"
-    digest.update(name.encode() + array.tobytes())
-  return digest.hexdigest()
+    whole.update(name.encode() + array.tobytes())
+  return whole.hexdigest()
 
 
 def _undescribed(path, what: str) -> errors.InputError:

@@ -8,8 +8,7 @@ import numpy as np
 from absl import logging
 
 from skinjax import data, errors, files, inference, loop, parallel
-from skinjax.metrics import classification
-from skinjax.report import statistics
+from skinjax.metrics import classification, statistics
 
 _RESAMPLES = 2000
 FILE = "predictions.csv"  # a classifier that has it is done

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import linalg
 
-from skinjax.metrics import features
+from skinjax.metrics import checks
 
 # Images of the largest subset of a curve; larger sets change little by it.
 MOST_IMAGES = 5000
@@ -56,9 +56,9 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
     A number >= 0, of the features' unit squared.
 
   Raises:
-    ValueError: see `features.checked_pair`.
+    ValueError: see `checks.feature_pair`.
   """
-  real, fake = features.checked_pair(real, fake)
+  real, fake = checks.feature_pair(real, fake)
   shift = ((real.mean(0) - fake.mean(0)) ** 2).sum()
   real, fake = _scaled(real), _scaled(fake)
   traces = (real**2).sum() + (fake**2).sum()
@@ -104,11 +104,11 @@ def frechet_curve(
     repeats: subsets drawn for each value, at least two.
 
   Raises:
-    ValueError: see `features.checked_pair`; or `counts` or `repeats` are out
+    ValueError: see `checks.feature_pair`; or `counts` or `repeats` are out
       of their ranges. Default counts need 10 images.
   """
   least = 10 if counts is None else 4
-  real, fake = features.checked_pair(real, fake, least)
+  real, fake = checks.feature_pair(real, fake, least)
   smaller = min(len(real), len(fake))
   if counts is None:
     largest = min(smaller, MOST_IMAGES)

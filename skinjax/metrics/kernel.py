@@ -9,8 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from skinjax.metrics import features
-from skinjax.report import statistics
+from skinjax.metrics import checks, statistics
 
 # Of the kernel's means within real, within fake, and across.
 _SIGNS = (1, 1, -2)
@@ -61,10 +60,10 @@ def kernel_distance(
     A number that may be negative.
 
   Raises:
-    ValueError: see `features.checked_pair`; or `groups` are not [n] integers
+    ValueError: see `checks.feature_pair`; or `groups` are not [n] integers
       of at least two values.
   """
-  real, fake = features.checked_pair(real, fake)
+  real, fake = checks.feature_pair(real, fake)
   return _distance(
     _kernels(
       real,
@@ -113,7 +112,7 @@ def kernel_distance_interval(
   Raises:
     ValueError: as `kernel_distance`.
   """
-  real, fake = features.checked_pair(real, fake, _LEAST_DRAWN)
+  real, fake = checks.feature_pair(real, fake, _LEAST_DRAWN)
   rng = np.random.default_rng(seed)
   draw = lambda x, groups: _drawn(x, groups, most_images, resamples, rng)
   real, groups, of_real = draw(real, groups)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from skinjax.metrics import features
+from skinjax.metrics import checks
 
 # Rows of distances held at a time.
 _BLOCK = 1024
@@ -49,12 +49,12 @@ def precision_recall_density_coverage(
     neighbours: k, at least one.
 
   Raises:
-    ValueError: see `features.checked_pair`; a set has not more than
+    ValueError: see `checks.feature_pair`; a set has not more than
       `neighbours` images, or there are none.
   """
   if neighbours < 1:
     raise ValueError(f"neighbours must be at least 1, got {neighbours}.")
-  real, fake = features.checked_pair(real, fake, neighbours + 1)
+  real, fake = checks.feature_pair(real, fake, neighbours + 1)
   # Distances keep more digits about the mean.
   centre = real.mean(0)
   real, fake = real - centre, fake - centre

@@ -71,17 +71,24 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, images: jax.Array, keys: jax.Array | None, *, train: bool
+    self,
+    images: jax.Array,
+    keys: jax.Array | None,
+    *,
+    train: bool,
+    pooled: bool = False,
   ) -> jax.Array:
-    """Maps images in [-1, 1] to logits.
+    """Maps images in [-1, 1] to logits, or to what they are computed from.
 
     Args:
       images: [batch, size, size, channels].
       keys: keys [batch] of dropout; None in evaluation.
       train: whether batch statistics normalize.
+      pooled: whether to stop before dropout and the last layer.
 
     Returns:
-      Logits [batch, num_classes].
+      Logits [batch, num_classes]; with `pooled` features [batch, channels],
+      at least 0: the mean over all places of the last block's output.
     """
     stem = functools.partial(convolution.conv, stride=2)
     x = layers.lowered(images, self.dtype)
@@ -94,6 +101,8 @@ class ResNet(nn.Module):
       features = self.width * 2 ** min(level, 3)
       x = Block(features, halve=True, axis_name=self.axis_name)(x, train=train)
     x = jnp.mean(x.astype(images.dtype), axis=(1, 2))
+    if pooled:
+      return x
     if keys is not None:
       x = layers.dropout(x, keys, self.dropout)
     return layers.Dense(self.num_classes)(x)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from skinjax.metrics import classification
-from skinjax.report import statistics, verdict
+from skinjax.metrics import classification, statistics
+from skinjax.report import verdict
 
 HEADLINE_METRIC = "balanced_accuracy"
 

@@ -40,8 +40,8 @@ from typing import Any
 import numpy as np
 
 from skinjax import files
-from skinjax.metrics import classification
-from skinjax.report import comparison, statistics, verdict
+from skinjax.metrics import classification, statistics
+from skinjax.report import comparison, verdict
 
 # The student project that asked the question first: accuracies on HAM10000
 # at 64x64, 500 synthetic images, and "always nevus" from the class counts.

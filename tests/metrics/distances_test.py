@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import linalg, stats
 
 from skinjax.metrics import distances, frechet, kernel, prdc
-from tests.metrics import golden_distances
+from tests.golden import distances as golden
 
 
 def _normal(seed, num, dim, shift=0.0, scale=1.0):
@@ -312,7 +312,7 @@ def test_a_collapsed_generator_is_precise_without_recall_or_coverage():
 
 # All of them.
 
-# From golden_distances.py, which names the versions.
+# From tests/golden/distances.py, which names the versions.
 GOLDEN = {
   "more_than_d": {
     "frechet": 1.516352701935638,
@@ -331,7 +331,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_as_torch_fidelity_and_torchmetrics(name):
-  real, fake = golden_distances.pair(name)
+  real, fake = golden.pair(name)
   num = min(len(real), len(fake))
   near = prdc.precision_recall_density_coverage(real, fake)
   result = {

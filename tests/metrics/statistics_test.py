@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from skinjax.report import statistics
+from skinjax.metrics import statistics
 
 
 @settings(deadline=None, max_examples=30)

@@ -1,7 +1,7 @@
 """Features of the golden numbers in `distances_test`, and their makers.
 
 Needs torch, torchvision, torchmetrics 1.9.0 and torch-fidelity 0.4.0:
-  python tests/metrics/golden_distances.py
+  python -m tests.golden.distances
 """
 
 import numpy as np

