@@ -7,7 +7,7 @@ both halves have one label distribution, the sampler's.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,12 +35,16 @@ class Players(NamedTuple):
     regularize: `regularize(variables, real, fake, source_of_real, keys) ->
       (values, metrics)`, all [batch]: what the discriminator's loss has beside
       the adversarial and the class loss. None: nothing.
+    parts: into how many parts of a batch the discriminator's gradient is
+      divided, to be averaged; see parallel.parts. Only of what judges each
+      part as it would in the whole batch.
   """
 
   generate: Callable
   judge: Callable
   apart: bool = False
   regularize: Callable | None = None
+  parts: int = 1
 
 
 class Optimizers(NamedTuple):
@@ -113,7 +117,8 @@ def train_step(
     has_aux=True,
   )
 
-  def judge_both(variables):
+  def judge_both(variables, real, fake, keys):
+    stream = lambda name: randomness.stream(keys, name)
     if players.apart:
       of_real, stats = players.judge(variables, real, stream("real"), False)
       of_fake, stats = players.judge(
@@ -126,10 +131,10 @@ def train_step(
     halves = [jnp.split(logits, 2) for logits in judged]
     return *zip(*halves, strict=True), stats
 
-  def discriminator_loss(params):
+  def discriminator_loss(params, real, fake, labels, keys):
     variables = {**state.discriminator, "params": params}
     (real_source, real_class), (fake_source, fake_class), stats = judge_both(
-      variables
+      variables, real, fake, keys
     )
     total = source = losses.DISCRIMINATOR[config.loss.adversarial](
       real_source, fake_source
@@ -147,8 +152,12 @@ def train_step(
       total, metrics = total + more, metrics | told
     return jnp.mean(total), (jax.tree.map(jnp.mean, metrics), stats)
 
-  gradients, (d_metrics, stats) = jax.grad(discriminator_loss, has_aux=True)(
-    state.discriminator["params"]
+  gradients, (d_metrics, stats) = _mean_over_parts(
+    lambda *part: jax.grad(discriminator_loss, has_aux=True)(
+      state.discriminator["params"], *part
+    ),
+    players.parts,
+    (real, fake, labels, keys),
   )
   d_gradients = mean(gradients)
   d_state, d_variables = updated(
@@ -193,6 +202,18 @@ def train_step(
     "g_gradient": optax.tree.norm(g_gradients),
   }
   return state, {**mean({**d_metrics, **g_metrics}), **norms}
+
+
+def _mean_over_parts(function: Callable, parts: int, arrays: tuple) -> Any:
+  """Averages what a function makes of each of the parts of a batch."""
+  if parts == 1:
+    return function(*arrays)
+  arrays = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
+  shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], arrays))
+  total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  add = lambda total, part: (jax.tree.map(jnp.add, total, function(*part)), ())
+  total, _ = jax.lax.scan(add, total, arrays)
+  return jax.tree.map(lambda x: x / parts, total)
 
 
 def latents_of(labels: jax.Array, key: jax.Array, count: int) -> jax.Array:

@@ -210,7 +210,12 @@ def train_step(
     models.at_level(real, level, fade),
     labels,
     keys,
-    players=adversarial.Players(generate, judge, regularize=regularize),
+    players=adversarial.Players(
+      generate,
+      judge,
+      regularize=regularize,
+      parts=parallel.parts(len(labels), config.parallel),
+    ),
     optimizers=optimizers,
     config=config,
     class_weight=config.loss.class_weight if conditional else 0.0,

@@ -227,3 +227,10 @@ def test_no_native_convolution_is_in_a_step_on_cpu(name):
   text = lowered.as_text()
   assert "dot_general" in text
   assert "convolution" not in text
+
+
+def test_a_cpu_divides_what_it_holds_into_parts_of_8():
+  assert parallel.parts(64, "one") == 8
+  assert parallel.parts(32, "pmap") == 4
+  assert parallel.parts(8, "one") == parallel.parts(20, "one") == 1
+  assert parallel.parts(64, "jit") == 1  # it would gather what is sharded

@@ -209,6 +209,7 @@ def _naive_update(state, batch, key, config, info, phase):
     (3, 3, {"model__conditional_from": 8}),
     (0, 3, {"model__conditional_from": 8}),
     (3, 1, {}),
+    (3, 3, {"parts": 2}),
   ],
   ids=[
     "grown",
@@ -218,9 +219,15 @@ def _naive_update(state, batch, key, config, info, phase):
     "conditional here",
     "conditional later",
     "one class",
+    "in parts",
   ],
 )
-def test_a_step_gives_the_updates_of_separate_losses(step, classes, options):
+def test_a_step_gives_the_updates_of_separate_losses(
+  step, classes, options, monkeypatch
+):
+  options = dict(options)
+  parts = options.pop("parts", 1)
+  monkeypatch.setattr(progan.parallel, "parts", lambda *_: parts)
   # 8x8 is as good as any size, and the soonest compiled.
   plain = {
     "augment__orientations": False,
