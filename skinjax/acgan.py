@@ -163,6 +163,28 @@ def eval_step(
   return {"probabilities": jax.nn.softmax(classes), "d_real": source}
 
 
+def draw(
+  state: GanState,
+  latents: jax.Array,
+  labels: jax.Array,
+  *,
+  config,
+  info,
+  phase=None,
+) -> jax.Array:
+  """Draws an image of each latent from the averaged generator.
+
+  Args: as of train_step, with `latents` [batch, dims], `labels` int32 [batch].
+
+  Returns:
+    uint8 [batch, size, size, channels].
+  """
+  images = _generator(config, info).apply(
+    state.average, latents, labels, train=False
+  )
+  return batches.to_uint8(images)
+
+
 def sample(
   state: GanState,
   labels: jax.Array,
@@ -172,15 +194,12 @@ def sample(
   info,
   phase=None,
 ) -> jax.Array:
-  """Draws an image of each asked class from the averaged generator.
+  """Draws an image of each asked class, of latents drawn from a key.
 
-  Args: as of train_step, with `labels` int32 [batch] and the latents' `key`.
+  Args: as of `draw`, with the latents' `key`.
 
   Returns:
     uint8 [batch, size, size, channels].
   """
   latents = adversarial.latents_of(labels, key, config.model.latents)
-  images = _generator(config, info).apply(
-    state.average, latents, labels, train=False
-  )
-  return batches.to_uint8(images)
+  return draw(state, latents, labels, config=config, info=info, phase=phase)

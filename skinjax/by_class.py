@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 
 from skinjax import (
+  adversarial,
   data,
   errors,
   inference,
@@ -157,6 +158,44 @@ def phases(config) -> tuple[schedules.Phase, ...]:
   return schedules.phases(_task(config), part(config, "any"))
 
 
+def draw(
+  state: State,
+  latents: jax.Array,
+  labels: jax.Array,
+  *,
+  config,
+  info: data.DataInfo,
+  phase: schedules.Phase,
+) -> jax.Array:
+  """Draws an image of each latent from its class's network.
+
+  Every network draws all images, of which its own are taken.
+
+  Args:
+    state: of all of them.
+    latents: [batch, dims].
+    labels: int32 [batch].
+    config: FrozenConfigDict of configs/by_class.py.
+    info: data.DataInfo of all classes.
+    phase: of the classes' trainings.
+
+  Returns:
+    uint8 [batch, size, size, channels].
+  """
+  images = [
+    _task(config).draw(
+      state.classes[label],
+      latents,
+      jnp.zeros_like(labels),
+      config=part(config, name),
+      info=_alone(info, label),
+      phase=phase,
+    )
+    for label, name in enumerate(info.class_names)
+  ]
+  return jnp.stack(images)[labels, jnp.arange(len(labels))]
+
+
 def sample(
   state: State,
   labels: jax.Array,
@@ -166,31 +205,12 @@ def sample(
   info: data.DataInfo,
   phase: schedules.Phase,
 ) -> jax.Array:
-  """Draws an image of each asked class from that class's network.
+  """Draws an image of each asked class, of latents drawn from a key.
 
-  Every network draws all images, of which its own are taken.
-
-  Args:
-    state: of all of them.
-    labels: int32 [batch].
-    key: the key of the latents.
-    config: FrozenConfigDict of configs/by_class.py.
-    info: data.DataInfo of all classes.
-    phase: of the classes' trainings.
+  Args: as of `draw`, with the latents' `key`.
 
   Returns:
     uint8 [batch, size, size, channels].
   """
-  task = _task(config)
-  images = [
-    task.sample(
-      state.classes[label],
-      jnp.zeros_like(labels),
-      key,
-      config=part(config, name),
-      info=_alone(info, label),
-      phase=phase,
-    )
-    for label, name in enumerate(info.class_names)
-  ]
-  return jnp.stack(images)[labels, jnp.arange(len(labels))]
+  latents = adversarial.latents_of(labels, key, config.gan.model.latents)
+  return draw(state, latents, labels, config=config, info=info, phase=phase)

@@ -109,7 +109,20 @@ def extended(
     inherited: the groups that their generator has learnt from: whoever learns
       from its images learns from them.
   """
-  train = _join([dataset.train, more]).take(slice(None))
+  train = joined([dataset.train, more]).take(slice(None))
+  return trained_on(dataset, train, inherited)
+
+
+def trained_on(
+  dataset: Dataset, train: Split, inherited: Iterable[str]
+) -> Dataset:
+  """Puts other images in the place of the training split.
+
+  Args:
+    dataset: the real images.
+    train: the images to learn from.
+    inherited: as of `extended`.
+  """
   counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
   info = dataclasses.replace(
     dataset.info,
@@ -128,7 +141,8 @@ def fingerprint(split: Split) -> str:
   return digest.hexdigest()
 
 
-def _join(splits) -> Split:
+def joined(splits: Iterable[Split]) -> Split:
+  """Puts the examples of several splits into one."""
   columns = zip(*splits, strict=True)
   return Split(*(np.concatenate(column) for column in columns))
 
@@ -152,7 +166,7 @@ def _resplit(
       f"data.fold={config.fold} of data.num_folds={config.num_folds}: a fold "
       "from 0 to num_folds - 1 of at least 3, or -1 for the fixed splits."
     )
-  pool = _join(splits.values())
+  pool = joined(splits.values())
   labels = [names[label] for label in pool.labels]
   try:
     fold = tfds_ham10000.folds(

@@ -29,6 +29,7 @@ TASKS = (
   "acgan",
   "by_class",
   "classifier",
+  "evaluate",
   "leaks",
   "progan",
   "study",
@@ -174,6 +175,11 @@ def _sample(state, labels, key, *, task, **static):
   return task.sample(state, labels, key, **static)
 
 
+@_compiled
+def _draw(state, latents, labels, *, task, **static):
+  return task.draw(state, latents, labels, **static)
+
+
 def _phase(task: ModuleType, state: Any, config) -> schedules.Phase:
   """Returns the phase of the training that a state is in."""
   phases = schedules.phases(task, config)
@@ -263,3 +269,24 @@ def samples(
     )
     parts.append(np.asarray(images)[: len(part)])
   return np.concatenate(parts)
+
+
+def draw(
+  generator: Trained, latents: jax.Array, labels: np.ndarray
+) -> np.ndarray:
+  """Draws an image of each latent [images, dims] and label int32 [images].
+
+  Returns:
+    uint8 [images, size, size, channels].
+  """
+  return np.asarray(
+    _draw(
+      generator.state,
+      latents,
+      labels,
+      task=generator.task,
+      config=generator.config,
+      info=generator.info,
+      phase=_phase(generator.task, generator.state, generator.config),
+    )
+  )

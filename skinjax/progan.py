@@ -254,6 +254,32 @@ def eval_step(
   return {"probabilities": jax.nn.softmax(classes), "d_real": source}
 
 
+def draw(
+  state: GanState,
+  latents: jax.Array,
+  labels: jax.Array,
+  *,
+  config,
+  info,
+  phase: Phase,
+) -> jax.Array:
+  """Draws an image of each latent from the averaged generator.
+
+  Args: as of train_step, with `latents` [batch, dims], `labels` int32 [batch].
+
+  Returns:
+    uint8 [batch, size, size, channels]; from a network that has not grown to
+    this size yet, smaller images whose pixels are repeated.
+  """
+  fade = schedules.fade(phase, state.step)
+  images = _generator(config, info).apply(
+    state.average, latents, labels, phase.level, fade
+  )
+  while images.shape[1] < info.size:
+    images = models.upsampled(images)
+  return batches.to_uint8(images)
+
+
 def sample(
   state: GanState,
   labels: jax.Array,
@@ -263,19 +289,12 @@ def sample(
   info,
   phase: Phase,
 ) -> jax.Array:
-  """Draws an image of each asked class from the averaged generator.
+  """Draws an image of each asked class, of latents drawn from a key.
 
-  Args: as of train_step, with `labels` int32 [batch] and the latents' `key`.
+  Args: as of `draw`, with the latents' `key`.
 
   Returns:
-    uint8 [batch, size, size, channels]; from a network that has not grown to
-    this size yet, smaller images whose pixels are repeated.
+    uint8 [batch, size, size, channels].
   """
   latents = adversarial.latents_of(labels, key, config.model.latents)
-  fade = schedules.fade(phase, state.step)
-  images = _generator(config, info).apply(
-    state.average, latents, labels, phase.level, fade
-  )
-  while images.shape[1] < info.size:
-    images = models.upsampled(images)
-  return batches.to_uint8(images)
+  return draw(state, latents, labels, config=config, info=info, phase=phase)

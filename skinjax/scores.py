@@ -41,11 +41,11 @@ def run(config, path: str | pathlib.Path, result: loop.Result) -> dict:
     )
   }
   for name in classification.SCALARS:
-    rows[name] = _row(statistics.interval(draws[name]))
+    rows[name] = as_row(statistics.interval(draws[name]))
   for name in classification.BY_CLASS:
     whole = statistics.interval(draws[name])
     for k, class_name in enumerate(info.class_names):
-      rows[f"{name}/{class_name}"] = _row(whole, k)
+      rows[f"{name}/{class_name}"] = as_row(whole, k)
   lines = [("score", "value", "low", "high")]
   for name, row in rows.items():
     lines.append((name, *(f"{value:.4f}" for value in row.values())))
@@ -56,7 +56,8 @@ def run(config, path: str | pathlib.Path, result: loop.Result) -> dict:
   return rows
 
 
-def _row(interval: statistics.Interval, index=()) -> dict[str, float]:
+def as_row(interval: statistics.Interval, index=()) -> dict[str, float]:
+  """Returns `value`, `low` and `high` of an interval, or of its part there."""
   return {
     name: float(getattr(interval, name)[index])
     for name in ("value", "low", "high")

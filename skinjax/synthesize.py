@@ -57,7 +57,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     generator = load_generator(config.generator, info)
     judge_of = None
     if config.classifier:
-      judge_of = _classifier(config.classifier, info)
+      judge_of = load_classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
     split = obtain(target, generator, counts, config.seed)
     summary = judge(split, dataset, judge_of)
@@ -128,8 +128,14 @@ def _shape(shape: tuple[int, ...]) -> str:
   return f"{shape[1]}x{shape[0]} pixels in {shape[2]} channels"
 
 
-def _classifier(path: str, info: data.DataInfo) -> inference.Trained:
-  """Loads who is to judge, before anything is drawn."""
+def load_classifier(
+  path: str | pathlib.Path, info: data.DataInfo
+) -> inference.Trained:
+  """Loads a network that judges; see inference.load.
+
+  Raises:
+    InputError: it does not.
+  """
   trained = inference.load(path, info)
   if hasattr(trained.task, "sample"):
     raise errors.InputError(

@@ -1,0 +1,47 @@
+r"""Evaluate: what a GAN's images, or any folder of images, are worth.
+
+  python main.py --config=configs/evaluate.py:dataset=ham10000 \
+    --config.data.manual_dir=DIR_OF_THE_ZIPS \
+    --config.generator=DIR_OF_THE_GAN --workdir=DIR
+
+Shows by class how far the images are from real ones, beside how far held-out
+real images are, which of them are copies, and how well a classifier does that
+has learnt from them alone: DIR/index.html, and DIR/evaluation.json for
+programs. Instead of a GAN, --config.synthetic=DIR_OF_IMAGES judges any folder
+that has a folder of images for each class.
+"""
+
+from configs import classifier, common
+
+
+@common.arguments(dataset="ham10000", size=0, quick=False)
+def get_config(dataset: str, size: int, quick: bool):
+  """Returns the config; see common.arguments."""
+  config = common.base("evaluate", dataset, size)
+  # one, pmap, jit, or auto: pmap from two devices on.
+  config.parallel = "auto"
+  # The workdir of a trained GAN, from which images are drawn; or
+  config.generator = ""
+  # a folder with a folder of images (PNG or JPEG) for each class.
+  config.synthetic = ""
+  # Images of each class that a GAN draws.
+  config.per_class = 50 if quick else 1000
+
+  # Pixels that images are resized to for EfficientNet's features.
+  config.input_size = 64
+  # pytorch-fid's pt_inception-2015-12-05-6726825d.pth, for FID; empty: none.
+  config.inception = ""
+  # The workdir of a classifier of the same split: its features are compared,
+  # and whether it sees the asked classes; empty: none.
+  config.classifier = ""
+
+  # Whether to train two classifiers, one on synthetic images alone and one on
+  # as many real ones (Ravuri, Vinyals 2019).
+  config.usefulness = True
+  arguments = f"dataset={dataset},size={size},quick={quick}"
+  config.training = common.part(classifier.get_config(arguments))
+  # Both have as many images of a class as there are of either kind.
+  config.training.train.sampler = "balanced"
+  if quick:
+    config.training.train.steps = 50
+  return config

@@ -1,0 +1,241 @@
+"""The task that judges a set of images: how real, how various, whose copies."""
+
+import dataclasses
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+
+from skinjax import (
+  comparisons,
+  data,
+  errors,
+  files,
+  image_folder,
+  inference,
+  leaks,
+  randomness,
+  sources,
+  synthesize,
+  synthetic_set,
+  usefulness,
+  workdir,
+)
+from skinjax.metrics import diversity, features
+from skinjax.writer import duration
+
+_STEPS = 10  # images from one latent to another
+_PAUSE = 5  # seconds between lines about progress
+
+
+class Judged(NamedTuple):
+  """The images that are judged.
+
+  Attributes:
+    split: the images.
+    subject: what they are, in words.
+    generator: what has drawn them; None for a folder.
+    origin: what their generator has learnt from, see workdir.read_origin; None
+      where nothing tells.
+  """
+
+  split: data.Split
+  subject: str
+  generator: inference.Trained | None
+  origin: dict[str, Any] | None
+
+
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
+  """Judges images, and writes `evaluation.json` and a page that shows it.
+
+  Args:
+    config: of configs/evaluate.py.
+    path: the workdir.
+
+  Returns:
+    What evaluation.json holds; see report/evaluation_page.py.
+
+  Raises:
+    InputError: no images, images of a generator that has seen lesions which
+      are held out here, or an extractor or classifier that cannot be loaded.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  if bool(config.generator) == bool(config.synthetic):
+    raise errors.InputError(
+      "One of config.generator (the workdir of a trained GAN) and "
+      "config.synthetic (a folder of images by class) is wanted."
+    )
+  with workdir.claim(path, config) as path:
+    dataset = data.load(config.data)
+    classifier = _classifier(config, dataset)
+    judged = _judged(config, path, dataset)
+    held_out = data.joined([dataset.validation, dataset.test])
+    rows = []
+    for extractor in _extractors(config, dataset.info):
+      rows += _distances(extractor, dataset, held_out, judged.split, config)
+    evaluation = {
+      "schema": 1,
+      "subject": judged.subject,
+      "distances": rows,
+      "diversity": _diversity(judged.split, dataset),
+      "usefulness": _usefulness(config, path, dataset, judged, classifier),
+    }
+    files.write_json(path / "evaluation.json", evaluation)
+    return evaluation
+
+
+def _classifier(config, dataset) -> inference.Trained | None:
+  if not config.classifier:
+    return None
+  classifier = synthesize.load_classifier(config.classifier, dataset.info)
+  leaks.refuse_seen(
+    classifier.origin, dataset, "The classifier", config.classifier
+  )
+  return classifier
+
+
+def _judged(config, path: pathlib.Path, dataset: data.Dataset) -> Judged:
+  """Draws or reads the images, and refuses them if they leak."""
+  info = dataset.info
+  if config.synthetic:
+    directory, origin = pathlib.Path(config.synthetic), None
+    if (directory / "provenance.json").exists():
+      _, provenance = synthetic_set.read(directory, info.class_names)
+      origin = provenance["trained_on"]
+      leaks.refuse_seen(origin, dataset, "What made the images", directory)
+    split = image_folder.read(directory, info)
+    return Judged(split, f"the images in {directory}", None, origin)
+  generator = synthesize.load_generator(config.generator, info)
+  leaks.refuse_seen(
+    generator.origin, dataset, "The generator", config.generator
+  )
+  counts = np.full(info.num_classes, config.per_class)
+  split = synthesize.obtain(path / "synthetic", generator, counts, config.seed)
+  subject = (
+    f"images of the {generator.task.NAME} in {config.generator}, step "
+    f"{generator.step}"
+  )
+  return Judged(split, subject, generator, generator.origin)
+
+
+def _extractors(config, info: data.DataInfo) -> list[features.Extractor]:
+  found = [features.efficientnet(config.input_size)]
+  if config.inception:
+    found.append(features.inception(config.inception))
+  if config.classifier:
+    found.append(features.classifier(config.classifier, info))
+  return found
+
+
+def _distances(
+  extractor, dataset, held_out, synthetic, config
+) -> list[dict[str, Any]]:
+  """Compares sets of features; see comparisons.compare."""
+  extracted = [
+    comparisons.of_split(_extract(extractor, split.images, what), split)
+    for what, split in (
+      ("training", dataset.train),
+      ("held-out", held_out),
+      ("synthetic", synthetic),
+    )
+  ]
+  logging.info("Distances of %s by class", extractor.name)
+  names = dataset.info.class_names
+  rows = comparisons.compare(*extracted, names, config.seed)
+  known = {
+    "extractor": extractor.name,
+    "frechet_name": extractor.frechet_name,
+  }
+  return [known | row for row in rows]
+
+
+def _extract(
+  extractor: features.Extractor, images: np.ndarray, what: str
+) -> np.ndarray:
+  """Computes features, or finds them in the user's cache."""
+  start = told = time.monotonic()
+
+  def progress(done: int, total: int) -> None:
+    nonlocal told
+    now = time.monotonic()
+    if now - told > _PAUSE:
+      told, left = now, (now - start) / done * (total - done)
+      logging.info(
+        "%s of %d of %d %s images, %s left",
+        *(extractor.name, done, total, what, duration(left)),
+      )
+
+  cache = pathlib.Path(sources.cache_dir()) / "features"
+  return features.extract(extractor, images, cache_dir=cache, progress=progress)
+
+
+def _diversity(synthetic: data.Split, dataset: data.Dataset) -> dict:
+  names = dataset.info.class_names
+  real, generated = (
+    diversity.distances(split.images, split.labels, names)
+    for split in (dataset.train, synthetic)
+  )
+  compared = diversity.compare(
+    generated, real, diversity.COLLAPSE[dataset.info.name]
+  )
+  return {name: dataclasses.asdict(found) for name, found in compared.items()}
+
+
+def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
+  agreement = cas = None
+  if classifier:
+    agreement = usefulness.agreement(classifier, judged.split)
+  if config.usefulness:
+    training = ml_collections.ConfigDict(config.training.to_dict())
+    training.seed, training.parallel = config.seed, config.parallel
+    training.data = ml_collections.ConfigDict(config.data.to_dict())
+    cas = usefulness.classification_accuracy_score(
+      training,
+      path / "classifiers",
+      dataset,
+      judged.split,
+      tuple((judged.origin or {}).get("groups", ())),
+    )
+  if agreement is cas is None:
+    return None
+  return {
+    "agreement": agreement,
+    "classifier": str(config.classifier),
+    "cas": cas,
+  }
+
+
+def interpolations(
+  generator: inference.Trained, seed: int
+) -> dict[str, np.ndarray]:
+  """Draws by class what lies between two latents.
+
+  Args:
+    generator: a trained GAN.
+    seed: of the latents.
+
+  Returns:
+    By class uint8 [images, size, size, channels], along the great circle that
+    joins the two (White 2016): latents on it are as long as those that were
+    trained on, and those on the straight line are not.
+  """
+  names = generator.info.class_names
+  dims = (generator.config.get("gan") or generator.config).model.latents
+  key = randomness.named(jax.random.key(seed), "interpolation")
+  first, last = jax.random.normal(key, (2, len(names), 1, dims))
+  unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+  cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
+  angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+  share = jnp.linspace(0, 1, _STEPS)[None, :, None]
+  latents = (
+    jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
+  ) / jnp.sin(angle)
+  labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
+  images = inference.draw(generator, latents.reshape(-1, dims), labels)
+  images = images.reshape(len(names), _STEPS, *images.shape[1:])
+  return dict(zip(names, images, strict=True))
