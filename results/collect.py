@@ -27,6 +27,7 @@ COLUMNS = ("name", "measured", "minutes", "hardware", "command")
 KEPT = (
   "scores.csv",
   "summary.json",
+  "evaluation.json",
   "sheet.png",
   "report/summary.json",
   "report/scores.csv",
@@ -68,6 +69,8 @@ def measured(workdir: pathlib.Path) -> str:
     drawn = "Drawn pictures, not lesions. " if summary["drawn"] else ""
     verdict = summary["verdict"]
     return f"{drawn}{verdict['headline']} {verdict['detail']}"
+  if (workdir / "evaluation.json").exists():
+    return judged(json.loads((workdir / "evaluation.json").read_text()))
   if (workdir / "summary.json").exists():
     classes = json.loads((workdir / "summary.json").read_text())
     least = min(classes, key=lambda name: classes[name]["diversity_ratio"])
@@ -101,6 +104,40 @@ def measured(workdir: pathlib.Path) -> str:
   sizes = f"{phases[0].size}x{phases[0].size} to "
   sizes += f"{phases[-1].size}x{phases[-1].size}"
   return f"{sizes} in {steps} steps, {images} images; a sheet for each size"
+
+
+def judged(evaluation: dict) -> str:
+  """Says in words what an evaluation has found."""
+  kernel = {
+    (row["class"], row["comparison"]): row["kernel"]["value"]
+    for row in evaluation["distances"]
+    if "kernel" in row and row["extractor"].startswith("EffLite0")
+  }
+  synthetic = {n: v for (n, kind), v in kernel.items() if kind == "synthetic"}
+  nearest, farthest = (
+    pick((n for n in synthetic if n), key=synthetic.get) for pick in (min, max)
+  )
+  words = [
+    f"kernel distance from {synthetic[nearest]:.2f} ({nearest}) to "
+    f"{synthetic[farthest]:.2f} ({farthest}); held-out real images: "
+    f"{kernel[nearest, 'floor']:.2f} and {kernel[farthest, 'floor']:.2f}"
+  ]
+  copies = evaluation["copies"]["classes"].values()
+  suspects, images = (
+    sum(row[key] for row in copies) for key in ("suspects", "images")
+  )
+  words.append(f"{suspects} of {images} suspected of being copies")
+  if (evaluation["usefulness"] or {}).get("cas"):
+    balanced = evaluation["usefulness"]["cas"]["balanced_accuracy"]
+    told = [
+      f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+      for row in (balanced["synthetic"], balanced["real"])
+    ]
+    words.append(
+      "balanced accuracy of a classifier that learnt from synthetic images "
+      f"alone {told[0]}, from as many real ones {told[1]}"
+    )
+  return "; ".join(words)
 
 
 def _records(path: pathlib.Path) -> list[dict[str, float]]:

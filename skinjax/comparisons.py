@@ -15,7 +15,6 @@ from skinjax.metrics import distances, kernel
 
 LEAST = 10  # images and lesions without which a distance says nothing
 MOST = 1000  # images of a class that are compared
-KINDS = ("synthetic", "floor", "ceiling")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,8 @@ def compare(
   Fréchet distance, precision, recall, density and coverage depend on how many
   images there are, so as many of each kind are compared. The kernel distance
   does not: of synthetic images it has all, up to MOST of a class. Of all
-  classes together each kind has as many of a class as the others.
+  classes together each kind has as many of a class as the others, and training
+  images are in the same proportions.
 
   Args:
     train: of real images that the generator may have learnt from.
@@ -65,57 +65,45 @@ def compare(
   """
   rng = np.random.default_rng(seed)
   labels = range(len(class_names))
-  chosen = {
-    kind: [_shuffled(features, label, rng) for label in labels]
-    for kind, features in (
-      ("train", train),
-      ("floor", held_out),
-      ("synthetic", synthetic),
-    )
-  }
-  counts = [
-    min(
-      len(chosen["floor"][label].labels),
-      len(chosen["synthetic"][label].labels),
-      MOST,
-    )
-    for label in labels
+  real, held, made = (
+    [_shuffled(features, label, rng) for label in labels]
+    for features in (train, held_out, synthetic)
+  )
+  counts = [min(len(held[k].labels), len(made[k].labels), MOST) for k in labels]
+  first = lambda parts: [
+    part.take(slice(count)) for part, count in zip(parts, counts, strict=True)
   ]
-  rows, wholes = [], {"synthetic": [], "floor": []}
-  for label, name in enumerate(class_names):
-    other = _nearest(train, label, len(class_names))
-    others = {
-      "synthetic": chosen["synthetic"][label],
-      "floor": chosen["floor"][label],
-    }
-    if other is not None:
-      others["ceiling"] = chosen["train"][other]
-    for kind, features in others.items():
-      against = class_names[other] if kind == "ceiling" else None
-      part = features.take(slice(counts[label]))
-      everything = features.take(slice(MOST)) if kind == "synthetic" else part
-      rows.append(
-        {
-          "class": name,
-          "comparison": kind,
-          "against": against,
-          **_judge(chosen["train"][label], part, everything, seed),
-        }
-      )
-      if kind in wholes:
-        wholes[kind].append(part)
+  rows = []
+  for k, (name, drawn, floor) in enumerate(
+    zip(class_names, first(made), first(held), strict=True)
+  ):
+    pairs = [("synthetic", None, drawn), ("floor", None, floor)]
+    if (other := _nearest(train, k, len(class_names))) is not None:
+      ceiling = real[other].take(slice(counts[k]))
+      pairs.append(("ceiling", class_names[other], ceiling))
+    for kind, against, part in pairs:
+      whole = made[k].take(slice(MOST)) if kind == "synthetic" else part
+      judged = _judge(real[k], part, whole, seed)
+      rows.append(_row(name, kind, against, judged))
   if len(class_names) > 1:
-    for kind, parts in wholes.items():
-      part = _joined(parts)
-      rows.append(
-        {
-          "class": None,
-          "comparison": kind,
-          "against": None,
-          **_judge(train, part, part, seed),
-        }
-      )
+    # Training images in the same proportions, or those would be a distance.
+    times = min(
+      len(part.labels) / count for part, count in zip(real, counts, strict=True)
+    )
+    mixed = _joined(
+      [
+        part.take(slice(int(times * count)))
+        for part, count in zip(real, counts, strict=True)
+      ]
+    )
+    for kind, parts in (("synthetic", made), ("floor", held)):
+      part = _joined(first(parts))
+      rows.append(_row(None, kind, None, _judge(mixed, part, part, seed)))
   return rows
+
+
+def _row(name, kind, against, judged) -> dict[str, Any]:
+  return {"class": name, "comparison": kind, "against": against, **judged}
 
 
 def _shuffled(features: Features, label: int, rng) -> Features:

@@ -58,6 +58,9 @@ _CHANGES["study"] = {
   for key, value in _CHANGES[name].items()
 } | {"seeds": 1, "fill_to": 15}
 _CHANGES["quickstart"] = _CHANGES["study"]
+_CHANGES["evaluate"] = {"per_class": 3} | {
+  f"training.{key}": value for key, value in _CHANGES["classifier"].items()
+}
 _CHANGES["progan_paper"] = _CHANGES["progan"]
 _CHANGES["by_class"] = {f"gan.{k}": v for k, v in _CHANGES["progan"].items()}
 
