@@ -6,7 +6,7 @@ training images, at the same numbers.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from skinjax.metrics import distances, kernel
 
 LEAST = 10  # images and lesions without which a distance says nothing
 MOST = 1000  # images of a class that are compared
+
+
+class Splits(NamedTuple):
+  """What is compared, or something of each: features, say."""
+
+  train: Any
+  held_out: Any
+  synthetic: Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+import shlex
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -13,8 +15,10 @@ from absl import logging
 
 from skinjax import (
   comparisons,
+  copying,
   data,
   errors,
+  evaluate_report,
   files,
   image_folder,
   inference,
@@ -27,9 +31,9 @@ from skinjax import (
   workdir,
 )
 from skinjax.metrics import diversity, features
+from skinjax.report import evaluation_page
 from skinjax.writer import duration
 
-_STEPS = 10  # images from one latent to another
 _PAUSE = 5  # seconds between lines about progress
 
 
@@ -75,17 +79,42 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     classifier = _classifier(config, dataset)
     judged = _judged(config, path, dataset)
     held_out = data.joined([dataset.validation, dataset.test])
-    rows = []
-    for extractor in _extractors(config, dataset.info):
-      rows += _distances(extractor, dataset, held_out, judged.split, config)
+    splits = comparisons.Splits(dataset.train, held_out, judged.split)
+    extractors = _extractors(config, dataset.info)
+    extracted = [_extract_all(extractor, splits) for extractor in extractors]
+    found = _copies(extractors[0], dataset, splits, config.seed)
     evaluation = {
       "schema": 1,
+      "name": "Evaluation",
+      "data": dataset.info.name,
+      "drawn": dataset.info.drawn,
+      "command": shlex.join(["python", *sys.argv]),
       "subject": judged.subject,
-      "distances": rows,
+      "classes": evaluate_report.counts(splits, dataset.info),
       "diversity": _diversity(judged.split, dataset),
+      "distances": [
+        row
+        for extractor, of_splits in zip(extractors, extracted, strict=True)
+        for row in _distances(extractor, of_splits, splits, dataset, config)
+      ],
       "usefulness": _usefulness(config, path, dataset, judged, classifier),
+      "copies": found.summary,
+      "notes": evaluate_report.notes(config, judged),
+      "next_steps": evaluate_report.next_steps(config, judged),
     }
     files.write_json(path / "evaluation.json", evaluation)
+    pictures = evaluate_report.pictures(
+      splits,
+      dataset.info,
+      found,
+      extractors[0].name,
+      extracted[0],
+      judged.generator,
+      config.seed,
+    )
+    evaluation_page.write(path / "index.html", evaluation, pictures)
+    evaluate_report.tell(evaluation)
+    logging.info("All of it is in %s", path / "index.html")
     return evaluation
 
 
@@ -132,26 +161,45 @@ def _extractors(config, info: data.DataInfo) -> list[features.Extractor]:
   return found
 
 
+def _extract_all(extractor: features.Extractor, splits: comparisons.Splits) -> comparisons.Splits:
+  """Computes the features of all images, each array [images, dims]."""
+  return comparisons.Splits(
+    *(
+      _extract(extractor, split.images, what)
+      for split, what in zip(
+        splits, ("training", "held-out", "synthetic"), strict=True
+      )
+    )
+  )
+
+
 def _distances(
-  extractor, dataset, held_out, synthetic, config
+  extractor, of_splits: comparisons.Splits, splits: comparisons.Splits, dataset, config
 ) -> list[dict[str, Any]]:
   """Compares sets of features; see comparisons.compare."""
-  extracted = [
-    comparisons.of_split(_extract(extractor, split.images, what), split)
-    for what, split in (
-      ("training", dataset.train),
-      ("held-out", held_out),
-      ("synthetic", synthetic),
-    )
-  ]
   logging.info("Distances of %s by class", extractor.name)
-  names = dataset.info.class_names
-  rows = comparisons.compare(*extracted, names, config.seed)
+  rows = comparisons.compare(
+    *map(comparisons.of_split, of_splits, splits),
+    dataset.info.class_names,
+    config.seed,
+  )
   known = {
     "extractor": extractor.name,
     "frechet_name": extractor.frechet_name,
   }
   return [known | row for row in rows]
+
+
+def _copies(extractor, dataset, splits: comparisons.Splits, seed: int) -> copying.Found:
+  logging.info("Nearest real images of each synthetic one")
+  arguments = dataset, splits.held_out, splits.synthetic
+  vectors = {
+    "pixels": copying.of_pixels(*arguments),
+    "features": copying.of_features(
+      lambda images, what: _extract(extractor, images, what), *arguments
+    ),
+  }
+  return copying.judge(vectors, *arguments, seed)
 
 
 def _extract(
@@ -208,34 +256,3 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
     "classifier": str(config.classifier),
     "cas": cas,
   }
-
-
-def interpolations(
-  generator: inference.Trained, seed: int
-) -> dict[str, np.ndarray]:
-  """Draws by class what lies between two latents.
-
-  Args:
-    generator: a trained GAN.
-    seed: of the latents.
-
-  Returns:
-    By class uint8 [images, size, size, channels], along the great circle that
-    joins the two (White 2016): latents on it are as long as those that were
-    trained on, and those on the straight line are not.
-  """
-  names = generator.info.class_names
-  dims = (generator.config.get("gan") or generator.config).model.latents
-  key = randomness.named(jax.random.key(seed), "interpolation")
-  first, last = jax.random.normal(key, (2, len(names), 1, dims))
-  unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
-  cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
-  angle = jnp.arccos(jnp.clip(cosine, -1, 1))
-  share = jnp.linspace(0, 1, _STEPS)[None, :, None]
-  latents = (
-    jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
-  ) / jnp.sin(angle)
-  labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
-  images = inference.draw(generator, latents.reshape(-1, dims), labels)
-  images = images.reshape(len(names), _STEPS, *images.shape[1:])
-  return dict(zip(names, images, strict=True))

@@ -11,6 +11,7 @@ from skinjax import (
   data,
   errors,
   evaluate,
+  evaluate_report,
   inference,
   loop,
   sources,
@@ -139,12 +140,12 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
   generator = inference.load(networks["acgan"], shrunk.dataset().info)
-  strips = evaluate.interpolations(generator, seed=0)
+  strips = evaluate_report.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():
     assert strip.shape == (10, 16, 16, 3)
     assert strip.dtype == np.uint8
-  again = evaluate.interpolations(generator, seed=0)
+  again = evaluate_report.interpolations(generator, seed=0)
   np.testing.assert_array_equal(strips["disc"], again["disc"])
-  other = evaluate.interpolations(generator, seed=1)
+  other = evaluate_report.interpolations(generator, seed=1)
   assert (strips["disc"] != other["disc"]).any()

@@ -1,0 +1,208 @@
+"""Which of a set's images are copies of training images, and of which.
+
+Two criteria, each with thresholds of its own that real images set: pixels, and
+features; see metrics/copies.py. Images are compared in all 8 orientations.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skinjax import data
+from skinjax.metrics import (
+  authenticity,
+  copies,
+  memorization,
+  neighbours,
+  pixels,
+)
+
+ORIENTATIONS = tuple(
+  f"{flipped}{turned}".strip(", ") or "as it is"
+  for flipped in ("", "transposed, ")
+  for turned in ("", "turned by 90°", "turned by 180°", "turned by 270°")
+)
+
+
+class Vectors(NamedTuple):
+  """Images as vectors: [n, d] as they are, [8, n, d] in all orientations."""
+
+  train: np.ndarray
+  train_oriented: np.ndarray
+  held_out: np.ndarray
+  held_out_oriented: np.ndarray
+  synthetic_oriented: np.ndarray
+
+
+class Found(NamedTuple):
+  """What was found.
+
+  Attributes:
+    summary: as `copies` of an evaluation; see report/evaluation_page.py.
+    suspects: of metrics/copies.py, nearest first by share of the threshold.
+    training: by synthetic image, the nearest training image by pixels.
+    held_out: likewise the nearest held-out image.
+  """
+
+  summary: dict[str, Any]
+  suspects: list[copies.Suspect]
+  training: neighbours.Nearest
+  held_out: neighbours.Nearest
+
+
+def of_pixels(
+  dataset: data.Dataset, held_out: data.Split, synthetic: data.Split
+) -> Vectors:
+  """Describes images by their pixels; see metrics/pixels.py."""
+  train, held, made = (
+    pixels.oriented_vectors(split.images)
+    for split in (dataset.train, held_out, synthetic)
+  )
+  return Vectors(train[0], train, held[0], held, made)
+
+
+def of_features(
+  extract: Callable[[np.ndarray, str], np.ndarray],
+  dataset: data.Dataset,
+  held_out: data.Split,
+  synthetic: data.Split,
+) -> Vectors:
+  """Describes images by features.
+
+  Args:
+    extract: computes those of images [n, size, size, channels]; it is told in
+      words which images these are.
+    dataset: the real images.
+    held_out: those of other lesions than training's.
+    synthetic: the generated ones.
+  """
+  train, held, made = (
+    np.stack(
+      [
+        extract(np.ascontiguousarray(turned), f"{what}, {ORIENTATIONS[k]},")
+        for k, turned in enumerate(pixels.orientations(split.images))
+      ]
+    )
+    for what, split in (
+      ("training", dataset.train),
+      ("held-out", held_out),
+      ("synthetic", synthetic),
+    )
+  )
+  return Vectors(train[0], train, held[0], held, made)
+
+
+def judge(
+  vectors: dict[str, Vectors],
+  dataset: data.Dataset,
+  held_out: data.Split,
+  synthetic: data.Split,
+  seed: int,
+) -> Found:
+  """Lists suspected copies, and tests each class for memorization.
+
+  Args:
+    vectors: by kind; the test and authenticity are of `features`.
+    dataset: the real images.
+    held_out: those of other lesions than training's.
+    synthetic: the generated ones.
+    seed: of permutations and halves.
+  """
+  names, listed, nearest, flags = dataset.info.class_names, [], {}, []
+  for kind, of_kind in vectors.items():
+    real = neighbours.nearest(of_kind.held_out_oriented, of_kind.train)
+    limits = copies.thresholds(
+      real.distance, held_out.labels, held_out.groups, len(names)
+    )
+    found = neighbours.nearest(of_kind.synthetic_oriented, of_kind.train)
+    listed += copies.suspects(found, synthetic.labels, limits, kind)
+    nearest[kind] = found
+    flags.append(_flagged(real.distance, held_out, len(names)))
+  listed.sort(key=lambda s: s.distance / s.threshold)
+  suspected = np.isin(
+    np.arange(len(synthetic.labels)), [s.synthetic for s in listed]
+  )
+  tests = _tests(vectors["features"], dataset, held_out, synthetic, seed)
+  authentic = _authentic(vectors["features"], dataset, synthetic)
+  summary = {"classes": {}, "heldout_flagged": float(np.mean(np.any(flags, 0)))}
+  for label, name in enumerate(names):
+    mine = synthetic.labels == label
+    test = tests.get(name)
+    summary["classes"][name] = {
+      "images": int(mine.sum()),
+      "suspects": int(suspected[mine].sum()),
+      "nearer_share": test and test.share,
+      "nearer_low": test and test.low,
+      "nearer_high": test and test.high,
+      "p_value": test and test.p_value,
+      "authenticity": authentic.get(name),
+    }
+  summary["suspects"] = [
+    {
+      "synthetic": str(synthetic.image_ids[suspect.synthetic]),
+      "training": str(dataset.train.image_ids[suspect.training]),
+      "transform": ORIENTATIONS[suspect.orientation],
+      "kind": suspect.kind,
+      "distance": suspect.distance,
+      "threshold": suspect.threshold,
+    }
+    for suspect in listed
+  ]
+  of_pixels = vectors["pixels"]
+  return Found(
+    summary,
+    listed,
+    nearest["pixels"],
+    neighbours.nearest(of_pixels.synthetic_oriented, of_pixels.held_out),
+  )
+
+
+def _flagged(
+  distances: np.ndarray, held_out: data.Split, classes: int
+) -> np.ndarray:
+  """Tells which held-out images half of the others' thresholds would flag.
+
+  Thresholds of all of them would flag too few of themselves.
+  """
+  _, lesions = np.unique(held_out.groups, return_inverse=True)
+  half = np.random.default_rng(0).integers(2, size=lesions.max() + 1)[lesions]
+  flagged = np.zeros(len(distances), bool)
+  for side in (0, 1):
+    mine, other = half == side, half != side
+    if mine.any() and other.any():
+      limits = copies.thresholds(
+        distances[other], held_out.labels[other], held_out.groups[other], classes
+      )
+      flagged[mine] = distances[mine] < limits[held_out.labels[mine]]
+  return flagged
+
+
+def _tests(vectors, dataset, held_out, synthetic, seed):
+  """Tests by class whether training images are nearer than held-out ones."""
+  train = dataset.train
+  return memorization.by_class(
+    vectors.synthetic_oriented,
+    synthetic.labels,
+    memorization.Reals(vectors.train, train.labels, train.groups),
+    memorization.Reals(vectors.held_out, held_out.labels, held_out.groups),
+    dataset.info.class_names,
+    seed=seed,
+  )
+
+
+def _authentic(vectors, dataset, synthetic) -> dict[str, float]:
+  """Computes by class the share of images that are authentic."""
+  shares = {}
+  for label, name in enumerate(dataset.info.class_names):
+    mine, real = synthetic.labels == label, dataset.train.labels == label
+    groups = dataset.train.groups[real]
+    if mine.any() and len(np.unique(groups)) > 1:
+      found = authenticity.authentic(
+        vectors.synthetic_oriented[:, mine],
+        vectors.train[real],
+        groups,
+        oriented_train=vectors.train_oriented[:, real],
+      )
+      shares[name] = float(found.mean())
+  return shares

@@ -1,0 +1,198 @@
+"""What an evaluation shows: its pictures, and its lines in the log."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from skinjax import comparisons, copying, data, inference, randomness
+from skinjax.report import evaluation_page, projection
+
+_SHOWN = 12  # images of a class, and pairs
+_STEPS = 10  # images from one latent to another
+
+
+def counts(
+  splits: comparisons.Splits, info: data.DataInfo
+) -> list[dict[str, Any]]:
+  """Counts the images of each class."""
+  train, held_out, synthetic = (
+    np.bincount(split.labels, minlength=info.num_classes) for split in splits
+  )
+  return [
+    {
+      "name": name,
+      "train_images": int(train[label]),
+      "heldout_images": int(held_out[label]),
+      "synthetic_images": int(synthetic[label]),
+    }
+    for label, name in enumerate(info.class_names)
+  ]
+
+
+def notes(config, judged) -> list[str]:
+  """Says what a reader has to know of the numbers.
+
+  Args:
+    config: of configs/evaluate.py.
+    judged: evaluate.Judged.
+  """
+  told = [
+    "Held-out images are those of the validation and the test lesions; the "
+    "classifiers are scored on the test lesions alone. The Fréchet distance, "
+    "precision, recall, density and coverage are of as many synthetic images "
+    "as there are held-out ones; the kernel distance is of all synthetic "
+    f"images, up to {comparisons.MOST} of a class."
+  ]
+  if judged.origin is None:
+    told.append(
+      "Nothing tells which lesions the images' generator has learnt from: if "
+      "it has seen held-out ones, the numbers flatter it."
+    )
+  if config.classifier:
+    told.append(
+      "The classifier whose features are compared has been trained on the "
+      "training images, and knows them from held-out ones: its floor is not 0."
+    )
+  return told
+
+
+def next_steps(config, judged) -> list[str]:
+  """Says what to do next; arguments as of `notes`."""
+  arguments = f"dataset={config.data.name},size={config.data.size}"
+  if not judged.generator:
+    return []
+  return [
+    "Whether the images help a classifier that has real ones, too:",
+    f"python main.py --config=configs/study.py:{arguments} "
+    f"--config.generator={config.generator} --workdir=DIR",
+  ]
+
+
+def pictures(
+  splits: comparisons.Splits,
+  info: data.DataInfo,
+  found: copying.Found,
+  extractor: str,
+  features: comparisons.Splits,
+  generator: inference.Trained | None,
+  seed: int,
+) -> evaluation_page.Pictures:
+  """Gathers the pictures of the page; none of them is picked by hand.
+
+  Args:
+    splits: the images.
+    info: of the real data.
+    found: the copies.
+    extractor: the name of the one whose features are mapped.
+    features: those.
+    generator: what has drawn the images; None for a folder.
+    seed: of the interpolations' latents.
+  """
+  return evaluation_page.Pictures(
+    real=_first(splits.train, info),
+    synthetic=_first(splits.synthetic, info),
+    pairs=_pairs(splits, found),
+    interpolations=generator and interpolations(generator, seed),
+    embedding=evaluation_page.Embedding(
+      projection.project(features.train, features.synthetic),
+      splits.train.labels,
+      splits.synthetic.labels,
+      extractor,
+    ),
+  )
+
+
+def _first(split: data.Split, info: data.DataInfo) -> dict[str, np.ndarray]:
+  return {
+    name: split.images[split.labels == label][:_SHOWN]
+    for label, name in enumerate(info.class_names)
+  }
+
+
+def _pairs(
+  splits: comparisons.Splits, found: copying.Found
+) -> list[evaluation_page.Pair]:
+  """Shows the suspects, or else the images that are nearest to training."""
+  suspects = {}  # an image may be suspected by pixels and by features
+  for suspect in found.suspects:
+    suspects.setdefault(suspect.synthetic, suspect)
+  chosen = list(suspects) or np.argsort(found.training.distance).tolist()
+  pairs = []
+  for place in chosen[:_SHOWN]:
+    suspect = suspects.get(place)
+    by = suspect.kind if suspect else "pixels"
+    training = suspect.training if suspect else found.training.index[place]
+    distance = suspect.distance if suspect else found.training.distance[place]
+    turned = suspect.orientation if suspect else found.training.orientation[place]
+    pairs.append(
+      evaluation_page.Pair(
+        splits.synthetic.images[place],
+        splits.train.images[training],
+        splits.held_out.images[found.held_out.index[place]],
+        f"{splits.synthetic.image_ids[place]} and "
+        f"{splits.train.image_ids[training]}: {distance:.3f} by {by}, "
+        f"{copying.ORIENTATIONS[turned]}",
+        suspect is not None,
+      )
+    )
+  return pairs
+
+
+def interpolations(
+  generator: inference.Trained, seed: int
+) -> dict[str, np.ndarray]:
+  """Draws by class what lies between two latents.
+
+  Args:
+    generator: a trained GAN.
+    seed: of the latents.
+
+  Returns:
+    By class uint8 [images, size, size, channels], along the great circle that
+    joins the two (White 2016): latents on it are as long as those that were
+    trained on, and those on the straight line are not.
+  """
+  names = generator.info.class_names
+  dims = (generator.config.get("gan") or generator.config).model.latents
+  key = randomness.named(jax.random.key(seed), "interpolation")
+  first, last = jax.random.normal(key, (2, len(names), 1, dims))
+  unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+  cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
+  angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+  share = jnp.linspace(0, 1, _STEPS)[None, :, None]
+  latents = (
+    jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
+  ) / jnp.sin(angle)
+  labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
+  images = inference.draw(generator, latents.reshape(-1, dims), labels)
+  images = images.reshape(len(names), _STEPS, *images.shape[1:])
+  return dict(zip(names, images, strict=True))
+
+
+def tell(evaluation: dict[str, Any]) -> None:
+  """Logs a line a class: kernel distance, floor, and suspected copies."""
+  first = evaluation["distances"][0]["extractor"]
+  rows = {
+    (row["class"], row["comparison"]): row
+    for row in evaluation["distances"]
+    if row["extractor"] == first
+  }
+  shown = lambda row: "{value:.3f} [{low:.3f}, {high:.3f}]".format(
+    **row["kernel"]
+  )
+  for name, copies in evaluation["copies"]["classes"].items():
+    words = rows[name, "synthetic"].get("refused")
+    if not words:
+      floor = rows[name, "floor"]
+      words = f"kernel distance {shown(rows[name, 'synthetic'])}, of held-out "
+      words += f"real images {floor.get('refused') or shown(floor)}"
+    logging.info(
+      "%-8s %s; %d of %d suspected of being copies",
+      name,
+      words,
+      copies["suspects"],
+      copies["images"],
+    )
