@@ -1,0 +1,326 @@
+"""Tests whether a generator's images are nearer to its own training images.
+
+A generator that has learnt a class, and not its pictures, draws images that
+are as near to other lesions of the class as to those it was trained on.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from skinjax.metrics import neighbours
+
+# Of the nearest lesions of an image, so many are looked at that no held-out
+# one is among them with this probability at most; and never more than _MOST.
+_UNSEEN = 1e-6
+_MOST = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reals:
+  """Real images as vectors; see neighbours.py.
+
+  Attributes:
+    vectors: [n, d] floats.
+    labels: [n] integers.
+    groups: [n], the lesion of each; of any sortable type.
+  """
+
+  vectors: np.ndarray
+  labels: np.ndarray
+  groups: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class NearerTest:
+  """Whether training images are nearer than as many held-out ones.
+
+  Attributes:
+    share: of generated images that are nearer to training, in [0, 1]; about
+      1/2 without memorization.
+    low: lower end of its interval.
+    high: upper end.
+    margin: mean logarithm of the distance to held-out images over that to
+      training images; about 0 without memorization, more with it.
+    p_value: of a margin as large, were the two interchangeable; in (0, 1].
+    num_fake: generated images.
+    train_lesions: training lesions of the class.
+    held_out_lesions: held-out ones.
+  """
+
+  share: float
+  low: float
+  high: float
+  margin: float
+  p_value: float
+  num_fake: int
+  train_lesions: int
+  held_out_lesions: int
+
+
+def nearer_to_training(
+  fake: np.ndarray,
+  train: np.ndarray,
+  held_out: np.ndarray,
+  *,
+  train_groups: np.ndarray,
+  held_out_groups: np.ndarray,
+  permutations: int = 999,
+  resamples: int = 500,
+  level: float = 0.95,
+  seed: int = 0,
+) -> NearerTest:
+  """Test one class for memorization, at equal numbers of real images.
+
+  More images are nearer by their number alone. So of the larger set of real
+  images as many lesions are drawn as have the smaller one's number of images;
+  share and margin are the averages over all such draws, which have a closed
+  form (hypergeometric: the rank of the nearest lesion that was drawn).
+
+  The p-value is of a permutation test: which lesions were trained on is drawn
+  anew, and all is computed as before. Generated images share neighbours, so a
+  sign or rank test that takes them for independent finds memorization
+  wherever one held-out lesion looks unlike the rest. Lesions are what was
+  drawn at random when the data were split; under the null hypothesis any
+  other split of them is as likely, whatever the generated images are, which
+  makes the test exact. It does ask that the split was at random. p-values
+  cannot be smaller than 1 / (permutations + 1), nor, with held-out lesions a
+  share h of all, much smaller than (1 - h)^c for copies of c lesions: few
+  copies are found by copies.py, not here.
+
+  The margin is tested, and not the share: a tenth of copies moves the share
+  by a few hundredths, like any statistic of ranks (as C_T of Meehan et al., "A
+  Non-Parametric Test to Detect Data-Copying in Generative Models", 2020,
+  which compares distances of generated with those of held-out images to
+  training images); but copies are nearer by far, which the margin sees.
+  Distances under a hundredth of the median count as that.
+
+  The interval of the share is from halves: of the lesions of either set and of
+  the generated images (delete-half jackknife, Shao and Wu 1989; the deviation
+  of a half is distributed like that of the whole). A bootstrap would draw
+  neighbours twice, which are then no neighbours more.
+
+  Args:
+    fake: [k, m, d] floats of generated images, k orientations; or [m, d].
+    train: [n, d] floats of one class's training images.
+    held_out: [h, d] floats of its held-out images.
+    train_groups: [n], lesions.
+    held_out_groups: [h], other lesions.
+    permutations: of the test, at least 1.
+    resamples: of the interval, at least 1.
+    level: of the interval, in (0, 1).
+    seed: of permutations and resamples.
+
+  Returns:
+    The result; it does not depend on the order of images.
+
+  Raises:
+    ValueError: as neighbours.nearest; sets share a lesion, or have fewer than
+      two each; or nothing is to be drawn.
+  """
+  if permutations < 1 or resamples < 1 or not 0 < level < 1:
+    raise ValueError("Expected permutations, resamples >= 1, 0 < level < 1.")
+  neighbours.require_rows("train_groups", train_groups, len(train))
+  neighbours.require_rows("held_out_groups", held_out_groups, len(held_out))
+  if set(train_groups) & set(held_out_groups):
+    raise ValueError("Training and held-out images share a lesion.")
+  # Lesions by name, then shuffled: of equal distances either may come first.
+  names, codes, sizes = np.unique(
+    np.concatenate([train_groups, held_out_groups]),
+    return_inverse=True,
+    return_counts=True,
+  )
+  held = np.isin(names, held_out_groups)
+  if min(held.sum(), (~held).sum()) < 2:
+    raise ValueError("Expected two lesions or more of each kind.")
+  distances = neighbours.distances_by_group(
+    fake, np.concatenate([train, held_out]), codes
+  )
+  rng = np.random.default_rng(seed)
+  shuffle = rng.permutation(len(names))
+  distances, held, sizes = distances[:, shuffle], held[shuffle], sizes[shuffle]
+  ranking = _rank(distances, min(held.mean(), 1 - held.mean()))
+
+  share, margin = _statistics(*ranking, held, sizes)
+  as_large = sum(
+    _statistics(*ranking, rng.permutation(held), sizes)[1] >= margin
+    for _ in range(permutations)
+  )
+  halves = []
+  for _ in range(resamples):
+    kept = np.zeros(len(held), bool)
+    for side in (np.flatnonzero(held), np.flatnonzero(~held)):
+      kept[rng.permutation(side)[: (len(side) + 1) // 2]] = True
+    rows = rng.permutation(len(distances))[: (len(distances) + 1) // 2]
+    part = (each[rows] for each in ranking)
+    halves.append(_statistics(*part, held, sizes, kept)[0])
+  deviations = np.array(halves) - np.mean(halves)
+  ends = np.quantile(deviations, [(1 - level) / 2, (1 + level) / 2])
+  low, high = np.clip(share + ends, 0, 1)
+  return NearerTest(
+    share=float(share),
+    low=float(low),
+    high=float(high),
+    margin=float(margin),
+    p_value=(1 + int(as_large)) / (1 + permutations),
+    num_fake=len(distances),
+    train_lesions=int((~held).sum()),
+    held_out_lesions=int(held.sum()),
+  )
+
+
+def by_class(
+  fake: np.ndarray,
+  fake_labels: np.ndarray,
+  train: Reals,
+  held_out: Reals,
+  class_names: Sequence[str],
+  **options,
+) -> dict[str, NearerTest]:
+  """Test each class for memorization; see `nearer_to_training`.
+
+  Args:
+    fake: [k, m, d] floats of generated images, k orientations; or [m, d].
+    fake_labels: [m] integers.
+    train: the training images.
+    held_out: images of other lesions.
+    class_names: by label.
+    **options: permutations, resamples, level, seed.
+
+  Returns:
+    By class that has generated images and two lesions of each kind.
+
+  Raises:
+    ValueError: as `nearer_to_training`.
+  """
+  fake = np.asarray(fake)
+  neighbours.require_rows("fake_labels", fake_labels, fake.shape[-2])
+  result = {}
+  for label, name in enumerate(class_names):
+    mine = np.asarray(fake_labels) == label
+    real = [np.asarray(part.labels) == label for part in (train, held_out)]
+    lesions = [
+      len(np.unique(part.groups[chosen]))
+      for part, chosen in zip((train, held_out), real, strict=True)
+    ]
+    if mine.any() and min(lesions) > 1:
+      result[name] = nearer_to_training(
+        fake[..., mine, :],
+        train.vectors[real[0]],
+        held_out.vectors[real[1]],
+        train_groups=train.groups[real[0]],
+        held_out_groups=held_out.groups[real[1]],
+        **options,
+      )
+  return result
+
+
+def authentic(
+  fake: np.ndarray,
+  train: np.ndarray,
+  train_groups: np.ndarray,
+  *,
+  oriented_train: np.ndarray | None = None,
+) -> np.ndarray:
+  """Tell which generated images are no nearer than real ones are to another.
+
+  An image is authentic if its nearest training image is at least as far from
+  it as that one is from the nearest training image of another lesion; AuthPct
+  of Alaa et al., "How Faithful is your Synthetic Data?" (2022) is the share of
+  these, but with other photographs of one lesion among the neighbours, which
+  hide copies. Without memorization it is about 1/2 where a set has about the
+  density of the other; more for a generator whose images lie elsewhere.
+
+  Args:
+    fake: [k, m, d] floats of generated images, k orientations; or [m, d].
+    train: [n, d] floats.
+    train_groups: [n], lesions.
+    oriented_train: [k, n, d], the orientations of the training images, to
+      compare them as the generated ones are; None for `train` alone.
+
+  Returns:
+    Booleans [m]; their mean is the authenticity.
+
+  Raises:
+    ValueError: as neighbours.nearest; or there is one lesion only.
+  """
+  if len(np.unique(train_groups)) < 2:
+    raise ValueError("Expected training images of two lesions or more.")
+  found = neighbours.nearest(fake, train)
+  # Only of those that are anybody's nearest.
+  asked, place = np.unique(found.index, return_inverse=True)
+  turned = np.asarray(train if oriented_train is None else oriented_train)
+  if turned.shape[-2:] != np.shape(train):
+    raise ValueError("oriented_train must be [k, n, d], with train's n and d.")
+  groups = np.asarray(train_groups)
+  own = neighbours.nearest(
+    turned[..., asked, :],
+    train,
+    query_groups=groups[asked],
+    reference_groups=groups,
+  )
+  return found.distance >= own.distance[place]
+
+
+def _rank(distances, rarer):
+  """Sorts the nearest lesions: their columns and log distances, [m, top]."""
+  # Half of the lesions are left out for the interval.
+  enough = int(np.ceil(np.log(_UNSEEN) / np.log1p(-rarer / 2)))
+  top = min(distances.shape[1], enough, _MOST)
+  # Rows in an order of their own, that their given one does not matter.
+  distances = distances[np.lexsort(distances[:, ::-1].T[-3:])]
+  near = np.argpartition(distances, top - 1, axis=1)[:, :top]
+  # By column first: equal distances come in the shuffled order.
+  near.sort(axis=1)
+  values = np.take_along_axis(distances, near, 1)
+  order = np.argsort(values, axis=1, kind="stable")
+  near, values = (np.take_along_axis(x, order, 1) for x in (near, values))
+  least = 0.01 * np.median(values[:, 0])
+  least = least or 1e-3 * values.mean() or 1  # most are copies; all are
+  return near, np.log(np.maximum(values, least))
+
+
+def _statistics(near, logs, held, sizes, kept=None):
+  """Computes share and margin of one assignment of lesions.
+
+  What has no lesion of a kind among its top is as far from it as the last.
+  """
+  counted = slice(None) if kept is None else kept
+  images = sizes[counted][held[counted]].sum()
+  total = sizes[counted].sum()
+  if 2 * images > total:  # then training is the smaller one
+    share, margin = _statistics(near, logs, ~held, sizes, kept)
+    return 1 - share, -margin
+  many = int((~held[counted]).sum())
+  drawn = int(np.clip(round(many * images / (total - images)), 1, many))
+  nearer = _some_drawn(many, drawn, near.shape[1])
+
+  is_held = held[near]
+  is_train = ~is_held
+  if kept is not None:
+    there = kept[near]
+    is_held &= there
+    is_train &= there
+  top = near.shape[1]
+  rows = np.arange(len(near))
+  first = np.where(is_held.any(1), is_held.argmax(1), top)
+  before = np.cumsum(is_train, axis=1)
+  # Training lesions nearer than any held-out one, and if one was drawn.
+  closer = np.where(first > 0, before[rows, first - 1], 0)
+  weights = np.diff(nearer)[np.maximum(before - 1, 0)] * is_train
+  to_train = (weights * logs).sum(1) + (1 - weights.sum(1)) * logs[:, -1]
+  to_held_out = logs[rows, np.minimum(first, top - 1)]
+  return nearer[closer].mean(), (to_held_out - to_train).mean()
+
+
+def _some_drawn(many: int, drawn: int, most: int) -> np.ndarray:
+  """Computes that of the first 0, …, most of `many` some are `drawn`."""
+  first = np.arange(most + 1)
+  rest = np.maximum(many - first, 0)
+  choose = lambda n: special.gammaln(n + 1) - special.gammaln(
+    np.maximum(n - drawn, 0) + 1
+  )
+  none = np.exp(choose(rest) - choose(np.array(many)))
+  return 1 - np.where(rest < drawn, 0, none)
