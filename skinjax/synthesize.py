@@ -9,6 +9,7 @@ from absl import logging
 
 import skinjax
 from skinjax import (
+  copy_filter,
   data,
   errors,
   files,
@@ -59,7 +60,11 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     if config.classifier:
       judge_of = _classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
-    split = obtain(target, generator, counts, config.seed)
+    copies = None
+    if config.drop_copies:
+      groups = generator.origin["groups"]
+      copies = copy_filter.calibrate(dataset, groups)
+    split = obtain(target, generator, counts, config.seed, copies)
     summary = judge(split, dataset, judge_of)
     files.write_json(path / "summary.json", summary)
     sheet(split, info.class_names).save(path / "sheet.png")
@@ -90,6 +95,7 @@ def obtain(
   generator: inference.Trained,
   counts: np.ndarray,
   seed: int,
+  copies: copy_filter.Filter | None = None,
 ) -> data.Split:
   """Reads a synthetic set; draws and writes it first if it is not there.
 
@@ -98,6 +104,7 @@ def obtain(
     generator: a trained GAN.
     counts: how many images of each class, [classes].
     seed: of the latents.
+    copies: tells images that are not to be drawn; None for none.
 
   Returns:
     The images.
@@ -106,7 +113,7 @@ def obtain(
     InputError: another generator made what is there.
   """
   if not directory.exists():
-    make(directory, generator, counts, seed)
+    make(directory, generator, counts, seed, copies)
   split, provenance = synthetic_set.read(directory, generator.info.class_names)
   maker = provenance.get("generator")
   digest = maker.get("state_sha256") if isinstance(maker, dict) else None
@@ -144,6 +151,7 @@ def make(
   generator: inference.Trained,
   counts: np.ndarray,
   seed: int,
+  copies: copy_filter.Filter | None = None,
 ) -> None:
   """Draws images and writes them as a synthetic set.
 
@@ -152,23 +160,38 @@ def make(
     generator: a trained GAN.
     counts: how many images of each class, [classes].
     seed: of the latents.
+    copies: tells images that are not to be drawn; None for none.
+
+  Raises:
+    InputError: a class has hardly any other images.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-  images = inference.samples(
-    generator.task,
-    generator.state,
-    labels,
-    randomness.named(jax.random.key(seed), "synthesize"),
-    config=generator.config,
-    info=generator.info,
-  )
+  key = randomness.named(jax.random.key(seed), "synthesize")
+
+  def sample(labels, number):
+    return inference.samples(
+      generator.task,
+      generator.state,
+      labels,
+      randomness.named(key, f"again {number}") if number else key,
+      config=generator.config,
+      info=generator.info,
+    )
+
+  origin, names = {}, generator.info.class_names
+  if copies is None:
+    images = sample(labels, 0)
+  else:
+    images, labels, told = copy_filter.draw(sample, labels, copies, names)
+    origin["copies"] = told
   synthetic_set.write(
     directory,
     images,
     labels,
-    class_names=generator.info.class_names,
+    class_names=names,
     seed=seed,
-    origin={
+    origin=origin
+    | {
       "skinjax": skinjax.__version__,
       "generator": {
         "step": generator.step,

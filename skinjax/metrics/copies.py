@@ -20,7 +20,7 @@ class Suspect:
     synthetic: its index.
     training: the index of the training image.
     orientation: of the generated image, in which it is nearest; see
-      neighbours.orientations.
+      pixels.orientations.
     kind: what was compared, "pixels" or "features".
     distance: of the two.
     threshold: that it is under.

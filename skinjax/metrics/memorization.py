@@ -8,14 +8,8 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
 
-from skinjax.metrics import neighbours
-
-# Of the nearest lesions of an image, so many are looked at that no held-out
-# one is among them with this probability at most; and never more than _MOST.
-_UNSEEN = 1e-6
-_MOST = 1000
+from skinjax.metrics import margins, neighbours
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,11 +135,12 @@ def nearer_to_training(
   rng = np.random.default_rng(seed)
   shuffle = rng.permutation(len(names))
   distances, held, sizes = distances[:, shuffle], held[shuffle], sizes[shuffle]
-  ranking = _rank(distances, min(held.mean(), 1 - held.mean()))
+  ranking = margins.rank(distances, min(held.mean(), 1 - held.mean()))
 
-  share, margin = _statistics(*ranking, held, sizes)
+  share, margin = margins.share_and_margin(*ranking, held, sizes)
   as_large = sum(
-    _statistics(*ranking, rng.permutation(held), sizes)[1] >= margin
+    margins.share_and_margin(*ranking, rng.permutation(held), sizes)[1]
+    >= margin
     for _ in range(permutations)
   )
   halves = []
@@ -155,7 +150,7 @@ def nearer_to_training(
       kept[rng.permutation(side)[: (len(side) + 1) // 2]] = True
     rows = rng.permutation(len(distances))[: (len(distances) + 1) // 2]
     part = (each[rows] for each in ranking)
-    halves.append(_statistics(*part, held, sizes, kept)[0])
+    halves.append(margins.share_and_margin(*part, held, sizes, kept)[0])
   deviations = np.array(halves) - np.mean(halves)
   ends = np.quantile(deviations, [(1 - level) / 2, (1 + level) / 2])
   low, high = np.clip(share + ends, 0, 1)
@@ -215,112 +210,3 @@ def by_class(
         **options,
       )
   return result
-
-
-def authentic(
-  fake: np.ndarray,
-  train: np.ndarray,
-  train_groups: np.ndarray,
-  *,
-  oriented_train: np.ndarray | None = None,
-) -> np.ndarray:
-  """Tell which generated images are no nearer than real ones are to another.
-
-  An image is authentic if its nearest training image is at least as far from
-  it as that one is from the nearest training image of another lesion; AuthPct
-  of Alaa et al., "How Faithful is your Synthetic Data?" (2022) is the share of
-  these, but with other photographs of one lesion among the neighbours, which
-  hide copies. Without memorization it is about 1/2 where a set has about the
-  density of the other; more for a generator whose images lie elsewhere.
-
-  Args:
-    fake: [k, m, d] floats of generated images, k orientations; or [m, d].
-    train: [n, d] floats.
-    train_groups: [n], lesions.
-    oriented_train: [k, n, d], the orientations of the training images, to
-      compare them as the generated ones are; None for `train` alone.
-
-  Returns:
-    Booleans [m]; their mean is the authenticity.
-
-  Raises:
-    ValueError: as neighbours.nearest; or there is one lesion only.
-  """
-  if len(np.unique(train_groups)) < 2:
-    raise ValueError("Expected training images of two lesions or more.")
-  found = neighbours.nearest(fake, train)
-  # Only of those that are anybody's nearest.
-  asked, place = np.unique(found.index, return_inverse=True)
-  turned = np.asarray(train if oriented_train is None else oriented_train)
-  if turned.shape[-2:] != np.shape(train):
-    raise ValueError("oriented_train must be [k, n, d], with train's n and d.")
-  groups = np.asarray(train_groups)
-  own = neighbours.nearest(
-    turned[..., asked, :],
-    train,
-    query_groups=groups[asked],
-    reference_groups=groups,
-  )
-  return found.distance >= own.distance[place]
-
-
-def _rank(distances, rarer):
-  """Sorts the nearest lesions: their columns and log distances, [m, top]."""
-  # Half of the lesions are left out for the interval.
-  enough = int(np.ceil(np.log(_UNSEEN) / np.log1p(-rarer / 2)))
-  top = min(distances.shape[1], enough, _MOST)
-  # Rows in an order of their own, that their given one does not matter.
-  distances = distances[np.lexsort(distances[:, ::-1].T[-3:])]
-  near = np.argpartition(distances, top - 1, axis=1)[:, :top]
-  # By column first: equal distances come in the shuffled order.
-  near.sort(axis=1)
-  values = np.take_along_axis(distances, near, 1)
-  order = np.argsort(values, axis=1, kind="stable")
-  near, values = (np.take_along_axis(x, order, 1) for x in (near, values))
-  least = 0.01 * np.median(values[:, 0])
-  least = least or 1e-3 * values.mean() or 1  # most are copies; all are
-  return near, np.log(np.maximum(values, least))
-
-
-def _statistics(near, logs, held, sizes, kept=None):
-  """Computes share and margin of one assignment of lesions.
-
-  What has no lesion of a kind among its top is as far from it as the last.
-  """
-  counted = slice(None) if kept is None else kept
-  images = sizes[counted][held[counted]].sum()
-  total = sizes[counted].sum()
-  if 2 * images > total:  # then training is the smaller one
-    share, margin = _statistics(near, logs, ~held, sizes, kept)
-    return 1 - share, -margin
-  many = int((~held[counted]).sum())
-  drawn = int(np.clip(round(many * images / (total - images)), 1, many))
-  nearer = _some_drawn(many, drawn, near.shape[1])
-
-  is_held = held[near]
-  is_train = ~is_held
-  if kept is not None:
-    there = kept[near]
-    is_held &= there
-    is_train &= there
-  top = near.shape[1]
-  rows = np.arange(len(near))
-  first = np.where(is_held.any(1), is_held.argmax(1), top)
-  before = np.cumsum(is_train, axis=1)
-  # Training lesions nearer than any held-out one, and if one was drawn.
-  closer = np.where(first > 0, before[rows, first - 1], 0)
-  weights = np.diff(nearer)[np.maximum(before - 1, 0)] * is_train
-  to_train = (weights * logs).sum(1) + (1 - weights.sum(1)) * logs[:, -1]
-  to_held_out = logs[rows, np.minimum(first, top - 1)]
-  return nearer[closer].mean(), (to_held_out - to_train).mean()
-
-
-def _some_drawn(many: int, drawn: int, most: int) -> np.ndarray:
-  """Computes that of the first 0, …, most of `many` some are `drawn`."""
-  first = np.arange(most + 1)
-  rest = np.maximum(many - first, 0)
-  choose = lambda n: special.gammaln(n + 1) - special.gammaln(
-    np.maximum(n - drawn, 0) + 1
-  )
-  none = np.exp(choose(rest) - choose(np.array(many)))
-  return 1 - np.where(rest < drawn, 0, none)
