@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 
-from skinjax import data, errors
+from skinjax import data, errors, inference, randomness
 from skinjax.metrics import copies, neighbours, pixels
 
 # Further draws for those left out. A generator of which a half are copies is
@@ -73,6 +74,46 @@ def calibrate(dataset: data.Dataset, groups: Sequence[str]) -> Filter:
     dataset.info.num_classes,
   )
   return Filter(training, limits)
+
+
+def samples(
+  generator: inference.Trained,
+  labels: np.ndarray,
+  seed: int,
+  chosen: Filter | None = None,
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+  """Draws a generator's images for a synthetic set; see `draw`.
+
+  Args:
+    generator: a trained GAN.
+    labels: int32 [m].
+    seed: of the latents.
+    chosen: the filter; None for none.
+
+  Returns:
+    The images and labels, and for provenance.json what is to be told as
+    `copies`: without a filter nothing.
+
+  Raises:
+    InputError: as `draw`.
+  """
+  key = randomness.named(jax.random.key(seed), "synthesize")
+
+  def sample(labels, number):
+    return inference.samples(
+      generator.task,
+      generator.state,
+      labels,
+      randomness.named(key, f"again {number}") if number else key,
+      config=generator.config,
+      info=generator.info,
+    )
+
+  if chosen is None:
+    return sample(labels, 0), labels, {}
+  names = generator.info.class_names
+  images, labels, told = draw(sample, labels, chosen, names)
+  return images, labels, {"copies": told}
 
 
 def draw(

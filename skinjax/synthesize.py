@@ -2,7 +2,6 @@
 
 import pathlib
 
-import jax
 import ml_collections
 import numpy as np
 from absl import logging
@@ -14,7 +13,6 @@ from skinjax import (
   errors,
   files,
   inference,
-  randomness,
   synthetic_set,
   workdir,
 )
@@ -62,8 +60,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     counts = np.full(info.num_classes, config.per_class)
     copies = None
     if config.drop_copies:
-      groups = generator.origin["groups"]
-      copies = copy_filter.calibrate(dataset, groups)
+      copies = copy_filter.calibrate(dataset, generator.origin["groups"])
     split = obtain(target, generator, counts, config.seed, copies)
     summary = judge(split, dataset, judge_of)
     files.write_json(path / "summary.json", summary)
@@ -166,32 +163,14 @@ def make(
     InputError: a class has hardly any other images.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-  key = randomness.named(jax.random.key(seed), "synthesize")
-
-  def sample(labels, number):
-    return inference.samples(
-      generator.task,
-      generator.state,
-      labels,
-      randomness.named(key, f"again {number}") if number else key,
-      config=generator.config,
-      info=generator.info,
-    )
-
-  origin, names = {}, generator.info.class_names
-  if copies is None:
-    images = sample(labels, 0)
-  else:
-    images, labels, told = copy_filter.draw(sample, labels, copies, names)
-    origin["copies"] = told
+  images, labels, told = copy_filter.samples(generator, labels, seed, copies)
   synthetic_set.write(
     directory,
     images,
     labels,
-    class_names=names,
+    class_names=generator.info.class_names,
     seed=seed,
-    origin=origin
-    | {
+    origin={
       "skinjax": skinjax.__version__,
       "generator": {
         "step": generator.step,
@@ -199,6 +178,7 @@ def make(
         "config": generator.config.to_dict(),
       },
       "trained_on": generator.origin,
+      **told,
     },
   )
 
