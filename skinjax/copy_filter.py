@@ -11,8 +11,8 @@ from absl import logging
 from skinjax import data, errors, inference, randomness
 from skinjax.metrics import copies, neighbours, pixels
 
-# Further draws for those left out. A generator of which a half are copies is
-# through with it; one that draws nothing else comes to an end.
+# Further draws for those left out: of a generator that draws one copy in two,
+# one place in 2000 is left; one that draws nothing else comes to an end.
 ROUNDS = 10
 
 

@@ -54,11 +54,10 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
     generator = load_generator(config.generator, info)
-    judge_of = None
+    judge_of = copies = None
     if config.classifier:
       judge_of = _classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
-    copies = None
     if config.drop_copies:
       copies = copy_filter.calibrate(dataset, generator.origin["groups"])
     split = obtain(target, generator, counts, config.seed, copies)

@@ -2,6 +2,9 @@
 
 How near is too near is learnt from real images alone: those of other lesions
 than training's are no copies, however alike, and hardly any may be flagged.
+Pixels (pixels.py) find them without a network. Features are another criterion,
+with thresholds of their own: those of all of pixels.orientations, extracted
+one by one and stacked, are compared by neighbours.nearest likewise.
 """
 
 import dataclasses
