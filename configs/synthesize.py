@@ -21,4 +21,6 @@ def get_config(dataset: str, size: int, quick: bool):
   config.classifier = ""
   # Images of each class.
   config.per_class = 8 if quick else 100
+  # Whether suspected copies of training images are left out, and others drawn.
+  config.drop_copies = False
   return config

@@ -2,18 +2,17 @@
 
 import pathlib
 
-import jax
 import ml_collections
 import numpy as np
 from absl import logging
 
 import skinjax
 from skinjax import (
+  copy_filter,
   data,
   errors,
   files,
   inference,
-  randomness,
   synthetic_set,
   workdir,
 )
@@ -55,11 +54,13 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
     generator = load_generator(config.generator, info)
-    judge_of = None
+    judge_of = copies = None
     if config.classifier:
       judge_of = load_classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
-    split = obtain(target, generator, counts, config.seed)
+    if config.drop_copies:
+      copies = copy_filter.calibrate(dataset, generator.origin["groups"])
+    split = obtain(target, generator, counts, config.seed, copies)
     summary = judge(split, dataset, judge_of)
     files.write_json(path / "summary.json", summary)
     sheet(split, info.class_names).save(path / "sheet.png")
@@ -90,6 +91,7 @@ def obtain(
   generator: inference.Trained,
   counts: np.ndarray,
   seed: int,
+  copies: copy_filter.Filter | None = None,
 ) -> data.Split:
   """Reads a synthetic set; draws and writes it first if it is not there.
 
@@ -98,6 +100,7 @@ def obtain(
     generator: a trained GAN.
     counts: how many images of each class, [classes].
     seed: of the latents.
+    copies: tells images that are not to be drawn; None for none.
 
   Returns:
     The images.
@@ -106,7 +109,7 @@ def obtain(
     InputError: another generator made what is there.
   """
   if not directory.exists():
-    make(directory, generator, counts, seed)
+    make(directory, generator, counts, seed, copies)
   split, provenance = synthetic_set.read(directory, generator.info.class_names)
   maker = provenance.get("generator")
   digest = maker.get("state_sha256") if isinstance(maker, dict) else None
@@ -150,6 +153,7 @@ def make(
   generator: inference.Trained,
   counts: np.ndarray,
   seed: int,
+  copies: copy_filter.Filter | None = None,
 ) -> None:
   """Draws images and writes them as a synthetic set.
 
@@ -158,16 +162,13 @@ def make(
     generator: a trained GAN.
     counts: how many images of each class, [classes].
     seed: of the latents.
+    copies: tells images that are not to be drawn; None for none.
+
+  Raises:
+    InputError: a class has hardly any other images.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-  images = inference.samples(
-    generator.task,
-    generator.state,
-    labels,
-    randomness.named(jax.random.key(seed), "synthesize"),
-    config=generator.config,
-    info=generator.info,
-  )
+  images, labels, told = copy_filter.samples(generator, labels, seed, copies)
   synthetic_set.write(
     directory,
     images,
@@ -182,6 +183,7 @@ def make(
         "config": generator.config.to_dict(),
       },
       "trained_on": generator.origin,
+      **told,
     },
   )
 

@@ -1,0 +1,163 @@
+"""Nearest real images of generated ones, however those are turned.
+
+A lesion has no upright position, and networks are trained on its flips and
+right-angle rotations: a copy may be any of the 8. Each image is a vector here,
+a query as many vectors as it has orientations, and its distance is that of the
+nearest of these.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+# Rows of distances held at a time: few enough to stay near the processor.
+_BLOCK = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+  """The nearest reference of each of m queries.
+
+  Attributes:
+    index: int64 [m], of the reference; -1 where every one is excluded.
+    orientation: int64 [m], of the query; see pixels.orientations.
+    distance: float64 [m], Euclidean; infinite where every one is excluded.
+  """
+
+  index: np.ndarray
+  orientation: np.ndarray
+  distance: np.ndarray
+
+
+def nearest(
+  queries: np.ndarray,
+  references: np.ndarray,
+  *,
+  query_groups: np.ndarray | None = None,
+  reference_groups: np.ndarray | None = None,
+) -> Nearest:
+  """Find the nearest reference of each query, in any orientation.
+
+  Products of matrices in single precision find the best of each orientation,
+  whose distances are then computed anew by subtraction: that of a copy is 0,
+  where products would leave the rounding of large numbers.
+
+  Args:
+    queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
+    references: [n, d] floats.
+    query_groups: [m], the lesion of each query; references of the same lesion
+      are excluded. None excludes none.
+    reference_groups: [n], given if and only if the former are.
+
+  Raises:
+    ValueError: a set is empty or not finite, or shapes do not fit.
+  """
+  queries, references = _require_vectors(queries, references)
+  if (query_groups is None) != (reference_groups is None):
+    raise ValueError("Give groups of both queries and references, or none.")
+  excluded = None
+  if query_groups is not None:
+    require_rows("query_groups", query_groups, queries.shape[1])
+    require_rows("reference_groups", reference_groups, len(references))
+    both = np.concatenate([query_groups, reference_groups])
+    codes = np.unique(both, return_inverse=True)[1]
+    excluded = np.split(codes, [queries.shape[1]])
+  turns, count = queries.shape[:2]
+  index = np.empty((turns, count), np.int64)
+  squares = np.empty((turns, count))
+  for turn, rows, block in _blocks(queries, references):
+    if excluded:
+      block[excluded[0][rows, None] == excluded[1]] = np.inf
+    best = block.argmin(1)
+    index[turn, rows] = best
+    difference = queries[turn, rows] - references[best]
+    exact = np.einsum("md,md->m", difference, difference, dtype=np.float64)
+    lost = np.isinf(block[np.arange(len(best)), best])
+    squares[turn, rows] = np.where(lost, np.inf, exact)
+  turn = squares.argmin(0)
+  column = np.arange(count)
+  squares, index = squares[turn, column], index[turn, column]
+  none = np.isinf(squares)
+  return Nearest(np.where(none, -1, index), turn, np.sqrt(squares))
+
+
+def distances_by_group(
+  queries: np.ndarray, references: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+  """Measure how far each query is from the nearest image of each lesion.
+
+  Args:
+    queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
+    references: [n, d] floats.
+    groups: [n] integers; those of g lesions are 0 to g - 1.
+
+  Returns:
+    float32 [m, g] Euclidean distances. Those of copies may differ from 0 by
+    about a thousandth of the vectors' length.
+
+  Raises:
+    ValueError: as `nearest`.
+  """
+  queries, references = _require_vectors(queries, references)
+  require_rows("groups", groups, len(references))
+  order = np.argsort(groups, kind="stable")
+  starts = np.searchsorted(np.asarray(groups)[order], range(max(groups) + 1))
+  result = np.full((queries.shape[1], len(starts)), np.inf, np.float32)
+  for _, rows, block in _blocks(queries, references[order]):
+    # Of most lesions there is one image.
+    least = block
+    if len(starts) < len(order):
+      least = np.minimum.reduceat(block, starts, axis=1)
+    np.minimum(result[rows], least, out=result[rows])
+  return np.sqrt(np.maximum(result, 0))
+
+
+def require_rows(name: str, values: np.ndarray, count: int) -> None:
+  """Check that there is one value for each image.
+
+  Raises:
+    ValueError: there is not.
+  """
+  if np.shape(values) != (count,):
+    raise ValueError(
+      f"{name} must be [{count}], one an image, got {list(np.shape(values))}."
+    )
+
+
+def _require_vectors(queries, references):
+  queries = np.asarray(queries, np.float32)
+  references = np.asarray(references, np.float32)
+  queries = queries[None] if queries.ndim == 2 else queries
+  if queries.ndim != 3 or references.ndim != 2:
+    raise ValueError(
+      "Expected queries [k, m, d] or [m, d] and references [n, d], got "
+      f"{list(queries.shape)} and {list(references.shape)}."
+    )
+  if queries.shape[2] != references.shape[1]:
+    raise ValueError(
+      f"queries and references differ in d: {queries.shape[2]} and "
+      f"{references.shape[1]}."
+    )
+  if not queries.size or not references.size:
+    raise ValueError("There are no queries, or no references.")
+  if not (np.isfinite(queries).all() and np.isfinite(references).all()):
+    raise ValueError("Vectors must be finite.")
+  return queries, references
+
+
+def _blocks(queries, references) -> Iterator[tuple[int, slice, np.ndarray]]:
+  """Yields orientation, slice of queries, and squared distances to all."""
+  # Distances keep more digits about the mean.
+  centre = references.mean(0)
+  references = references - centre
+  norms = np.einsum("nd,nd->n", references, references)
+  factors = np.ascontiguousarray(-2 * references.T)
+  for turn, vectors in enumerate(queries):
+    for start in range(0, len(vectors), _BLOCK):
+      rows = slice(start, start + _BLOCK)
+      part = vectors[rows] - centre
+      block = part @ factors
+      block += norms
+      block += np.einsum("md,md->m", part, part)[:, None]
+      yield turn, rows, block
