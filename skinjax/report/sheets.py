@@ -43,7 +43,7 @@ def contact_sheet(
       f"Expected uint8 [{len(row_names)}, columns, H, W, 1 or 3], got "
       f"{images.dtype} {list(images.shape)}."
     )
-  rows, columns, height = images.shape[:3]
+  columns, height = images.shape[1:3]
   tiles = grid(
     images.reshape(-1, *images.shape[2:]), columns, scale=scale, gap=gap
   )
