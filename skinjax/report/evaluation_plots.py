@@ -4,7 +4,6 @@ Everywhere, a colour and a marker say what was compared with the training
 images of a class, so that they are told apart in grey too.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +16,10 @@ from skinjax.report.figures import (
   FAINT,
   INK,
   WIDTH,
-  bare,
-  literal,
+  legend,
+  panel,
   whisker,
+  wrapped,
 )
 
 # Of each comparison: its name, colour, marker, and where it is in a row.
@@ -30,8 +30,6 @@ _COMPARISONS = {
 }
 _SHARES = ("precision", "recall", "density", "coverage")
 _ALL = "all classes"
-# Points drawn of each set of an embedding: more would only cover each other.
-_MOST_POINTS = 1500
 
 
 def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -41,7 +39,7 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
   axes = figure.subplots(1, len(extractors), sharey=True, squeeze=False)[0]
   for axis, extractor in zip(axes, extractors, strict=True):
     of_extractor = [r for r in rows if r["extractor"] == extractor]
-    _panel(axis, _wrapped(extractor, 3 * 24 // len(extractors)))
+    panel(axis, wrapped(extractor, 3 * 24 // len(extractors)))
     axis.axvline(0, color=FAINT, linewidth=0.8)
     for row in of_extractor:
       _, color, marker, offset = _COMPARISONS[row["comparison"]]
@@ -68,7 +66,7 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
   for line, extractor in zip(axes, extractors, strict=True):
     of_extractor = [r for r in rows if r["extractor"] == extractor]
     for axis, share in zip(line, _SHARES, strict=True):
-      _panel(axis, share)
+      panel(axis, share)
       for row in of_extractor:
         if not row.get("refused") and row["prdc"][share] is not None:
           _, color, marker, offset = _COMPARISONS[row["comparison"]]
@@ -87,7 +85,7 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
     _class_rows(line[0], classes)
     if len(extractors) > 1:
       # Beside the names of the classes, never over the panels' titles.
-      line[0].set_ylabel(_wrapped(extractor, 24), fontsize=8)
+      line[0].set_ylabel(wrapped(extractor, 24), fontsize=8)
   return _finished(figure, rows)
 
 
@@ -101,7 +99,7 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
   for axis in axes[len(classes) :]:
     axis.set_axis_off()
   for axis, name in zip(axes, classes, strict=False):
-    _panel(axis, _wrapped(name or _ALL, 80 // columns))
+    panel(axis, wrapped(name or _ALL, 80 // columns))
     drawn = False
     for row in (r for r in rows if r["class"] == name):
       if row.get("refused") or row["curve"]["limit"] is None:
@@ -147,60 +145,6 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
   return _finished(figure, rows)
 
 
-def embedding(points, classes: Sequence[str]) -> Figure:
-  """Draw the map of images: a panel a class, all real images in grey behind.
-
-  Args:
-    points: `evaluation_page.Embedding`.
-    classes: names, by label.
-  """
-  labels = sorted({*points.real_labels, *points.synthetic_labels})
-  columns = min(4, len(labels))
-  lines = -(-len(labels) // columns)
-  figure = Figure(figsize=(WIDTH, 0.7 + 1.75 * lines), dpi=144)
-  axes = figure.subplots(
-    lines, columns, sharex=True, sharey=True, squeeze=False
-  ).ravel()
-  for axis in axes[len(labels) :]:
-    axis.set_axis_off()
-  for axis, label in zip(axes, labels, strict=False):
-    _panel(axis, _wrapped(classes[label], 80 // columns))
-    axis.set_xticks([])
-    axis.set_yticks([])
-    real = points.real[np.asarray(points.real_labels) == label]
-    fake = points.synthetic[np.asarray(points.synthetic_labels) == label]
-    for of_kind, marker, color, size in (
-      (points.real, ".", FAINT, 2),
-      (real, "s", COLORS[0], 2.5),
-      (fake, "o", COLORS[1], 2.5),
-    ):
-      # As pixels: thousands of marks would make a large page.
-      step = -(-len(of_kind) // _MOST_POINTS) or 1
-      axis.plot(
-        *of_kind[::step].T,
-        marker,
-        color=color,
-        markersize=size,
-        markeredgewidth=0,
-        alpha=0.75,
-        rasterized=True,
-      )
-  first, second = points.explained
-  figure.supxlabel(f"first axis ({first:.0%} of the variance)", fontsize=9)
-  figure.supylabel(f"second axis ({second:.0%})", fontsize=9)
-  figure.tight_layout()
-  handles = [
-    axes[0].plot([], [], marker, color=color, markersize=5)[0]
-    for marker, color in ((".", FAINT), ("s", COLORS[0]), ("o", COLORS[1]))
-  ]
-  _legend(
-    figure,
-    handles,
-    ["all real images", "real images of the class", "synthetic ones of it"],
-  )
-  return figure
-
-
 def _names(rows):
   """Names of extractors, and of classes with all of them (None) last."""
   extractors = list(dict.fromkeys(row["extractor"] for row in rows))
@@ -208,22 +152,9 @@ def _names(rows):
   return extractors, sorted(classes, key=lambda name: name is None)
 
 
-def _panel(axis, title):
-  bare(axis)
-  axis.set_title(title, fontsize=9, color=INK)
-
-
-def _wrapped(text, width):
-  """Break what is too long for its panel, before matplotlib runs over."""
-  lines = textwrap.wrap(text, max(width, 8)) or [""]
-  if len(lines) > 2:
-    lines = [lines[0], lines[1][:-1] + "…"]
-  return literal("\n".join(lines))
-
-
 def _class_rows(axis, classes):
   axis.set_yticks(
-    range(len(classes)), [_wrapped(name or _ALL, 18) for name in classes]
+    range(len(classes)), [wrapped(name or _ALL, 18) for name in classes]
   )
   axis.set_ylim(len(classes) - 0.5, -0.5)
 
@@ -256,17 +187,5 @@ def _finished(figure, rows):
     axis.plot([], [], _COMPARISONS[k][2], color=_COMPARISONS[k][1])[0]
     for k in shown
   ]
-  _legend(figure, handles, [_COMPARISONS[k][0] for k in shown])
+  legend(figure, handles, [_COMPARISONS[k][0] for k in shown])
   return figure
-
-
-def _legend(figure, handles, labels):
-  figure.legend(
-    handles,
-    labels,
-    loc="lower center",
-    bbox_to_anchor=(0.5, 1.0),
-    ncols=len(labels),
-    frameon=False,
-    fontsize=9,
-  )

@@ -6,18 +6,6 @@ from typing import Any
 
 from skinjax.report import nearness
 
-_CLAUSES = {
-  nearness.NEAR: "not told apart from held-out real images (the interval reaches the "
-  "floor)",
-  nearness.UNCLEAR: "between the two (the interval lies above the floor but overlaps "
-  "the floor's own)",
-  nearness.FAR: "farther from the training images than held-out real images are",
-  nearness.BEYOND: "farther than even real images of another class",
-  nearness.CANNOT_TELL: "nothing can be told (the interval reaches from the floor to "
-  "another class, or one of the two is missing)",
-  nearness.NOT_MEASURED: "too few images to measure",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Words:
@@ -114,7 +102,7 @@ def _of_distances(kinds):
     yield "No distances were measured."
   for extractor, of_classes in kinds.items():
     clauses = []
-    for kind, clause in _CLAUSES.items():
+    for kind, clause in nearness.CLAUSES.items():
       names = [n or "all classes together" for n, k in of_classes.items()
                if k == kind]  # fmt: skip
       if names:

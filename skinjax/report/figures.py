@@ -1,7 +1,8 @@
 """What all figures of the reports have alike: colours, axes, and their SVG."""
 
 import io
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -65,3 +66,32 @@ def bare(axis: Axes) -> None:
 def literal(text: str) -> str:
   """Escape dollar signs, which matplotlib would read as mathematics."""
   return text.replace("$", r"\$")
+
+
+def panel(axis: Axes, title: str) -> None:
+  """Leave an axis bare but for a title."""
+  bare(axis)
+  axis.set_title(title, fontsize=9, color=INK)
+
+
+def wrapped(text: str, width: int) -> str:
+  """Break what is too long for its panel, which would run over the next; two
+  lines at most.
+  """
+  lines = textwrap.wrap(text, max(width, 8)) or [""]
+  if len(lines) > 2:
+    lines = [lines[0], lines[1][:-1] + "…"]
+  return literal("\n".join(lines))
+
+
+def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
+  """Write a legend above all panels of a figure."""
+  figure.legend(
+    handles,
+    labels,
+    loc="lower center",
+    bbox_to_anchor=(0.5, 1.0),
+    ncols=len(labels),
+    frameon=False,
+    fontsize=9,
+  )

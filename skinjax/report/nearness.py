@@ -11,6 +11,18 @@ BEYOND = "farther than real images of another class"
 CANNOT_TELL = "cannot tell"
 NOT_MEASURED = "too few images"
 
+# In a list of classes.
+CLAUSES = {
+  NEAR: "not told apart from held-out real images (the interval reaches the "
+  "floor)",
+  UNCLEAR: "between the two (the interval lies above the floor but overlaps "
+  "the floor's own)",
+  FAR: "farther from the training images than held-out real images are",
+  BEYOND: "farther than even real images of another class",
+  CANNOT_TELL: "nothing can be told (the interval reaches from the floor to "
+  "another class, or one of the two is missing)",
+  NOT_MEASURED: "too few images to measure",
+}
 # Of the page's style: see style.css.
 TONES = {NEAR: "helps", FAR: "hurts", BEYOND: "hurts"}
 

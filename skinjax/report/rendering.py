@@ -27,6 +27,9 @@ def environment() -> jinja2.Environment:
   environment.filters["score"] = _score
   environment.filters["signed"] = _signed
   environment.filters["number"] = number
+  environment.filters["percent"] = lambda share: (
+    "n/a" if share is None else f"{share:.1%}"
+  )
   environment.filters["thousands"] = lambda count: f"{count:,}"
   return environment
 
