@@ -170,8 +170,8 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
         (
           name,
           {
-            "Real": _grid(pictures.real.get(name), _COLUMNS),
-            "Synthetic": _grid(pictures.synthetic.get(name), _COLUMNS),
+            "Real": _sheet(pictures.real, name),
+            "Synthetic": _sheet(pictures.synthetic, name),
           },
         )
         for name in names
@@ -182,7 +182,7 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
           "suspect": pair.suspect,
           "caption": pair.caption,
           "images": {
-            title: _grid(image[None], 1)
+            title: rendering.png_uri(sheets.grid(image[None], 1))
             for title, image in (
               ("synthetic", pair.synthetic),
               ("nearest training", pair.training),
@@ -194,7 +194,7 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
         for pair in pictures.pairs
       ],
       strips={
-        name: _grid(images, len(images))
+        name: rendering.jpeg_uri(sheets.grid(images, len(images)))
         for name, images in (pictures.interpolations or {}).items()
         if len(images)
       },
@@ -221,8 +221,8 @@ def _figure(draw, rows):
   return rendering.svg_uri(draw(rows)) if rows else None
 
 
-def _grid(images, columns):
-  """Embed images with all their pixels, which the page's style enlarges."""
-  if images is None or not len(images):
+def _sheet(images, name):
+  """Embed a class's images, which the page's style enlarges."""
+  if not _any(images, name):
     return None
-  return rendering.png_uri(sheets.grid(images, columns))
+  return rendering.jpeg_uri(sheets.grid(images[name], _COLUMNS))

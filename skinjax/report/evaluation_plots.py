@@ -77,8 +77,8 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
             color=color,
             markersize=4.5,
           )
-      high = axis.get_xlim()[1] if share == "density" else 1.0
-      axis.set_xlim(-0.05, max(1.05, high))
+      # Density alone may exceed 1.
+      axis.set_xlim(-0.08, max(1.08, 1.08 * axis.dataLim.x1))
       axis.xaxis.set_major_locator(MaxNLocator(3))
       axis.grid(axis="x", color=FAINT, linewidth=0.5)
     _refusals(line[0], of_extractor, classes)
@@ -100,13 +100,14 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axis.set_axis_off()
   for axis, name in zip(axes, classes, strict=False):
     panel(axis, wrapped(name or _ALL, 80 // columns))
-    drawn = False
+    right = 0.0
     for row in (r for r in rows if r["class"] == name):
       if row.get("refused") or row["curve"]["limit"] is None:
         continue
       _, color, marker, _ = _COMPARISONS[row["comparison"]]
       curve = row["curve"]
       inverse = 1 / np.array(curve["counts"], float)
+      right = max(right, inverse.max())
       axis.plot(inverse, curve["values"], marker, color=color, markersize=3.5)
       slope = np.polyfit(inverse, np.array(curve["values"], float), 1)[0]
       ends = np.array([0, inverse.max()])
@@ -122,13 +123,12 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         capsize=2,
         linewidth=1,
       )
-      drawn = True
-    axis.xaxis.set_major_locator(MaxNLocator(3, integer=False))
+    axis.set_xticks(right * np.array([0, 0.5, 1]))
     axis.xaxis.set_major_formatter(FuncFormatter(_one_over))
     axis.yaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
     axis.margins(x=0.08)
-    if not drawn:
+    if not right:
       axis.set_xticks([])
       axis.set_yticks([])
       axis.text(

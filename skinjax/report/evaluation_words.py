@@ -33,40 +33,7 @@ def describe(evaluation: Mapping[str, Any]) -> Words:
   first = nearness.by_class(next(iter(kinds.values()), {}))
   collapsed = collapsed_classes(evaluation)
   suspects, searched = copies(evaluation)
-  near = [name for name, kind in first.items() if kind == nearness.NEAR]
-  known = [
-    k
-    for k in first.values()
-    if k not in (nearness.CANNOT_TELL, nearness.NOT_MEASURED)
-  ]
-  if not known:
-    headline = "Too few images to tell how near the synthetic images are"
-    tone = "cannot"
-  else:
-    whole = near and len(near) == len(first)
-    if list(first) == [None]:
-      where = "All classes together:"
-    elif len(first) == 1:
-      where = f"In {next(iter(first))},"
-    elif whole:
-      where = f"In all {len(first)} classes,"
-    else:
-      where = f"In {len(near) or 'none'} of {len(first)} classes,"
-    no = "" if near or len(first) > 1 else "not "
-    headline = (
-      f"{where} synthetic images are {no}as near to real ones as held-out "
-      "real images are"
-    )
-    tone = "helps" if whole else "cannot"
-    if not near and any(
-      kind in (nearness.FAR, nearness.BEYOND) for kind in known
-    ):
-      tone = "hurts"
-    if list(first.values()) == [nearness.UNCLEAR]:
-      headline = (
-        "It is unclear whether the synthetic images are as near to real ones "
-        "as held-out real images are"
-      )
+  headline, tone = nearness.headline(first)
   if collapsed:
     headline += f"; {_count(len(collapsed), 'class')} collapsed"
   if suspects:
@@ -100,16 +67,20 @@ def copies(evaluation: Mapping[str, Any]) -> tuple[int, int]:
 def _of_distances(kinds):
   if not kinds:
     yield "No distances were measured."
+  # Extractors that agree are named together.
+  agreeing: dict = {}
   for extractor, of_classes in kinds.items():
     clauses = []
     for kind, clause in nearness.CLAUSES.items():
-      names = [n or "all classes together" for n, k in of_classes.items()
-               if k == kind]  # fmt: skip
+      names = [_named(name) for name, k in of_classes.items() if k == kind]
       if names:
         clauses.append(f"{clause}: {', '.join(names)}")
-    yield f"By KID in {extractor}, " + "; ".join(clauses) + "."
+    if clauses:
+      agreeing.setdefault("; ".join(clauses), []).append(extractor)
+  for clauses, extractors in agreeing.items():
+    yield f"By KID in {' and in '.join(extractors)}, {clauses}."
   disputed = [
-    name or "all classes together"
+    _named(name)
     for name in next(iter(kinds.values()), {})
     if len({k[name] for k in kinds.values() if name in k}) > 1
   ]
@@ -150,20 +121,23 @@ def _of_copies(found, suspects, searched):
       f" The same threshold flags {flagged:.1%} of held-out real images, "
       "which are no copies"
     )
-    text += (
-      f": about {flagged * searched:.0f} would be flagged among as many of "
-      "these."
-      if suspects
-      else "."
-    )
+    expected = flagged * searched
+    if suspects:
+      text += f": by chance, about {expected:.0f} of as many"
+      text += ", which explains these." if suspects <= expected else "."
+    else:
+      text += "."
   yield text
-  level = 0.05 / len(found["classes"])
-  nearer = [
-    name
+  tested = {
+    name: row
     for name, row in found["classes"].items()
     if row["p_value"] is not None
-    and row["p_value"] < level
-    and row["nearer_share"] > 0.5
+  }
+  # Bonferroni: of many classes, one is unlikely by chance alone.
+  nearer = [
+    name
+    for name, row in tested.items()
+    if row["p_value"] < 0.05 / len(tested) and row["nearer_share"] > 0.5
   ]
   if nearer:
     yield (
@@ -172,7 +146,7 @@ def _of_copies(found, suspects, searched):
       "ones than chance explains. A small distance may then come from "
       "copying."
     )
-  else:
+  elif tested:
     yield (
       "In no class do synthetic images lie nearer to training images than to "
       "as many held-out ones more often than chance explains."
@@ -233,8 +207,9 @@ def _cautions(evaluation, kinds):
   if counts:
     yield (
       "Fréchet distances are biased upwards by few images (here "
-      f"{min(counts):,} to {max(counts):,}; about 100 is far too few). KID has "
-      "no such bias: for small classes, it is the one to read."
+      f"{' to '.join(f'{n:,}' for n in sorted({min(counts), max(counts)}))}; "
+      "about 100 is far too few). KID has no such bias: for small classes, it "
+      "is the one to read."
     )
   if kinds:
     yield (
@@ -251,8 +226,11 @@ def _interval(estimate):
   return "{value:.2f} ({low:.2f} to {high:.2f})".format(**estimate)
 
 
-def _count(number: int, noun: str) -> str:
-  """Say so many of a noun."""
+def _named(name):
+  return "all classes together" if name is None else name
+
+
+def _count(number, noun):
   plural = {"class": "classes", "suspected copy": "suspected copies"}
   word = noun if number == 1 else plural.get(noun, noun + "s")
   return f"{number:,} {word}"

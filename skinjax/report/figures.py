@@ -75,9 +75,7 @@ def panel(axis: Axes, title: str) -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-  """Break what is too long for its panel, which would run over the next; two
-  lines at most.
-  """
+  """Break a title so that it keeps to its panel: two lines, shortened."""
   lines = textwrap.wrap(text, max(width, 8)) or [""]
   if len(lines) > 2:
     lines = [lines[0], lines[1][:-1] + "…"]

@@ -66,6 +66,40 @@ def by_class(
   return {k: v for k, v in kinds.items() if k is not None} or kinds
 
 
+def headline(kinds: Mapping[str | None, str]) -> tuple[str, str]:
+  """Say in how many classes images are near, without a full stop.
+
+  Args:
+    kinds: class to one of this module's constants.
+
+  Returns:
+    The sentence and its tone: "helps" if all are near, "hurts" if none is and
+    some are farther, "cannot" in all other cases.
+  """
+  near = [name for name, kind in kinds.items() if kind == NEAR]
+  farther = [name for name, kind in kinds.items() if kind in (FAR, BEYOND)]
+  goal = "as near to real ones as held-out real images are"
+  if not near and not farther and UNCLEAR in kinds.values():
+    return f"It is unclear whether the synthetic images are {goal}", "cannot"
+  if not near and not farther:
+    return "Too little to tell how near to real ones these images are", "cannot"
+  if len(near) == len(kinds):
+    tone = "helps"
+  else:
+    tone = "cannot" if near else "hurts"
+  if len(kinds) > 1:
+    number = (
+      f"all {len(kinds)}"
+      if tone == "helps"
+      else (f"{len(near) or 'none'} of {len(kinds)}")
+    )
+    return f"In {number} classes, synthetic images are {goal}", tone
+  (name,) = kinds
+  where = "All classes together," if name is None else f"In {name},"
+  no = "" if near else "not "
+  return f"{where} synthetic images are {no}{goal}", tone
+
+
 def _nearness(found):
   synthetic = next(iter(found["synthetic"]), None)
   floor = next(iter(found.get("floor", ())), None)

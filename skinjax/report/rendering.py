@@ -34,6 +34,14 @@ def environment() -> jinja2.Environment:
   return environment
 
 
+def jpeg_uri(image: Image.Image) -> str:
+  """Embed many pictures: a third of a PNG's size, and all but the same."""
+  stream = io.BytesIO()
+  image.save(stream, format="JPEG", quality=95, subsampling=0)
+  data = base64.b64encode(stream.getvalue()).decode("ascii")
+  return "data:image/jpeg;base64," + data
+
+
 def png_uri(image: Image.Image | bytes) -> str:
   """Embed an image, or the bytes of a PNG."""
   if isinstance(image, Image.Image):
@@ -57,7 +65,7 @@ def number(value: float | None) -> str:
   if size >= 1000:
     text = f"{value:,.0f}"
   elif size >= 1e-4 or not size:
-    text = f"{float(f'{value:.3g}'):.7f}".rstrip("0").rstrip(".")
+    text = f"{value:#.3g}".rstrip(".")
   else:
     text = f"{value:.1e}"
   return text.replace("-", "−")
