@@ -124,7 +124,7 @@ def _of_copies(found, suspects, searched):
     expected = flagged * searched
     if suspects:
       text += f": by chance, about {expected:.0f} of as many"
-      text += ", which explains these." if suspects <= expected else "."
+      text += ", which may explain these." if suspects <= expected else "."
     else:
       text += "."
   yield text

@@ -83,10 +83,8 @@ def headline(kinds: Mapping[str | None, str]) -> tuple[str, str]:
     return f"It is unclear whether the synthetic images are {goal}", "cannot"
   if not near and not farther:
     return "Too little to tell how near to real ones these images are", "cannot"
-  if len(near) == len(kinds):
-    tone = "helps"
-  else:
-    tone = "cannot" if near else "hurts"
+  some = "cannot" if near else "hurts"
+  tone = "helps" if len(near) == len(kinds) else some
   if len(kinds) > 1:
     number = (
       f"all {len(kinds)}"
