@@ -59,9 +59,9 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
 def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
   """Draw precision, recall, density and coverage: a row for each extractor."""
   extractors, classes = _names(rows)
-  figure = Figure(
-    figsize=(WIDTH, 0.6 + len(extractors) * (0.7 + 0.3 * len(classes)))
-  )
+  # Three rows at least, so that an extractor's name finds its place.
+  inches = 0.3 * max(len(classes), 3)
+  figure = Figure(figsize=(WIDTH, 0.6 + len(extractors) * (0.7 + inches)))
   axes = figure.subplots(len(extractors), 4, sharey=True, squeeze=False)
   for line, extractor in zip(axes, extractors, strict=True):
     of_extractor = [r for r in rows if r["extractor"] == extractor]
@@ -85,7 +85,7 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
     _class_rows(line[0], classes)
     if len(extractors) > 1:
       # Beside the names of the classes, never over the panels' titles.
-      line[0].set_ylabel(wrapped(extractor, 24), fontsize=8)
+      line[0].set_ylabel(wrapped(extractor, int(14 * inches)), fontsize=8)
   return _finished(figure, rows)
 
 
