@@ -161,6 +161,7 @@ def test_nearest_pairs_are_not_called_suspects(full_evaluation, full_pictures):
   )
   words = html_checker.parse(text).words
   assert "The nearest pairs" in words
+  assert "Suspected copies and" not in words
   assert "nearest held-out" not in words
 
 
