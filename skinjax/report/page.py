@@ -1,19 +1,12 @@
 """The page that shows a study: one HTML file that needs nothing else."""
 
-import base64
-import functools
-import io
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from PIL import Image
 
-from skinjax.report import plots, verdict
-
-_TEMPLATES = pathlib.Path(__file__).parent / "templates"
+from skinjax.report import plots, rendering, verdict
 
 _METRIC_NAMES = {
   "balanced_accuracy": "Balanced accuracy",
@@ -57,7 +50,7 @@ def render(
     if d["metric"] == "recall" and (d["arm"], d["rival"]) == pairs[0]
   }
   return (
-    _environment()
+    rendering.environment()
     .get_template("page.html")
     .render(
       summary=summary,
@@ -76,52 +69,23 @@ def render(
       / sum(c["test_images"] > 0 for c in summary["classes"]),
       min_lesions=verdict.MIN_LESIONS,
       config=json.dumps(summary["config"], indent=2, ensure_ascii=False),
-      sheets={title: _png_uri(image) for title, image in sheets.items()},
-      forest=_svg_uri(plots.forest(summary)),
-      recalls=_svg_uri(plots.recalls(summary)),
-      reliability=_svg_uri(plots.reliability(summary)),
+      sheets={
+        title: rendering.png_uri(image) for title, image in sheets.items()
+      },
+      forest=rendering.svg_uri(plots.forest(summary)),
+      recalls=rendering.svg_uri(plots.recalls(summary)),
+      reliability=rendering.svg_uri(plots.reliability(summary)),
       confusions={
-        name: _svg_uri(plots.confusion(summary, name))
+        name: rendering.svg_uri(plots.confusion(summary, name))
         for name in (decided["rival"], decided["arm"])
       },
-      curves=_svg_uri(plots.curves(curves)) if curves else None,
+      curves=rendering.svg_uri(plots.curves(curves)) if curves else None,
       collapsed=[
         name for name, row in summary["diversity"].items() if row["collapsed"]
       ],
       diversity=_diversity_uri(diversity or {}),
     )
   )
-
-
-@functools.cache
-def _environment():
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_TEMPLATES),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
-  environment.filters["score"] = _score
-  environment.filters["signed"] = _signed
-  environment.filters["thousands"] = lambda count: f"{count:,}"
-  return environment
-
-
-def _score(value):
-  return "n/a" if value is None else f"{value:.3f}"
-
-
-def _signed(value):
-  return "n/a" if value is None else verdict.signed(value)
-
-
-def _png_uri(image):
-  if isinstance(image, Image.Image):
-    stream = io.BytesIO()
-    image.save(stream, format="PNG")
-    image = stream.getvalue()
-  return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
 
 
 def _diversity_uri(records):
@@ -136,9 +100,4 @@ def _diversity_uri(records):
     for name, of_class in records.items()
   }
   runs = {name: [line] for name, line in lines.items() if line}
-  return _svg_uri(plots.curves(runs)) if runs else None
-
-
-def _svg_uri(figure):
-  data = base64.b64encode(plots.svg(figure)).decode("ascii")
-  return "data:image/svg+xml;base64," + data
+  return rendering.svg_uri(plots.curves(runs)) if runs else None

@@ -4,34 +4,25 @@ Figures are made without pyplot: nothing global is changed, and no display
 is needed.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from skinjax.report import verdict
+from skinjax.report.figures import (
+  COLORS,
+  FAINT,
+  INK,
+  WIDTH,
+  bare,
+  literal,
+  whisker,
+)
 
-# Okabe and Ito's colours: told apart with colour blindness and in print.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-COLORS += ("#7F7F7F", "#882255", "#332288", "#999933")  # digits are ten
 _TONES = {verdict.HELPS: COLORS[2], verdict.HURTS: COLORS[1]}
-_INK = "#202124"
-_FAINT = "#c4c7cc"
-_WIDTH = 7.2
-
-
-def svg(figure: Figure) -> bytes:
-  """Write a figure as SVG with text as outlines, the same bytes every time."""
-  stream = io.BytesIO()
-  with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "0"}):
-    figure.savefig(
-      stream, format="svg", bbox_inches="tight", metadata={"Date": None}
-    )
-  return stream.getvalue()
 
 
 def pairs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -52,27 +43,27 @@ def forest(summary: Mapping[str, Any]) -> Figure:
     d for d in summary["differences"] if d["metric"] in (metric, "recall")
   ]
   classes = [c["name"] for c in summary["classes"]]
-  names = ["balanced accuracy", *map(_literal, classes)]
-  figure = Figure(figsize=(_WIDTH, 0.9 + 0.3 * len(names)))
+  names = ["balanced accuracy", *map(literal, classes)]
+  figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(names)))
   columns = pairs(summary)
   axes = figure.subplots(1, len(columns), sharex=True, sharey=True)
   for axis, pair in zip(np.atleast_1d(axes), columns, strict=True):
-    _bare(axis)
-    axis.axvline(0, color=_INK, linewidth=0.8)
+    bare(axis)
+    axis.axvline(0, color=INK, linewidth=0.8)
     for row in (d for d in rows if (d["arm"], d["rival"]) == pair):
       place = 0 if row["class"] is None else 1 + classes.index(row["class"])
-      _whisker(
+      whisker(
         axis,
         row,
         place,
-        _TONES.get(row["verdict"], _INK),
+        _TONES.get(row["verdict"], INK),
         8 if place == 0 else 5,
         vertical=False,
         hollow=row["verdict"] == verdict.CANNOT_TELL,
       )
-    axis.axhline(0.5, color=_FAINT, linewidth=0.8)
-    title = _literal("{}\n\N{MINUS SIGN} {}".format(*pair))
-    axis.set_title(title, fontsize=9, color=_INK)
+    axis.axhline(0.5, color=FAINT, linewidth=0.8)
+    title = literal("{}\n\N{MINUS SIGN} {}".format(*pair))
+    axis.set_title(title, fontsize=9, color=INK)
     axis.set_xlabel("← hurts      difference      helps →", fontsize=9)
     axis.set_yticks(range(len(names)), names)
   figure.axes[0].invert_yaxis()
@@ -84,26 +75,26 @@ def recalls(summary: Mapping[str, Any]) -> Figure:
   """Draw each class's recall by arm, with intervals."""
   classes = [c["name"] for c in summary["classes"]]
   arms = summary["arms"]
-  figure = Figure(figsize=(_WIDTH, 2.9))
+  figure = Figure(figsize=(WIDTH, 2.9))
   axis = figure.subplots()
-  _bare(axis)
+  bare(axis)
   step = 0.6 / max(len(arms) - 1, 1)
   for index, arm in enumerate(arms):
     color = COLORS[index % len(COLORS)]
     for place, name in enumerate(classes):
       offset = place - 0.3 + step * index if len(arms) > 1 else place
-      _whisker(axis, arm["recall"][name], offset, color, 5, vertical=True)
-    axis.plot([], [], "o", color=color, label=_literal(arm["name"]))
+      whisker(axis, arm["recall"][name], offset, color, 5, vertical=True)
+    axis.plot([], [], "o", color=color, label=literal(arm["name"]))
   axis.set_xticks(
     range(len(classes)),
     [
-      f"{_literal(c['name'])}\n{c['test_lesions']:,} lesions"
+      f"{literal(c['name'])}\n{c['test_lesions']:,} lesions"
       for c in summary["classes"]
     ],
   )
   axis.set_ylim(-0.03, 1.03)
   axis.set_ylabel("recall", fontsize=9)
-  axis.grid(axis="y", color=_FAINT, linewidth=0.5)
+  axis.grid(axis="y", color=FAINT, linewidth=0.5)
   axis.legend(
     loc="lower center",
     bbox_to_anchor=(0.5, 1.0),
@@ -135,15 +126,15 @@ def curves(
   )
   columns = min(len(names), 3)
   lines = -(-len(names) // columns) if names else 1
-  figure = Figure(figsize=(_WIDTH, 0.5 + 2.0 * lines))
+  figure = Figure(figsize=(WIDTH, 0.5 + 2.0 * lines))
   axes = np.atleast_1d(figure.subplots(lines, max(columns, 1))).ravel()
   for axis in axes[len(names) :]:
     axis.set_axis_off()
   for axis, name in zip(axes, names, strict=False):
-    _bare(axis)
+    bare(axis)
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axis.set_title(_literal(name), fontsize=9, color=_INK)
+    axis.set_title(literal(name), fontsize=9, color=INK)
     for index, arm in enumerate(runs):
       for run in runs[arm]:
         points = [(r["step"], r[name]) for r in run if name in r]
@@ -152,8 +143,8 @@ def curves(
           axis.plot(*zip(*points, strict=True), color=color, linewidth=1.1)
   for index, arm in enumerate(runs):
     color = COLORS[index % len(COLORS)]
-    axes[0].plot([], [], color=color, label=_literal(arm))
-  figure.supxlabel("step", fontsize=9, color=_INK)
+    axes[0].plot([], [], color=color, label=literal(arm))
+  figure.supxlabel("step", fontsize=9, color=INK)
   figure.tight_layout()
   if runs:
     figure.legend(
@@ -170,8 +161,8 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
   """Draw accuracy against confidence; dot areas are shares of examples."""
   figure = Figure(figsize=(3.4, 3.4))
   axis = figure.subplots()
-  _bare(axis)
-  axis.plot([0, 1], [0, 1], color=_FAINT, linewidth=1)
+  bare(axis)
+  axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
   for index, arm in enumerate(summary["arms"]):
     bins = {
       key: np.array(values, float) for key, values in arm["reliability"].items()
@@ -188,7 +179,7 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
       alpha=0.65,
       linewidths=0,
     )
-    axis.plot([], [], color=color, label=_literal(arm["name"]))
+    axis.plot([], [], color=color, label=literal(arm["name"]))
   axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
   axis.set_xlabel("confidence", fontsize=9)
   axis.set_ylabel("accuracy", fontsize=9)
@@ -198,7 +189,7 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
 
 def confusion(summary: Mapping[str, Any], arm_name: str) -> Figure:
   """Draw an arm's confusion matrix: shares of each true class, in percent."""
-  names = [_literal(c["name"]) for c in summary["classes"]]
+  names = [literal(c["name"]) for c in summary["classes"]]
   (arm,) = (a for a in summary["arms"] if a["name"] == arm_name)
   counts = np.array(arm["confusion"], float)
   shares = counts / np.maximum(counts.sum(1, keepdims=True), 1e-12)
@@ -206,7 +197,7 @@ def confusion(summary: Mapping[str, Any], arm_name: str) -> Figure:
   axis = figure.subplots()
   axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
   for (row, column), share in np.ndenumerate(shares):
-    color = "white" if share > 0.5 else _INK
+    color = "white" if share > 0.5 else INK
     axis.text(
       column,
       row,
@@ -218,39 +209,9 @@ def confusion(summary: Mapping[str, Any], arm_name: str) -> Figure:
     )
   axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
   axis.set_yticks(range(len(names)), names)
-  axis.tick_params(length=0, labelsize=8, labelcolor=_INK)
+  axis.tick_params(length=0, labelsize=8, labelcolor=INK)
   axis.spines[:].set_visible(False)
   axis.set_xlabel("predicted", fontsize=9)
   axis.set_ylabel("true", fontsize=9)
-  axis.set_title(_literal(arm_name), fontsize=10, color=_INK)
+  axis.set_title(literal(arm_name), fontsize=10, color=INK)
   return figure
-
-
-def _whisker(axis, estimate, place, color, size, *, vertical, hollow=False):
-  """Draw one estimate: a dot and its interval; nothing where it is null."""
-  if estimate["value"] is None:
-    return
-  dot, ends = [estimate["value"]], [estimate["low"], estimate["high"]]
-  marker = {
-    "marker": "o",
-    "color": color,
-    "markersize": size,
-    "markerfacecolor": "white" if hollow else color,
-  }
-  for values, places, style in (
-    (ends, [place, place], {"color": color, "linewidth": 1.5}),
-    (dot, [place], marker),
-  ):
-    across = (places, values) if vertical else (values, places)
-    axis.plot(*across, **style)
-
-
-def _bare(axis):
-  axis.spines[["top", "right"]].set_visible(False)
-  axis.spines[["left", "bottom"]].set_color(_FAINT)
-  axis.tick_params(labelsize=8, color=_FAINT, labelcolor=_INK)
-
-
-def _literal(text: str) -> str:
-  # matplotlib would read a dollar sign as mathematics.
-  return text.replace("$", r"\$")

@@ -43,19 +43,20 @@ def contact_sheet(
       f"Expected uint8 [{len(row_names)}, columns, H, W, 1 or 3], got "
       f"{images.dtype} {list(images.shape)}."
     )
-  rows, columns, height, width, _ = images.shape
-  tile_height, tile_width = height * scale, width * scale
+  columns, height = images.shape[1:3]
+  tiles = grid(
+    images.reshape(-1, *images.shape[2:]), columns, scale=scale, gap=gap
+  )
+  tile_height = height * scale
   font = ImageFont.load_default(size=int(np.clip(tile_height // 4, 10, 22)))
   boxes = [font.getbbox(name) for name in row_names]
   label_width = int(max(box[2] for box in boxes)) + 2 * _MARGIN
   sheet = Image.new(
     "RGB",
-    (
-      label_width + columns * (tile_width + gap) - gap + _MARGIN,
-      2 * _MARGIN + rows * (tile_height + gap) - gap,
-    ),
+    (label_width + tiles.width + _MARGIN, 2 * _MARGIN + tiles.height),
     _BACKGROUND,
   )
+  sheet.paste(tiles, (label_width, _MARGIN))
   pen = ImageDraw.Draw(sheet)
   for row, name in enumerate(row_names):
     top = _MARGIN + row * (tile_height + gap)
@@ -66,9 +67,49 @@ def contact_sheet(
       font=font,
       anchor="rm",
     )
-    for column in range(columns):
-      pixels = np.broadcast_to(images[row, column], (height, width, 3))
-      tile = Image.fromarray(np.ascontiguousarray(pixels))
-      tile = tile.resize((tile_width, tile_height), Image.Resampling.NEAREST)
-      sheet.paste(tile, (label_width + column * (tile_width + gap), top))
   return sheet
+
+
+def grid(
+  images: np.ndarray, columns: int, *, scale: int = 1, gap: int = 2
+) -> Image.Image:
+  """Lay images out row by row on white, without names.
+
+  Args:
+    images: [N, H, W, C] uint8, N >= 1, C = 1 (grey) or 3 (RGB).
+    columns: images in a row; the last one may be shorter.
+    scale: each pixel becomes a square of this side, unblurred.
+    gap: pixels of white between images.
+
+  Returns:
+    An RGB image.
+
+  Raises:
+    ValueError: another shape or type.
+  """
+  images = np.asarray(images)
+  if (
+    images.dtype != np.uint8
+    or images.ndim != 4
+    or not len(images)
+    or images.shape[-1] not in (1, 3)
+  ):
+    raise ValueError(
+      "Expected uint8 [N >= 1, H, W, 1 or 3], got "
+      f"{images.dtype} {list(images.shape)}."
+    )
+  columns = min(columns, len(images))
+  rows = -(-len(images) // columns)
+  height, width = (scale * side for side in images.shape[1:3])
+  result = Image.new(
+    "RGB",
+    (columns * (width + gap) - gap, rows * (height + gap) - gap),
+    _BACKGROUND,
+  )
+  for index, image in enumerate(images):
+    row, column = divmod(index, columns)
+    pixels = np.broadcast_to(image, (*image.shape[:2], 3))
+    tile = Image.fromarray(np.ascontiguousarray(pixels))
+    tile = tile.resize((width, height), Image.Resampling.NEAREST)
+    result.paste(tile, (column * (width + gap), row * (height + gap)))
+  return result

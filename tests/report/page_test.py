@@ -1,4 +1,3 @@
-import html.parser
 import json
 import re
 
@@ -6,37 +5,7 @@ import numpy as np
 import pytest
 
 from skinjax.report import page, sheets, verdict
-
-_VOID = {"meta", "img", "br", "hr", "input", "link"}
-
-
-class _Checker(html.parser.HTMLParser):
-  """Collects text, tags and attributes; fails where tags do not nest."""
-
-  def __init__(self):
-    super().__init__()
-    self.open, self.tags, self.text = [], [], []
-
-  def handle_starttag(self, tag, attrs):
-    self.tags.append((tag, dict(attrs)))
-    if tag not in _VOID:
-      self.open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-  def handle_data(self, data):
-    if self.open and self.open[-1] != "style":
-      self.text.append(data)
-
-
-def _parse(text):
-  checker = _Checker()
-  checker.feed(text)
-  checker.close()
-  assert not checker.open
-  checker.words = " ".join(" ".join(checker.text).split())
-  return checker
+from tests.report import html_checker
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +22,7 @@ def text(study, images):
 
 
 def test_tags_nest_and_ids_are_unique(text):
-  checker = _parse(text)
+  checker = html_checker.parse(text)
   assert text.lstrip().startswith("<!doctype html>")
   ids = [a["id"] for _, a in checker.tags if "id" in a]
   assert len(ids) == len(set(ids))
@@ -65,7 +34,7 @@ def test_tags_nest_and_ids_are_unique(text):
 def test_loads_nothing(text):
   assert not re.search(r"https?://", text)
   assert not re.search(r"@import|url\(", text)
-  for tag, attributes in _parse(text).tags:
+  for tag, attributes in html_checker.parse(text).tags:
     assert tag not in ("script", "link", "iframe", "object")
     assert not any(name.startswith("on") for name in attributes)
     if "src" in attributes:
@@ -73,7 +42,7 @@ def test_loads_nothing(text):
 
 
 def test_is_accessible(text):
-  tags = _parse(text).tags
+  tags = html_checker.parse(text).tags
   assert sum(tag == "h1" for tag, _ in tags) == 1
   for tag, attributes in tags:
     if tag == "img":
@@ -87,7 +56,7 @@ def test_is_accessible(text):
 
 
 def test_says_what_matters(study, text):
-  words = _parse(text).words
+  words = html_checker.parse(text).words
   for expected in (
     study["verdict"]["headline"],
     study["verdict"]["detail"],
@@ -113,7 +82,7 @@ def test_survives_the_way_through_json(study, images, text):
 
 def test_real_photographs_have_no_banner(make_summary):
   study = make_summary(about={"drawn": False}, num_seeds=1)
-  words = _parse(page.render(study, sheets={})).words
+  words = html_checker.parse(page.render(study, sheets={})).words
   assert "Drawn pictures" not in words
   assert "cannot tell" in words
   assert "no verdict is given" in words
@@ -137,7 +106,7 @@ def test_escapes_hostile_text(make_summary, images):
   text = page.render(
     study, sheets={attack: images["Real"]}, curves={attack: [[{"step": 1}]]}
   )
-  checker = _parse(text)
+  checker = html_checker.parse(text)
   assert "script" not in {tag for tag, _ in checker.tags}
   assert attack in checker.words
   assert "{{ 7 * 7 }}" in checker.words
@@ -152,7 +121,7 @@ def test_a_collapsed_class_is_told_at_the_top(make_summary, images):
       about={"diversity": {"df": row(0.9), "mel": row(ratio)}}
     )
     pages.append(page.render(study, sheets=images))
-  words = [_parse(text).words for text in pages]
+  words = [html_checker.parse(text).words for text in pages]
   assert told in words[0]
   assert words[0].index(told) < words[0].index("What was compared")
   assert "has collapsed in" not in words[1]
@@ -170,6 +139,9 @@ def test_diversity_in_training_is_drawn(make_summary, images):
   without = page.render(study, sheets=images)
   text = page.render(study, sheets=images, diversity=records)
   assert count(text) == count(without) + 1
-  assert "in the course of the generator's training" in _parse(text).words
+  assert (
+    "in the course of the generator's training"
+    in html_checker.parse(text).words
+  )
   nothing = {"mel": [{"step": 5}]}
   assert page.render(study, sheets=images, diversity=nothing) == without

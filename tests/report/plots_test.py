@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from skinjax.report import plots, verdict
+from skinjax.report import figures, plots, verdict
 
 _RUNS = {
   "real": [
@@ -30,9 +30,9 @@ def _labels(axis):
   ],
 )
 def test_svg_is_well_formed_and_the_same_each_time(draw, study):
-  image = plots.svg(draw(study))
+  image = figures.svg(draw(study))
   assert ElementTree.fromstring(image).tag.endswith("svg")
-  assert image == plots.svg(draw(study))
+  assert image == figures.svg(draw(study))
 
 
 def test_forest_shows_the_intervals(study):
@@ -62,7 +62,7 @@ def test_forest_colours_follow_the_verdict(make_summary):
   assert better["verdict"]["kind"] == verdict.HELPS
   axis = plots.forest(better).axes[0]
   dot = next(line for line in axis.lines if line.get_marker() == "o")
-  assert dot.get_color() == plots.COLORS[2]
+  assert dot.get_color() == figures.COLORS[2]
 
 
 def test_missing_values_are_left_out(study):
@@ -96,11 +96,11 @@ def test_hostile_names_are_drawn_as_they_are(make_summary):
   names = ("$x^{$", "$$", "a", "b", "c", "nv", r"\frac{")
   study = make_summary(class_names=names)
   for draw in (plots.forest, plots.recalls):
-    plots.svg(draw(study))
-  plots.svg(plots.confusion(study, "real"))
+    figures.svg(draw(study))
+  figures.svg(plots.confusion(study, "real"))
 
 
 def test_nothing_global_is_changed(study):
   before = dict(matplotlib.rcParams)
-  plots.svg(plots.reliability(study))
+  figures.svg(plots.reliability(study))
   assert dict(matplotlib.rcParams) == before

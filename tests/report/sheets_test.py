@@ -50,3 +50,15 @@ def test_refuses():
       sheets.contact_sheet(images, ["nv", "mel"])
   with pytest.raises(ValueError, match="uint8"):
     sheets.contact_sheet(_images(), ["nv"])
+
+
+def test_grid_leaves_the_end_of_its_last_row_white():
+  images = _images()[0]
+  sheet = np.asarray(sheets.grid(images, 2, gap=2))
+  assert sheet.shape == (18, 18, 3)
+  np.testing.assert_array_equal(sheet[:8, 10:], images[1])
+  np.testing.assert_array_equal(sheet[10:, :8], images[2])
+  assert (sheet[10:, 10:] == 255).all()
+  for bad in (images[:0], images / 255, images[0]):
+    with pytest.raises(ValueError, match="uint8"):
+      sheets.grid(bad, 2)

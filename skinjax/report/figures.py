@@ -1,0 +1,95 @@
+"""What all figures of the reports have alike: colours, axes, and their SVG."""
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours: told apart with colour blindness and in print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS += ("#7F7F7F", "#882255", "#332288", "#999933")  # digits are ten
+INK = "#202124"
+FAINT = "#c4c7cc"
+WIDTH = 7.2
+
+
+def svg(figure: Figure) -> bytes:
+  """Write a figure as SVG with text as outlines, the same bytes every time."""
+  stream = io.BytesIO()
+  with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "0"}):
+    figure.savefig(
+      stream, format="svg", bbox_inches="tight", metadata={"Date": None}
+    )
+  return stream.getvalue()
+
+
+def whisker(
+  axis: Axes,
+  estimate: Mapping[str, Any],
+  place: float,
+  color: str,
+  size: float,
+  *,
+  vertical: bool,
+  hollow: bool = False,
+  marker: str = "o",
+) -> None:
+  """Draw one estimate: a dot and its interval; nothing where it is null."""
+  if estimate["value"] is None:
+    return
+  dot, ends = [estimate["value"]], [estimate["low"], estimate["high"]]
+  point = {
+    "marker": marker,
+    "color": color,
+    "markersize": size,
+    "markerfacecolor": "white" if hollow else color,
+  }
+  for values, places, style in (
+    (ends, [place, place], {"color": color, "linewidth": 1.5}),
+    (dot, [place], point),
+  ):
+    across = (places, values) if vertical else (values, places)
+    axis.plot(*across, **style)
+
+
+def bare(axis: Axes) -> None:
+  """Leave an axis without frame, with faint ticks and small labels."""
+  axis.spines[["top", "right"]].set_visible(False)
+  axis.spines[["left", "bottom"]].set_color(FAINT)
+  axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
+
+
+def literal(text: str) -> str:
+  """Escape dollar signs, which matplotlib would read as mathematics."""
+  return text.replace("$", r"\$")
+
+
+def panel(axis: Axes, title: str) -> None:
+  """Leave an axis bare but for a title."""
+  bare(axis)
+  axis.set_title(title, fontsize=9, color=INK)
+
+
+def wrapped(text: str, width: int) -> str:
+  """Break a title so that it keeps to its panel: two lines, shortened."""
+  lines = textwrap.wrap(text, max(width, 8)) or [""]
+  if len(lines) > 2:
+    lines = [lines[0], lines[1][:-1] + "…"]
+  return literal("\n".join(lines))
+
+
+def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
+  """Write a legend above all panels of a figure."""
+  figure.legend(
+    handles,
+    labels,
+    loc="lower center",
+    bbox_to_anchor=(0.5, 1.0),
+    ncols=len(labels),
+    frameon=False,
+    fontsize=9,
+  )
