@@ -169,10 +169,10 @@ def _flagged(
   half = np.random.default_rng(0).integers(2, size=lesions.max() + 1)[lesions]
   flagged = np.zeros(len(distances), bool)
   for side in (0, 1):
-    mine, other = half == side, half != side
-    if mine.any() and other.any():
+    mine, other = half == side, held_out.take(half != side)
+    if mine.any() and len(other.labels):
       limits = copies.thresholds(
-        distances[other], held_out.labels[other], held_out.groups[other], classes
+        distances[half != side], other.labels, other.groups, classes
       )
       flagged[mine] = distances[mine] < limits[held_out.labels[mine]]
   return flagged

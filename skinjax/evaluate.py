@@ -7,8 +7,6 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import logging
@@ -23,13 +21,13 @@ from skinjax import (
   image_folder,
   inference,
   leaks,
-  randomness,
   sources,
   synthesize,
   synthetic_set,
   usefulness,
   workdir,
 )
+from skinjax.comparisons import Splits
 from skinjax.metrics import diversity, features
 from skinjax.report import evaluation_page
 from skinjax.writer import duration
@@ -79,7 +77,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     classifier = _classifier(config, dataset)
     judged = _judged(config, path, dataset)
     held_out = data.joined([dataset.validation, dataset.test])
-    splits = comparisons.Splits(dataset.train, held_out, judged.split)
+    splits = Splits(dataset.train, held_out, judged.split)
     extractors = _extractors(config, dataset.info)
     extracted = [_extract_all(extractor, splits) for extractor in extractors]
     found = _copies(extractors[0], dataset, splits, config.seed)
@@ -161,9 +159,9 @@ def _extractors(config, info: data.DataInfo) -> list[features.Extractor]:
   return found
 
 
-def _extract_all(extractor: features.Extractor, splits: comparisons.Splits) -> comparisons.Splits:
+def _extract_all(extractor: features.Extractor, splits: Splits) -> Splits:
   """Computes the features of all images, each array [images, dims]."""
-  return comparisons.Splits(
+  return Splits(
     *(
       _extract(extractor, split.images, what)
       for split, what in zip(
@@ -174,7 +172,11 @@ def _extract_all(extractor: features.Extractor, splits: comparisons.Splits) -> c
 
 
 def _distances(
-  extractor, of_splits: comparisons.Splits, splits: comparisons.Splits, dataset, config
+  extractor,
+  of_splits: Splits,
+  splits: Splits,
+  dataset,
+  config,
 ) -> list[dict[str, Any]]:
   """Compares sets of features; see comparisons.compare."""
   logging.info("Distances of %s by class", extractor.name)
@@ -190,7 +192,7 @@ def _distances(
   return [known | row for row in rows]
 
 
-def _copies(extractor, dataset, splits: comparisons.Splits, seed: int) -> copying.Found:
+def _copies(extractor, dataset, splits: Splits, seed: int) -> copying.Found:
   logging.info("Nearest real images of each synthetic one")
   arguments = dataset, splits.held_out, splits.synthetic
   vectors = {
@@ -235,7 +237,7 @@ def _diversity(synthetic: data.Split, dataset: data.Dataset) -> dict:
 
 
 def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
-  agreement = cas = None
+  agreement, cas = {}, None
   if classifier:
     agreement = usefulness.agreement(classifier, judged.split)
   if config.usefulness:
@@ -249,7 +251,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
       judged.split,
       tuple((judged.origin or {}).get("groups", ())),
     )
-  if agreement is cas is None:
+  if not agreement and not cas:
     return None
   return {
     "agreement": agreement,

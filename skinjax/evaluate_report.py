@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from skinjax import comparisons, copying, data, inference, randomness
+from skinjax.metrics import copies
 from skinjax.report import evaluation_page, projection
 
 _SHOWN = 12  # images of a class, and pairs
@@ -119,23 +120,26 @@ def _pairs(
   suspects = {}  # an image may be suspected by pixels and by features
   for suspect in found.suspects:
     suspects.setdefault(suspect.synthetic, suspect)
-  chosen = list(suspects) or np.argsort(found.training.distance).tolist()
+  nearest = found.training
   pairs = []
-  for place in chosen[:_SHOWN]:
-    suspect = suspects.get(place)
-    by = suspect.kind if suspect else "pixels"
-    training = suspect.training if suspect else found.training.index[place]
-    distance = suspect.distance if suspect else found.training.distance[place]
-    turned = suspect.orientation if suspect else found.training.orientation[place]
+  for place in (list(suspects) or np.argsort(nearest.distance))[:_SHOWN]:
+    suspect = suspects.get(place) or copies.Suspect(
+      synthetic=int(place),
+      training=int(nearest.index[place]),
+      orientation=int(nearest.orientation[place]),
+      kind="pixels",
+      distance=float(nearest.distance[place]),
+      threshold=0.0,
+    )
     pairs.append(
       evaluation_page.Pair(
         splits.synthetic.images[place],
-        splits.train.images[training],
+        splits.train.images[suspect.training],
         splits.held_out.images[found.held_out.index[place]],
         f"{splits.synthetic.image_ids[place]} and "
-        f"{splits.train.image_ids[training]}: {distance:.3f} by {by}, "
-        f"{copying.ORIENTATIONS[turned]}",
-        suspect is not None,
+        f"{splits.train.image_ids[suspect.training]}: {suspect.distance:.3f} "
+        f"by {suspect.kind}, {copying.ORIENTATIONS[suspect.orientation]}",
+        bool(suspects),
       )
     )
   return pairs
@@ -183,7 +187,7 @@ def tell(evaluation: dict[str, Any]) -> None:
   shown = lambda row: "{value:.3f} [{low:.3f}, {high:.3f}]".format(
     **row["kernel"]
   )
-  for name, copies in evaluation["copies"]["classes"].items():
+  for name, found in evaluation["copies"]["classes"].items():
     words = rows[name, "synthetic"].get("refused")
     if not words:
       floor = rows[name, "floor"]
@@ -193,6 +197,6 @@ def tell(evaluation: dict[str, Any]) -> None:
       "%-8s %s; %d of %d suspected of being copies",
       name,
       words,
-      copies["suspects"],
-      copies["images"],
+      found["suspects"],
+      found["images"],
     )
