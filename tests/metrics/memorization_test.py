@@ -1,3 +1,5 @@
+"""Tests of what tells copies of training images, and memorization."""
+
 import io
 
 import numpy as np
