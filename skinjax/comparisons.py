@@ -69,7 +69,8 @@ def compare(
   Returns:
     By class (None: all of them) and comparison, with `against` the class that
     is the ceiling: that whose mean feature is nearest. Either the fields of
-    `distances.Distances`, or `refused`, why there are none.
+    `distances.Distances`, or the numbers of images and `refused`, why there
+    is nothing more.
   """
   rng = np.random.default_rng(seed)
   labels = range(len(class_names))
@@ -146,8 +147,10 @@ def _judge(
     lesions = len(np.unique(features.lesions))
     if lesions < LEAST:
       return {
+        "num_real": len(real.labels),
+        "num_fake": len(fake.labels),
         "refused": f"{lesions} {what} lesions or images: at least {LEAST} are "
-        "needed to say anything."
+        "needed to say anything.",
       }
   found = distances.judge(
     real.values,

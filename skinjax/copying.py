@@ -25,6 +25,9 @@ ORIENTATIONS = tuple(
 )
 
 
+_RATE = 0.01  # of real images that may be flagged, by any of the criteria
+
+
 class Vectors(NamedTuple):
   """Images as vectors: [n, d] as they are, [8, n, d] in all orientations."""
 
@@ -110,15 +113,16 @@ def judge(
     seed: of permutations and halves.
   """
   names, listed, nearest, flags = dataset.info.class_names, [], {}, []
+  rate = _RATE / len(vectors)
   for kind, of_kind in vectors.items():
     real = neighbours.nearest(of_kind.held_out_oriented, of_kind.train)
     limits = copies.thresholds(
-      real.distance, held_out.labels, held_out.groups, len(names)
+      real.distance, held_out.labels, held_out.groups, len(names), rate=rate
     )
     found = neighbours.nearest(of_kind.synthetic_oriented, of_kind.train)
     listed += copies.suspects(found, synthetic.labels, limits, kind)
     nearest[kind] = found
-    flags.append(_flagged(real.distance, held_out, len(names)))
+    flags.append(_flagged(real.distance, held_out, len(names), rate))
   listed.sort(key=lambda s: s.distance / s.threshold)
   suspected = np.isin(
     np.arange(len(synthetic.labels)), [s.synthetic for s in listed]
@@ -159,7 +163,7 @@ def judge(
 
 
 def _flagged(
-  distances: np.ndarray, held_out: data.Split, classes: int
+  distances: np.ndarray, held_out: data.Split, classes: int, rate: float
 ) -> np.ndarray:
   """Tells which held-out images half of the others' thresholds would flag.
 
@@ -172,7 +176,7 @@ def _flagged(
     mine, other = half == side, held_out.take(half != side)
     if mine.any() and len(other.labels):
       limits = copies.thresholds(
-        distances[half != side], other.labels, other.groups, classes
+        distances[half != side], other.labels, other.groups, classes, rate=rate
       )
       flagged[mine] = distances[mine] < limits[held_out.labels[mine]]
   return flagged

@@ -1,6 +1,5 @@
 """The task that judges a set of images: how real, how various, whose copies."""
 
-import dataclasses
 import pathlib
 import shlex
 import sys
@@ -28,7 +27,7 @@ from skinjax import (
   workdir,
 )
 from skinjax.comparisons import Splits
-from skinjax.metrics import diversity, features
+from skinjax.metrics import features
 from skinjax.report import evaluation_page
 from skinjax.writer import duration
 
@@ -89,7 +88,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       "command": shlex.join(["python", *sys.argv]),
       "subject": judged.subject,
       "classes": evaluate_report.counts(splits, dataset.info),
-      "diversity": _diversity(judged.split, dataset),
+      "diversity": evaluate_report.diversities(judged.split, dataset),
       "distances": [
         row
         for extractor, of_splits in zip(extractors, extracted, strict=True)
@@ -222,18 +221,6 @@ def _extract(
 
   cache = pathlib.Path(sources.cache_dir()) / "features"
   return features.extract(extractor, images, cache_dir=cache, progress=progress)
-
-
-def _diversity(synthetic: data.Split, dataset: data.Dataset) -> dict:
-  names = dataset.info.class_names
-  real, generated = (
-    diversity.distances(split.images, split.labels, names)
-    for split in (dataset.train, synthetic)
-  )
-  compared = diversity.compare(
-    generated, real, diversity.COLLAPSE[dataset.info.name]
-  )
-  return {name: dataclasses.asdict(found) for name, found in compared.items()}
 
 
 def _usefulness(config, path, dataset, judged, classifier) -> dict | None:

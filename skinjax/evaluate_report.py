@@ -1,5 +1,6 @@
 """What an evaluation shows: its pictures, and its lines in the log."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from skinjax import comparisons, copying, data, inference, randomness
-from skinjax.metrics import copies
+from skinjax.metrics import copies, diversity
 from skinjax.report import evaluation_page, projection
 
 _SHOWN = 12  # images of a class, and pairs
@@ -31,6 +32,21 @@ def counts(
     }
     for label, name in enumerate(info.class_names)
   ]
+
+
+def diversities(
+  synthetic: data.Split, dataset: data.Dataset
+) -> dict[str, dict[str, Any]]:
+  """Compares by class the diversity of images with that of real ones."""
+  names = dataset.info.class_names
+  real, generated = (
+    diversity.distances(split.images, split.labels, names)
+    for split in (dataset.train, synthetic)
+  )
+  compared = diversity.compare(
+    generated, real, diversity.COLLAPSE[dataset.info.name]
+  )
+  return {name: dataclasses.asdict(found) for name, found in compared.items()}
 
 
 def notes(config, judged) -> list[str]:
