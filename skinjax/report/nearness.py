@@ -85,12 +85,11 @@ def headline(kinds: Mapping[str | None, str]) -> tuple[str, str]:
     return "Too little to tell how near to real ones these images are", "cannot"
   some = "cannot" if near else "hurts"
   tone = "helps" if len(near) == len(kinds) else some
+  if len(kinds) > 1 and not near:
+    return f"In none of {len(kinds)} classes are synthetic images {goal}", tone
   if len(kinds) > 1:
-    number = (
-      f"all {len(kinds)}"
-      if tone == "helps"
-      else (f"{len(near) or 'none'} of {len(kinds)}")
-    )
+    some = f"{len(near)} of {len(kinds)}"
+    number = f"all {len(kinds)}" if tone == "helps" else some
     return f"In {number} classes, synthetic images are {goal}", tone
   (name,) = kinds
   where = "All classes together," if name is None else f"In {name},"

@@ -61,7 +61,7 @@ def test_without_floor_or_ceiling(make_evaluation):
     ),
     (
       {"df": 0.1, "mel": None},
-      "In none of 2 classes, synthetic images are as near to real ones as "
+      "In none of 2 classes are synthetic images as near to real ones as "
       "held-out real images are.",
       "hurts",
     ),
