@@ -10,6 +10,7 @@ alone writes, verifies and deletes.
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -23,6 +24,8 @@ from orbax.checkpoint import checkpoint_managers
 from skinjax import errors, files, processes
 
 _MANIFEST = "manifest.json"
+# Metrics that are better the lower they are; of all others the highest is best.
+_LOWEST = ("kid",)
 
 
 class Checkpoints:
@@ -43,7 +46,7 @@ class Checkpoints:
 
     Args:
       directory: where they are.
-      best: the metric whose highest value names the best; None keeps none.
+      best: the metric whose best value names the best; None keeps none.
       keep: how many of the latest to keep; from two on, a damaged latest one
         costs only the time since the one before it.
       read_only: leave it as it is, for another process may be training there.
@@ -57,11 +60,12 @@ class Checkpoints:
         f"{self._directory} is a file, where the directory of checkpoints is "
         "expected: remove it, or use another workdir."
       )
+    self._best = best
     policies = [checkpoint_managers.LatestN(keep)]
     if best:
       policies.append(
         checkpoint_managers.BestN(
-          get_metric_fn=lambda metrics: metrics[best],
+          get_metric_fn=self._merit,
           n=1,
           keep_checkpoints_without_metrics=False,
         )
@@ -90,7 +94,8 @@ class Checkpoints:
     Args:
       step: training steps done.
       state: a tree of global arrays.
-      metrics: what the best checkpoint is chosen by.
+      metrics: the best checkpoint is chosen by one of them; without that one
+        this cannot be the best.
 
     Raises:
       InputError: the disk is full, or fails. The checkpoints before this one
@@ -104,19 +109,21 @@ class Checkpoints:
     except (OSError, ValueError) as error:
       self._give_up(step, error)
 
-  def restore(self, like: Any) -> tuple[int, Any] | None:
-    """Restores the latest checkpoint that is whole.
+  def restore(self, like: Any, *, best: bool = False) -> tuple[int, Any] | None:
+    """Restores the latest checkpoint that is whole, or the best of those.
 
     Args:
       like: a tree of ShapeDtypeStruct with shardings.
+      best: restore the one with the best value of the metric.
 
     Returns:
-      The step and the state; None where no checkpoint was finished yet.
+      The step and the state; None where no checkpoint was finished yet or, for
+      the best, none has the metric.
 
     Raises:
       InputError: no checkpoint is whole, or they hold another network.
     """
-    step = processes.on_first(self._latest_whole)
+    step = processes.on_first(self._best_whole if best else self._latest_whole)
     if step is None:
       return None
     return step, processes.together(lambda: self._read(step, like))
@@ -147,10 +154,12 @@ class Checkpoints:
     return self._directory / str(step) / _MANIFEST
 
   def _save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+    # Without the metric that counts it cannot be the best.
+    scores = metrics if not self._best or self._best in metrics else {}
     self._manager.save(
       step,
       args=ocp.args.StandardSave(state),
-      metrics=metrics or None,  # without any it cannot be the best
+      metrics=scores or None,
       force=True,
     )
     self._manager.wait_until_finished()
@@ -172,6 +181,31 @@ class Checkpoints:
         f"{steps[::-1]}): train anew in an empty workdir."
       )
     return None
+
+  def _best_whole(self) -> int | None:
+    merits = {}
+    for step in self._manager.all_steps():
+      if not self.is_whole(step):
+        logging.warning(
+          "The checkpoint of step %d in %s is damaged or unfinished: the best "
+          "of the others is used.",
+          step,
+          self._directory,
+        )
+      elif isinstance(metrics := self._manager.metrics(step), dict):
+        merits[step] = self._merit(metrics)
+    merits = {
+      step: merit for step, merit in merits.items() if merit > -math.inf
+    }
+    # Of equal ones the latest, as of those that are kept.
+    return max(merits, key=lambda step: (merits[step], step), default=None)
+
+  def _merit(self, metrics: dict[str, float]) -> float:
+    """Returns what is the higher, the better a checkpoint is."""
+    value = metrics.get(self._best)
+    if not isinstance(value, int | float):  # saved for another metric
+      return -math.inf
+    return -value if self._best in _LOWEST else value
 
   def _give_up(self, step: int, error: Exception) -> None:
     """Removes a checkpoint that the disk did not take, and says so."""

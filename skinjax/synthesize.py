@@ -54,7 +54,9 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
-    generator = load_generator(config.generator, info)
+    generator = load_generator(
+      config.generator, info, config.generator_checkpoint
+    )
     judge_of = None
     if config.classifier:
       judge_of = _classifier(config.classifier, info)
@@ -68,14 +70,15 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
 
 def load_generator(
-  path: str | pathlib.Path, info: data.DataInfo
+  path: str | pathlib.Path, info: data.DataInfo, which: str = "latest"
 ) -> inference.Trained:
   """Loads a network that draws; see inference.load.
 
   Raises:
-    InputError: it does not.
+    InputError: it does not, or there is no such checkpoint.
   """
-  generator = inference.load(path, info)
+  errors.require_known("generator_checkpoint", which, inference.CHECKPOINTS)
+  generator = inference.load(path, info, which)
   if not hasattr(generator.task, "sample"):
     raise errors.InputError(
       f"config.generator={path} is the workdir of "
