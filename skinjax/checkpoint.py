@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -74,6 +75,7 @@ class Checkpoints:
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        best_fn=self._merit if best else None,  # or no metrics are written
         enable_async_checkpointing=False,
         create=not read_only,
         read_only=read_only,
@@ -164,46 +166,40 @@ class Checkpoints:
     )
     self._manager.wait_until_finished()
 
-  def _latest_whole(self) -> int | None:
-    steps = sorted(self._manager.all_steps(), reverse=True)
-    for step in steps:
+  def _whole(self) -> Iterator[int]:
+    """Yields the steps of checkpoints that are whole, from the latest on."""
+    for step in sorted(self._manager.all_steps(), reverse=True):
       if self.is_whole(step):
-        return step
-      logging.warning(
-        "The checkpoint of step %d in %s is damaged or unfinished: the one "
-        "before it is used.",
-        step,
-        self._directory,
-      )
+        yield step
+      else:
+        logging.warning(
+          "The checkpoint of step %d in %s is damaged or unfinished: one "
+          "before it is used.",
+          step,
+          self._directory,
+        )
+
+  def _latest_whole(self) -> int | None:
+    for step in self._whole():
+      return step
+    steps = sorted(self._manager.all_steps())
     if any(self._manifest(step).exists() for step in steps):
       raise errors.InputError(
         f"None of the checkpoints in {self._directory} is whole (steps "
-        f"{steps[::-1]}): train anew in an empty workdir."
+        f"{steps}): train anew in an empty workdir."
       )
     return None
 
   def _best_whole(self) -> int | None:
-    merits = {}
-    for step in self._manager.all_steps():
-      if not self.is_whole(step):
-        logging.warning(
-          "The checkpoint of step %d in %s is damaged or unfinished: the best "
-          "of the others is used.",
-          step,
-          self._directory,
-        )
-      elif isinstance(metrics := self._manager.metrics(step), dict):
-        merits[step] = self._merit(metrics)
-    merits = {
-      step: merit for step, merit in merits.items() if merit > -math.inf
-    }
-    # Of equal ones the latest, as of those that are kept.
-    return max(merits, key=lambda step: (merits[step], step), default=None)
+    merits = {s: self._merit(self._manager.metrics(s)) for s in self._whole()}
+    known = [step for step, merit in merits.items() if merit > -math.inf]
+    # Of equal ones the latest: it is the one that is kept, and comes first.
+    return max(known, key=merits.get, default=None)
 
-  def _merit(self, metrics: dict[str, float]) -> float:
-    """Returns what is the higher, the better a checkpoint is."""
-    value = metrics.get(self._best)
-    if not isinstance(value, int | float):  # saved for another metric
+  def _merit(self, metrics: Any) -> float:
+    """Returns what is higher for a better checkpoint; -inf if unknown."""
+    value = metrics.get(self._best) if isinstance(metrics, dict) else None
+    if not isinstance(value, int | float):
       return -math.inf
     return -value if self._best in _LOWEST else value
 

@@ -87,6 +87,7 @@ def load(
     InputError: there is no such checkpoint, or it was trained on other classes,
       at another size or on another data set.
   """
+  errors.require_known("checkpoint", which, CHECKPOINTS)
   path = pathlib.Path(path)
   config = workdir.read_config(path)
   known = workdir.flat(config)

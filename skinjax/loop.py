@@ -33,7 +33,6 @@ from skinjax import (
 )
 from skinjax.metrics import classification
 
-
 _CADENCES = ("eval_every", "save_every", "sample_every", "kid_every")
 
 

@@ -159,14 +159,11 @@ def _arms(config) -> tuple[str, ...]:
   for arm in config.arms:
     loop.check(_unit_config(config, arm, config.seed))
   which = config.generator_checkpoint
-  errors.require_known("generator_checkpoint", which, inference.CHECKPOINTS)
+  errors.require_known("checkpoint", which, inference.CHECKPOINTS)
   if not config.generator:
     loop.check(_composed(config, "gan", config.seed))
     if which == "best" and not config.gan.best:
-      raise errors.InputError(
-        "generator_checkpoint=best with gan.best='': there will be none. Use "
-        "gan.best=kid or the latest."
-      )
+      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
   return config.arms
 
 

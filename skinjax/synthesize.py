@@ -54,9 +54,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
-    generator = load_generator(
-      config.generator, info, config.generator_checkpoint
-    )
+    which = config.generator_checkpoint
+    generator = load_generator(config.generator, info, which)
     judge_of = None
     if config.classifier:
       judge_of = _classifier(config.classifier, info)
@@ -77,7 +76,6 @@ def load_generator(
   Raises:
     InputError: it does not, or there is no such checkpoint.
   """
-  errors.require_known("generator_checkpoint", which, inference.CHECKPOINTS)
   generator = inference.load(path, info, which)
   if not hasattr(generator.task, "sample"):
     raise errors.InputError(

@@ -145,3 +145,23 @@ def leaves(tree):
     jax.tree_util.keystr(path): np.asarray(leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
+
+
+def _blocks(variables, images):
+  means = images.reshape(len(images), 4, SIZE // 4, 4, SIZE // 4, -1)
+  return means.mean((2, 4)).reshape(len(images), -1) * variables["scale"]
+
+
+def extractor(size=SIZE):
+  """Returns a features.Extractor of no weights: the means of 16 blocks."""
+  from skinjax.metrics import features  # after conftest.py has set JAX up
+
+  return features.Extractor(
+    name="Blocks@16",
+    size=SIZE,
+    channels=3,
+    dims=48,
+    apply=_blocks,
+    variables={"scale": np.float32(1 / 64)},
+    digest="",
+  )
