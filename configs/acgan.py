@@ -16,9 +16,7 @@ from configs import common
 @common.arguments(dataset="ham10000", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
-  config = common.training("acgan", dataset, size)
-  config.train.sampler = "tempered"
-  config.sample_every = 500
+  config = common.generating("acgan", dataset, size, quick)
 
   config.model.latents = 100
   config.model.generator_width = 32

@@ -107,8 +107,9 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.log_every = 50
   config.eval_every = 500
   config.save_every = 500
-  # The validation metric whose highest value names the best checkpoint, which
-  # is kept beside the latest; what is reported is always the latest.
+  # The metric whose best value names the best checkpoint, which is kept beside
+  # the latest: a score on the validation split or, of a GAN, kid. What is
+  # reported is the latest, unless generator_checkpoint asks for the best.
   config.best = ""
 
   config.model = ml_collections.ConfigDict()
@@ -126,6 +127,30 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.augment.orientations = config.data.name != "mnist"
   # Largest change of brightness, contrast and saturation.
   config.augment.jitter = 0.0
+  return config
+
+
+def generating(
+  task: str, dataset: str, size: int, quick: bool
+) -> ml_collections.ConfigDict:
+  """Returns the keys of every config that trains a GAN; see `base`.
+
+  Args:
+    task: the module of skinjax that runs it.
+    dataset: ham10000, mnist or toy.
+    size: pixels; 0 for the data set's usual one.
+    quick: measure no kernel distance, which would take longer than the steps.
+  """
+  config = training(task, dataset, size)
+  config.train.sampler = "tempered"
+  # Sheets of samples; one is drawn of every resolution's last step, too.
+  config.sample_every = 500
+  # The kernel distance (KID) of samples to training images of their class; 0
+  # for never. With best="kid", save_every is a multiple of it.
+  config.kid_every = 0 if quick else 500
+  # Samples of each class for it.
+  config.kid_images = 100
+  config.best = "" if quick else "kid"
   return config
 
 

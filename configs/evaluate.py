@@ -20,9 +20,12 @@ def get_config(dataset: str, size: int, quick: bool):
   config = common.base("evaluate", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
-  # The workdir of a trained GAN, from which images are drawn; or
+  # The workdir of a trained GAN, from which images are drawn.
   config.generator = ""
-  # a folder with a folder of images (PNG or JPEG) for each class.
+  # latest, or best: the one of the generator's checkpoints that is kept by the
+  # metric that its config's `best` names.
+  config.generator_checkpoint = "latest"
+  # Instead of one: a folder with a folder of images (PNG or JPEG) a class.
   config.synthetic = ""
   # Images of each class that a GAN draws.
   config.per_class = 50 if quick else 1000

@@ -22,9 +22,7 @@ from configs import common
 @common.arguments(dataset="ham10000", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
-  config = common.training("progan", dataset, size)
-  config.train.sampler = "tempered"
-  config.sample_every = 500
+  config = common.generating("progan", dataset, size, quick)
 
   config.model.latents = 128
   # Features at 4x4 if `most` allowed them; every level has half of those of

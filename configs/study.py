@@ -24,6 +24,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   config.shard = ""
   # The workdir of a GAN of the same fold; empty: train one here first.
   config.generator = ""
+  # latest, or best: the one of the generator's checkpoints that is kept by the
+  # metric that its config's `best` names.
+  config.generator_checkpoint = "latest"
   config.arms = ("real", "classical", "real+synthetic", "classical+synthetic")
   # Classifiers of each arm; they differ in weights and batches, and share the
   # generator and its images.

@@ -17,6 +17,9 @@ def get_config(dataset: str, size: int, quick: bool):
   config = common.base("synthesize", dataset, size)
   # The workdir of a trained GAN.
   config.generator = ""
+  # latest, or best: the one of the generator's checkpoints that is kept by the
+  # metric that its config's `best` names.
+  config.generator_checkpoint = "latest"
   # The workdir of a classifier that judges the images; empty: none does.
   config.classifier = ""
   # Images of each class.

@@ -37,7 +37,7 @@ class State:
   """The states of the classes' GANs.
 
   Attributes:
-    step: int32 [], training steps that every one of them has done.
+    step: int32 [], training steps that every one of them has done at least.
     classes: the states, by label.
   """
 
@@ -120,19 +120,23 @@ def _alone(info: data.DataInfo, label: int) -> data.DataInfo:
   )
 
 
-def load(path: pathlib.Path, config, info: data.DataInfo) -> inference.Trained:
+def load(
+  path: pathlib.Path, config, info: data.DataInfo, which: str = "latest"
+) -> inference.Trained:
   """Loads what `run` has trained, as one generator; see inference.load.
 
   Args:
     path: the workdir.
     config: the run's.
     info: the data to use it on.
+    which: the checkpoint of each class's network, one of inference.CHECKPOINTS.
 
   Raises:
-    InputError: a class is not trained yet, or on other data.
+    InputError: a class is not trained yet, or on other data, or has no such
+      checkpoint.
   """
   parts = [
-    inference.load(path / name, _alone(info, label))
+    inference.load(path / name, _alone(info, label), which)
     for label, name in enumerate(info.class_names)
   ]
   step = min(trained.step for trained in parts)
@@ -153,9 +157,15 @@ def load(path: pathlib.Path, config, info: data.DataInfo) -> inference.Trained:
   )
 
 
-def phases(config) -> tuple[schedules.Phase, ...]:
-  """Returns the phases of each class's training."""
-  return schedules.phases(_task(config), part(config, "any"))
+def phase_of(state: State, config) -> tuple[schedules.Phase, ...]:
+  """Returns the phase that each class's network is in, by label.
+
+  The best checkpoints of classes are not of one step.
+  """
+  phases = schedules.phases(_task(config), part(config, "any"))
+  return tuple(
+    schedules.phase_at(phases, int(alone.step)) for alone in state.classes
+  )
 
 
 def draw(
@@ -165,7 +175,7 @@ def draw(
   *,
   config,
   info: data.DataInfo,
-  phase: schedules.Phase,
+  phase: tuple[schedules.Phase, ...],
 ) -> jax.Array:
   """Draws an image of each latent from its class's network.
 
@@ -177,7 +187,7 @@ def draw(
     labels: int32 [batch].
     config: FrozenConfigDict of configs/by_class.py.
     info: data.DataInfo of all classes.
-    phase: of the classes' trainings.
+    phase: of each class's network, as `phase_of` has them.
 
   Returns:
     uint8 [batch, size, size, channels].
@@ -189,7 +199,7 @@ def draw(
       jnp.zeros_like(labels),
       config=part(config, name),
       info=_alone(info, label),
-      phase=phase,
+      phase=phase[label],
     )
     for label, name in enumerate(info.class_names)
   ]
@@ -203,7 +213,7 @@ def sample(
   *,
   config,
   info: data.DataInfo,
-  phase: schedules.Phase,
+  phase: tuple[schedules.Phase, ...],
 ) -> jax.Array:
   """Draws an image of each asked class, of latents drawn from a key.
 

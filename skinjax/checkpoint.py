@@ -10,10 +10,12 @@ alone writes, verifies and deletes.
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -23,6 +25,8 @@ from orbax.checkpoint import checkpoint_managers
 from skinjax import errors, files, processes
 
 _MANIFEST = "manifest.json"
+# Metrics that are better the lower they are; of all others the highest is best.
+_LOWEST = ("kid",)
 
 
 class Checkpoints:
@@ -43,7 +47,7 @@ class Checkpoints:
 
     Args:
       directory: where they are.
-      best: the metric whose highest value names the best; None keeps none.
+      best: the metric whose best value names the best; None keeps none.
       keep: how many of the latest to keep; from two on, a damaged latest one
         costs only the time since the one before it.
       read_only: leave it as it is, for another process may be training there.
@@ -57,11 +61,12 @@ class Checkpoints:
         f"{self._directory} is a file, where the directory of checkpoints is "
         "expected: remove it, or use another workdir."
       )
+    self._best = best
     policies = [checkpoint_managers.LatestN(keep)]
     if best:
       policies.append(
         checkpoint_managers.BestN(
-          get_metric_fn=lambda metrics: metrics[best],
+          get_metric_fn=self._merit,
           n=1,
           keep_checkpoints_without_metrics=False,
         )
@@ -70,6 +75,7 @@ class Checkpoints:
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        best_fn=self._merit if best else None,  # or no metrics are written
         enable_async_checkpointing=False,
         create=not read_only,
         read_only=read_only,
@@ -90,7 +96,8 @@ class Checkpoints:
     Args:
       step: training steps done.
       state: a tree of global arrays.
-      metrics: what the best checkpoint is chosen by.
+      metrics: the best checkpoint is chosen by one of them; without that one
+        this cannot be the best.
 
     Raises:
       InputError: the disk is full, or fails. The checkpoints before this one
@@ -104,19 +111,21 @@ class Checkpoints:
     except (OSError, ValueError) as error:
       self._give_up(step, error)
 
-  def restore(self, like: Any) -> tuple[int, Any] | None:
-    """Restores the latest checkpoint that is whole.
+  def restore(self, like: Any, *, best: bool = False) -> tuple[int, Any] | None:
+    """Restores the latest checkpoint that is whole, or the best of those.
 
     Args:
       like: a tree of ShapeDtypeStruct with shardings.
+      best: restore the one with the best value of the metric.
 
     Returns:
-      The step and the state; None where no checkpoint was finished yet.
+      The step and the state; None where no checkpoint was finished yet or, for
+      the best, none has the metric.
 
     Raises:
       InputError: no checkpoint is whole, or they hold another network.
     """
-    step = processes.on_first(self._latest_whole)
+    step = processes.on_first(self._best_whole if best else self._latest_whole)
     if step is None:
       return None
     return step, processes.together(lambda: self._read(step, like))
@@ -147,31 +156,52 @@ class Checkpoints:
     return self._directory / str(step) / _MANIFEST
 
   def _save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+    # Without the metric that counts it cannot be the best.
+    scores = metrics if not self._best or self._best in metrics else {}
     self._manager.save(
       step,
       args=ocp.args.StandardSave(state),
-      metrics=metrics or None,  # without any it cannot be the best
+      metrics=scores or None,
       force=True,
     )
     self._manager.wait_until_finished()
 
-  def _latest_whole(self) -> int | None:
-    steps = sorted(self._manager.all_steps(), reverse=True)
-    for step in steps:
+  def _whole(self) -> Iterator[int]:
+    """Yields the steps of checkpoints that are whole, from the latest on."""
+    for step in sorted(self._manager.all_steps(), reverse=True):
       if self.is_whole(step):
-        return step
-      logging.warning(
-        "The checkpoint of step %d in %s is damaged or unfinished: the one "
-        "before it is used.",
-        step,
-        self._directory,
-      )
+        yield step
+      else:
+        logging.warning(
+          "The checkpoint of step %d in %s is damaged or unfinished: one "
+          "before it is used.",
+          step,
+          self._directory,
+        )
+
+  def _latest_whole(self) -> int | None:
+    for step in self._whole():
+      return step
+    steps = sorted(self._manager.all_steps())
     if any(self._manifest(step).exists() for step in steps):
       raise errors.InputError(
         f"None of the checkpoints in {self._directory} is whole (steps "
-        f"{steps[::-1]}): train anew in an empty workdir."
+        f"{steps}): train anew in an empty workdir."
       )
     return None
+
+  def _best_whole(self) -> int | None:
+    merits = {s: self._merit(self._manager.metrics(s)) for s in self._whole()}
+    known = [step for step, merit in merits.items() if merit > -math.inf]
+    # Of equal ones the latest: it is the one that is kept, and comes first.
+    return max(known, key=merits.get, default=None)
+
+  def _merit(self, metrics: Any) -> float:
+    """Returns what is higher for a better checkpoint; -inf if unknown."""
+    value = metrics.get(self._best) if isinstance(metrics, dict) else None
+    if not isinstance(value, int | float):
+      return -math.inf
+    return -value if self._best in _LOWEST else value
 
   def _give_up(self, step: int, error: Exception) -> None:
     """Removes a checkpoint that the disk did not take, and says so."""

@@ -136,7 +136,9 @@ def _judged(config, path: pathlib.Path, dataset: data.Dataset) -> Judged:
       leaks.refuse_seen(origin, dataset, "What made the images", directory)
     split = image_folder.read(directory, info)
     return Judged(split, f"the images in {directory}", None, origin)
-  generator = synthesize.load_generator(config.generator, info)
+  generator = synthesize.load_generator(
+    config.generator, info, config.generator_checkpoint
+  )
   leaks.refuse_seen(
     generator.origin, dataset, "The generator", config.generator
   )

@@ -35,6 +35,7 @@ TASKS = (
   "study",
   "synthesize",
 )
+CHECKPOINTS = ("latest", "best")  # of a workdir
 
 
 class Trained(NamedTuple):
@@ -71,17 +72,21 @@ def task_named(name: str) -> ModuleType:
   return importlib.import_module(f"skinjax.{name}")
 
 
-def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
-  """Loads the latest whole checkpoint of a workdir.
+def load(
+  path: str | pathlib.Path, info: data.DataInfo, which: str = "latest"
+) -> Trained:
+  """Loads the latest whole checkpoint of a workdir, or the best.
 
   Args:
     path: the workdir of a training task.
     info: the data to use it on.
+    which: one of CHECKPOINTS; the best is that by its config's `best`.
 
   Raises:
-    InputError: there is no checkpoint, or it was trained on other classes, at
-      another size or on another data set.
+    InputError: there is no such checkpoint, or it was trained on other classes,
+      at another size or on another data set.
   """
+  errors.require_known("checkpoint", which, CHECKPOINTS)
   path = pathlib.Path(path)
   config = workdir.read_config(path)
   known = workdir.flat(config)
@@ -98,7 +103,7 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
     )
   task = task_named(config.task)
   if hasattr(task, "load"):  # it is made of several networks
-    return task.load(path, config, info)
+    return task.load(path, config, info, which)
   if not hasattr(task, "init_state"):
     raise errors.InputError(
       f"{path} is the workdir of task={config.task}, which trains no network: "
@@ -113,20 +118,29 @@ def load(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
   # Whatever a changed file makes of building a network.
   except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
     raise _undescribed(path, str(error).splitlines()[0][:200]) from error
-  with checkpoint.Checkpoints(path / "checkpoints", read_only=True) as saved:
-    found = saved.restore(parallel.like(like, "one"))
-    if found is None:
-      raise errors.InputError(
-        f"{path} has no checkpoint yet: train there first."
-      )
-    step, state = found
-    if step < config.train.steps:
-      logging.warning(
-        "%s has been trained for %d of its %d steps only.",
-        path,
-        step,
-        config.train.steps,
-      )
+  best = known.get("best") if which == "best" else ""
+  if which == "best" and not (best and isinstance(best, str)):
+    raise errors.InputError(
+      f"{path} has no best checkpoint, as it was trained with best={best!r}: "
+      "use the latest."
+    )
+  with checkpoint.Checkpoints(
+    path / "checkpoints", best=best or None, read_only=True
+  ) as saved:
+    found = saved.restore(parallel.like(like, "one"), best=bool(best))
+  if found is None:
+    what = f"checkpoint with a {best}" if best else "checkpoint"
+    raise errors.InputError(f"{path} has no {what} yet: train there first.")
+  step, state = found
+  if best:
+    logging.info("%s: the best by %s is that of step %d.", path, best, step)
+  elif step < config.train.steps:
+    logging.warning(
+      "%s has been trained for %d of its %d steps only.",
+      path,
+      step,
+      config.train.steps,
+    )
   return Trained(path, task, config, info, step, state, digest(state), origin)
 
 
@@ -180,8 +194,10 @@ def _draw(state, latents, labels, *, task, **static):
   return task.draw(state, latents, labels, **static)
 
 
-def _phase(task: ModuleType, state: Any, config) -> schedules.Phase:
+def _phase(task: ModuleType, state: Any, config) -> Any:
   """Returns the phase of the training that a state is in."""
+  if hasattr(task, "phase_of"):  # it is made of several networks
+    return task.phase_of(state, config)
   phases = schedules.phases(task, config)
   if len(phases) == 1:
     return phases[0]

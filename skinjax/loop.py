@@ -22,6 +22,7 @@ from skinjax import (
   files,
   inference,
   interruption,
+  kid,
   parallel,
   processes,
   progress,
@@ -31,6 +32,8 @@ from skinjax import (
   workdir,
 )
 from skinjax.metrics import classification
+
+_CADENCES = ("eval_every", "save_every", "sample_every", "kid_every")
 
 
 class Result(NamedTuple):
@@ -121,6 +124,7 @@ def _train(task, config, path, dataset, saved) -> Result:
   if first == total:
     return Result(state, dataset, evaluate(parallel.local(state)))
   step, stopped, phase = first, False, None
+  draws = hasattr(task, "sample")
   with (
     progress.Progress(path, task, dataset, config, step=first) as show,
     interruption.deferred() as signalled,
@@ -138,17 +142,17 @@ def _train(task, config, path, dataset, saved) -> Result:
       # In this order a checkpoint holds the state that was evaluated, and a
       # run that resumes goes on with the step after it.
       due = lambda every, step=step: step == total or step % every == 0
-      own, metrics = parallel.local(state), {}
+      own, metrics, distances = parallel.local(state), {}, {}
       if due(config.eval_every):
         metrics = evaluate(own)
         show.evaluated(step, metrics)
-      if hasattr(task, "sample") and (
-        due(config.sample_every) or step == phase.stop
-      ):
+      if draws and (due(config.sample_every) or step == phase.stop):
         show.draw(step, own)
+      if draws and config.kid_every and due(config.kid_every):
+        distances = show.measure(step, own)
       if stopped or due(config.save_every):
         show.sync()
-        saved.save(step, state, metrics)
+        saved.save(step, state, metrics | distances)
       show.pause()
     if step < total:
       raise interruption.Interrupted(
@@ -219,15 +223,20 @@ def check(config) -> None:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
   ranges.check(config)
   errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
-  errors.require_known("best", config.best, ("", *classification.SCALARS))
   task = inference.task_named(config.task)
+  draws = hasattr(task, "sample")
+  bests = ("", *classification.SCALARS, *([kid.NAME] if draws else []))
+  errors.require_known("best", config.best, bests)
   task.check(config)
   for phase in schedules.phases(task, config):
     parallel.share(phase.batch_size, config.parallel)
-  for key in ("train.steps", "eval_every", "save_every", "sample_every"):
+  for key in ("train.steps", *_CADENCES):
     value = workdir.flat(config).get(key, config.log_every)
-    if value < 1 or value % config.log_every:
+    least = 0 if key == "kid_every" else 1  # 0 for never
+    if value < least or value % config.log_every:
       raise errors.InputError(
         f"{key}={value} is not a multiple of log_every={config.log_every}: "
         "what happens between steps happens between calls of log_every steps."
       )
+  if draws:
+    kid.check(config)

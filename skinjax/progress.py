@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from skinjax import data, previews, processes, schedules
+from skinjax import data, kid, previews, processes, schedules
 from skinjax.writer import Writer
 
 _SHOWN = 7  # metrics on a line
@@ -39,10 +39,11 @@ class Progress(contextlib.ExitStack):
       step: where the run starts or resumes.
 
     Raises:
-      InputError: they are not what a run has written.
+      InputError: they are not what a run has written, or the kernel distance
+        cannot be measured.
     """
     super().__init__()
-    self._config, self._preview = config, None
+    self._config, self._preview, self._kid = config, None, None
     self._phases = schedules.phases(task, config)
     self._images = len(dataset.train.labels)
 
@@ -51,6 +52,8 @@ class Progress(contextlib.ExitStack):
       self._writer = self.enter_context(writer)
       if hasattr(task, "sample"):
         self._preview = previews.Preview(task, dataset, config)
+        if config.kid_every:
+          self._kid = kid.Kid(task, dataset, config)
 
     processes.on_first(begin)
 
@@ -95,10 +98,24 @@ class Progress(contextlib.ExitStack):
 
     def write() -> None:
       self._writer.scalars(step, _named("validation", metrics))
-      words = (f"{name} {value:.3f}" for name, value in metrics.items())
-      logging.info("step %d  %s", step, "  ".join(words))
+      _tell(step, metrics)
 
     processes.on_first(write)
+
+  def measure(self, step: int, state: Any) -> dict[str, float]:
+    """Measures how far samples of a generator are from real images.
+
+    Returns:
+      The kernel distances, in every process; see kid.Kid.measure.
+    """
+
+    def write() -> dict[str, float]:
+      distances = self._kid.measure(state)
+      self._writer.scalars(step, distances)
+      _tell(step, distances)
+      return distances
+
+    return processes.on_first(write)
 
   def draw(self, step: int, state: Any) -> None:
     """Draws samples of a generator and compares them with real images."""
@@ -121,6 +138,11 @@ class Progress(contextlib.ExitStack):
       forget: time the next call not at all.
     """
     processes.on_first(lambda: self._writer.pause(forget=forget))
+
+
+def _tell(step: int, values: dict[str, float]) -> None:
+  words = (f"{name} {value:.3f}" for name, value in values.items())
+  logging.info("step %d  %s", step, "  ".join(words))
 
 
 def _named(split: str, values: dict[str, float]) -> dict[str, float]:

@@ -64,12 +64,13 @@ def run(
   dataset = data.load(config.data)
   missing = _missing(config, dataset.info)
   if config.generator:
-    generator = _allowed(config.generator, dataset)
+    generator = _allowed(config, config.generator, dataset)
   with workdir.claim(path, config, shared=True):
     with files.locked(path / ".lock", wait=True):
       workdir.write_origin(path, dataset)
     if not config.generator:
-      generator = _allowed(_train_generator(config, path, dataset), dataset)
+      place = _train_generator(config, path, dataset)
+      generator = _allowed(config, place, dataset)
     with files.locked(path / ".synthetic.lock", wait=True):
       synthetic = synthesize.obtain(
         path / "synthetic", generator, missing, config.seed
@@ -157,8 +158,12 @@ def _arms(config) -> tuple[str, ...]:
     raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
   for arm in config.arms:
     loop.check(_unit_config(config, arm, config.seed))
+  which = config.generator_checkpoint
+  errors.require_known("checkpoint", which, inference.CHECKPOINTS)
   if not config.generator:
     loop.check(_composed(config, "gan", config.seed))
+    if which == "best" and not config.gan.best:
+      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
   return config.arms
 
 
@@ -189,9 +194,10 @@ def _train_generator(config, path, dataset) -> pathlib.Path:
   return place
 
 
-def _allowed(place, dataset: data.Dataset) -> inference.Trained:
+def _allowed(config, place, dataset: data.Dataset) -> inference.Trained:
   """Loads a generator that has not seen what the study tests on."""
-  generator = synthesize.load_generator(place, dataset.info)
+  which = config.generator_checkpoint
+  generator = synthesize.load_generator(place, dataset.info, which)
   leaks.refuse_seen(generator.origin, dataset, "The generator", place)
   return generator
 

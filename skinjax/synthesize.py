@@ -53,7 +53,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
-    generator = load_generator(config.generator, info)
+    which = config.generator_checkpoint
+    generator = load_generator(config.generator, info, which)
     judge_of = copies = None
     if config.classifier:
       judge_of = load_classifier(config.classifier, info)
@@ -69,14 +70,14 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
 
 def load_generator(
-  path: str | pathlib.Path, info: data.DataInfo
+  path: str | pathlib.Path, info: data.DataInfo, which: str = "latest"
 ) -> inference.Trained:
   """Loads a network that draws; see inference.load.
 
   Raises:
-    InputError: it does not.
+    InputError: it does not, or there is no such checkpoint.
   """
-  generator = inference.load(path, info)
+  generator = inference.load(path, info, which)
   if not hasattr(generator.task, "sample"):
     raise errors.InputError(
       f"config.generator={path} is the workdir of "

@@ -24,6 +24,8 @@ _FREE = (
   "eval_every",
   "save_every",
   "sample_every",
+  "kid_every",
+  "kid_images",
 )
 
 

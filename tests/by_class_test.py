@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from skinjax import by_class, data, errors, inference, loop, synthesize
+from skinjax import by_class, data, errors, inference, kid, loop, synthesize
+from skinjax.metrics import features
 from tests import shrunk
 
 _CLASSES = ("mel", "df")
@@ -95,6 +96,53 @@ def test_an_image_is_drawn_by_its_class_network(trained, toy_dir):
     )
     np.testing.assert_array_equal(images[labels == label], own[labels == label])
   assert (images[0] != images[3]).any()
+
+
+def test_the_best_of_each_class_is_drawn_at_its_own_size(
+  toy_dir, tmp_path, monkeypatch
+):
+  # Best are one class's images of 8x8, and the other's of 16x16.
+  best = {"mel": 2, "df": 4}
+  monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
+  monkeypatch.setattr(kid.Kid, "__init__", _remember_classes)
+  monkeypatch.setattr(
+    kid.Kid,
+    "measure",
+    lambda self, state: {"kid": abs(best[self.name] - int(state.step))},
+  )
+  changes = {"gan__kid_every": 2, "gan__best": "kid"}
+  by_class.run(_config(toy_dir, **changes), tmp_path)
+  info = _info(toy_dir)
+  generator = synthesize.load_generator(tmp_path, info, "best")
+  assert [int(alone.step) for alone in generator.state.classes] == [2, 4]
+  assert generator.step == 2
+  assert generator.digest != inference.load(tmp_path, info).digest
+  labels, key = np.array([0, 1, 1, 0], np.int32), jax.random.key(3)
+  images = inference.samples(
+    generator.task,
+    generator.state,
+    labels,
+    key,
+    config=generator.config,
+    info=info,
+  )
+  for label, name in enumerate(_CLASSES):
+    config = by_class.part(generator.config, name)
+    own_info = data.load(config.data).info
+    alone = inference.load(tmp_path / name, own_info, "best")
+    own = inference.samples(
+      alone.task,
+      alone.state,
+      np.zeros(4, np.int32),
+      key,
+      config=alone.config,
+      info=alone.info,
+    )
+    np.testing.assert_array_equal(images[labels == label], own[labels == label])
+
+
+def _remember_classes(self, task, dataset, config):
+  (self.name,) = dataset.info.class_names
 
 
 def test_its_set_says_what_all_of_them_learnt_from(trained, toy_dir, tmp_path):

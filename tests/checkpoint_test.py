@@ -82,6 +82,38 @@ def test_the_latest_and_the_best_are_kept(tmp_path):
   _same(state, _state(6))
 
 
+def test_the_best_distance_is_the_lowest(tmp_path):
+  scores = {1: 0.5, 2: -0.1, 3: 0.3, 4: 0.2, 5: 0.1, 6: 0.4}
+  with checkpoint.Checkpoints(tmp_path, best="kid") as saved:
+    for step, score in scores.items():
+      state = parallel.place(_state(step), "one")
+      saved.save(step, state, {"kid": score})
+  assert _steps(tmp_path) == [2, 5, 6]
+
+
+def test_the_best_of_before_is_kept_when_training_goes_on(tmp_path):
+  scores = {1: 0.9, 2: 0.1, 3: 0.2, 4: 0.3, 5: 0.4}
+  _saved(tmp_path, range(1, 4), scores, best="score")
+  _saved(tmp_path, range(4, 6), scores, best="score")
+  assert _steps(tmp_path) == [1, 4, 5]
+
+
+def test_the_best_is_restored(tmp_path, absl_log):
+  scores = {1: 0.1, 2: 0.9, 3: 0.3, 4: 0.3, 5: 0.2}
+  _saved(tmp_path, range(1, 6), scores, best="score", keep=3)
+  with checkpoint.Checkpoints(tmp_path, best="score", read_only=True) as saved:
+    assert saved.restore(_like(_state()))[0] == 5
+    step, state = saved.restore(_like(_state()), best=True)
+    assert step == 2
+    _same(state, _state(2))
+    # One that is damaged is not: of those that are left, of equals the latest.
+    (tmp_path / "2" / "manifest.json").write_text("{")
+    assert saved.restore(_like(_state()), best=True)[0] == 4
+    assert "step 2" in absl_log.text
+  with checkpoint.Checkpoints(tmp_path, best="kid", read_only=True) as saved:
+    assert saved.restore(_like(_state()), best=True) is None
+
+
 def test_a_checkpoint_without_an_evaluation_is_not_the_best(tmp_path):
   with checkpoint.Checkpoints(tmp_path, best="score") as saved:
     for step, metrics in [(1, {"score": 0.5}), (2, {}), (3, {}), (4, {})]:

@@ -8,7 +8,8 @@ import ml_collections
 import pytest
 
 from configs import common
-from skinjax import errors, programs, workdir
+from skinjax import errors, loop, programs, sources, workdir
+from skinjax.metrics import features
 from tests import shrunk
 from tests.conftest import ROOT
 
@@ -91,13 +92,24 @@ def test_arguments():
   assert get_config.__doc__ == "Words."
 
 
-# ProGAN has a schedule and a penalty on top.
+# GANs measure a distance, and ProGAN has a schedule and a penalty on top.
 @pytest.mark.parametrize(
   ("name", "most"),
-  [("acgan", 35), ("classifier", 35), ("progan", 40), ("synthesize", 35)],
+  [("acgan", 37), ("classifier", 35), ("progan", 42), ("synthesize", 35)],
 )
 def test_configs_have_few_leaves(name, most):
   assert len(workdir.flat(_get(name).to_dict())) <= most
+
+
+@pytest.mark.parametrize("name", ["acgan", "progan", "progan_paper"])
+def test_a_gan_keeps_the_nearest_to_real_images(name):
+  plain, quick = _get(name), _get(name, "quick")
+  assert plain.best == "kid"
+  assert plain.kid_every > 0
+  assert (quick.best, quick.kid_every) == ("", 0)
+  for config in (plain, quick):
+    config.parallel = "one"
+    loop.check(config)
 
 
 def test_orientations_are_not_for_digits():
@@ -136,6 +148,17 @@ def _recorded():
     yield read
 
 
+# Shrunk GANs measure no distance unless they are told to.
+_DISTANCE = {"kid_every": 2, "best": "kid"}
+_IN_PART = {f"gan__{key}": value for key, value in _DISTANCE.items()}
+_MEASURED = {
+  "acgan": _DISTANCE,
+  "progan": _DISTANCE,
+  "study": _IN_PART,
+  "by_class": _IN_PART,
+}
+
+
 @pytest.fixture(scope="module")
 def shrunk_run(toy_dir, tmp_path_factory):
   """Runs a shipped config, shrunk; returns its unread leaves."""
@@ -152,11 +175,14 @@ def shrunk_run(toy_dir, tmp_path_factory):
         "generator": place("acgan"),
         "classifier": place("classifier"),
       }
+    changes |= _MEASURED.get(name, {})
     changes |= {"data__data_dir": toy_dir, "data__fold": 0}
     config = shrunk.config(name, **changes).unlock()
     if more:
       config.train.unheard_of = 1
-    with _recorded() as read:
+    with _recorded() as read, pytest.MonkeyPatch.context() as patch:
+      patch.setattr(features, "efficientnet", shrunk.extractor)
+      patch.setattr(sources, "cache_dir", lambda: str(root / "cache"))
       programs.run(config, root / (f"{name}-more" if more else name))
     unread = {key for _, key in _leaves(config.to_dict()) - read}
     if not more:

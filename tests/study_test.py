@@ -115,6 +115,20 @@ def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
   assert again["verdict"] == result["verdict"]
 
 
+def test_a_best_generator_that_will_not_be_is_refused_at_once(tmp_path):
+  for changes, told in (
+    ({"generator_checkpoint": "best"}, "best needs gan.best=kid"),
+    ({"generator_checkpoint": "last"}, "Unknown checkpoint 'last'. Did you"),
+    (
+      {"generator_checkpoint": "best", "gan__best": "kid"},
+      "best=kid with kid_every=0",
+    ),
+  ):
+    with pytest.raises(errors.InputError, match=told):
+      study.run(_config(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def _copy(done, path, *units):
   """Copies a study's workdir, without its report and some classifiers."""
   shutil.copytree(done[0], path)

@@ -62,6 +62,8 @@ def test_a_key_more_or_less_is_refused(tmp_path):
     {"eval_every": 4},
     {"save_every": 4},
     {"sample_every": 2},
+    {"kid_every": 2},
+    {"kid_images": 4},
   ],
 )
 def test_keys_that_say_where_and_how_are_free(tmp_path, change):
