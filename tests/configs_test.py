@@ -167,7 +167,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
   def run(name, more=False, **changes):
     if name in done and not more:
       return done[name]
-    if name == "synthesize":
+    if name in ("synthesize", "evaluate"):
       for other in ("acgan", "classifier"):
         run(other)
       place = lambda task: str(root / task)
