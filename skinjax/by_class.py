@@ -22,6 +22,7 @@ from skinjax import (
   errors,
   inference,
   loop,
+  pretrained,
   randomness,
   schedules,
   workdir,
@@ -67,18 +68,18 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     workdir.write_origin(path, dataset)
     names = dataset.info.class_names
     for number, name in enumerate(names):
-      if inference.is_trained(path / name, config.gan.train.steps):
+      if pretrained.is_trained(path / name, config.gan.train.steps):
         continue
       logging.info("%s, %d of %d classes", name, number + 1, len(names))
       loop.train(task, part(config, name), path / name)
-    generator = inference.load(path, dataset.info)
+    generator = pretrained.load(path, dataset.info)
     _sheet(generator, config.seed).save(path / "sheet.png")
     logging.info(
       "%d GANs are trained; %s/sheet.png shows them", len(names), path
     )
 
 
-def _sheet(generator: inference.Trained, seed: int):
+def _sheet(generator: pretrained.Trained, seed: int):
   """Draws a row of images of each class."""
   names = generator.info.class_names
   labels = np.repeat(np.arange(len(names), dtype=np.int32), _COLUMNS)
@@ -122,21 +123,21 @@ def _alone(info: data.DataInfo, label: int) -> data.DataInfo:
 
 def load(
   path: pathlib.Path, config, info: data.DataInfo, which: str = "latest"
-) -> inference.Trained:
-  """Loads what `run` has trained, as one generator; see inference.load.
+) -> pretrained.Trained:
+  """Loads what `run` has trained, as one generator; see pretrained.load.
 
   Args:
     path: the workdir.
     config: the run's.
     info: the data to use it on.
-    which: the checkpoint of each class's network, one of inference.CHECKPOINTS.
+    which: the checkpoint of each class, one of pretrained.CHECKPOINTS.
 
   Raises:
     InputError: a class is not trained yet, or on other data, or has no such
       checkpoint.
   """
   parts = [
-    inference.load(path / name, _alone(info, label), which)
+    pretrained.load(path / name, _alone(info, label), which)
     for label, name in enumerate(info.class_names)
   ]
   step = min(trained.step for trained in parts)
@@ -145,7 +146,7 @@ def load(
   origin = workdir.read_origin(path) | {"groups": sorted(groups)}
   state = State(jnp.int32(step), tuple(trained.state for trained in parts))
   digest = hashlib.sha256(digests.encode()).hexdigest()
-  return inference.Trained(
+  return pretrained.Trained(
     path,
     inference.task_named("by_class"),
     config,

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from skinjax import data, errors, inference, randomness
+from skinjax import data, errors, inference, pretrained, randomness
 from skinjax.metrics import copies, neighbours, pixels
 
 # Further draws for those left out: of a generator that draws one copy in two,
@@ -77,7 +77,7 @@ def calibrate(dataset: data.Dataset, groups: Sequence[str]) -> Filter:
 
 
 def samples(
-  generator: inference.Trained,
+  generator: pretrained.Trained,
   labels: np.ndarray,
   seed: int,
   chosen: Filter | None = None,

@@ -18,8 +18,8 @@ from skinjax import (
   evaluate_report,
   files,
   image_folder,
-  inference,
   leaks,
+  pretrained,
   sources,
   synthesize,
   synthetic_set,
@@ -47,7 +47,7 @@ class Judged(NamedTuple):
 
   split: data.Split
   subject: str
-  generator: inference.Trained | None
+  generator: pretrained.Trained | None
   origin: dict[str, Any] | None
 
 
@@ -115,10 +115,10 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     return evaluation
 
 
-def _classifier(config, dataset) -> inference.Trained | None:
+def _classifier(config, dataset) -> pretrained.Trained | None:
   if not config.classifier:
     return None
-  classifier = synthesize.load_classifier(config.classifier, dataset.info)
+  classifier = pretrained.load_classifier(config.classifier, dataset.info)
   leaks.refuse_seen(
     classifier.origin, dataset, "The classifier", config.classifier
   )
@@ -136,7 +136,7 @@ def _judged(config, path: pathlib.Path, dataset: data.Dataset) -> Judged:
       leaks.refuse_seen(origin, dataset, "What made the images", directory)
     split = image_folder.read(directory, info)
     return Judged(split, f"the images in {directory}", None, origin)
-  generator = synthesize.load_generator(
+  generator = pretrained.load_generator(
     config.generator, info, config.generator_checkpoint
   )
   leaks.refuse_seen(

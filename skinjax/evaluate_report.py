@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from skinjax import comparisons, copying, data, inference, randomness
+from skinjax import (
+  comparisons,
+  copying,
+  data,
+  inference,
+  pretrained,
+  randomness,
+)
 from skinjax.metrics import copies, diversity
 from skinjax.report import evaluation_page, projection
 
@@ -94,7 +101,7 @@ def pictures(
   found: copying.Found,
   extractor: str,
   features: comparisons.Splits,
-  generator: inference.Trained | None,
+  generator: pretrained.Trained | None,
   seed: int,
 ) -> evaluation_page.Pictures:
   """Gathers the pictures of the page; none of them is picked by hand.
@@ -162,7 +169,7 @@ def _pairs(
 
 
 def interpolations(
-  generator: inference.Trained, seed: int
+  generator: pretrained.Trained, seed: int
 ) -> dict[str, np.ndarray]:
   """Draws by class what lies between two latents.
 
@@ -187,7 +194,14 @@ def interpolations(
     jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
   ) / jnp.sin(angle)
   labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
-  images = inference.draw(generator, latents.reshape(-1, dims), labels)
+  images = inference.draw(
+    generator.task,
+    generator.state,
+    latents.reshape(-1, dims),
+    labels,
+    config=generator.config,
+    info=generator.info,
+  )
   images = images.reshape(len(names), _STEPS, *images.shape[1:])
   return dict(zip(names, images, strict=True))
 

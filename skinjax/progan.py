@@ -8,7 +8,7 @@ from skinjax import (
   adversarial,
   augment,
   batches,
-  errors,
+  growth,
   losses,
   parallel,
   randomness,
@@ -20,7 +20,7 @@ from skinjax.schedules import Phase
 from skinjax.state import GanState
 
 NAME = "ProGAN"  # as reports call it
-_GROUP = 4  # images whose deviation the discriminator is told
+phases, check = growth.phases, growth.check
 
 
 def _generator(config, info):
@@ -42,7 +42,7 @@ def _discriminator(config, info):
     base=config.model.base,
     most=config.model.most,
     num_classes=info.num_classes,
-    group=_GROUP,
+    group=growth.GROUP,
     dtype=config.model.dtype,
   )
 
@@ -50,61 +50,6 @@ def _discriminator(config, info):
 def _optimizers(config, rate: float):
   adam = optax.adam(rate, b1=config.train.beta1, b2=config.train.beta2)
   return adversarial.Optimizers(adam, adam)
-
-
-def phases(config) -> tuple[Phase, ...]:
-  """Returns the phases of a training, one a resolution; see schedules.growth.
-
-  Raises:
-    InputError: there is no such schedule.
-  """
-  growth = config.growth
-  return schedules.growth(
-    first_size=growth.first_size,
-    last_size=config.data.size,
-    batch_sizes=growth.batch_sizes,
-    rates=growth.rates,
-    fade_images=growth.fade_images,
-    stable_images=growth.stable_images,
-    round_steps=growth.round_steps,
-    steps=config.train.steps,
-    work=lambda level: models.products(
-      level, config.model.base, config.model.most
-    ),
-  )
-
-
-def check(config) -> None:
-  """Refuses a config that no step can be made of.
-
-  Raises:
-    InputError: there is no such dtype, loss, penalty, schedule or size.
-  """
-  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
-  errors.require_known(
-    "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
-  )
-  errors.require_known("loss.penalty", config.loss.penalty, losses.PENALTIES)
-  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
-  if config.model.conditional_from not in sizes:
-    raise errors.InputError(
-      f"model.conditional_from={config.model.conditional_from}: one of "
-      f"{', '.join(map(str, sizes))} is wanted."
-    )
-  if config.growth.round_steps % config.log_every:
-    raise errors.InputError(
-      f"log_every={config.log_every} does not divide growth.round_steps="
-      f"{config.growth.round_steps}: a resolution ends where a call of "
-      "log_every steps does."
-    )
-  for phase in phases(config):
-    share = parallel.share(phase.batch_size, config.parallel)
-    if share % _GROUP:
-      raise errors.InputError(
-        f"growth.batch_sizes={config.growth.batch_sizes}: a device's part of "
-        f"{phase.batch_size} images is {share}, and a multiple of {_GROUP} is "
-        "wanted, for the minibatch deviation."
-      )
 
 
 def init_state(config, info, key: jax.Array) -> GanState:
@@ -120,7 +65,7 @@ def init_state(config, info, key: jax.Array) -> GanState:
   """
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
-  images = jnp.zeros((_GROUP, info.size, info.size, info.channels))
+  images = jnp.zeros((growth.GROUP, info.size, info.size, info.channels))
   generator = _generator(config, info).init(
     g_key, latents, jnp.zeros(2, jnp.int32), method="all_levels"
   )

@@ -20,6 +20,7 @@ from skinjax import (
   inference,
   leaks,
   loop,
+  pretrained,
   scores,
   study_report,
   synthesize,
@@ -159,7 +160,7 @@ def _arms(config) -> tuple[str, ...]:
   for arm in config.arms:
     loop.check(_unit_config(config, arm, config.seed))
   which = config.generator_checkpoint
-  errors.require_known("checkpoint", which, inference.CHECKPOINTS)
+  errors.require_known("checkpoint", which, pretrained.CHECKPOINTS)
   if not config.generator:
     loop.check(_composed(config, "gan", config.seed))
     if which == "best" and not config.gan.best:
@@ -183,7 +184,7 @@ def _train_generator(config, path, dataset) -> pathlib.Path:
   """
   place, gan = path / "generator", _composed(config, "gan", config.seed)
   told = False
-  while not inference.is_trained(place, gan.train.steps):
+  while not pretrained.is_trained(place, gan.train.steps):
     try:
       loop.train(inference.task_named(gan.task), gan, place, dataset)
     except errors.InUseError as error:
@@ -194,10 +195,10 @@ def _train_generator(config, path, dataset) -> pathlib.Path:
   return place
 
 
-def _allowed(config, place, dataset: data.Dataset) -> inference.Trained:
+def _allowed(config, place, dataset: data.Dataset) -> pretrained.Trained:
   """Loads a generator that has not seen what the study tests on."""
   which = config.generator_checkpoint
-  generator = synthesize.load_generator(place, dataset.info, which)
+  generator = pretrained.load_generator(place, dataset.info, which)
   leaks.refuse_seen(generator.origin, dataset, "The generator", place)
   return generator
 

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from skinjax import data, files, inference, scores, synthesize, workdir
+from skinjax import data, files, pretrained, scores, synthesize, workdir
 from skinjax.report import page, sheets, summary
 
 _COLUMNS = 8  # of the sheets
@@ -55,7 +55,7 @@ def write(
   *,
   dataset: data.Dataset,
   synthetic: data.Split,
-  generator: inference.Trained,
+  generator: pretrained.Trained,
   units: dict[str, list[pathlib.Path]],
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
@@ -121,7 +121,7 @@ def write(
   return result
 
 
-def _trained_in(generator: inference.Trained, name: str) -> pathlib.Path:
+def _trained_in(generator: pretrained.Trained, name: str) -> pathlib.Path:
   """Returns where the GAN of a class was trained: its own, or that of all."""
   alone = generator.path / name
   return alone if alone.is_dir() else generator.path

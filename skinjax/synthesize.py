@@ -13,6 +13,7 @@ from skinjax import (
   errors,
   files,
   inference,
+  pretrained,
   synthetic_set,
   workdir,
 )
@@ -54,10 +55,10 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
     which = config.generator_checkpoint
-    generator = load_generator(config.generator, info, which)
+    generator = pretrained.load_generator(config.generator, info, which)
     judge_of = copies = None
     if config.classifier:
-      judge_of = load_classifier(config.classifier, info)
+      judge_of = pretrained.load_classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
     if config.drop_copies:
       copies = copy_filter.calibrate(dataset, generator.origin["groups"])
@@ -69,27 +70,9 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     return summary
 
 
-def load_generator(
-  path: str | pathlib.Path, info: data.DataInfo, which: str = "latest"
-) -> inference.Trained:
-  """Loads a network that draws; see inference.load.
-
-  Raises:
-    InputError: it does not, or there is no such checkpoint.
-  """
-  generator = inference.load(path, info, which)
-  if not hasattr(generator.task, "sample"):
-    raise errors.InputError(
-      f"config.generator={path} is the workdir of "
-      f"task={generator.config.task}, which draws no images: name that of a "
-      "trained GAN."
-    )
-  return generator
-
-
 def obtain(
   directory: pathlib.Path,
-  generator: inference.Trained,
+  generator: pretrained.Trained,
   counts: np.ndarray,
   seed: int,
   copies: copy_filter.Filter | None = None,
@@ -132,26 +115,9 @@ def _shape(shape: tuple[int, ...]) -> str:
   return f"{shape[1]}x{shape[0]} pixels in {shape[2]} channels"
 
 
-def load_classifier(
-  path: str | pathlib.Path, info: data.DataInfo
-) -> inference.Trained:
-  """Loads a network that judges; see inference.load.
-
-  Raises:
-    InputError: it does not.
-  """
-  trained = inference.load(path, info)
-  if hasattr(trained.task, "sample"):
-    raise errors.InputError(
-      f"config.classifier={path} is the workdir of a GAN: name that of a "
-      "trained classifier."
-    )
-  return trained
-
-
 def make(
   directory: pathlib.Path,
-  generator: inference.Trained,
+  generator: pretrained.Trained,
   counts: np.ndarray,
   seed: int,
   copies: copy_filter.Filter | None = None,
@@ -192,7 +158,7 @@ def make(
 def judge(
   split: data.Split,
   dataset: data.Dataset,
-  classifier: inference.Trained | None = None,
+  classifier: pretrained.Trained | None = None,
 ) -> dict[str, dict]:
   """Says by class how diverse a set is, and whether it shows what was asked.
 

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 from scipy import stats
 
-from skinjax import data, inference, loop, scores
+from skinjax import data, inference, loop, pretrained, scores
 from skinjax.metrics import statistics
 
 _RESAMPLES = 2000
@@ -16,7 +16,7 @@ KINDS = ("synthetic", "real")  # what a classifier learns from
 
 
 def agreement(
-  classifier: inference.Trained, split: data.Split
+  classifier: pretrained.Trained, split: data.Split
 ) -> dict[str, dict[str, float]]:
   """Says by class how often a classifier sees the class that was asked for.
 

@@ -6,7 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from skinjax import by_class, data, errors, inference, kid, loop, synthesize
+from skinjax import (
+  by_class,
+  data,
+  errors,
+  inference,
+  kid,
+  loop,
+  pretrained,
+  synthesize,
+)
 from skinjax.metrics import features
 from tests import shrunk
 
@@ -37,7 +46,7 @@ def _info(toy_dir):
 def test_every_class_has_a_run_of_its_own(trained):
   assert (trained / "sheet.png").exists()
   for name in _CLASSES:
-    assert inference.is_trained(trained / name, 4)
+    assert pretrained.is_trained(trained / name, 4)
     assert (trained / name / "metrics.jsonl").exists()
     # A network of one class knows of no labels.
     assert "class" not in (trained / name / "metrics.jsonl").read_text()
@@ -66,13 +75,13 @@ def test_it_goes_on_with_the_class_that_was_interrupted(
   by_class.run(_config(toy_dir), tmp_path / "run")
   assert seen == ["mel", "df", "df"]
   info = _info(toy_dir)
-  resumed = inference.load(tmp_path / "run", info)
-  assert resumed.digest == inference.load(trained, info).digest
+  resumed = pretrained.load(tmp_path / "run", info)
+  assert resumed.digest == pretrained.load(trained, info).digest
 
 
 def test_an_image_is_drawn_by_its_class_network(trained, toy_dir):
   info = _info(toy_dir)
-  generator = synthesize.load_generator(trained, info)
+  generator = pretrained.load_generator(trained, info)
   labels = np.array([0, 1, 1, 0, 1], np.int32)
   key = jax.random.key(3)
   images = inference.samples(
@@ -85,7 +94,7 @@ def test_an_image_is_drawn_by_its_class_network(trained, toy_dir):
   )
   for label, name in enumerate(_CLASSES):
     config = by_class.part(generator.config, name)
-    alone = inference.load(trained / name, data.load(config.data).info)
+    alone = pretrained.load(trained / name, data.load(config.data).info)
     own = inference.samples(
       alone.task,
       alone.state,
@@ -113,10 +122,10 @@ def test_the_best_of_each_class_is_drawn_at_its_own_size(
   changes = {"gan__kid_every": 2, "gan__best": "kid"}
   by_class.run(_config(toy_dir, **changes), tmp_path)
   info = _info(toy_dir)
-  generator = synthesize.load_generator(tmp_path, info, "best")
+  generator = pretrained.load_generator(tmp_path, info, "best")
   assert [int(alone.step) for alone in generator.state.classes] == [2, 4]
   assert generator.step == 2
-  assert generator.digest != inference.load(tmp_path, info).digest
+  assert generator.digest != pretrained.load(tmp_path, info).digest
   labels, key = np.array([0, 1, 1, 0], np.int32), jax.random.key(3)
   images = inference.samples(
     generator.task,
@@ -129,7 +138,7 @@ def test_the_best_of_each_class_is_drawn_at_its_own_size(
   for label, name in enumerate(_CLASSES):
     config = by_class.part(generator.config, name)
     own_info = data.load(config.data).info
-    alone = inference.load(tmp_path / name, own_info, "best")
+    alone = pretrained.load(tmp_path / name, own_info, "best")
     own = inference.samples(
       alone.task,
       alone.state,
@@ -155,7 +164,7 @@ def test_its_set_says_what_all_of_them_learnt_from(trained, toy_dir, tmp_path):
   summary = synthesize.run(config, tmp_path)
   assert list(summary) == list(_CLASSES)
   assert [row["images"] for row in summary.values()] == [3, 3]
-  origin = synthesize.load_generator(trained, _info(toy_dir)).origin
+  origin = pretrained.load_generator(trained, _info(toy_dir)).origin
   dataset = data.load(config.data)
   assert set(origin["groups"]) == set(dataset.train.groups)
 
@@ -164,7 +173,7 @@ def test_a_class_that_is_not_trained_is_named(trained, toy_dir, tmp_path):
   shutil.copytree(trained, tmp_path / "run")
   shutil.rmtree(tmp_path / "run" / "df")
   with pytest.raises(errors.InputError, match="run/df"):
-    inference.load(tmp_path / "run", _info(toy_dir))
+    pretrained.load(tmp_path / "run", _info(toy_dir))
 
 
 def test_a_part_that_is_no_gan_is_refused(toy_dir, tmp_path):

@@ -14,6 +14,7 @@ from skinjax import (
   evaluate_report,
   inference,
   loop,
+  pretrained,
   sources,
   synthetic_set,
 )
@@ -139,7 +140,7 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
-  generator = inference.load(networks["acgan"], shrunk.dataset().info)
+  generator = pretrained.load(networks["acgan"], shrunk.dataset().info)
   strips = evaluate_report.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():

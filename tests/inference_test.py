@@ -1,13 +1,13 @@
 """Tests of networks that are loaded from workdirs."""
 
-from skinjax import inference, loop
+from skinjax import inference, loop, pretrained
 from tests import shrunk
 
 
 def _trained(path, **changes):
   config = shrunk.config("classifier", **changes)
   loop.train(inference.task_named("classifier"), config, path, shrunk.dataset())
-  return inference.load(path, shrunk.dataset().info)
+  return pretrained.load(path, shrunk.dataset().info)
 
 
 def test_the_digest_is_that_of_the_weights(tmp_path):
@@ -22,9 +22,9 @@ def test_the_digest_is_that_of_the_weights(tmp_path):
 
 
 def test_is_trained(tmp_path):
-  assert not inference.is_trained(tmp_path / "none", 4)
+  assert not pretrained.is_trained(tmp_path / "none", 4)
   _trained(tmp_path / "run")
-  assert inference.is_trained(tmp_path / "run", 4)
-  assert not inference.is_trained(tmp_path / "run", 6)
+  assert pretrained.is_trained(tmp_path / "run", 4)
+  assert not pretrained.is_trained(tmp_path / "run", 6)
   (tmp_path / "run" / "checkpoints" / "4" / "manifest.json").unlink()
-  assert not inference.is_trained(tmp_path / "run", 4)
+  assert not pretrained.is_trained(tmp_path / "run", 4)

@@ -15,6 +15,7 @@ from skinjax import (
   inference,
   kid,
   loop,
+  pretrained,
   randomness,
   sources,
   synthesize,
@@ -62,7 +63,7 @@ def _steps(path):
 
 
 def _load(path, which):
-  return inference.load(path, shrunk.dataset().info, which)
+  return pretrained.load(path, shrunk.dataset().info, which)
 
 
 def _following(monkeypatch, distances):

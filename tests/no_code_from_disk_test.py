@@ -13,7 +13,7 @@ import shutil
 import pytest
 
 import tfds_ham10000
-from skinjax import errors, inference, scores, sources, weights
+from skinjax import errors, inference, pretrained, scores, sources, weights
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.weights import planted
@@ -149,7 +149,7 @@ def _resumed(path):
 
 
 def _loaded(path):
-  return inference.load(path, shrunk.dataset().info)
+  return pretrained.load(path, shrunk.dataset().info)
 
 
 @pytest.mark.parametrize("use", [_resumed, _loaded])

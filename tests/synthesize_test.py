@@ -12,6 +12,7 @@ from skinjax import (
   errors,
   inference,
   loop,
+  pretrained,
   randomness,
   sources,
   synthesize,
@@ -65,14 +66,14 @@ def test_everything_is_there(made, networks):
   with Image.open(path / "sheet.png") as sheet:
     assert min(sheet.size) > 3 * 16
   _, provenance = synthetic_set.read(path / "synthetic", shrunk.CLASSES)
-  trained = inference.load(networks["acgan"], shrunk.dataset().info)
+  trained = pretrained.load(networks["acgan"], shrunk.dataset().info)
   assert provenance["generator"]["step"] == 4
   assert provenance["generator"]["state_sha256"] == trained.digest
   assert provenance["trained_on"]["groups"] == trained.origin["groups"]
 
 
 def test_images_come_from_the_generator_under_their_labels(made, networks):
-  trained = inference.load(networks["acgan"], shrunk.dataset().info)
+  trained = pretrained.load(networks["acgan"], shrunk.dataset().info)
   split = _images(made[0])
   again = inference.samples(
     trained.task,
@@ -88,7 +89,7 @@ def test_images_come_from_the_generator_under_their_labels(made, networks):
 def test_judgement(made, networks):
   path, summary = made
   split, real = _images(path), shrunk.dataset().train
-  trained = inference.load(networks["classifier"], shrunk.dataset().info)
+  trained = pretrained.load(networks["classifier"], shrunk.dataset().info)
   out = inference.outputs(
     trained.task,
     trained.state,
@@ -127,7 +128,7 @@ def test_without_a_classifier_nothing_agrees(networks, tmp_path):
 
 
 def test_more_images_leave_the_first_as_they_are(networks):
-  trained = inference.load(networks["acgan"], shrunk.dataset().info)
+  trained = pretrained.load(networks["acgan"], shrunk.dataset().info)
   draw = lambda labels: inference.samples(
     trained.task,
     trained.state,
@@ -160,7 +161,7 @@ def test_a_generator_of_other_data_is_refused(networks, monkeypatch):
   ]:
     other = info.__class__(**{**fields, **change})
     with pytest.raises(errors.InputError, match=told):
-      inference.load(networks["acgan"], other)
+      pretrained.load(networks["acgan"], other)
 
 
 def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
@@ -168,7 +169,7 @@ def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
     content = (networks["acgan"] / name).read_text()
     (tmp_path / name).write_text(content)
   with pytest.raises(errors.InputError, match="has no checkpoint yet"):
-    inference.load(tmp_path, shrunk.dataset().info)
+    pretrained.load(tmp_path, shrunk.dataset().info)
 
 
 def test_every_data_set_has_a_line_for_collapse():

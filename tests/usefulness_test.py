@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinjax import inference, loop, usefulness
+from skinjax import inference, loop, pretrained, usefulness
 from tests import shrunk
 
 
@@ -12,7 +12,7 @@ def classifier(tmp_path_factory):
   path = tmp_path_factory.mktemp("classifier") / "run"
   task = inference.task_named("classifier")
   loop.train(task, shrunk.config("classifier"), path, shrunk.dataset())
-  return inference.load(path, shrunk.dataset().info)
+  return pretrained.load(path, shrunk.dataset().info)
 
 
 def test_agreement_is_a_share_with_an_interval(classifier, monkeypatch):

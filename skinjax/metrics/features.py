@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax import array_cache, data, errors, inference
+from skinjax import array_cache, data, errors, pretrained
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
 
@@ -106,7 +106,7 @@ def classifier(path: str | pathlib.Path, info: data.DataInfo) -> Extractor:
   Raises:
     InputError: it is no workdir of a classifier of this data.
   """
-  trained = inference.load(path, info)
+  trained = pretrained.load(path, info)
   if not hasattr(trained.task, "features"):
     raise errors.InputError(
       f"{path} is the workdir of task={trained.config.task}, which has no "
@@ -183,7 +183,7 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
     dims=module.DIMS,
     apply=apply,
     variables=variables,
-    digest=inference.digest(variables),
+    digest=pretrained.digest(variables),
   )
 
 

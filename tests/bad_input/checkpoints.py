@@ -5,7 +5,7 @@ import shutil
 
 import ml_collections
 
-from skinjax import inference, programs
+from skinjax import pretrained, programs
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.case import Case
@@ -19,7 +19,7 @@ def _loaded(mess, told, **info):
     mess(path)
     own = shrunk.dataset().info
     wanted = own.__class__(**{**vars(own), **info})
-    return lambda: inference.load(path, wanted)
+    return lambda: pretrained.load(path, wanted)
 
   return Case(make, told)
 

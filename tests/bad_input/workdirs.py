@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from skinjax import files, inference, scores
+from skinjax import files, pretrained, scores
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.case import Case
@@ -102,7 +102,7 @@ def _predictions(change, told):
   def make(tmp_path):
     path = trained.copy(trained.network("classifier"), tmp_path / "run")
     own, config = shrunk.dataset(), shrunk.frozen("classifier")
-    saved = inference.load(path, own.info)
+    saved = pretrained.load(path, own.info)
     result = trained.loop.Result(saved.state, own, {})
     scores.predict(config, path, result)
     table = path / scores.FILE

@@ -333,7 +333,7 @@ def test_features_of_a_classifier():
   assert got.shape == (len(images), extractor.dims)
   assert got.std(0).max() > 0
   # They are what the last layer makes its logits of.
-  run = features.inference.load(path, dataset.info)
+  run = features.pretrained.load(path, dataset.info)
   wanted = features.inference.outputs(
     run.task, run.state, dataset.test, config=run.config, info=dataset.info
   )["probabilities"]
@@ -344,7 +344,7 @@ def test_features_of_a_classifier():
 
 def test_of_ham10000_they_are_called_lesions(monkeypatch):
   info = dataclasses.replace(shrunk.dataset().info, name="ham10000")
-  run = features.inference.load(
+  run = features.pretrained.load(
     trained.network("classifier"), shrunk.dataset().info
   )
   monkeypatch.setattr(features.inference, "load", lambda *_: run)
@@ -360,7 +360,7 @@ def test_a_classifier_s_images_are_normalized_as_in_training():
 
 def test_a_generator_is_no_classifier(monkeypatch):
   info = shrunk.dataset().info
-  run = features.inference.load(trained.network("classifier"), info)
+  run = features.pretrained.load(trained.network("classifier"), info)
   run = run._replace(task=acgan, config=shrunk.frozen("acgan"))
   monkeypatch.setattr(features.inference, "load", lambda *_: run)
   with pytest.raises(errors.InputError, match="task=acgan, which has no"):
