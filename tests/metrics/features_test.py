@@ -347,7 +347,7 @@ def test_of_ham10000_they_are_called_lesions(monkeypatch):
   run = features.pretrained.load(
     trained.network("classifier"), shrunk.dataset().info
   )
-  monkeypatch.setattr(features.inference, "load", lambda *_: run)
+  monkeypatch.setattr(features.pretrained, "load", lambda *_: run)
   assert features.classifier("run", info).name == f"lesions@{shrunk.SIZE}"
 
 
@@ -362,6 +362,6 @@ def test_a_generator_is_no_classifier(monkeypatch):
   info = shrunk.dataset().info
   run = features.pretrained.load(trained.network("classifier"), info)
   run = run._replace(task=acgan, config=shrunk.frozen("acgan"))
-  monkeypatch.setattr(features.inference, "load", lambda *_: run)
+  monkeypatch.setattr(features.pretrained, "load", lambda *_: run)
   with pytest.raises(errors.InputError, match="task=acgan, which has no"):
     features.classifier("run", info)
