@@ -44,14 +44,14 @@ class Found(NamedTuple):
   Attributes:
     summary: as `copies` of an evaluation; see report/evaluation_page.py.
     suspects: of metrics/copies.py, nearest first by share of the threshold.
-    training: by synthetic image, the nearest training image by pixels.
+    training: by kind, the nearest training image of each synthetic one.
     held_out: likewise the nearest held-out image.
   """
 
   summary: dict[str, Any]
   suspects: list[copies.Suspect]
-  training: neighbours.Nearest
-  held_out: neighbours.Nearest
+  training: dict[str, neighbours.Nearest]
+  held_out: dict[str, neighbours.Nearest]
 
 
 def of_pixels(
@@ -153,13 +153,11 @@ def judge(
     }
     for suspect in listed
   ]
-  of_pixels = vectors["pixels"]
-  return Found(
-    summary,
-    listed,
-    nearest["pixels"],
-    neighbours.nearest(of_pixels.synthetic_oriented, of_pixels.held_out),
-  )
+  held = {
+    kind: neighbours.nearest(v.synthetic_oriented, v.held_out)
+    for kind, v in vectors.items()
+  }
+  return Found(summary, listed, nearest, held)
 
 
 def _flagged(

@@ -16,7 +16,7 @@ from skinjax import (
   pretrained,
   randomness,
 )
-from skinjax.metrics import copies, diversity
+from skinjax.metrics import copies, diversity, pixels
 from skinjax.report import evaluation_page, projection
 
 _SHOWN = 12  # images of a class, and pairs
@@ -139,11 +139,14 @@ def _first(split: data.Split, info: data.DataInfo) -> dict[str, np.ndarray]:
 def _pairs(
   splits: comparisons.Splits, found: copying.Found
 ) -> list[evaluation_page.Pair]:
-  """Shows the suspects, or else the images that are nearest to training."""
+  """Shows the suspects, or else the images that are nearest to training.
+
+  Synthetic ones are turned as they are nearest.
+  """
   suspects = {}  # an image may be suspected by pixels and by features
   for suspect in found.suspects:
     suspects.setdefault(suspect.synthetic, suspect)
-  nearest = found.training
+  nearest = found.training["pixels"]
   pairs = []
   for place in (list(suspects) or np.argsort(nearest.distance))[:_SHOWN]:
     suspect = suspects.get(place) or copies.Suspect(
@@ -154,11 +157,12 @@ def _pairs(
       distance=float(nearest.distance[place]),
       threshold=0.0,
     )
+    turned = pixels.orientations(splits.synthetic.images[place : place + 1])
     pairs.append(
       evaluation_page.Pair(
-        splits.synthetic.images[place],
+        turned[suspect.orientation, 0],
         splits.train.images[suspect.training],
-        splits.held_out.images[found.held_out.index[place]],
+        splits.held_out.images[found.held_out[suspect.kind].index[place]],
         f"{splits.synthetic.image_ids[place]} and "
         f"{splits.train.image_ids[suspect.training]}: {suspect.distance:.3f} "
         f"by {suspect.kind}, {copying.ORIENTATIONS[suspect.orientation]}",

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from benchmarks import (
+  evaluation,
   flops,
   flops_progan,
   results,
@@ -286,3 +287,11 @@ class Counter:
 
   def fail(self):
     return 1 / 0
+
+
+def test_judging_is_timed():
+  assert evaluation.extracting(32, 3) > 0
+  assert evaluation.comparing((20, 12), (12, 12), 15) > 0
+  assert sum(evaluation.TRAIN) + sum(evaluation.HELD_OUT) == 10_015
+  args = evaluation.parse(["--sizes=64", "--images=5"])
+  assert (args.sizes, args.images, args.synthetic) == ([64], 5, 1000)

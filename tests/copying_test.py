@@ -81,7 +81,9 @@ def test_honest_images_are_no_copies(real):
   assert found.summary["suspects"] == []
   assert row["p_value"] > 0.05
   assert row["authenticity"] > 0.3
-  assert len(found.training.index) == len(found.held_out.index) == 40
+  for nearest in (found.training, found.held_out):
+    assert set(nearest) == {"pixels", "features"}
+    assert len(nearest["pixels"].index) == 40
 
 
 def test_a_class_without_images_has_no_numbers(real):

@@ -1,0 +1,100 @@
+r"""Time what judging images takes: features, and distances by class.
+
+  python -m benchmarks.evaluation [--sizes=64,128] [--images=10015] \
+    [--synthetic=1000] [--json=FILE]
+
+Features are EfficientNet-Lite0's of made-up images of 64x64 pixels, resized to
+each input size; their first batch, which compiles, is in the time. Distances
+are of made-up features in HAM10000's numbers: by class and of all classes, of
+synthetic images, floor and ceiling, with intervals; see skinjax/comparisons.py.
+"""
+
+import argparse
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks import arguments, measure
+from skinjax import comparisons, files
+from skinjax.metrics import features
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+# HAM10000's own splits, the held-out two as one.
+TRAIN = (224, 355, 757, 86, 790, 4681, 99)
+HELD_OUT = (103, 159, 342, 29, 323, 2024, 43)
+_DIMS = 1280
+
+
+def extracting(size: int, images: int) -> float:
+  """Returns the seconds that features of so many images take."""
+  rng = np.random.default_rng(0)
+  pictures = rng.integers(0, 256, (images, 64, 64, 3), np.uint8)
+  extractor = features.efficientnet(size)
+  start = time.perf_counter()
+  features.extract(extractor, pictures)
+  return time.perf_counter() - start
+
+
+def comparing(
+  train: tuple[int, ...], held_out: tuple[int, ...], synthetic: int
+) -> float:
+  """Returns the seconds that all distances take.
+
+  Args:
+    train: images of each class.
+    held_out: likewise.
+    synthetic: images of every class.
+  """
+  rng = np.random.default_rng(0)
+  sets = []
+  for counts in (train, held_out, (synthetic,) * len(train)):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    values = rng.normal(size=(len(labels), _DIMS)).astype(np.float32)
+    sets.append(comparisons.Features(values, labels, np.arange(len(labels))))
+  start = time.perf_counter()
+  comparisons.compare(*sets, CLASSES[: len(train)], seed=0)
+  return time.perf_counter() - start
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+  """Times what the arguments ask for; returns the JSON document."""
+  rows = {}
+  for size in args.sizes:
+    rows[f"features of {args.images} images at {size}"] = extracting(
+      size, args.images
+    )
+  rows[f"distances of 7 x {args.synthetic} images"] = comparing(
+    TRAIN, HELD_OUT, args.synthetic
+  )
+  return {"cpu": measure.cpu(), "cores": os.cpu_count(), "seconds": rows}
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parses arguments, or exits with one line that says what is wrong."""
+  parser = arguments.Parser(
+    prog="python -m benchmarks.evaluation",
+    description=__doc__.split("\n")[0],
+  )
+  add = parser.add_argument
+  add("--sizes", type=arguments.positives, default=[64, 128], help="of inputs")
+  add("--images", type=arguments.positive, default=10_015)
+  add("--synthetic", type=arguments.positive, default=1000, help="of a class")
+  add("--json", type=arguments.file, help="also write results here")
+  return parser.parse_args(argv)
+
+
+def main() -> None:
+  """Prints the seconds."""
+  args = parse()
+  document = run(args)
+  print(f"{document['cpu']}, {document['cores']} cores")
+  for what, seconds in document["seconds"].items():
+    print(f"{what}: {seconds:.1f} s")
+  if args.json:
+    files.write_json(args.json, document)
+
+
+if __name__ == "__main__":
+  main()
