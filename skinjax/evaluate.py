@@ -71,6 +71,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       "One of config.generator (the workdir of a trained GAN) and "
       "config.synthetic (a folder of images by class) is wanted."
     )
+  synthesize.require_several(config.per_class)
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     classifier = _classifier(config, dataset)

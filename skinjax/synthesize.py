@@ -46,11 +46,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     raise errors.InputError(
       "config.generator is empty: name the workdir of a trained GAN."
     )
-  if config.per_class < 2:
-    raise errors.InputError(
-      f"per_class={config.per_class}: at least 2 images of a class, or there "
-      "is no diversity to measure."
-    )
+  require_several(config.per_class)
   with workdir.claim(path, config) as path:
     dataset = data.load(config.data)
     info, target = dataset.info, path / "synthetic"
@@ -68,6 +64,15 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     sheet(split, info.class_names).save(path / "sheet.png")
     logging.info("%d images are in %s", len(split.labels), target)
     return summary
+
+
+def require_several(per_class: int) -> None:
+  """Raises an InputError unless a class gets two images at least."""
+  if per_class < 2:
+    raise errors.InputError(
+      f"per_class={per_class}: at least 2 images of a class, or there is no "
+      "diversity to measure."
+    )
 
 
 def obtain(

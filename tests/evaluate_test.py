@@ -128,6 +128,11 @@ def test_one_of_a_generator_and_a_folder_is_wanted(tmp_path, folder, both):
     _run(tmp_path / "run", **(places if both else {}))
 
 
+def test_one_image_of_a_class_is_too_few(tmp_path):
+  with pytest.raises(errors.InputError, match="at least 2 images"):
+    _run(tmp_path / "run", generator="somewhere", per_class=1)
+
+
 def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
   tmp_path, networks, folder
 ):
