@@ -71,6 +71,8 @@ class Checkpoints:
           keep_checkpoints_without_metrics=False,
         )
       )
+    if not read_only:
+      processes.on_first(self._drop_damaged_metrics)
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
@@ -79,6 +81,8 @@ class Checkpoints:
         enable_async_checkpointing=False,
         create=not read_only,
         read_only=read_only,
+        # Metrics are then read of checkpoints that are whole only.
+        lightweight_initialize=read_only,
       ),
     )
 
@@ -227,6 +231,17 @@ class Checkpoints:
   def _drop_unfinished(self) -> None:
     for partial in self._directory.glob("*.orbax-checkpoint-tmp*"):
       shutil.rmtree(partial, ignore_errors=True)
+
+  def _drop_damaged_metrics(self) -> None:
+    """Removes metrics that orbax could not be opened with.
+
+    Their checkpoint is damaged by its manifest, and found to be so later.
+    """
+    for path in self._directory.glob("*/metrics/metrics"):
+      try:
+        json.loads(path.read_text())
+      except ValueError:
+        shutil.rmtree(path.parent)
 
   def _read(self, step: int, like: Any) -> Any:
     try:

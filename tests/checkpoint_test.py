@@ -114,6 +114,19 @@ def test_the_best_is_restored(tmp_path, absl_log):
     assert saved.restore(_like(_state()), best=True) is None
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_damaged_metrics_are_a_damaged_checkpoint(
+  tmp_path, read_only, absl_log
+):
+  scores = {1: 0.1, 2: 0.9, 3: 0.3}
+  _saved(tmp_path, range(1, 4), scores, best="score", keep=3)
+  (tmp_path / "3" / "metrics" / "metrics").write_bytes(b"\x80no JSON")
+  step, state = _restored(tmp_path, best="score", read_only=read_only)
+  assert step == 2
+  _same(state, _state(2))
+  assert "step 3" in absl_log.text
+
+
 def test_a_checkpoint_without_an_evaluation_is_not_the_best(tmp_path):
   with checkpoint.Checkpoints(tmp_path, best="score") as saved:
     for step, metrics in [(1, {"score": 0.5}), (2, {}), (3, {}), (4, {})]:

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from skinjax import acgan, batches, errors
+from skinjax import acgan, batches, errors, inference
 from skinjax.metrics import features
 from skinjax.models import efficientnet
 from tests import shrunk
@@ -334,7 +334,7 @@ def test_features_of_a_classifier():
   assert got.std(0).max() > 0
   # They are what the last layer makes its logits of.
   run = features.pretrained.load(path, dataset.info)
-  wanted = features.inference.outputs(
+  wanted = inference.outputs(
     run.task, run.state, dataset.test, config=run.config, info=dataset.info
   )["probabilities"]
   head = extractor.variables["params"]["Dense_0"]
