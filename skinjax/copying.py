@@ -25,14 +25,18 @@ ORIENTATIONS = tuple(
 )
 
 
+_MOST = 4000  # held-out images
 _RATE = 0.01  # of real images that may be flagged, by any of the criteria
 
 
 class Vectors(NamedTuple):
-  """Images as vectors: [n, d] as they are, [8, n, d] in all orientations."""
+  """Images as vectors: [n, d] as they are, [8, n, d] in all orientations.
+
+  `orient` returns those of the training images at some indices.
+  """
 
   train: np.ndarray
-  train_oriented: np.ndarray
+  orient: Callable[[np.ndarray], np.ndarray]
   held_out: np.ndarray
   held_out_oriented: np.ndarray
   synthetic_oriented: np.ndarray
@@ -54,15 +58,22 @@ class Found(NamedTuple):
   held_out: dict[str, neighbours.Nearest]
 
 
+def some(held_out: data.Split, seed: int) -> data.Split:
+  """Draws as many held-out images as thresholds need at most."""
+  order = np.random.default_rng(seed).permutation(len(held_out.labels))
+  return held_out.take(np.sort(order[:_MOST]))
+
+
 def of_pixels(
   dataset: data.Dataset, held_out: data.Split, synthetic: data.Split
 ) -> Vectors:
   """Describes images by their pixels; see metrics/pixels.py."""
-  train, held, made = (
-    pixels.oriented_vectors(split.images)
-    for split in (dataset.train, held_out, synthetic)
+  orient = lambda places: pixels.oriented_vectors(dataset.train.images[places])
+  held, made = (
+    pixels.oriented_vectors(split.images) for split in (held_out, synthetic)
   )
-  return Vectors(train[0], train, held[0], held, made)
+  train = pixels.vectors(dataset.train.images)
+  return Vectors(train, orient, held[0], held, made)
 
 
 def of_features(
@@ -80,20 +91,17 @@ def of_features(
     held_out: those of other lesions than training's.
     synthetic: the generated ones.
   """
-  train, held, made = (
-    np.stack(
-      [
-        extract(np.ascontiguousarray(turned), f"{what}, {ORIENTATIONS[k]},")
-        for k, turned in enumerate(pixels.orientations(split.images))
-      ]
-    )
-    for what, split in (
-      ("training", dataset.train),
-      ("held-out", held_out),
-      ("synthetic", synthetic),
-    )
+  turned = lambda images, what: np.stack(
+    [
+      extract(np.ascontiguousarray(image), f"{what}, {ORIENTATIONS[k]},")
+      for k, image in enumerate(pixels.orientations(images))
+    ]
   )
-  return Vectors(train[0], train, held[0], held, made)
+  images = dataset.train.images
+  orient = lambda places: turned(images[places], "nearest training")
+  held = turned(held_out.images, "held-out")
+  made = turned(synthetic.images, "synthetic")
+  return Vectors(extract(images, "training"), orient, held[0], held, made)
 
 
 def judge(
@@ -197,14 +205,15 @@ def _authentic(vectors, dataset, synthetic) -> dict[str, float]:
   """Computes by class the share of images that are authentic."""
   shares = {}
   for label, name in enumerate(dataset.info.class_names):
-    mine, real = synthetic.labels == label, dataset.train.labels == label
+    mine = synthetic.labels == label
+    real = np.flatnonzero(dataset.train.labels == label)
     groups = dataset.train.groups[real]
     if mine.any() and len(np.unique(groups)) > 1:
       found = authenticity.authentic(
         vectors.synthetic_oriented[:, mine],
         vectors.train[real],
         groups,
-        oriented_train=vectors.train_oriented[:, real],
+        orient=lambda places, real=real: vectors.orient(real[places]),
       )
       shares[name] = float(found.mean())
   return shares

@@ -80,7 +80,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     splits = Splits(dataset.train, held_out, judged.split)
     extractors = _extractors(config, dataset.info)
     extracted = [_extract_all(extractor, splits) for extractor in extractors]
-    found = _copies(extractors[0], dataset, splits, config.seed)
+    compared = splits._replace(held_out=copying.some(held_out, config.seed))
+    found = _copies(extractors[0], dataset, compared, config.seed)
     evaluation = {
       "schema": 1,
       "name": "Evaluation",
@@ -102,7 +103,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     }
     files.write_json(path / "evaluation.json", evaluation)
     pictures = evaluate_report.pictures(
-      splits,
+      compared,
       dataset.info,
       found,
       extractors[0].name,

@@ -1,5 +1,7 @@
 """Authenticity: generated images that are no copies but for a change."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from skinjax.metrics import neighbours
@@ -10,7 +12,7 @@ def authentic(
   train: np.ndarray,
   train_groups: np.ndarray,
   *,
-  oriented_train: np.ndarray | None = None,
+  orient: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
   """Tell which generated images are no nearer than real ones are to another.
 
@@ -27,8 +29,9 @@ def authentic(
     fake: [k, m, d] floats of generated images, k orientations; or [m, d].
     train: [n, d] floats.
     train_groups: [n], lesions.
-    oriented_train: [k, n, d], the orientations of the training images, to
-      compare them as the generated ones are; None for `train` alone.
+    orient: returns the orientations [k, asked, d] of the training images at
+      some indices [asked], to compare them as the generated ones are; None for
+      `train` alone.
 
   Returns:
     Booleans [m]; their mean is the authenticity.
@@ -41,12 +44,12 @@ def authentic(
   found = neighbours.nearest(fake, train)
   # Only of those that are anybody's nearest.
   asked, place = np.unique(found.index, return_inverse=True)
-  turned = np.asarray(train if oriented_train is None else oriented_train)
-  if turned.shape[-2:] != np.shape(train):
-    raise ValueError("oriented_train must be [k, n, d], with train's n and d.")
+  turned = orient(asked) if orient else np.asarray(train)[asked]
+  if turned.shape[-2:] != (len(asked), np.shape(train)[1]):
+    raise ValueError("orient must return [k, asked, d], with train's d.")
   groups = np.asarray(train_groups)
   own = neighbours.nearest(
-    turned[..., asked, :],
+    turned,
     train,
     query_groups=groups[asked],
     reference_groups=groups,

@@ -325,12 +325,12 @@ def test_authenticity_by_hand():
   assert got.tolist() == [False, True, False, False, False, True, False]
   with pytest.raises(ValueError, match="two lesions"):
     authenticity.authentic(fake, train[:2], groups[:2])
-  with pytest.raises(ValueError, match="oriented_train"):
-    authenticity.authentic(fake, train, groups, oriented_train=train[:2])
+  with pytest.raises(ValueError, match="orient must"):
+    authenticity.authentic(fake, train, groups, orient=lambda _: train[:1])
   # Turned, all of them are at 4, where the third one has none beside it.
-  turned = np.stack([train, train * 0 + 4.0])
+  orient = lambda asked: np.stack([train[asked], train[asked] * 0 + 4.0])
   fake = np.concatenate([fake, [[4.5]]])
-  got = authenticity.authentic(fake, train, groups, oriented_train=turned)
+  got = authenticity.authentic(fake, train, groups, orient=orient)
   assert got.tolist() == [True] * 7 + [False]
 
 
