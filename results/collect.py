@@ -57,9 +57,9 @@ _SIZES = (
 )
 
 
-def portable(command: str) -> str:
-  """Shortens a command's absolute paths to their last part, under runs/."""
-  return re.sub(r"=/[^ ]*/([^ /]+)", r"=runs/\1", command)
+def portable(text: str) -> str:
+  """Shortens absolute paths in a text to their last part, under runs/."""
+  return re.sub(r"(?<=[= \"])/[^ \",]*/([^ /\",]+)", r"runs/\1", text)
 
 
 def measured(workdir: pathlib.Path) -> str:
@@ -198,6 +198,9 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   for kept in KEPT:
     if (workdir / kept).exists():
       shutil.copy(workdir / kept, target)
+  told = target / "evaluation.json"  # it names the generator's workdir
+  if told.exists():
+    files.write_text(told, portable(told.read_text()))
   report = workdir / "report"
   if (
     report.exists()
