@@ -188,10 +188,7 @@ def _distances(
     dataset.info.class_names,
     config.seed,
   )
-  known = {
-    "extractor": extractor.name,
-    "frechet_name": extractor.frechet_name,
-  }
+  known = {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
   return [known | row for row in rows]
 
 
