@@ -8,7 +8,6 @@ Of several processes each saves and restores what its devices hold; the first
 alone writes, verifies and deletes.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -27,6 +26,16 @@ from skinjax import errors, files, processes
 _MANIFEST = "manifest.json"
 # Metrics that are better the lower they are; of all others the highest is best.
 _LOWEST = ("kid",)
+
+
+class _Manager(ocp.CheckpointManager):
+  """Orbax's; of damaged metrics, which it reads on opening, it knows none."""
+
+  def metrics(self, step: int) -> Any:
+    try:
+      return super().metrics(step)
+    except (OSError, ValueError, RecursionError):  # `is_whole` tells of it
+      return None
 
 
 class Checkpoints:
@@ -71,7 +80,7 @@ class Checkpoints:
           keep_checkpoints_without_metrics=False,
         )
       )
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
@@ -156,12 +165,10 @@ class Checkpoints:
     return self._directory / str(step) / _MANIFEST
 
   def _save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
-    # Without the metric that counts it cannot be the best.
-    scores = metrics if not self._best or self._best in metrics else {}
     self._manager.save(
       step,
       args=ocp.args.StandardSave(state),
-      metrics=scores or None,
+      metrics=metrics if self._best in metrics else None,
       force=True,
     )
     self._manager.wait_until_finished()
@@ -239,9 +246,6 @@ class Checkpoints:
       ) from error
 
   def _digests(self, step: int) -> dict[str, str]:
-    root = self._directory / str(step)
-    return {
-      str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-      for path in sorted(root.rglob("*"))
-      if path.is_file() and path.name != _MANIFEST
-    }
+    found = files.digests(self._directory / str(step))
+    found.pop(_MANIFEST, None)
+    return found
