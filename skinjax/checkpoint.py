@@ -8,7 +8,6 @@ Of several processes each saves and restores what its devices hold; the first
 alone writes, verifies and deletes.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -27,6 +26,16 @@ from skinjax import errors, files, processes
 _MANIFEST = "manifest.json"
 # Metrics that are better the lower they are; of all others the highest is best.
 _LOWEST = ("kid",)
+
+
+class _Manager(ocp.CheckpointManager):
+  """Orbax's; of damaged metrics, which it reads on opening, it knows none."""
+
+  def metrics(self, step: int) -> Any:
+    try:
+      return super().metrics(step)
+    except (OSError, ValueError, RecursionError):  # `is_whole` tells of it
+      return None
 
 
 class Checkpoints:
@@ -71,9 +80,7 @@ class Checkpoints:
           keep_checkpoints_without_metrics=False,
         )
       )
-    if not read_only:
-      processes.on_first(self._drop_damaged_metrics)
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
@@ -81,8 +88,6 @@ class Checkpoints:
         enable_async_checkpointing=False,
         create=not read_only,
         read_only=read_only,
-        # Metrics are then read of checkpoints that are whole only.
-        lightweight_initialize=read_only,
       ),
     )
 
@@ -160,12 +165,10 @@ class Checkpoints:
     return self._directory / str(step) / _MANIFEST
 
   def _save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
-    # Without the metric that counts it cannot be the best.
-    scores = metrics if not self._best or self._best in metrics else {}
     self._manager.save(
       step,
       args=ocp.args.StandardSave(state),
-      metrics=scores or None,
+      metrics=metrics if self._best in metrics else None,
       force=True,
     )
     self._manager.wait_until_finished()
@@ -232,17 +235,6 @@ class Checkpoints:
     for partial in self._directory.glob("*.orbax-checkpoint-tmp*"):
       shutil.rmtree(partial, ignore_errors=True)
 
-  def _drop_damaged_metrics(self) -> None:
-    """Removes metrics that orbax could not be opened with.
-
-    Their checkpoint is damaged by its manifest, and found to be so later.
-    """
-    for path in self._directory.glob("*/metrics/metrics"):
-      try:
-        json.loads(path.read_text())
-      except ValueError:
-        shutil.rmtree(path.parent)
-
   def _read(self, step: int, like: Any) -> Any:
     try:
       return self._manager.restore(step, args=ocp.args.StandardRestore(like))
@@ -254,9 +246,5 @@ class Checkpoints:
       ) from error
 
   def _digests(self, step: int) -> dict[str, str]:
-    root = self._directory / str(step)
-    return {
-      str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-      for path in sorted(root.rglob("*"))
-      if path.is_file() and path.name != _MANIFEST
-    }
+    found = files.digests(self._directory / str(step))
+    return {name: x for name, x in found.items() if name != _MANIFEST}

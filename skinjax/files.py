@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import math
@@ -126,3 +127,16 @@ def plain(value: Any) -> Any:
   if isinstance(value, float) and not math.isfinite(value):
     return None
   return value
+
+
+def digests(root: pathlib.Path) -> dict[str, str]:
+  """Computes the SHA-256 of each file beneath a directory.
+
+  Returns:
+    In hex, by the file's path in the directory.
+  """
+  return {
+    str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in sorted(root.rglob("*"))
+    if path.is_file()
+  }

@@ -98,6 +98,17 @@ def test_the_best_of_before_is_kept_when_training_goes_on(tmp_path):
   assert _steps(tmp_path) == [1, 4, 5]
 
 
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", "[" * 100_000])
+def test_damaged_metrics_are_a_damaged_checkpoint(tmp_path, content, absl_log):
+  _saved(tmp_path, [1, 2], {1: 0.5, 2: 0.9}, best="score")
+  (tmp_path / "2" / "metrics" / "metrics").write_text(content)
+  for best in (False, True):
+    with checkpoint.Checkpoints(tmp_path, best="score") as saved:
+      assert saved.restore(_like(_state()), best=best)[0] == 1
+    assert "step 2" in absl_log.text
+    absl_log.clear()
+
+
 def test_the_best_is_restored(tmp_path, absl_log):
   scores = {1: 0.1, 2: 0.9, 3: 0.3, 4: 0.3, 5: 0.2}
   _saved(tmp_path, range(1, 6), scores, best="score", keep=3)
@@ -115,9 +126,7 @@ def test_the_best_is_restored(tmp_path, absl_log):
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_damaged_metrics_are_a_damaged_checkpoint(
-  tmp_path, read_only, absl_log
-):
+def test_damaged_metrics_cost_one_checkpoint(tmp_path, read_only, absl_log):
   scores = {1: 0.1, 2: 0.9, 3: 0.3}
   _saved(tmp_path, range(1, 4), scores, best="score", keep=3)
   (tmp_path / "3" / "metrics" / "metrics").write_bytes(b"\x80no JSON")
