@@ -180,3 +180,19 @@ def load_classifier(path: str | pathlib.Path, info: data.DataInfo) -> Trained:
       "trained classifier."
     )
   return trained
+
+
+def agrees(classifier: Trained, split: data.Split) -> np.ndarray:
+  """Tells which of a split's images a classifier puts in the labelled class.
+
+  Returns:
+    Booleans [images].
+  """
+  probabilities = inference.outputs(
+    classifier.task,
+    classifier.state,
+    split,
+    config=classifier.config,
+    info=classifier.info,
+  )["probabilities"]
+  return probabilities.argmax(-1) == split.labels

@@ -12,7 +12,6 @@ from skinjax import (
   data,
   errors,
   files,
-  inference,
   pretrained,
   synthetic_set,
   workdir,
@@ -186,16 +185,7 @@ def judge(
     ),
     diversity.COLLAPSE[info.name],
   )
-  agrees = None
-  if classifier:
-    probabilities = inference.outputs(
-      classifier.task,
-      classifier.state,
-      split,
-      config=classifier.config,
-      info=info,
-    )["probabilities"]
-    agrees = probabilities.argmax(-1) == split.labels
+  agrees = pretrained.agrees(classifier, split) if classifier else None
   summary = {}
   for name, found in compared.items():
     chosen = split.labels == info.class_names.index(name)

@@ -29,14 +29,7 @@ def agreement(
     interval (Wilson 1927); `images`.
   """
   info = classifier.info
-  probabilities = inference.outputs(
-    classifier.task,
-    classifier.state,
-    split,
-    config=classifier.config,
-    info=info,
-  )["probabilities"]
-  agrees = probabilities.argmax(-1) == split.labels
+  agrees = pretrained.agrees(classifier, split)
   rows = {}
   for label, name in enumerate(info.class_names):
     chosen = agrees[split.labels == label]
