@@ -13,15 +13,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import tfds_ham10000
-from skinjax import (
-  errors,
-  interruption,
-  parallel,
-  processes,
-  programs,
-  sources,
-  workdir,
-)
+from skinjax import run
+from skinjax.data import sources
+from skinjax.runtime import errors, interruption, parallel, processes, workdir
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
@@ -69,7 +63,7 @@ def main(argv: list[str]) -> None:
   )
   if not processes.is_first():
     logging.set_verbosity(logging.WARNING)
-  result = programs.run(_CONFIG.value, _WORKDIR.value)
+  result = run.run(_CONFIG.value, _WORKDIR.value)
   sys.exit(getattr(result, "exit_code", 0))
 
 

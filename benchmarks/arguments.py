@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from skinjax import errors
+from skinjax.runtime import errors
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,7 +6,8 @@ r"""Time what judging images takes: features, and distances by class.
 Features are EfficientNet-Lite0's of made-up images of 64x64 pixels, resized to
 each input size; their first batch, which compiles, is in the time. Distances
 are of made-up features in HAM10000's numbers: by class and of all classes, of
-synthetic images, floor and ceiling, with intervals; see skinjax/comparisons.py.
+synthetic images, floor and ceiling, with intervals; see
+skinjax/judging/comparisons.py.
 """
 
 import argparse
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import arguments, measure
-from skinjax import comparisons, files
+from skinjax.judging import comparisons
 from skinjax.metrics import features
+from skinjax.runtime import files
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 # HAM10000's own splits, the held-out two as one.

@@ -28,16 +28,9 @@ import ml_collections
 import numpy as np
 
 from configs import common
-from skinjax import (
-  batches,
-  data,
-  files,
-  loop,
-  parallel,
-  randomness,
-  schedules,
-  sources,
-)
+from skinjax.data import batches, datasets, sources
+from skinjax.runtime import files, parallel, randomness
+from skinjax.training import inference, loop, schedules
 
 _MODELS = ("acgan", "classifier")
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -70,7 +63,7 @@ def constant_steps(task, config, info, phase) -> Callable:
   return parallel.compile_steps(call, "one")
 
 
-def pairs(config, dataset: data.Dataset, count: int) -> list[list[float]]:
+def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
   """Times calls on drawn batches beside calls on a constant one.
 
   Args:
@@ -81,7 +74,7 @@ def pairs(config, dataset: data.Dataset, count: int) -> list[list[float]]:
   Returns:
     The seconds of both calls of each pair, compilation apart.
   """
-  task = importlib.import_module(f"skinjax.{config.task}")
+  task = inference.task_named(config.task)
   info, key = dataset.info, jax.random.key(config.seed)
   train_data = parallel.place(
     batches.on_device(dataset.train, info.num_classes), "one"
@@ -112,7 +105,7 @@ def pairs(config, dataset: data.Dataset, count: int) -> list[list[float]]:
   return times[1:]
 
 
-def batch_row(name: str, args, dataset: data.Dataset) -> dict:
+def batch_row(name: str, args, dataset: datasets.Dataset) -> dict:
   """Measures what drawing batches costs a model."""
   config = ml_collections.ConfigDict(_config(name, args))
   config.parallel, config.log_every = "one", args.steps
@@ -179,7 +172,7 @@ def reading_row(name: str, args) -> dict:
   if not sources.is_prepared(config):
     return {"data set": name, "note": "not prepared here"}
   start = time.perf_counter()
-  dataset = data.load(config)
+  dataset = datasets.load(config)
   took = time.perf_counter() - start
   images = sum(len(split.labels) for split in dataset[1:])
   return {"data set": name, "size": config.size, "images": images, "s": took}
@@ -227,7 +220,7 @@ def main() -> None:
     measure("reading", reading_row, name, args)
   for name in _MODELS:
     measure("first step", start_row, name, args)
-  dataset = data.load(_config("acgan", args).data)
+  dataset = datasets.load(_config("acgan", args).data)
   for name in _MODELS:
     measure("batches", batch_row, name, args, dataset)
   for part, rows in measured.items():

@@ -32,7 +32,7 @@ from benchmarks import (
   worker,
   workload,
 )
-from skinjax import files
+from skinjax.runtime import files
 
 # Steps a call; calls a row, and the seconds after which there are no more.
 _STEPS, _CALLS, _SECONDS = 2, 7, 4.0

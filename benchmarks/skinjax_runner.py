@@ -1,21 +1,14 @@
 """skinjax's training steps as the product runs them, to be timed."""
 
-import importlib
 import os
 
 import jax
 import numpy as np
 
 from benchmarks import timing, worker, workload
-from skinjax import (
-  batches,
-  data,
-  loop,
-  parallel,
-  randomness,
-  schedules,
-  sources,
-)
+from skinjax.data import batches, datasets, sources
+from skinjax.runtime import parallel, randomness
+from skinjax.training import inference, loop, schedules
 
 
 def configure() -> None:
@@ -45,8 +38,8 @@ class Steps:
 
   def __init__(self, config, size: int):
     images, labels = workload.examples(size)
-    self._split = data.Split(images, labels, None, None)
-    self._info = data.DataInfo(
+    self._split = datasets.Split(images, labels, None, None)
+    self._info = datasets.DataInfo(
       name="made up",
       size=size,
       channels=workload.CHANNELS,
@@ -56,7 +49,7 @@ class Steps:
       fingerprint="",
     )
     self._config = config
-    self._task = importlib.import_module(f"skinjax.{config.task}")
+    self._task = inference.task_named(config.task)
     self._key = jax.random.key(config.seed)
     self._data = parallel.place(
       batches.on_device(self._split, workload.CLASSES), config.parallel

@@ -1,8 +1,8 @@
 """ProGAN's training step in PyTorch.
 
-As skinjax/progan.py and skinjax/adversarial.py have it at full resolution with
-nothing fading in: what a step computes is the same, and how is what PyTorch is
-fastest at.
+As skinjax/training/tasks/progan.py and skinjax/training/gan_step.py have it at
+full resolution with nothing fading in: what a step computes is the same, and
+how is what PyTorch is fastest at.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The ACGAN's and the classifier's training steps in PyTorch.
 
-As skinjax/acgan.py and skinjax/classifier.py have them: what a step computes is
+As skinjax/training/tasks have them: what a step computes is
 the same, and how is what PyTorch is fastest at. What steps share comes first.
 """
 
@@ -24,7 +24,7 @@ def to_float(images):
 
 
 class Average:
-  """A moving average of a network's floats; see skinjax/state.py."""
+  """A moving average of a network's floats; see skinjax/training/state.py."""
 
   def __init__(self, network, config):
     self._batch = workload.batch_size(config)

@@ -32,7 +32,7 @@ from benchmarks import (
   results,
   workload,
 )
-from skinjax import files
+from skinjax.runtime import files
 
 _PROGAN = measure.Model(
   config="progan",

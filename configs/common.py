@@ -6,7 +6,7 @@ from typing import Any
 
 import ml_collections
 
-from skinjax import errors
+from skinjax.runtime import errors
 
 
 def arguments(**defaults: Any) -> Callable:

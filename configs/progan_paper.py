@@ -11,7 +11,7 @@ its end.
 """
 
 from configs import common, progan
-from skinjax import schedules
+from skinjax.training import schedules
 
 
 @common.arguments(dataset="ham10000", size=0, quick=False)

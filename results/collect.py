@@ -18,9 +18,10 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent))
 
-from skinjax import files, inference, schedules  # noqa: E402
-from skinjax import workdir as workdirs  # noqa: E402
-from skinjax.report import plots  # noqa: E402
+from skinjax.runtime import files  # noqa: E402
+from skinjax.runtime import workdir as workdirs  # noqa: E402
+from skinjax.study import plots  # noqa: E402
+from skinjax.training import inference, schedules  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
 COLUMNS = ("name", "measured", "minutes", "hardware", "command")

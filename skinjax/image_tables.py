@@ -10,7 +10,7 @@ from typing import NamedTuple
 from etils import epath
 
 import tfds_ham10000
-from skinjax import errors
+from skinjax.runtime import errors
 from tfds_ham10000 import sources
 
 # Names of columns, in lower case; the first that a table has is taken.

@@ -10,9 +10,11 @@ import ml_collections
 from absl import logging
 from etils import epath
 
-from skinjax import data, errors, files, image_tables, lesions, workdir
+from skinjax import image_tables, lesions
+from skinjax.data import datasets
 from skinjax.image_tables import Row
 from skinjax.lesions import Known, Leak
+from skinjax.runtime import errors, files, workdir
 from tfds_ham10000 import tables
 
 _UNKNOWN = "?"
@@ -85,7 +87,7 @@ def run(
 
 def refuse_seen(
   origin: Mapping[str, Any],
-  dataset: data.Dataset,
+  dataset: datasets.Dataset,
   what: str,
   place: str | pathlib.Path,
 ) -> None:

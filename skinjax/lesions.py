@@ -7,8 +7,9 @@ from typing import NamedTuple
 import ml_collections
 
 import tfds_ham10000
-from skinjax import errors, sources
+from skinjax.data import sources
 from skinjax.image_tables import Row
+from skinjax.runtime import errors
 from tfds_ham10000 import sources as ham10000
 from tfds_ham10000 import splits, tables
 

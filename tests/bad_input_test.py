@@ -8,7 +8,7 @@ import stat
 import pytest
 
 import tfds_ham10000
-from skinjax import errors
+from skinjax.runtime import errors
 from tests.bad_input import (
   archives,
   checkpoints,

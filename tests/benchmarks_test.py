@@ -17,7 +17,9 @@ from benchmarks import (
   worker,
   workload,
 )
-from skinjax import files, progan, schedules
+from skinjax.runtime import files
+from skinjax.training import schedules
+from skinjax.training.tasks import progan
 
 ROW = {
   "model": "acgan",

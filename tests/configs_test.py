@@ -8,8 +8,10 @@ import ml_collections
 import pytest
 
 from configs import common
-from skinjax import errors, loop, programs, sources, workdir
+from skinjax.data import sources
 from skinjax.metrics import features
+from skinjax.runtime import errors, workdir
+from skinjax.training import loop
 from tests import shrunk
 from tests.conftest import ROOT
 
@@ -183,7 +185,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
     with _recorded() as read, pytest.MonkeyPatch.context() as patch:
       patch.setattr(features, "efficientnet", shrunk.extractor)
       patch.setattr(sources, "cache_dir", lambda: str(root / "cache"))
-      programs.run(config, root / (f"{name}-more" if more else name))
+      run.run(config, root / (f"{name}-more" if more else name))
     unread = {key for _, key in _leaves(config.to_dict()) - read}
     if not more:
       done[name] = unread

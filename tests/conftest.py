@@ -99,7 +99,7 @@ def ham10000_dir(shared_dir, test_data):
 
 
 def _prepared(shared_dir, name, config):
-  from skinjax import sources
+  from skinjax.data import sources
 
   config.data_dir = str(shared_dir / name)
   with _alone(shared_dir / f"{name}.lock"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from skinjax import errors, image_tables
+from skinjax import image_tables
+from skinjax.runtime import errors
 
 
 def _read(tmp_path, content):

@@ -11,7 +11,9 @@ from absl import logging
 
 import tfds_ham10000
 from configs import leaks as leaks_config
-from skinjax import errors, leaks, sources
+from skinjax import leaks
+from skinjax.data import sources
+from skinjax.runtime import errors
 from tests import shrunk
 from tests.conftest import ROOT
 

@@ -13,7 +13,10 @@ import shutil
 import pytest
 
 import tfds_ham10000
-from skinjax import errors, inference, pretrained, scores, sources, weights
+from skinjax.data import sources
+from skinjax.models import weights
+from skinjax.runtime import errors
+from skinjax.training import inference, predictions, pretrained
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.weights import planted
@@ -45,7 +48,7 @@ _CALLS = {
   *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
 }
 # inference.task_named imports one of its own TASKS; see below.
-_ALLOWED = {("skinjax/inference.py", "importlib.import_module")}
+_ALLOWED = {("skinjax/training/inference.py", "importlib.import_module")}
 
 
 def _uses(source):
@@ -165,9 +168,9 @@ def test_a_workdir(tmp_path, marker, name, use):
 
 
 def test_predictions(tmp_path, marker):
-  (tmp_path / scores.FILE).write_bytes(planted(marker))
+  (tmp_path / predictions.FILE).write_bytes(planted(marker))
   with _refused(marker):
-    scores.read(tmp_path, shrunk.dataset())
+    predictions.read(tmp_path, shrunk.dataset())
 
 
 def _files(folder):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from skinjax import inference, loop
+from skinjax.training import inference, loop
 from tests import shrunk
 from tests.conftest import ROOT
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmarks import flops, flops_progan, scaling
-from skinjax import files
+from skinjax.runtime import files
 
 ROWS = [
   {"batch": 64, "ms": 200.0, "GFLOP": 40.0, "compile s": 10.0, "MiB": 512.0},

@@ -7,7 +7,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from skinjax import data, sources
+from skinjax.data import datasets, sources
+from skinjax.training import inference
 
 SIZE = 16
 CLASSES = ("disc", "square", "stripes")
@@ -110,22 +111,22 @@ def split(name, counts):
 def dataset():
   """Returns a data set in memory."""
   splits = {name: split(name, counts) for name, counts in COUNTS.items()}
-  info = data.DataInfo(
+  info = datasets.DataInfo(
     name="toy_lesions",
     size=SIZE,
     channels=3,
     class_names=CLASSES,
     class_counts=COUNTS["train"],
     drawn=True,
-    fingerprint=data.fingerprint(splits["train"]),
+    fingerprint=datasets.fingerprint(splits["train"]),
   )
-  return data.Dataset(info, **splits)
+  return datasets.Dataset(info, **splits)
 
 
 @functools.cache
 def state(name, seed=0, **changes):
   """Returns a task's state before the first step, in host memory."""
-  task = importlib.import_module(f"skinjax.{name}")
+  task = inference.task_named(name)
   init = functools.partial(
     task.init_state, frozen(name, **changes), dataset().info
   )
@@ -157,7 +158,7 @@ def _blocks(variables, images):
 
 def extractor(size=SIZE):
   """Returns a features.Extractor of no weights: the means of 16 blocks."""
-  from skinjax.metrics import features  # after conftest.py has set JAX up
+  from skinjax.metrics import features
 
   return features.Extractor(
     name="Blocks@16",

@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax import array_cache, data, errors, pretrained
+from skinjax.data import datasets
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
+from skinjax.runtime import array_cache, errors
+from skinjax.training import pretrained
 
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
@@ -89,7 +91,7 @@ def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
   return _pretrained("Inception", size, 75, inceptions, _inception, path)
 
 
-def classifier(path: str | pathlib.Path, info: data.DataInfo) -> Extractor:
+def classifier(path: str | pathlib.Path, info: datasets.DataInfo) -> Extractor:
   """Loads a classifier that this project has trained.
 
   Features that know the classes see differences that ImageNet's do not. Those

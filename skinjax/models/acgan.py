@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from skinjax import randomness
 from skinjax.models import convolution, layers
+from skinjax.runtime import randomness
 
 _Conv = functools.partial(
   layers.Conv, kernel_size=4, kernel_init=layers.dcgan_init

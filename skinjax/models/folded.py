@@ -18,7 +18,7 @@ from absl import logging
 from flax import traverse_util
 from jax import lax
 
-from skinjax import weights
+from skinjax.models import weights
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.

@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from skinjax import randomness
 from skinjax.models import convolution
+from skinjax.runtime import randomness
 
 Initializer = Callable[..., jax.Array]
 

@@ -9,7 +9,8 @@ import jinja2
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinjax.report import figures, verdict
+from skinjax.report import figures
+from skinjax.study import verdict
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 

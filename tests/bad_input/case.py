@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skinjax import sources
+from skinjax.data import sources
 from tests import shrunk
 
 _DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"

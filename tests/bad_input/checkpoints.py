@@ -5,7 +5,7 @@ import shutil
 
 import ml_collections
 
-from skinjax import pretrained, programs
+from skinjax.training import pretrained
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.case import Case
@@ -52,7 +52,7 @@ def _study(tmp_path):
 
   def run():
     with trained.tiny_data():
-      programs.run(config, tmp_path / "run")
+      run.run(config, tmp_path / "run")
 
   return run
 

@@ -5,7 +5,7 @@ import json
 import math
 from unittest import mock
 
-from skinjax import data, programs, sources
+from skinjax.data import datasets, sources
 from tests import shrunk
 from tests.bad_input.case import Case
 
@@ -23,7 +23,7 @@ def _of(name, told, *, read=_in_memory, **changes):
 
     def run():
       with mock.patch.object(sources, "read", read):
-        programs.run(config, tmp_path / "run")
+        run.run(config, tmp_path / "run")
 
     return run
 
@@ -31,7 +31,7 @@ def _of(name, told, *, read=_in_memory, **changes):
 
 
 def _numbers():
-  """Yields numbers that are out of range; see skinjax/ranges.py."""
+  """Yields numbers that are out of range; see skinjax/training/ranges.py."""
   least = "a number of at least"
   share = "a number from 0"
   for name, key, value, wanted in [
@@ -175,7 +175,7 @@ def _one_class(tmp_path):
 
   def run():
     with mock.patch.object(sources, "read", _in_memory):
-      programs.run(config, path)
+      run.run(config, path)
     with (path / "scores.csv").open(newline="") as file:
       scores = {row["score"]: row["value"] for row in csv.DictReader(file)}
     assert scores["accuracy"] == scores["recall/disc"] == "1.0000"
@@ -193,7 +193,7 @@ def _digits_as_numbers(tmp_path):
   def run():
     read = lambda config: _in_memory(config, names)
     with mock.patch.object(sources, "read", read):
-      dataset = data.load(config)
+      dataset = datasets.load(config)
     assert dataset.info.class_names == ("2", "0")
     assert dataset.info.class_counts == (5, 12)
 

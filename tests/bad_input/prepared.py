@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import zipfile
 
-from skinjax import sources
+from skinjax.data import sources
 from tests import shrunk
 from tests.bad_input.case import Case
 

@@ -9,7 +9,8 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from skinjax import files, synthetic_set
+from skinjax.data import synthetic_set
+from skinjax.runtime import files
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.case import Case

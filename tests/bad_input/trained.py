@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from unittest import mock
 
-from skinjax import data, inference, loop, synthesize
+from skinjax.data import datasets
+from skinjax.synthesis import synthesize
+from skinjax.training import inference, loop
 from tests import shrunk
 
 _KEPT = []  # directories that end with the process
@@ -36,7 +38,7 @@ def network(name):
 @contextlib.contextmanager
 def tiny_data():
   """Puts the data set in memory where a run looks for its own."""
-  with mock.patch.object(data, "load", return_value=shrunk.dataset()):
+  with mock.patch.object(datasets, "load", return_value=shrunk.dataset()):
     yield
 
 

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from skinjax import weights
+from skinjax.models import weights
 from tests.bad_input.case import Case
 
 

@@ -9,7 +9,8 @@ import shutil
 
 import pytest
 
-from skinjax import files, pretrained, scores
+from skinjax.runtime import files
+from skinjax.training import predictions, pretrained
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.case import Case
@@ -104,10 +105,10 @@ def _predictions(change, told):
     own, config = shrunk.dataset(), shrunk.frozen("classifier")
     saved = pretrained.load(path, own.info)
     result = trained.loop.Result(saved.state, own, {})
-    scores.predict(config, path, result)
-    table = path / scores.FILE
+    predictions.predict(config, path, result)
+    table = path / predictions.FILE
     change(table)
-    return lambda: scores.read(path, own)
+    return lambda: predictions.read(path, own)
 
   return Case(make, rf"predictions\.csv {told}.*: remove it to have it made an")
 

@@ -9,9 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from skinjax import acgan, batches, errors, inference
+from skinjax.data import batches
 from skinjax.metrics import features
 from skinjax.models import efficientnet
+from skinjax.runtime import errors
+from skinjax.training import inference
+from skinjax.training.tasks import acgan
 from tests import shrunk
 from tests.bad_input import trained
 from tests.bad_input.weights import planted

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from skinjax import sources
+from skinjax.data import sources
 from skinjax.metrics import (
   authenticity,
   copies,

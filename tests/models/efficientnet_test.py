@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from skinjax import errors, weights
-from skinjax.models import efficientnet, folded
+from skinjax.models import efficientnet, folded, weights
+from skinjax.runtime import errors
 from tests.golden import efficientnet as golden
 
 

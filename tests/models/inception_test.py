@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skinjax import errors, weights
-from skinjax.models import efficientnet, inception
+from skinjax.models import efficientnet, inception, weights
+from skinjax.runtime import errors
 from tests.golden import inception as golden
 
 

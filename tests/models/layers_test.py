@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skinjax import randomness
 from skinjax.models import layers
+from skinjax.runtime import randomness
 
 
 def test_dense_is_a_matrix_product_with_bias():

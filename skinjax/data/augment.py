@@ -1,0 +1,104 @@
+"""Augmentation on the device, each example from a key of its own.
+
+Images are float [batch, height, width, channels] in [-1, 1]. Flips and right
+angles keep a lesion's label; colour carries diagnostic meaning, so its
+strength is capped by the config and nothing here changes hue.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from skinjax.data import batches
+from skinjax.runtime import randomness
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def _by_example(values: jax.Array) -> jax.Array:
+  return values[:, None, None, None]
+
+
+def _coins(keys: jax.Array, name: str) -> jax.Array:
+  toss = lambda key: jax.random.bernoulli(randomness.named(key, name))
+  return _by_example(jax.vmap(toss)(keys))
+
+
+def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
+  """Turns each square image into one of its 8 flips and right-angle rotations.
+
+  A transposition and two flips, each with probability 1/2, make the dihedral
+  group of the square with equal probability.
+
+  Args:
+    images: [batch, size, size, channels].
+    keys: keys [batch].
+
+  Returns:
+    Images of the same shape, dtype and pixel values.
+  """
+  transpose, vertical, horizontal = (
+    _coins(keys, name) for name in ("transpose", "vertical", "horizontal")
+  )
+  images = jnp.where(transpose, images.swapaxes(1, 2), images)
+  images = jnp.where(vertical, images[:, ::-1], images)
+  return jnp.where(horizontal, images[:, :, ::-1], images)
+
+
+def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
+  """Changes brightness, contrast and saturation of each image.
+
+  Args:
+    images: [batch, height, width, channels] in [-1, 1].
+    keys: keys [batch].
+    strength: brightness moves by at most `strength` (of the half range 1), and
+      contrast and saturation are scaled by 1 - strength to 1 + strength.
+
+  Returns:
+    Images of the same shape and dtype, clipped to [-1, 1].
+  """
+
+  def uniform(name):
+    draw = lambda key: jax.random.uniform(
+      randomness.named(key, name), (), images.dtype, -strength, strength
+    )
+    return _by_example(jax.vmap(draw)(keys))
+
+  images = images + uniform("brightness")
+  mean = jnp.mean(images, axis=(1, 2, 3), keepdims=True)
+  images = mean + (1 + uniform("contrast")) * (images - mean)
+  if images.shape[-1] == 3:
+    grey = jnp.sum(images * jnp.asarray(_LUMA, images.dtype), -1, keepdims=True)
+    images = grey + (1 + uniform("saturation")) * (images - grey)
+  return jnp.clip(images, -1, 1)
+
+
+def augment(
+  images: jax.Array, keys: jax.Array, *, orientations: bool, jitter: float
+) -> jax.Array:
+  """Applies what a config's `augment` asks for; see `orient` and `colour`."""
+  if orientations:
+    images = orient(images, keys)
+  if jitter:
+    images = colour(images, keys, jitter)
+  return images
+
+
+def seen_in_training(
+  batch: dict[str, jax.Array], keys: jax.Array, config
+) -> jax.Array:
+  """Returns a batch's images as a network in training sees them.
+
+  Args:
+    batch: `image` uint8 [batch, size, size, channels].
+    keys: the examples' keys [batch].
+    config: FrozenConfigDict with `augment`.
+
+  Returns:
+    Floats [batch, size, size, channels] in [-1, 1], augmented as asked.
+  """
+  return augment(
+    batches.to_float(batch["image"]),
+    randomness.stream(keys, "augment"),
+    orientations=config.augment.orientations,
+    jitter=config.augment.jitter,
+  )

@@ -1,0 +1,208 @@
+"""Data sets in host memory, split by lesion."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+import tfds_ham10000
+from skinjax.data import sources
+from skinjax.data.sources import Split
+from skinjax.runtime import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class DataInfo:
+  """A hashable record of the data, static in every compiled program.
+
+  Attributes:
+    name: the data set's name.
+    size: height and width in pixels.
+    channels: 1 or 3.
+    class_names: by label.
+    class_counts: training images by label.
+    drawn: whether a program drew the pictures.
+    fingerprint: SHA-256 of the training split's ids, labels and pixels.
+  """
+
+  name: str
+  size: int
+  channels: int
+  class_names: tuple[str, ...]
+  class_counts: tuple[int, ...]
+  drawn: bool
+  fingerprint: str
+
+  @property
+  def num_classes(self) -> int:
+    """Returns the number of classes."""
+    return len(self.class_names)
+
+
+class Dataset(NamedTuple):
+  """A data set, read and split.
+
+  Attributes:
+    info: what compiled programs know of it.
+    train: the training split.
+    validation: the validation split.
+    test: the test split.
+    inherited: the groups that generators of training images have learnt from.
+  """
+
+  info: DataInfo
+  train: Split
+  validation: Split
+  test: Split
+  inherited: tuple[str, ...] = ()
+
+
+def load(config) -> Dataset:
+  """Reads a data set, preparing it first where it is not yet prepared.
+
+  Args:
+    config: `name`, `size`, `data_dir`, `manual_dir`, `classes`, `fold`,
+      `num_folds`, `fold_seed`; see configs/common.py.
+
+  Returns:
+    The three splits. Fold -1 means the data set's own; fold i is the test
+    split, fold i+1 mod k the validation split, the rest the training split.
+
+  Raises:
+    InputError: a data set, size, class or fold that does not exist, or a class
+      without training images.
+    tfds_ham10000.DataError: the user's files are not HAM10000.
+  """
+  names, splits = sources.read(config)
+  splits = _resplit(splits, names, config)
+  splits = {key: _subset(split, names, config) for key, split in splits.items()}
+  names = _asked(config) or names
+  train = splits["train"]
+  counts = np.bincount(train.labels, minlength=len(names))
+  if not counts.all():
+    raise errors.InputError(
+      f"No training image of class {names[int(np.argmin(counts))]!r} in "
+      f"{config.name}, fold {config.fold} of {config.num_folds}: use fewer "
+      "folds (data.num_folds) or other classes (data.classes)."
+    )
+  info = DataInfo(
+    name=config.name,
+    size=config.size,
+    channels=train.images.shape[-1],
+    class_names=names,
+    class_counts=tuple(counts.tolist()),
+    drawn=sources.SOURCES[config.name].drawn,
+    fingerprint=fingerprint(train),
+  )
+  return Dataset(info, **splits)
+
+
+def extended(
+  dataset: Dataset, more: Split, inherited: Iterable[str]
+) -> Dataset:
+  """Adds images to the training split; the other splits stay as they are.
+
+  Args:
+    dataset: the real images.
+    more: generated ones.
+    inherited: the groups that their generator has learnt from: whoever learns
+      from its images learns from them.
+  """
+  train = joined([dataset.train, more]).take(slice(None))
+  return trained_on(dataset, train, inherited)
+
+
+def trained_on(
+  dataset: Dataset, train: Split, inherited: Iterable[str]
+) -> Dataset:
+  """Puts other images in the place of the training split.
+
+  Args:
+    dataset: the real images.
+    train: the images to learn from.
+    inherited: as of `extended`.
+  """
+  counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
+  info = dataclasses.replace(
+    dataset.info,
+    class_counts=tuple(counts.tolist()),
+    fingerprint=fingerprint(train),
+  )
+  inherited = (*dataset.inherited, *inherited)
+  return dataset._replace(info=info, train=train, inherited=inherited)
+
+
+def fingerprint(split: Split) -> str:
+  """Computes the SHA-256 of a split's ids, labels and pixels, in hex."""
+  digest = hashlib.sha256("\n".join(split.image_ids).encode())
+  digest.update(np.ascontiguousarray(split.labels.astype("<i4")))
+  digest.update(np.ascontiguousarray(split.images))
+  return digest.hexdigest()
+
+
+def joined(splits: Iterable[Split]) -> Split:
+  """Puts the examples of several splits into one."""
+  columns = zip(*splits, strict=True)
+  return Split(*(np.concatenate(column) for column in columns))
+
+
+def _resplit(
+  splits: dict[str, Split], names: tuple[str, ...], config
+) -> dict[str, Split]:
+  """Cuts the pooled examples into folds, or returns the data set's own cut."""
+  if config.fold == -1:
+    if "validation" in splits:
+      return splits
+    # A data set without a validation split lends a tenth of its training set.
+    train = splits["train"]
+    tenth = tfds_ham10000.folds(train.groups, train.labels, 10, 0)
+    return splits | {
+      "train": train.take(tenth > 0),
+      "validation": train.take(tenth == 0),
+    }
+  if not 0 <= config.fold < config.num_folds or config.num_folds < 3:
+    raise errors.InputError(
+      f"data.fold={config.fold} of data.num_folds={config.num_folds}: a fold "
+      "from 0 to num_folds - 1 of at least 3, or -1 for the fixed splits."
+    )
+  pool = joined(splits.values())
+  labels = [names[label] for label in pool.labels]
+  try:
+    fold = tfds_ham10000.folds(
+      pool.groups, labels, config.num_folds, config.fold_seed
+    )
+  except ValueError as error:
+    raise errors.InputError(
+      f"data.num_folds={config.num_folds}: {error}."
+    ) from error
+  test = fold == config.fold
+  validation = fold == (config.fold + 1) % config.num_folds
+  return {
+    "train": pool.take(~test & ~validation),
+    "validation": pool.take(validation),
+    "test": pool.take(test),
+  }
+
+
+def _asked(config) -> tuple[str, ...]:
+  """Returns the classes that the config names; a digit may be a number."""
+  return tuple(map(str, config.classes))
+
+
+def _subset(split: Split, names: tuple[str, ...], config) -> Split:
+  """Keeps the classes that the config names and numbers them in its order."""
+  asked = _asked(config)
+  if not asked:
+    return split
+  for name in asked:
+    errors.require_known(f"class of {config.name}", name, names)
+    if asked.count(name) > 1:
+      raise errors.InputError(
+        f"data.classes={asked} has {name!r} twice: name each class once."
+      )
+  relabel = np.full(len(names), -1, np.int32)
+  relabel[[names.index(name) for name in asked]] = range(len(asked))
+  labels = relabel[split.labels]
+  return split._replace(labels=labels).take(labels >= 0)

@@ -1,0 +1,1 @@
+"""What images are worth: distances, copies, usefulness, and their page."""

@@ -1,0 +1,171 @@
+"""Distances of generated images beside what real images reach.
+
+A distance alone says little. Beside it stand the floor, how far held-out real
+images are, and the ceiling, how far another class is: all three from the same
+training images, at the same numbers.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skinjax.data import datasets
+from skinjax.metrics import distances, kernel
+
+LEAST = 10  # images and lesions without which a distance says nothing
+MOST = 1000  # images of a class that are compared
+
+
+class Splits(NamedTuple):
+  """What is compared, or something of each: features, say."""
+
+  train: Any
+  held_out: Any
+  synthetic: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """A split's features [images, dims], labels and lesions [images] of each."""
+
+  values: np.ndarray
+  labels: np.ndarray
+  lesions: np.ndarray
+
+  def take(self, index: np.ndarray) -> "Features":
+    """Selects images by an index or mask."""
+    return Features(self.values[index], self.labels[index], self.lesions[index])
+
+
+def of_split(values: np.ndarray, split: datasets.Split) -> Features:
+  """Puts a split's features beside its labels and lesions."""
+  _, lesions = np.unique(split.groups, return_inverse=True)
+  return Features(values, split.labels, lesions)
+
+
+def compare(
+  train: Features,
+  held_out: Features,
+  synthetic: Features,
+  class_names: tuple[str, ...],
+  seed: int,
+) -> list[dict[str, Any]]:
+  """Measures by class, and of all classes, what is how far from real images.
+
+  Fréchet distance, precision, recall, density and coverage depend on how many
+  images there are, so as many of each kind are compared. The kernel distance
+  does not: of synthetic images it has all, up to MOST of a class. Of all
+  classes together each kind has as many of a class as the others, and training
+  images are in the same proportions.
+
+  Args:
+    train: of real images that the generator may have learnt from.
+    held_out: of real images of other lesions.
+    synthetic: of the images that are judged.
+    class_names: by label.
+    seed: decides which images are taken, and resamples.
+
+  Returns:
+    By class (None: all of them) and comparison, with `against` the class that
+    is the ceiling: that whose mean feature is nearest. Either the fields of
+    `distances.Distances`, or the numbers of images and `refused`, why there
+    is nothing more.
+  """
+  rng = np.random.default_rng(seed)
+  labels = range(len(class_names))
+  real, held, made = (
+    [_shuffled(features, label, rng) for label in labels]
+    for features in (train, held_out, synthetic)
+  )
+  counts = [min(len(held[k].labels), len(made[k].labels), MOST) for k in labels]
+  first = lambda parts: [
+    part.take(slice(count)) for part, count in zip(parts, counts, strict=True)
+  ]
+  rows = []
+  for k, (name, drawn, floor) in enumerate(
+    zip(class_names, first(made), first(held), strict=True)
+  ):
+    pairs = [("synthetic", None, drawn), ("floor", None, floor)]
+    if (other := _nearest(train, k, len(class_names))) is not None:
+      ceiling = real[other].take(slice(counts[k]))
+      pairs.append(("ceiling", class_names[other], ceiling))
+    for kind, against, part in pairs:
+      whole = made[k].take(slice(MOST)) if kind == "synthetic" else part
+      judged = _judge(real[k], part, whole, seed)
+      rows.append(_row(name, kind, against, judged))
+  if len(class_names) > 1:
+    # Training images in the same proportions, or those would be a distance.
+    times = min(
+      len(part.labels) / count for part, count in zip(real, counts, strict=True)
+    )
+    mixed = _joined(
+      [
+        part.take(slice(int(times * count)))
+        for part, count in zip(real, counts, strict=True)
+      ]
+    )
+    for kind, parts in (("synthetic", made), ("floor", held)):
+      part = _joined(first(parts))
+      rows.append(_row(None, kind, None, _judge(mixed, part, part, seed)))
+  return rows
+
+
+def _row(name, kind, against, judged) -> dict[str, Any]:
+  return {"class": name, "comparison": kind, "against": against, **judged}
+
+
+def _shuffled(features: Features, label: int, rng) -> Features:
+  places = np.flatnonzero(features.labels == label)
+  return features.take(rng.permutation(places))
+
+
+def _joined(parts: list[Features]) -> Features:
+  return Features(
+    *(
+      np.concatenate([getattr(part, field.name) for part in parts])
+      for field in dataclasses.fields(Features)
+    )
+  )
+
+
+def _nearest(train: Features, label: int, classes: int) -> int | None:
+  """Returns the other class whose mean is nearest; None without another."""
+  means = np.stack(
+    [train.values[train.labels == k].mean(0) for k in range(classes)]
+  )
+  away = np.linalg.norm(means - means[label], axis=1)
+  away[label] = np.inf
+  return int(np.argmin(away)) if classes > 1 else None
+
+
+def _judge(
+  real: Features, fake: Features, everything: Features, seed: int
+) -> dict[str, Any]:
+  """Measures one pair of sets; the kernel distance of everything there is."""
+  for what, features in (("training", real), ("compared", fake)):
+    lesions = len(np.unique(features.lesions))
+    if lesions < LEAST:
+      return {
+        "num_real": len(real.labels),
+        "num_fake": len(fake.labels),
+        "refused": f"{lesions} {what} lesions or images: at least {LEAST} are "
+        "needed to say anything.",
+      }
+  found = distances.judge(
+    real.values,
+    fake.values,
+    groups=real.lesions,
+    fake_groups=fake.lesions,
+    seed=seed,
+  )
+  if len(everything.labels) > len(fake.labels):
+    whole = kernel.kernel_distance_interval(
+      real.values,
+      everything.values,
+      groups=real.lesions,
+      fake_groups=everything.lesions,
+      seed=seed,
+    )
+    found = dataclasses.replace(found, kernel=whole)
+  return dataclasses.asdict(found)

@@ -1,0 +1,127 @@
+"""Whether generated images show what was asked, and can be learnt from."""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+from absl import logging
+from scipy import stats
+
+from skinjax.data import datasets
+from skinjax.metrics import statistics
+from skinjax.training import inference, loop, predictions, pretrained
+
+_RESAMPLES = 2000
+KINDS = ("synthetic", "real")  # what a classifier learns from
+
+
+def agreement(
+  classifier: pretrained.Trained, split: datasets.Split
+) -> dict[str, dict[str, float]]:
+  """Says by class how often a classifier sees the class that was asked for.
+
+  Args:
+    classifier: one that real images have trained.
+    split: generated images.
+
+  Returns:
+    By class that has images: `value`, the share; `low` and `high` of its 95%
+    interval (Wilson 1927); `images`.
+  """
+  info = classifier.info
+  agrees = pretrained.agrees(classifier, split)
+  rows = {}
+  for label, name in enumerate(info.class_names):
+    chosen = agrees[split.labels == label]
+    if len(chosen):
+      count = stats.binomtest(int(chosen.sum()), len(chosen))
+      low, high = count.proportion_ci(method="wilson")
+      rows[name] = {
+        "value": float(chosen.mean()),
+        "low": float(low),
+        "high": float(high),
+        "images": len(chosen),
+      }
+  return rows
+
+
+def classification_accuracy_score(
+  config: ml_collections.ConfigDict,
+  path: pathlib.Path,
+  dataset: datasets.Dataset,
+  synthetic: datasets.Split,
+  inherited: tuple[str, ...],
+) -> dict[str, Any]:
+  """Trains a classifier on generated images alone, and one on real ones.
+
+  Both have the same number of images of each class: as many as there are of
+  either kind (Ravuri, Vinyals 2019). Both are scored on the test lesions.
+
+  Args:
+    config: of both trainings.
+    path: where their workdirs are; what is done there is not done again.
+    dataset: the real images.
+    synthetic: the generated ones.
+    inherited: the groups that their generator has learnt from.
+
+  Returns:
+    `classes`, the recall, and `balanced_accuracy`, by kind with `value`, `low`
+    and `high` of the 95% interval over lesions (one training each: it carries
+    no luck of the seed); `majority`, the balanced accuracy of naming one class
+    always; `images`, by class, of either kind.
+  """
+  info = dataset.info
+  counts = np.minimum(
+    np.bincount(synthetic.labels, minlength=info.num_classes),
+    info.class_counts,
+  )
+  parts = {
+    "synthetic": (_first(synthetic, counts, config.seed), inherited),
+    "real": (_first(dataset.train, counts, config.seed), ()),
+  }
+  draws = {}
+  weights = statistics.bootstrap_weights(
+    dataset.test.groups, dataset.test.labels, _RESAMPLES, seed=0
+  )
+  for kind, (split, seen) in parts.items():
+    place = path / kind
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / predictions.FILE).exists():
+      logging.info(
+        "A classifier learns from %d %s images.", len(split.labels), kind
+      )
+      task = inference.task_named(config.task)
+      taught = datasets.trained_on(dataset, split, seen)
+      predictions.predict(
+        config, place, loop.train(task, config, place, taught)
+      )
+    probabilities = predictions.read(place, dataset)
+    draws[kind] = statistics.draw(
+      probabilities[None], dataset.test.labels, weights
+    )
+  recall = {k: statistics.interval(draws[k]["recall"]) for k in KINDS}
+  balanced = {
+    k: statistics.interval(draws[k]["balanced_accuracy"]) for k in KINDS
+  }
+  return {
+    "classes": {
+      name: {k: predictions.as_row(recall[k], label) for k in KINDS}
+      for label, name in enumerate(info.class_names)
+    },
+    "balanced_accuracy": {k: predictions.as_row(balanced[k]) for k in KINDS},
+    "majority": 1 / info.num_classes,
+    "images": dict(zip(info.class_names, counts.tolist(), strict=True)),
+  }
+
+
+def _first(
+  split: datasets.Split, counts: np.ndarray, seed: int
+) -> datasets.Split:
+  """Takes so many images of each class, chosen at random."""
+  rng = np.random.default_rng(seed)
+  places = [
+    rng.permutation(np.flatnonzero(split.labels == label))[:count]
+    for label, count in enumerate(counts)
+  ]
+  return split.take(np.sort(np.concatenate(places)))

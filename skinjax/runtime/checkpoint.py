@@ -1,0 +1,250 @@
+"""Checkpoints: the only module that knows orbax.
+
+Orbax restores a file with a flipped bit silently more often than not, so each
+checkpoint has a manifest of SHA-256 digests, written last and verified first.
+A checkpoint without one was not finished.
+
+Of several processes each saves and restores what its devices hold; the first
+alone writes, verifies and deletes.
+"""
+
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint import checkpoint_managers
+
+from skinjax.runtime import errors, files, processes
+
+_MANIFEST = "manifest.json"
+# Metrics that are better the lower they are; of all others the highest is best.
+_LOWEST = ("kid",)
+
+
+class _Manager(ocp.CheckpointManager):
+  """Orbax's; of damaged metrics, which it reads on opening, it knows none."""
+
+  def metrics(self, step: int) -> Any:
+    try:
+      return super().metrics(step)
+    except (OSError, ValueError, RecursionError):  # `is_whole` tells of it
+      return None
+
+
+class Checkpoints:
+  """The checkpoints of a workdir; use it as a context manager.
+
+  The latest `keep` are kept, and the best one where a metric is named.
+  """
+
+  def __init__(
+    self,
+    directory: str | os.PathLike,
+    *,
+    best: str | None = None,
+    keep: int = 2,
+    read_only: bool = False,
+  ):
+    """Opens a directory of checkpoints, creating it if need be.
+
+    Args:
+      directory: where they are.
+      best: the metric whose best value names the best; None keeps none.
+      keep: how many of the latest to keep; from two on, a damaged latest one
+        costs only the time since the one before it.
+      read_only: leave it as it is, for another process may be training there.
+
+    Raises:
+      InputError: there is a file where the directory should be.
+    """
+    self._directory = pathlib.Path(directory).absolute()
+    if self._directory.exists() and not self._directory.is_dir():
+      raise errors.InputError(
+        f"{self._directory} is a file, where the directory of checkpoints is "
+        "expected: remove it, or use another workdir."
+      )
+    self._best = best
+    policies = [checkpoint_managers.LatestN(keep)]
+    if best:
+      policies.append(
+        checkpoint_managers.BestN(
+          get_metric_fn=self._merit,
+          n=1,
+          keep_checkpoints_without_metrics=False,
+        )
+      )
+    self._manager = _Manager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        best_fn=self._merit if best else None,  # or no metrics are written
+        enable_async_checkpointing=False,
+        create=not read_only,
+        read_only=read_only,
+      ),
+    )
+
+  def __enter__(self) -> "Checkpoints":
+    """Returns itself."""
+    return self
+
+  def __exit__(self, *_) -> None:
+    """Closes orbax's manager."""
+    self._manager.close()
+
+  def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+    """Writes a checkpoint, then its manifest.
+
+    Args:
+      step: training steps done.
+      state: a tree of global arrays.
+      metrics: the best checkpoint is chosen by one of them; without that one
+        this cannot be the best.
+
+    Raises:
+      InputError: the disk is full, or fails. The checkpoints before this one
+        are as they were.
+    """
+    try:
+      processes.together(lambda: self._save(step, state, metrics))
+      processes.on_first(
+        lambda: files.write_json(self._manifest(step), self._digests(step))
+      )
+    except (OSError, ValueError) as error:
+      self._give_up(step, error)
+
+  def restore(self, like: Any, *, best: bool = False) -> tuple[int, Any] | None:
+    """Restores the latest checkpoint that is whole, or the best of those.
+
+    Args:
+      like: a tree of ShapeDtypeStruct with shardings.
+      best: restore the one with the best value of the metric.
+
+    Returns:
+      The step and the state; None where no checkpoint was finished yet or, for
+      the best, none has the metric.
+
+    Raises:
+      InputError: no checkpoint is whole, or they hold another network.
+    """
+    step = processes.on_first(self._best_whole if best else self._latest_whole)
+    if step is None:
+      return None
+    return step, processes.together(lambda: self._read(step, like))
+
+  def drop_after(self, step: int) -> None:
+    """Deletes what is later than a step or unfinished, so as to redo it."""
+    for later in processes.on_first(lambda: list(self._manager.all_steps())):
+      if later > step:
+        self._manager.delete(later)
+    processes.on_first(self._drop_unfinished)
+
+  def is_whole(self, step: int) -> bool:
+    """Returns whether the checkpoint of a step is there, to its last bit."""
+    try:
+      return json.loads(self._manifest(step).read_text()) == self._digests(step)
+    except (FileNotFoundError, ValueError):
+      return False
+    except OSError as error:  # which may pass: it is not to be deleted for that
+      raise errors.InputError(
+        f"{self._manifest(step).parent} cannot be read: {error.strerror}."
+      ) from error
+
+  def latest(self) -> int | None:
+    """Returns the step of the latest checkpoint; None without any."""
+    return self._manager.latest_step()
+
+  def _manifest(self, step: int) -> pathlib.Path:
+    return self._directory / str(step) / _MANIFEST
+
+  def _save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
+    self._manager.save(
+      step,
+      args=ocp.args.StandardSave(state),
+      metrics=metrics if self._best in metrics else None,
+      force=True,
+    )
+    self._manager.wait_until_finished()
+
+  def _whole(self) -> Iterator[int]:
+    """Yields the steps of checkpoints that are whole, from the latest on."""
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      if self.is_whole(step):
+        yield step
+      else:
+        logging.warning(
+          "The checkpoint of step %d in %s is damaged or unfinished: one "
+          "before it is used.",
+          step,
+          self._directory,
+        )
+
+  def _latest_whole(self) -> int | None:
+    for step in self._whole():
+      return step
+    steps = sorted(self._manager.all_steps())
+    if any(self._manifest(step).exists() for step in steps):
+      raise errors.InputError(
+        f"None of the checkpoints in {self._directory} is whole (steps "
+        f"{steps}): train anew in an empty workdir."
+      )
+    return None
+
+  def _best_whole(self) -> int | None:
+    merits = {s: self._merit(self._manager.metrics(s)) for s in self._whole()}
+    known = [step for step, merit in merits.items() if merit > -math.inf]
+    # Of equal ones the latest: it is the one that is kept, and comes first.
+    return max(known, key=merits.get, default=None)
+
+  def _merit(self, metrics: Any) -> float:
+    """Returns what is higher for a better checkpoint; -inf if unknown."""
+    value = metrics.get(self._best) if isinstance(metrics, dict) else None
+    if not isinstance(value, int | float):
+      return -math.inf
+    return -value if self._best in _LOWEST else value
+
+  def _give_up(self, step: int, error: Exception) -> None:
+    """Removes a checkpoint that the disk did not take, and says so."""
+    # Tensorstore tells the system's error number in words only.
+    told = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    if number not in errors.DISK:
+      raise error
+    if processes.is_first():
+      self._drop_unfinished()
+      if not self._manifest(step).exists():
+        shutil.rmtree(self._directory / str(step), ignore_errors=True)
+    before = [s for s in self._manager.all_steps() if s < step]
+    kept = "There is none before it."
+    if before:
+      kept = f"That of step {max(before)} is as it was."
+    raise errors.InputError(
+      f"The checkpoint of step {step} could not be written to "
+      f"{self._directory}: {os.strerror(number)}. {kept} Once that is mended, "
+      "the same command goes on from there."
+    ) from error
+
+  def _drop_unfinished(self) -> None:
+    for partial in self._directory.glob("*.orbax-checkpoint-tmp*"):
+      shutil.rmtree(partial, ignore_errors=True)
+
+  def _read(self, step: int, like: Any) -> Any:
+    try:
+      return self._manager.restore(step, args=ocp.args.StandardRestore(like))
+    except (ValueError, KeyError, TypeError) as error:
+      raise errors.InputError(
+        f"The checkpoint of step {step} in {self._directory} holds another "
+        "network than the config describes: use the config that it was "
+        f"trained with. ({str(error).splitlines()[0][:200]})"
+      ) from error
+
+  def _digests(self, step: int) -> dict[str, str]:
+    found = files.digests(self._directory / str(step))
+    return {name: x for name, x in found.items() if name != _MANIFEST}

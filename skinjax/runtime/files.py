@@ -1,0 +1,142 @@
+"""Files that are whole or absent, whenever the program is killed."""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import math
+import os
+import pathlib
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from skinjax.runtime import errors
+
+
+def make_directory(path: pathlib.Path, name: str) -> None:
+  """Makes a directory, unless it is there.
+
+  Args:
+    path: the directory.
+    name: what the user called it, as in "data.data_dir".
+
+  Raises:
+    InputError: it cannot be made.
+  """
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise errors.InputError(
+      f"{name}={path} cannot be used as a directory to write in: "
+      f"{error.strerror}."
+    ) from error
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
+  """Holds a lock, which ends with the process however that ends.
+
+  On a file system of several hosts that takes cluster-wide `flock`, and the
+  lock of a host that has died may outlast it for as long as the file system
+  thinks right.
+
+  Args:
+    path: of a file for the purpose, in an existing directory; it stays, and
+      says which process had the lock last.
+    wait: for another process that holds it.
+
+  Raises:
+    InUseError: another process holds it, and it was not to be waited for.
+    InputError: it cannot be opened, or its file system knows no locks.
+  """
+  path = pathlib.Path(path)
+  with contextlib.ExitStack() as stack:
+    try:
+      file = stack.enter_context(path.open("a+"))
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError as error:
+        file.seek(0)
+        holder = f"Another process ({file.read(200) or 'unknown'})"
+        if not wait:
+          raise errors.InUseError(
+            f"{holder} is using {path.parent}: wait for it, or use another "
+            "directory."
+          ) from error
+        logging.info("%s holds %s: waiting for it.", holder, path)
+        fcntl.flock(file, fcntl.LOCK_EX)
+      file.truncate(0)
+      file.write(f"{os.getpid()} on {socket.gethostname()}")
+      file.flush()
+    except OSError as error:
+      raise errors.InputError(
+        f"{path} cannot be locked ({error.strerror}): a directory to write in "
+        "is needed, on a file system with locks."
+      ) from error
+    yield
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+  """Writes a file beside its place, flushes it, and moves it there."""
+  path = pathlib.Path(path)
+  partial = path.with_name(f"{path.name}.partial")
+  try:
+    with partial.open("wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    partial.replace(path)
+  except BaseException:
+    partial.unlink(missing_ok=True)
+    raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes UTF-8 text; see `write_bytes`."""
+  write_bytes(path, text.encode())
+
+
+def table(rows: Iterable[Iterable[Any]]) -> str:
+  """Returns rows as the text of a CSV file."""
+  buffer = io.StringIO()
+  csv.writer(buffer, lineterminator="\n").writerows(rows)
+  return buffer.getvalue()
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes indented JSON with null for what is not finite."""
+  write_text(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def plain(value: Any) -> Any:
+  """Converts to what JSON knows: no numpy, no tuples; NaN and inf to null."""
+  if isinstance(value, Mapping):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, np.ndarray):
+    return plain(value.tolist())
+  if isinstance(value, list | tuple):
+    return [plain(item) for item in value]
+  if isinstance(value, np.generic):
+    value = value.item()
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def digests(root: pathlib.Path) -> dict[str, str]:
+  """Computes the SHA-256 of each file beneath a directory.
+
+  Returns:
+    In hex, by the file's path in the directory.
+  """
+  return {
+    str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in sorted(root.rglob("*"))
+    if path.is_file()
+  }

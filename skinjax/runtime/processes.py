@@ -1,0 +1,147 @@
+"""Processes: how those of one run find each other, agree, and who writes.
+
+On several hosts each runs the same command. They compute the same, and only
+the first writes; a directory that all of them see is needed for the workdir.
+Alone, every function here is free.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from skinjax.runtime import errors
+
+
+def join(coordinator: str, processes: int | None, index: int | None) -> None:
+  """Joins the processes of a run; to be called before any device is used.
+
+  Args:
+    coordinator: `HOST:PORT` of process 0; `auto` where JAX finds out by itself
+      (Cloud TPU slices, Slurm, Open MPI, Kubernetes).
+    processes: their number; None if `auto`.
+    index: this process's, from 0; None if `auto`.
+
+  Raises:
+    InputError: the others cannot be found.
+  """
+  address = None if coordinator == "auto" else coordinator
+  if address and (processes is None or index is None):
+    raise errors.InputError(
+      f"--coordinator={coordinator} needs --num_processes and --process_id; "
+      "--coordinator=auto finds them out on TPU slices and under Slurm."
+    )
+  try:
+    jax.distributed.initialize(address, processes, index)
+  except (ValueError, RuntimeError) as error:
+    raise errors.InputError(
+      f"--coordinator={coordinator}: the processes of this run did not find "
+      f"each other ({error})."
+    ) from error
+
+
+def is_first() -> bool:
+  """Returns whether this process is the one that writes."""
+  return jax.process_index() == 0
+
+
+def on_first(call: Callable[[], Any]) -> Any:
+  """Calls a function in the first process only, while the others wait.
+
+  Args:
+    call: returns what JSON knows.
+
+  Returns:
+    What the call returned, in every process.
+
+  Raises:
+    InputError: the call failed, in every process; in the first, its own error.
+  """
+  if jax.process_count() == 1:
+    return call()
+  told, failed = {}, None
+  try:
+    told["value"] = call() if is_first() else None
+    text = json.dumps(told)
+  except BaseException as error:
+    failed, text = error, json.dumps({"error": _words(error)})
+  told = json.loads(_gather(text)[0])
+  if failed:
+    raise failed
+  if "error" in told:
+    raise errors.InputError(told["error"])
+  return told["value"]
+
+
+def together(call: Callable[[], Any]) -> Any:
+  """Calls a function in every process; where it fails in one, it fails in all.
+
+  A process that left alone would have the others wait for it.
+
+  Returns:
+    What the call returned in this process.
+
+  Raises:
+    InputError: the call failed in another process; its own error otherwise.
+  """
+  if jax.process_count() == 1:
+    return call()
+  value, failed = None, None
+  try:
+    value = call()
+  except BaseException as error:
+    failed = error
+  told = _gather("" if failed is None else _words(failed))
+  if failed:
+    raise failed
+  for text in filter(None, told):
+    raise errors.InputError(text)
+  return value
+
+
+def _words(error: BaseException) -> str:
+  if isinstance(error, errors.InputError):
+    return str(error)
+  kind = type(error).__name__
+  return f"Process {jax.process_index()} has stopped ({kind}: {error})."
+
+
+def _gather(text: str) -> list[str]:
+  """Returns the texts of all processes, by their index."""
+  data = np.frombuffer(text.encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.int32(len(data)))
+  padded = np.zeros(max(sizes.max(), 1), np.uint8)
+  padded[: len(data)] = data
+  every = multihost_utils.process_allgather(padded)
+  return [
+    row[:size].tobytes().decode()
+    for row, size in zip(every, sizes, strict=True)
+  ]
+
+
+def in_any(flag: bool) -> bool:
+  """Returns whether the flag is set in any process."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def require_same(what: str, text: str) -> None:
+  """Refuses processes that differ, as they would wait for each other forever.
+
+  Raises:
+    InputError: the text is not the same in all processes.
+  """
+  if jax.process_count() == 1:
+    return
+  texts = _gather(hashlib.sha256(text.encode()).hexdigest())
+  for index, other in enumerate(texts):
+    if other != texts[0]:
+      raise errors.InputError(
+        f"{what} of process {index} differs from that of process 0: start all "
+        "of a run's processes with the same command, on the same data."
+      )

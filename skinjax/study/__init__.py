@@ -1,0 +1,1 @@
+"""Whether images help a classifier: arms, intervals, verdict, and its page."""

@@ -1,0 +1,1 @@
+"""From trained generators to folders of images."""

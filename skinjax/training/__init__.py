@@ -1,0 +1,1 @@
+"""What trains networks: tasks, the step, the loop, and what a run watches."""

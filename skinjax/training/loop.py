@@ -1,0 +1,243 @@
+"""The one training loop."""
+
+import functools
+import math
+import pathlib
+import signal
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+from absl import logging
+from clu import parameter_overview
+
+from skinjax.data import batches, datasets
+from skinjax.metrics import classification
+from skinjax.runtime import (
+  checkpoint,
+  errors,
+  files,
+  interruption,
+  parallel,
+  processes,
+  randomness,
+  workdir,
+)
+from skinjax.training import (
+  divergence,
+  inference,
+  kid,
+  progress,
+  ranges,
+  schedules,
+)
+
+_CADENCES = ("eval_every", "save_every", "sample_every", "kid_every")
+
+
+class Result(NamedTuple):
+  """What training ends with.
+
+  Attributes:
+    state: the last state.
+    dataset: what it was trained on.
+    metrics: the last evaluation.
+  """
+
+  state: Any
+  dataset: datasets.Dataset
+  metrics: dict[str, float]
+
+
+def train(
+  task: ModuleType,
+  config: ml_collections.ConfigDict,
+  path: str | pathlib.Path,
+  dataset: datasets.Dataset | None = None,
+) -> Result:
+  """Trains a task in a workdir, from its latest checkpoint if it has one.
+
+  Args:
+    task: a module with check, init_state, train_step, eval_step and, for a
+      generator, sample.
+    config: the run's config.
+    path: the workdir.
+    dataset: what to train on; by default what `config.data` names.
+
+  Returns:
+    The last state and its scores on the validation split.
+
+  Raises:
+    InputError: bad config, data or workdir, a loss or gradient that is not
+      finite, or a full disk.
+    Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  check(config)
+  with workdir.claim(path, config) as path:
+    dataset = dataset or processes.together(lambda: datasets.load(config.data))
+    workdir.write_origin(path, dataset)
+    with checkpoint.Checkpoints(
+      path / "checkpoints", best=config.best or None
+    ) as saved:
+      return _train(task, config, path, dataset, saved)
+
+
+def _train(task, config, path, dataset, saved) -> Result:
+  info, total = dataset.info, config.train.steps
+  key = jax.random.key(config.seed)
+  init = functools.partial(
+    task.init_state, config, info, randomness.named(key, "init")
+  )
+  found = saved.restore(parallel.like(jax.eval_shape(init), config.parallel))
+  first, state = found or (0, parallel.create(init, config.parallel))
+  if (total - first) % config.log_every:
+    raise errors.InputError(
+      f"log_every={config.log_every} does not lead from step {first}, where "
+      f"this workdir's run is, to step {total}: use one that divides "
+      f"{math.gcd(first, total)}."
+    )
+  saved.drop_after(first)
+  if first == 0:
+    processes.on_first(
+      lambda: files.write_text(path / "parameters.txt", _parameters(state))
+    )
+  logging.info(
+    "%s on %s: %d training images, %d to %d a class, steps %d to %d",
+    config.task,
+    info.name,
+    len(dataset.train.labels),
+    min(info.class_counts),
+    max(info.class_counts),
+    first,
+    total,
+  )
+  phases = schedules.phases(task, config)
+  train_data = parallel.place(
+    batches.on_device(dataset.train, info.num_classes), config.parallel
+  )
+  stream = randomness.named(key, "train")
+  evaluate = functools.partial(
+    inference.evaluate, task, split=dataset.validation, config=config, info=info
+  )
+  if first == total:
+    return Result(state, dataset, evaluate(parallel.local(state)))
+  step, stopped, phase = first, False, None
+  draws = hasattr(task, "sample")
+  with (
+    progress.Progress(path, task, dataset, config, step=first) as show,
+    interruption.deferred() as signalled,
+  ):
+    while step < total and not stopped:
+      if phase != (phase := schedules.phase_at(phases, step)):
+        steps = compile_steps(task, config, info, phase)
+        show.begun(step, phase)
+      with jax.profiler.StepTraceAnnotation("train", step_num=step):
+        state, stacked = steps(state, train_data, stream)
+      means = divergence.finite_means(stacked, step, saved.latest())
+      step += config.log_every
+      show.trained(step, means)
+      stopped = processes.in_any(signalled() is not None)
+      # In this order a checkpoint holds the state that was evaluated, and a
+      # run that resumes goes on with the step after it.
+      due = lambda every, step=step: step == total or step % every == 0
+      own, metrics, distances = parallel.local(state), {}, {}
+      if due(config.eval_every):
+        metrics = evaluate(own)
+        show.evaluated(step, metrics)
+      if draws and (due(config.sample_every) or step == phase.stop):
+        show.draw(step, own)
+      if draws and config.kid_every and due(config.kid_every):
+        distances = show.measure(step, own)
+      if stopped or due(config.save_every):
+        show.sync()
+        saved.save(step, state, metrics | distances)
+      show.pause()
+    if step < total:
+      raise interruption.Interrupted(
+        signalled() or signal.SIGTERM,
+        f"step {step} is saved in {path}. The same command goes on from there.",
+      )
+  return Result(state, dataset, metrics)
+
+
+def compile_steps(
+  task: ModuleType, config, info, phase: schedules.Phase
+) -> Callable:
+  """Compiles `config.log_every` training steps, batches drawn inside.
+
+  Args:
+    task: a module with train_step.
+    config: FrozenConfigDict.
+    info: data.DataInfo.
+    phase: the phase of the training that the steps are in.
+
+  Returns:
+    `steps(state, data, key) -> (state, metrics)`: `data` is what
+    batches.on_device returns, every metric is [log_every]; the state that is
+    given is donated.
+  """
+  size = parallel.share(phase.batch_size, config.parallel)
+
+  def call(state, train_data, key, *, axis_name, shard):
+    def one(state, _):
+      step_key = jax.random.fold_in(key, state.step)
+      keys = shard(randomness.by_example(step_key, size, axis_name))
+      batch = shard(
+        batches.draw(
+          train_data, randomness.stream(keys, "draw"), config.train.sampler
+        )
+      )
+      return task.train_step(
+        state,
+        batch,
+        randomness.named(step_key, "step"),
+        config=config,
+        info=info,
+        phase=phase,
+        axis_name=axis_name,
+      )
+
+    return jax.lax.scan(one, state, length=config.log_every)
+
+  return parallel.compile_steps(call, config.parallel)
+
+
+def _parameters(state) -> str:
+  networks = {
+    name: variables["params"]
+    for name, variables in vars(state).items()
+    if name != "average" and "params" in getattr(variables, "keys", tuple)()
+  }
+  return parameter_overview.get_parameter_overview(networks)
+
+
+def check(config) -> None:
+  """Refuses a config whose training would stop later.
+
+  Raises:
+    InputError: a cadence, sampler, loss or metric that cannot be.
+  """
+  if config.log_every < 1:
+    raise errors.InputError(f"log_every={config.log_every} is less than 1.")
+  ranges.check(config)
+  errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
+  task = inference.task_named(config.task)
+  draws = hasattr(task, "sample")
+  bests = ("", *classification.SCALARS, *([kid.NAME] if draws else []))
+  errors.require_known("best", config.best, bests)
+  task.check(config)
+  for phase in schedules.phases(task, config):
+    parallel.share(phase.batch_size, config.parallel)
+  for key in ("train.steps", *_CADENCES):
+    value = workdir.flat(config).get(key, config.log_every)
+    least = 0 if key == "kid_every" else 1  # 0 for never
+    if value < least or value % config.log_every:
+      raise errors.InputError(
+        f"{key}={value} is not a multiple of log_every={config.log_every}: "
+        "what happens between steps happens between calls of log_every steps."
+      )
+  if draws:
+    kid.check(config)

@@ -1,0 +1,181 @@
+"""Schedules: what a step is made with, as pure functions of the steps done.
+
+A network that grows trains in phases, one a resolution: the newest level fades
+in, then all of it trains on (Karras et al. 2018). A phase is static, one
+compiled program each; the fade within it is a number.
+"""
+
+import math
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from skinjax.runtime import errors
+
+
+class Phase(NamedTuple):
+  """A stretch of training at one resolution.
+
+  Attributes:
+    level: 0 at 4x4, one more for each doubling; None where nothing grows.
+    batch_size: images a step, over all devices.
+    first_step: steps done before it.
+    stop: steps done after it.
+    first_image: images seen before it.
+    fade_images: images over which the level fades in; 0 where it is there at
+      once.
+    rate: the learning rate; None where the phases do not set it.
+    work: how long a step takes, roughly, in a unit that the phases share.
+  """
+
+  level: int | None
+  batch_size: int
+  first_step: int
+  stop: int
+  first_image: int
+  fade_images: int
+  rate: float | None
+  work: float
+
+  @property
+  def size(self) -> int:
+    """Returns height and width in pixels."""
+    return 4 << self.level
+
+
+def growth(
+  *,
+  first_size: int,
+  last_size: int,
+  batch_sizes: tuple[int, ...],
+  rates: tuple[float, ...],
+  fade_images: int,
+  stable_images: int,
+  round_steps: int,
+  steps: int,
+  work: Callable[[int], float] = lambda level: 1.0,
+) -> tuple[Phase, ...]:
+  """Divides training into phases.
+
+  Args:
+    first_size: of the first phase, which does not fade in.
+    last_size: of the last phase, which goes on to the end.
+    batch_sizes: images a step at 4x4, 8x8 and so on, to `last_size` at least.
+    rates: learning rates, likewise.
+    fade_images: images over which a level fades in.
+    stable_images: images after that, before the next level.
+    round_steps: a phase's steps are rounded up to a multiple of this, so that
+      calls of several steps end where it ends.
+    steps: of the whole training.
+    work: what an image costs at a level, in any unit.
+
+  Returns:
+    The phases, from step 0 to `steps` without a gap.
+
+  Raises:
+    InputError: sizes that do not lead from one to the other, no batch size or
+      rate for one of them, or too few steps to reach the last phase's full
+      image.
+  """
+  count = (last_size // first_size).bit_length() if first_size > 0 else 0
+  if first_size < 4 or first_size << max(count - 1, 0) != last_size:
+    raise errors.InputError(
+      f"growth.first_size={first_size} does not lead to {last_size} by "
+      "doubling: use 4, 8, …"
+    )
+  first_level = level_of(first_size)
+  for key, values in (("batch_sizes", batch_sizes), ("rates", rates)):
+    if len(values) < first_level + count:
+      raise errors.InputError(
+        f"growth.{key}={values} has none for {4 << len(values)}x"
+        f"{4 << len(values)}: one for each size from 4x4 to "
+        f"{last_size}x{last_size} is wanted."
+      )
+  phases, step, image = [], 0, 0
+  for level in range(first_level, first_level + count):
+    batch_size = batch_sizes[level]
+    fading = fade_images if phases else 0
+    stop = steps
+    if level < first_level + count - 1:
+      calls = (fading + stable_images) / (batch_size * round_steps)
+      stop = step + math.ceil(calls) * round_steps
+    phases.append(
+      Phase(
+        level=level,
+        batch_size=batch_size,
+        first_step=step,
+        stop=stop,
+        first_image=image,
+        fade_images=fading,
+        rate=rates[level],
+        work=batch_size * work(level),
+      )
+    )
+    image += (stop - step) * batch_size
+    step = stop
+  last = phases[-1]
+  needed = last.first_step + math.ceil(last.fade_images / last.batch_size)
+  if steps < needed:
+    raise errors.InputError(
+      f"train.steps={steps} ends before the images of {last_size}x{last_size} "
+      f"have faded in: {needed} steps at least, or shorter phases."
+    )
+  return tuple(phases)
+
+
+def level_of(size: int) -> int:
+  """Returns the level that works at a size, a power of two from 4 on."""
+  return size.bit_length() - 3
+
+
+def phases(task: ModuleType, config) -> tuple[Phase, ...]:
+  """Returns the phases of a task's training: its own, or all of it as one.
+
+  Raises:
+    InputError: the config describes none.
+  """
+  if hasattr(task, "phases"):
+    return task.phases(config)
+  train = config.train
+  return (Phase(None, train.batch_size, 0, train.steps, 0, 0, None, 1.0),)
+
+
+def phase_at(phases: tuple[Phase, ...], step: int) -> Phase:
+  """Returns the phase of the step after `step` steps; at the end, the last."""
+  for phase in phases:
+    if step < phase.stop:
+      return phase
+  return phases[-1]
+
+
+def steps_left(phases: tuple[Phase, ...], step: int) -> float:
+  """Returns how long the rest takes, in steps as long as the last one was."""
+  last = phase_at(phases, step - 1)
+  return sum(
+    max(phase.stop - max(step, phase.first_step), 0) * phase.work / last.work
+    for phase in phases
+  )
+
+
+def images_seen(phase: Phase, step: jax.Array) -> jax.Array:
+  """Computes how many images were seen before the step that follows `step`."""
+  return phase.first_image + (step - phase.first_step) * phase.batch_size
+
+
+def fade(phase: Phase, step: jax.Array) -> jax.Array:
+  """Computes the share of the newest level, from 0 to 1.
+
+  Args:
+    phase: the phase of the step that follows.
+    step: int32 [], steps done.
+
+  Returns:
+    [] in JAX's default float type: 0 at the phase's first step.
+  """
+  done = (step - phase.first_step) * phase.batch_size
+  if not phase.fade_images:
+    return jnp.ones_like(done, jnp.result_type(float))
+  return jnp.clip(done / phase.fade_images, 0.0, 1.0)

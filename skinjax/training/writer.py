@@ -1,0 +1,171 @@
+"""What a run tells people: JSON lines, TensorBoard, pictures, progress."""
+
+import io
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+from absl import logging
+from PIL import Image
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
+
+from skinjax.runtime import errors, files
+
+
+class Writer:
+  """Writes scalars, times and pictures of one run; a context manager.
+
+  `metrics.jsonl` holds only what follows from config and seed, `timing.jsonl`
+  what does not. Both are cut back to the step that a run resumes at, so that
+  no line is lost or doubled.
+  """
+
+  def __init__(self, workdir: pathlib.Path, *, step: int, total: int):
+    """Opens the files of a workdir.
+
+    Args:
+      workdir: an existing directory.
+      step: the step that the run starts or resumes at.
+      total: the step that it ends at.
+    """
+    self._samples = workdir / "samples"
+    self._total = total
+    self._clock = None
+    self._files = {}
+    for name in ("metrics", "timing"):
+      path = workdir / f"{name}.jsonl"
+      cut_back(path, step)
+      self._files[name] = path.open("a")
+    for picture in self._samples.glob("*.png"):
+      if picture.stem.isdigit() and int(picture.stem) > step:
+        picture.unlink()  # it will be drawn again, if at all
+    board = workdir / "tensorboard"
+    board.mkdir(exist_ok=True)
+    # SummaryWriter would leave the writing to a thread, which dies of a full
+    # disk without a word and has the run wait for it.
+    self._board = EventsWriter(str(board / "events"), f".{os.getpid()}.{step}")
+    if step:  # what a killed run has written after its checkpoint
+      restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._event(step + 1, session_log=restart)
+
+  def __enter__(self) -> "Writer":
+    """Returns itself."""
+    return self
+
+  def __exit__(self, *_) -> None:
+    """Closes all files."""
+    for file in self._files.values():
+      file.close()
+    self._board.close()
+
+  def scalars(self, step: int, values: dict[str, float]) -> None:
+    """Writes a line of metrics.jsonl and TensorBoard's curves."""
+    self._line("metrics", step, values)
+    for name, value in values.items():
+      self._event(step, summary=summary.scalar(name, value))
+
+  def picture(self, step: int, image: Image.Image) -> None:
+    """Writes samples/STEP.png, and the same for TensorBoard."""
+    self._samples.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    files.write_bytes(self._samples / f"{step:08d}.png", buffer.getvalue())
+    pixels = np.asarray(image.convert("RGB"))
+    self._event(
+      step, summary=summary.image("samples", pixels, dataformats="HWC")
+    )
+
+  def progress(
+    self,
+    step: int,
+    steps: int,
+    images: int,
+    values: dict[str, float],
+    left: float,
+  ) -> None:
+    """Logs a line with speed and time left, and times it in timing.jsonl.
+
+    Args:
+      step: the step reached.
+      steps: steps since the line before.
+      images: images since the line before.
+      values: what to show.
+      left: steps that are left, in steps as long as these.
+    """
+    now = time.monotonic()
+    shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+    speed = ""
+    if self._clock is not None:  # the first call compiles: it tells no speed
+      seconds = now - self._clock
+      rest = duration(left / steps * seconds)
+      speed = f"  {images / seconds:.0f} images/s  {rest} left"
+      self._line(
+        "timing",
+        step,
+        {"seconds": seconds, "images_per_second": images / seconds},
+      )
+    self._clock = now
+    logging.info("step %d/%d  %s%s", step, self._total, shown, speed)
+
+  def pause(self, *, forget: bool = False) -> None:
+    """Leaves what happens between two calls of steps out of the speed.
+
+    Args:
+      forget: time the next call not at all, because it compiles.
+    """
+    timed = self._clock is not None and not forget
+    self._clock = time.monotonic() if timed else None
+
+  def sync(self) -> None:
+    """Has the lines on the disk: a checkpoint must not outlive its lines."""
+    self._board.flush()
+    for file in self._files.values():
+      os.fsync(file.fileno())
+
+  def _event(self, step: int, **content) -> None:
+    event = event_pb2.Event(wall_time=time.time(), step=step, **content)
+    self._board.write_event(event)
+
+  def _line(self, name: str, step: int, values: dict[str, float]) -> None:
+    line = files.plain({"step": step, **values})
+    self._files[name].write(json.dumps(line) + "\n")
+    self._files[name].flush()
+
+
+def cut_back(path: pathlib.Path, step: int) -> None:
+  """Drops the lines of a JSON-lines file that lie after a step.
+
+  A last line that was cut short is dropped too.
+
+  Raises:
+    InputError: it is not what a run has written.
+  """
+  if not path.exists():
+    return
+  try:
+    kept = [
+      line
+      for line in path.read_text().splitlines(keepends=True)
+      if line.endswith("\n") and json.loads(line)["step"] <= step
+    ]
+  except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    raise errors.InputError(
+      f"{path} cannot be read, as it is not what the run has written: move it "
+      "away, and the run goes on without it."
+    ) from error
+  files.write_text(path, "".join(kept))
+
+
+def duration(seconds: float) -> str:
+  """Returns a time as people say it: `45 s`, `3 min 20 s`, `2 h 05 min`."""
+  seconds = round(seconds)
+  if seconds < 60:
+    return f"{seconds} s"
+  minutes, seconds = divmod(seconds, 60)
+  if minutes < 60:
+    return f"{minutes} min {seconds:02d} s"
+  return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,105 @@
+"""Tests of batches."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skinjax.data import batches
+from skinjax.data.sources import Split
+from skinjax.runtime import randomness
+
+COUNTS = (16, 4, 0, 1)
+
+
+def _split(counts):
+  """Image i is filled with i, so that a draw tells where it came from."""
+  labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+  places = np.arange(len(labels), dtype=np.uint8)
+  images = np.broadcast_to(places[:, None, None, None], (len(labels), 2, 2, 1))
+  ids = places.astype(str)
+  return Split(images.copy(), labels, ids, ids)
+
+
+@functools.cache
+def _drawn(sampler, count=12_000):
+  data = batches.on_device(_split(COUNTS), len(COUNTS))
+  keys = randomness.by_example(jax.random.key(3), count)
+  draw = jax.jit(batches.draw, static_argnums=2)
+  return jax.device_get(draw(data, keys, sampler))
+
+
+def test_on_device_says_where_classes_are():
+  data = batches.on_device(_split(COUNTS), 4)
+  assert data["counts"].tolist() == [16, 4, 0, 1]
+  assert data["starts"].tolist() == [0, 16, 20, 20]
+  assert data["counts"].dtype == data["starts"].dtype == np.int32
+
+
+@pytest.mark.parametrize("sampler", list(batches.SAMPLERS))
+def test_images_are_whole_and_have_their_labels(sampler):
+  batch = _drawn(sampler)
+  places = batch["image"][:, 0, 0, 0]
+  assert (batch["image"] == places[:, None, None, None]).all()
+  np.testing.assert_array_equal(batch["label"], _split(COUNTS).labels[places])
+  assert batch["image"].dtype == np.uint8
+  assert batch["label"].dtype == np.int32
+
+
+@pytest.mark.parametrize(
+  ("sampler", "shares"),
+  [
+    # 16, 4, 1 of 21; 1/3 each; 4, 2, 1 of 7.
+    ("natural", [16 / 21, 4 / 21, 0, 1 / 21]),
+    ("balanced", [1 / 3, 1 / 3, 0, 1 / 3]),
+    ("tempered", [4 / 7, 2 / 7, 0, 1 / 7]),
+  ],
+)
+def test_draw_frequencies(sampler, shares):
+  batch = _drawn(sampler)
+  n = len(batch["label"])
+  got = np.bincount(batch["label"], minlength=4) / n
+  deviation = np.sqrt(np.array(shares) * (1 - np.array(shares)) / n)
+  assert (abs(got - shares) <= 5 * deviation).all()
+  # Within a class every image is equally likely.
+  first = np.bincount(batch["image"][batch["label"] == 0, 0, 0, 0])
+  assert len(first) == 16
+  expected = first.sum() / 16
+  # 37.7 is the 99.9% quantile of chi-squared with 15 degrees.
+  assert ((first - expected) ** 2 / expected).sum() < 37.7
+
+
+def test_to_float_and_back_for_every_value():
+  values = np.arange(256, dtype=np.uint8)
+  x = batches.to_float(values)
+  assert x.dtype == jnp.float32
+  assert float(x[0]) == -1
+  assert float(x[255]) == 1
+  np.testing.assert_array_equal(batches.to_uint8(x), values)
+  with jax.enable_x64(True):
+    x = batches.to_float(jnp.asarray(values))
+    assert x.dtype == jnp.float64
+    np.testing.assert_array_equal(batches.to_uint8(x), values)
+
+
+def test_to_uint8_rounds_and_clips():
+  x = jnp.array([-5.0, -1.0, 0.003, -0.005, 0.99999, 1.0, 7.0])
+  assert batches.to_uint8(x).tolist() == [0, 0, 128, 127, 255, 255, 255]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 17))
+def test_in_order_shows_each_example_once(count, batch_size):
+  split = _split((count,))
+  seen = []
+  for batch in batches.in_order(split, batch_size):
+    mask = batch["mask"]
+    assert {len(x) for x in batch.values()} == {batch_size}
+    assert not batch["image"][~mask].any()
+    assert mask.any()
+    seen += batch["image"][mask, 0, 0, 0].tolist()
+  assert seen == list(range(count))

@@ -1,0 +1,66 @@
+"""Tests of reading: what TFDS itself makes of the same files."""
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import tfds_ham10000
+from skinjax.data import sources
+from skinjax.runtime import errors
+from tests import shrunk
+
+
+def _config(dataset, data_dir, **changes):
+  changes = {f"data__{key}": value for key, value in changes.items()}
+  changes["data__data_dir"] = str(data_dir)
+  return shrunk.frozen("classifier", f"dataset={dataset}", **changes).data
+
+
+def _examples(name, data_dir, split):
+  """Returns what TFDS reads, decoded by TFDS, as lists by feature."""
+  builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+  examples = list(builder.as_data_source(split))
+  return {key: [e[key] for e in examples] for key in examples[0]}
+
+
+def test_reads_what_tfds_reads(toy_dir):
+  names, splits = sources.read(_config("toy", toy_dir, size=64))
+  assert list(splits) == ["train", "validation", "test"]
+  assert names == tfds_ham10000.CLASSES
+  for key, split in splits.items():
+    wanted = _examples("toy_lesions/64x64", toy_dir, key)
+    order = np.argsort(wanted["label"], kind="stable")
+    assert split.images.dtype == np.uint8
+    np.testing.assert_array_equal(
+      split.images, np.stack(wanted["image"])[order]
+    )
+    assert split.labels.dtype == np.int32
+    np.testing.assert_array_equal(
+      split.labels, np.array(wanted["label"])[order]
+    )
+    ids = [wanted["image_id"][i].decode() for i in order]
+    assert split.image_ids.tolist() == ids
+    groups = [wanted["group"][i].decode() for i in order]
+    assert split.groups.tolist() == groups
+
+
+def test_reads_the_digits_that_tfds_reads(test_data):
+  data_dir = test_data / "tfds"
+  names, splits = sources.read(_config("mnist", data_dir, size=32))
+  assert names == tuple("0123456789")
+  wanted = _examples("mnist", data_dir, "test[:500]")
+  test = splits["test"]
+  place = {image_id: i for i, image_id in enumerate(test.image_ids)}
+  index = [place[f"mnist_test_{i:05d}"] for i in range(500)]
+  np.testing.assert_array_equal(
+    test.images[index, 2:-2, 2:-2], np.stack(wanted["image"])
+  )
+  np.testing.assert_array_equal(test.labels[index], wanted["label"])
+
+
+def test_is_prepared(toy_dir, tmp_path):
+  assert sources.is_prepared(_config("toy", toy_dir))
+  assert not sources.is_prepared(_config("toy", tmp_path))
+  assert not any(tmp_path.iterdir())
+  with pytest.raises(errors.InputError, match="Unknown data set 'toyy'"):
+    sources.is_prepared(_config("toy", toy_dir, name="toyy"))

@@ -1,0 +1,92 @@
+"""Tests of distances beside their floor and ceiling."""
+
+import numpy as np
+import pytest
+
+from skinjax.judging import comparisons
+from skinjax.metrics import distances
+
+NAMES = ("a", "b")
+
+
+def _features(rng, shifts, count, dims=6):
+  values = [rng.normal(shift, 1, (count, dims)) for shift in shifts]
+  labels = np.repeat(np.arange(len(shifts)), count)
+  return comparisons.Features(
+    np.concatenate(values), labels, np.arange(len(labels))
+  )
+
+
+@pytest.fixture
+def rows():
+  """Two classes, 2 apart: images of the first are right, of the second not."""
+  rng = np.random.default_rng(0)
+  train = _features(rng, (0, 2), 80)
+  held_out = _features(rng, (0, 2), 30)
+  synthetic = _features(rng, (0, 5), 60)
+  found = comparisons.compare(train, held_out, synthetic, NAMES, seed=0)
+  return {(row["class"], row["comparison"]): row for row in found}
+
+
+def test_there_is_a_row_for_each_class_and_all(rows):
+  assert set(rows) == {
+    (name, kind) for name in NAMES for kind in ("synthetic", "floor", "ceiling")
+  } | {(None, "synthetic"), (None, "floor")}
+  assert rows["a", "ceiling"]["against"] == "b"
+
+
+def test_all_three_are_of_the_same_numbers(rows):
+  for (name, _), row in rows.items():
+    assert row["num_fake"] == (30 if name else 60)
+    assert row["num_real"] == (80 if name else 160)
+
+
+def test_what_is_right_is_at_the_floor_and_what_is_wrong_is_not(rows):
+  kernel = lambda *key: rows[key]["kernel"]
+  assert kernel("a", "synthetic")["high"] < kernel("a", "ceiling")["low"] / 5
+  assert kernel("a", "floor")["low"] < 0 < kernel("a", "floor")["high"]
+  assert kernel("b", "synthetic")["low"] > kernel("b", "ceiling")["high"]
+  assert rows["b", "synthetic"]["frechet"] > rows["b", "floor"]["frechet"]
+  assert kernel(None, "floor")["low"] < 0 < kernel(None, "floor")["high"]
+  assert kernel(None, "synthetic")["low"] > 0
+
+
+def test_the_kernel_distance_has_all_synthetic_images(rows):
+  rng = np.random.default_rng(0)
+  train = _features(rng, (0,), 40)
+  held_out = _features(rng, (0,), 12)
+  synthetic = _features(rng, (1,), 50)
+  row = comparisons.compare(train, held_out, synthetic, ("a",), seed=0)[0]
+  assert row["num_fake"] == 12
+  everything = distances.judge(train.values, synthetic.values, seed=0)
+  assert row["kernel"]["value"] == pytest.approx(everything.kernel.value)
+
+
+def test_one_class_has_no_ceiling():
+  rng = np.random.default_rng(0)
+  parts = [_features(rng, (0,), 20) for _ in range(3)]
+  rows = comparisons.compare(*parts, ("a",), seed=0)
+  assert [row["comparison"] for row in rows] == ["synthetic", "floor"]
+
+
+def test_other_proportions_than_training_s_are_no_distance():
+  rng = np.random.default_rng(0)
+  train = _features(rng, (0, 3), 200)
+  train = train.take(np.r_[0:200, 200:250])
+  held_out = _features(rng, (0, 3), 30)
+  rows = comparisons.compare(train, held_out, held_out, NAMES, seed=0)
+  whole = next(row for row in rows if row["class"] is None)
+  assert whole["num_real"] == 100  # 50 of each
+  assert whole["kernel"]["low"] < 0.1
+
+
+def test_too_few_lesions_are_refused_in_words():
+  rng = np.random.default_rng(0)
+  train = _features(rng, (0,), 40)
+  few = comparisons.Features(
+    rng.normal(0, 1, (40, 6)), np.zeros(40, int), np.arange(40) // 5
+  )
+  rows = comparisons.compare(train, few, train, ("a",), seed=0)
+  assert rows[1]["refused"].startswith("8 compared lesions")
+  assert "kernel" not in rows[1]
+  assert "kernel" in rows[0]

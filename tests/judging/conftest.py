@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+
+from skinjax.judging import page, projection
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+
+def _distance(extractor, name, comparison, value, num_fake=60, half=0.01):
+  row = {
+    "extractor": extractor,
+    "frechet_name": f"FD({extractor})",
+    "class": name,
+    "comparison": comparison,
+    "against": "nv" if comparison == "ceiling" else None,
+    "num_real": 115,
+    "num_fake": num_fake,
+  }
+  if value is None:
+    return {**row, "refused": "It has 3 images, and 10 are needed."}
+  frechet = 321.5 * value + 7.25
+  counts = [57, 65, 76, 91, 115]
+  return {
+    **row,
+    "frechet": frechet + 700 / 115,
+    "curve": {
+      "counts": counts,
+      "values": [frechet + 700 / n for n in counts],
+      "limit": frechet,
+      "spread": 1.5,
+    },
+    "kernel": {"value": value, "low": value - half, "high": value + half},
+    "prdc": {
+      "precision": 0.9 - value,
+      "recall": 0.8 - value,
+      "density": 1.05 - value,
+      "coverage": 0.85 - value,
+    },
+  }
+
+
+def _estimate(value, half=0.06):
+  return {"value": value, "low": value - half, "high": value + half}
+
+
+@pytest.fixture(scope="session")
+def make_evaluation():
+  """A made-up evaluation; KIDs of the classes decide what is said."""
+
+  def make(kids=None, extractors=("EffLite0@64",), collapsed=(), **change):
+    if kids is None:
+      values = (0.03, 0.05, 0.2, None, 0.005, 0.31, 0.042)
+      kids = dict(zip(CLASSES, values, strict=True))
+    names = [name for name in kids if name is not None]
+    distances = [
+      _distance(extractor, name, comparison, value)
+      for extractor in extractors
+      for name, kid in kids.items()
+      for comparison, value in (
+        ("synthetic", kid),
+        ("floor", None if kid is None else 0.002),
+        ("ceiling", 0.25),
+      )
+    ]
+    return {
+      "schema": 1,
+      "name": "demo",
+      "data": "HAM10000, 64×64",
+      "drawn": False,
+      "subject": "700 images of the folder runs/synthetic",
+      "command": "python main.py --config=configs/evaluate.py",
+      "classes": [
+        {
+          "name": name,
+          "train_images": 1115,
+          "heldout_images": 60,
+          "synthetic_images": 100,
+        }
+        for name in names
+      ],
+      "diversity": {
+        name: {
+          "real": 0.21,
+          "generated": 0.05 if name in collapsed else 0.19,
+          "ratio": 0.238 if name in collapsed else 0.905,
+          "collapsed": name in collapsed,
+        }
+        for name in names
+      },
+      "distances": distances,
+      "usefulness": None,
+      "copies": {"classes": {}, "heldout_flagged": None, "suspects": []},
+      "notes": [],
+      "next_steps": [],
+      **change,
+    }
+
+  return make
+
+
+@pytest.fixture(scope="session")
+def full_evaluation(make_evaluation):
+  """One with all parts, and three extractors."""
+  pair = lambda synthetic, real: {
+    "synthetic": _estimate(synthetic),
+    "real": _estimate(real),
+  }
+  return make_evaluation(
+    extractors=("EffLite0@64", "Inception-v3@299", "pixels@16"),
+    collapsed=("vasc",),
+    usefulness={
+      "classifier": "EfficientNet-Lite0, 2,000 steps",
+      "agreement": {
+        name: {**_estimate(0.3 + 0.08 * i), "images": 100}
+        for i, name in enumerate(CLASSES)
+      },
+      "cas": {
+        "classes": {n: pair(0.413, 0.527) for n in CLASSES if n != "df"},
+        "balanced_accuracy": pair(0.412, 0.583),
+        "majority": 1 / 7,
+        "images": dict.fromkeys(CLASSES, 100),
+      },
+    },
+    copies={
+      "classes": {
+        name: {
+          "images": 100,
+          "suspects": 2 * (name == "vasc"),
+          "nearer_share": 0.5 + 0.05 * i,
+          "nearer_low": 0.41 + 0.05 * i,
+          "nearer_high": 0.59 + 0.05 * i,
+          "p_value": 0.5**i / 4,
+          "authenticity": 0.731,
+        }
+        for i, name in enumerate(CLASSES)
+      },
+      "heldout_flagged": 0.0123,
+      "suspects": [
+        {
+          "synthetic": f"vasc/{i:05}.png",
+          "training": "ISIC_0024306",
+          "transform": "mirrored",
+          "kind": kind,
+          "distance": 0.0173,
+          "threshold": 0.0345,
+        }
+        for i, kind in enumerate(("pixels", "features"))
+      ],
+    },
+    notes=["Inception-v3 has seen photographs, not lesions."],
+    next_steps=["Look at the suspected copies."],
+  )
+
+
+def _blobs(rng, num, size):
+  """Dark spots on skin, so that pages can be looked at."""
+  y, x = np.mgrid[:size, :size] / size
+  middle = rng.uniform(0.35, 0.65, (2, num, 1, 1))
+  width = rng.uniform(0.1, 0.3, (num, 1, 1))
+  spot = np.exp(-(((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / width**2))
+  colours = [225, 170, 150] - spot[..., None] * [120, 110, 90]
+  noise = rng.normal(0, 6, colours.shape)
+  return np.clip(colours + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def full_pictures():
+  """All pictures of `full_evaluation`."""
+  rng = np.random.default_rng(0)
+  draw = lambda num: _blobs(rng, num, 64)
+  labels = np.repeat(np.arange(7), 60)
+  points = projection.project(
+    rng.normal(size=(420, 8)) + np.eye(8)[labels] * 3,
+    rng.normal(size=(420, 8)) + np.eye(8)[labels] * 4,
+  )
+  return page.Pictures(
+    real={name: draw(16) for name in CLASSES},
+    synthetic={name: draw(16) for name in CLASSES},
+    pairs=[
+      page.Pair(*draw(3), f"vasc/{i:05}.png, mirrored", i < 2) for i in range(4)
+    ],
+    interpolations={name: draw(8) for name in CLASSES},
+    embedding=page.Embedding(points, labels, labels, "EffLite0@64"),
+  )

@@ -1,0 +1,94 @@
+"""Tests of finding which images are copies, and of which."""
+
+import numpy as np
+import pytest
+
+from skinjax.data import datasets
+from skinjax.judging import copying
+from skinjax.metrics import pixels
+from tests import shrunk
+
+INFO = shrunk.dataset().info
+
+
+def _split(rng, name, count):
+  """Draws unrelated pictures of one class, each a lesion of its own."""
+  coarse = rng.integers(0, 256, (count, 8, 8, 3))
+  images = coarse.repeat(2, 1).repeat(2, 2).astype(np.uint8)
+  ids = np.array([f"{name}{place}" for place in range(count)])
+  return datasets.Split(images, np.zeros(count, np.int32), ids, ids)
+
+
+def _judged(synthetic, train, held_out):
+  dataset = datasets.Dataset(INFO, train, held_out, held_out)
+  arguments = dataset, held_out, synthetic
+  # Not features of a network, but as good as any here.
+  flat = lambda images, what: images.reshape(len(images), -1).astype("f4")
+  vectors = {
+    "pixels": copying.of_pixels(*arguments),
+    "features": copying.of_features(flat, *arguments),
+  }
+  return copying.judge(vectors, *arguments, seed=0)
+
+
+@pytest.fixture
+def real():
+  rng = np.random.default_rng(0)
+  return _split(rng, "train", 60), _split(rng, "held", 700)
+
+
+def test_orientations_are_named_in_their_order():
+  image = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
+  turned = dict(
+    zip(
+      copying.ORIENTATIONS,
+      pixels.orientations(image)[:, 0, ..., 0],
+      strict=True,
+    )
+  )
+  assert len(turned) == 8
+  assert turned["as it is"].tolist() == [[0, 1], [2, 3]]
+  assert turned["turned by 90°"].tolist() == [[1, 3], [0, 2]]
+  assert turned["transposed"].tolist() == [[0, 2], [1, 3]]
+  assert turned["transposed, turned by 180°"].tolist() == [[3, 1], [2, 0]]
+
+
+def test_copies_are_found_whatever_way_they_are_turned(real):
+  train, held_out = real
+  synthetic = _split(np.random.default_rng(1), "made", 40)
+  for place in range(8):
+    turned = pixels.orientations(train.images[place : place + 1])[place, 0]
+    synthetic.images[place] = turned
+  found = _judged(synthetic, train, held_out)
+  row = found.summary["classes"]["disc"]
+  assert row["images"] == 40
+  assert row["suspects"] == 8  # each once, though both criteria see it
+  listed = found.summary["suspects"]
+  assert {one["kind"] for one in listed} == {"pixels", "features"}
+  for one in listed:
+    assert one["training"] == f"train{one['synthetic'].removeprefix('made')}"
+    assert one["distance"] < one["threshold"]
+  assert sum(one["transform"] == "as it is" for one in listed) == 2
+  assert found.summary["heldout_flagged"] <= 0.01
+  assert row["p_value"] < 0.05
+  assert row["nearer_low"] <= row["nearer_share"] <= row["nearer_high"]
+
+
+def test_honest_images_are_no_copies(real):
+  synthetic = _split(np.random.default_rng(1), "made", 40)
+  found = _judged(synthetic, *real)
+  row = found.summary["classes"]["disc"]
+  assert row["suspects"] == 0
+  assert found.summary["suspects"] == []
+  assert row["p_value"] > 0.05
+  assert row["authenticity"] > 0.3
+  for nearest in (found.training, found.held_out):
+    assert set(nearest) == {"pixels", "features"}
+    assert len(nearest["pixels"].index) == 40
+
+
+def test_a_class_without_images_has_no_numbers(real):
+  synthetic = _split(np.random.default_rng(1), "made", 4)
+  row = _judged(synthetic, *real).summary["classes"]["square"]
+  assert row["images"] == row["suspects"] == 0
+  assert row["p_value"] is row["authenticity"] is None

@@ -1,0 +1,150 @@
+"""Tests of judging a set of images, from its config to its page."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinjax.data import datasets, sources, synthetic_set
+from skinjax.judging import evaluate, evaluate_report
+from skinjax.runtime import errors
+from skinjax.training import inference, loop, pretrained
+from tests import shrunk
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+  """Workdirs of a GAN and a classifier of the tiny data set."""
+  paths = {}
+  for name in ("acgan", "classifier"):
+    paths[name] = tmp_path_factory.mktemp(name) / "run"
+    task = inference.task_named(name)
+    loop.train(task, shrunk.config(name), paths[name], shrunk.dataset())
+  return paths
+
+
+@pytest.fixture(autouse=True)
+def _tiny_data(monkeypatch, tmp_path):
+  monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
+  monkeypatch.setattr(sources, "cache_dir", lambda: str(tmp_path / "cache"))
+
+
+def _run(path, **changes):
+  config = shrunk.config("evaluate", **{"usefulness": False, **changes})
+  return evaluate.run(config, path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """Real images as a folder that nothing is known of."""
+  split, path = shrunk.split("folder", (12, 12, 12)), tmp_path / "folder"
+  synthetic_set.write(
+    path,
+    split.images,
+    split.labels,
+    class_names=shrunk.CLASSES,
+    seed=0,
+    origin={"trained_on": {"groups": ["elsewhere"]}},
+  )
+  (path / "provenance.json").unlink()
+  (path / "metadata.csv").unlink()
+  return path
+
+
+def test_a_gan_is_judged(tmp_path, networks):
+  found = _run(
+    tmp_path / "run",
+    generator=str(networks["acgan"]),
+    classifier=str(networks["classifier"]),
+    usefulness=True,
+    per_class=12,
+  )
+  kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+  assert kept == json.loads(json.dumps(found))
+  extractors = {row["extractor"] for row in found["distances"]}
+  assert extractors == {"EffLite0@64", "toy_lesions@16"}
+  assert set(found["diversity"]) == set(shrunk.CLASSES)
+  assert found["usefulness"]["agreement"].keys() == set(shrunk.CLASSES)
+  assert set(found["usefulness"]["cas"]["classes"]) == set(shrunk.CLASSES)
+  assert (tmp_path / "run" / "index.html").exists()
+
+
+def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
+  tmp_path, folder, monkeypatch
+):
+  splits = {
+    name: shrunk.split(name, (count,) * 3)
+    for name, count in (("train", 40), ("validation", 10), ("test", 15))
+  }
+  splits = {k: s._replace(groups=s.image_ids) for k, s in splits.items()}
+  dataset = datasets.Dataset(shrunk.dataset().info, **splits)
+  monkeypatch.setattr(datasets, "load", lambda config: dataset)
+  rng = np.random.default_rng(0)
+  for path in (folder / "square").iterdir():
+    noise = rng.integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+  found = _run(tmp_path / "run", synthetic=str(folder))
+  kernel = {
+    (row["class"], row["comparison"]): row["kernel"]
+    for row in found["distances"]
+  }
+  for name in ("disc", "square", "stripes"):
+    floor = kernel[name, "floor"]
+    assert floor["low"] < 0 < floor["high"]
+  assert kernel["disc", "synthetic"]["low"] < kernel["disc", "floor"]["high"]
+  assert (
+    kernel["square", "synthetic"]["low"] > kernel["square", "ceiling"]["value"]
+  )
+
+
+def test_images_that_leak_are_refused(tmp_path, folder):
+  shutil.rmtree(folder)
+  split = shrunk.split("folder", (12, 12, 12))
+  synthetic_set.write(
+    folder,
+    split.images,
+    split.labels,
+    class_names=shrunk.CLASSES,
+    seed=0,
+    origin={"trained_on": {"groups": shrunk.dataset().test.groups.tolist()}},
+  )
+  with pytest.raises(errors.InputError, match="lesions of this"):
+    _run(tmp_path / "run", synthetic=str(folder))
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_one_of_a_generator_and_a_folder_is_wanted(tmp_path, folder, both):
+  places = {"synthetic": str(folder), "generator": "somewhere"}
+  with pytest.raises(errors.InputError, match="is wanted"):
+    _run(tmp_path / "run", **(places if both else {}))
+
+
+def test_one_image_of_a_class_is_too_few(tmp_path):
+  with pytest.raises(errors.InputError, match="at least 2 images"):
+    _run(tmp_path / "run", generator="somewhere", per_class=1)
+
+
+def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
+  tmp_path, networks, folder
+):
+  with pytest.raises(errors.InputError, match="draws no images"):
+    _run(tmp_path / "a", generator=str(networks["classifier"]))
+  with pytest.raises(errors.InputError, match="workdir of a GAN"):
+    _run(
+      tmp_path / "b", synthetic=str(folder), classifier=str(networks["acgan"])
+    )
+
+
+def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
+  generator = pretrained.load(networks["acgan"], shrunk.dataset().info)
+  strips = evaluate_report.interpolations(generator, seed=0)
+  assert set(strips) == set(shrunk.CLASSES)
+  for strip in strips.values():
+    assert strip.shape == (10, 16, 16, 3)
+    assert strip.dtype == np.uint8
+  again = evaluate_report.interpolations(generator, seed=0)
+  np.testing.assert_array_equal(strips["disc"], again["disc"])
+  other = evaluate_report.interpolations(generator, seed=1)
+  assert (strips["disc"] != other["disc"]).any()

@@ -1,0 +1,82 @@
+"""Tests of what a classifier thinks of images, and learns from them."""
+
+import numpy as np
+import pytest
+
+from skinjax.judging import usefulness
+from skinjax.training import inference, loop, pretrained
+from tests import shrunk
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+  path = tmp_path_factory.mktemp("classifier") / "run"
+  task = inference.task_named("classifier")
+  loop.train(task, shrunk.config("classifier"), path, shrunk.dataset())
+  return pretrained.load(path, shrunk.dataset().info)
+
+
+def test_agreement_is_a_share_with_an_interval(classifier, monkeypatch):
+  right = np.array([0, 0, 0, 1, 1, 0, 2, 2, 2, 2])
+  split = shrunk.split("more", (4, 4, 2))
+  monkeypatch.setattr(
+    inference,
+    "outputs",
+    lambda *args, **kwargs: {"probabilities": np.eye(3)[right]},
+  )
+  found = usefulness.agreement(classifier, split)
+  assert found["disc"]["value"] == 0.75
+  # Wilson's interval of 3 of 4, by hand: (p + z²/2n ± …) / (1 + z²/n).
+  assert found["disc"]["low"] == pytest.approx(0.3006, abs=1e-3)
+  assert found["disc"]["high"] == pytest.approx(0.9544, abs=1e-3)
+  assert found["square"] == found["square"] | {"value": 0.25, "images": 4}
+  assert found["stripes"]["value"] == 1.0
+
+
+def test_both_learn_from_as_many_and_are_tested_on_real_lesions(
+  tmp_path, monkeypatch
+):
+  seen = {}
+  train = loop.train
+
+  def watched(task, config, path, dataset):
+    seen[path.name] = dataset
+    return train(task, config, path, dataset)
+
+  monkeypatch.setattr(loop, "train", watched)
+  config, real = shrunk.config("classifier"), shrunk.dataset()
+  synthetic = shrunk.split("synthetic", (4, 20, 5))
+  run = lambda: usefulness.classification_accuracy_score(
+    config, tmp_path, real, synthetic, ("lesion_1",)
+  )
+  found = run()
+  assert found["images"] == {"disc": 4, "square": 7, "stripes": 5}
+  for name in usefulness.KINDS:
+    assert seen[name].info.class_counts == (4, 7, 5)
+    assert seen[name].test is real.test
+  assert set(seen["real"].train.image_ids) <= set(real.train.image_ids)
+  assert set(seen["synthetic"].train.image_ids) <= set(synthetic.image_ids)
+  assert seen["synthetic"].inherited == ("lesion_1",)
+  assert seen["real"].inherited == ()
+  for row in [*found["classes"].values(), found["balanced_accuracy"]]:
+    for interval in row.values():
+      assert 0 <= interval["low"] <= interval["value"] <= interval["high"] <= 1
+  assert found["majority"] == pytest.approx(1 / 3)
+  seen.clear()
+  assert run() == found  # what is done is read, not trained again
+  assert not seen
+
+
+def test_a_changed_prediction_is_a_changed_score(tmp_path):
+  config, real = shrunk.config("classifier"), shrunk.dataset()
+  arguments = config, tmp_path, real, shrunk.split("synthetic", (4, 4, 4)), ()
+  usefulness.classification_accuracy_score(*arguments)
+  table = tmp_path / "real" / "predictions.csv"
+  lines = table.read_text().splitlines()
+  names = shrunk.CLASSES
+  for place, label in enumerate(real.test.labels, 1):
+    kept = lines[place].split(",")[:3]
+    lines[place] = ",".join([*kept, *(f"{n == names[label]:d}" for n in names)])
+  table.write_text("\n".join(lines) + "\n")
+  found = usefulness.classification_accuracy_score(*arguments)
+  assert found["balanced_accuracy"]["real"]["value"] == 1.0

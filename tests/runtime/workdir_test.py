@@ -1,0 +1,172 @@
+"""Tests of workdirs: one config, one data set, one process."""
+
+import subprocess
+import sys
+
+import ml_collections
+import pytest
+
+from skinjax.data import datasets
+from skinjax.runtime import errors, workdir
+from tests import shrunk
+from tests.conftest import ROOT
+
+
+def _claim(path, config):
+  with workdir.claim(path, ml_collections.FrozenConfigDict(config)):
+    pass
+
+
+def test_the_config_is_kept_and_read_back(tmp_path):
+  config = shrunk.frozen("study", data__classes=("nv", "mel"))
+  _claim(tmp_path / "a" / "b", config)
+  back = workdir.read_config(tmp_path / "a" / "b")
+  assert back.to_dict() == config.to_dict()
+  assert back.data.classes == ("nv", "mel")
+  _claim(tmp_path / "a" / "b", config)
+
+
+@pytest.mark.parametrize(
+  ("change", "told"),
+  [
+    ({"train__steps": 6}, "train.steps was 4, is 6"),
+    ({"seed": 1}, "seed was 0, is 1"),
+    ({"data__classes": ("nv",)}, r"data.classes was \(\), is \('nv',\)"),
+    ({"data__fold": 1}, "data.fold was -1, is 1"),
+    ({"model__dropout": 0.4}, "model.dropout was 0.2, is 0.4"),
+  ],
+)
+def test_another_config_is_refused_and_what_differs_is_told(
+  tmp_path, change, told
+):
+  _claim(tmp_path, shrunk.frozen("classifier"))
+  with pytest.raises(errors.InputError, match=told):
+    _claim(tmp_path, shrunk.frozen("classifier", **change))
+
+
+def test_a_key_more_or_less_is_refused(tmp_path):
+  _claim(tmp_path / "a", {"a": 1})
+  with pytest.raises(errors.InputError, match=r"\(b.c was None, is 2\)"):
+    _claim(tmp_path / "a", {"a": 1, "b": {"c": 2}})
+  _claim(tmp_path / "b", {"a": 1, "b": {"c": 2}})
+  with pytest.raises(errors.InputError, match=r"\(b.c was 2, is None\)"):
+    _claim(tmp_path / "b", {"a": 1})
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"data__manual_dir": "/elsewhere"},
+    {"data__data_dir": "/elsewhere"},
+    {"parallel": "pmap"},
+    {"log_every": 1},
+    {"eval_every": 4},
+    {"save_every": 4},
+    {"sample_every": 2},
+    {"kid_every": 2},
+    {"kid_images": 4},
+  ],
+)
+def test_keys_that_say_where_and_how_are_free(tmp_path, change):
+  _claim(tmp_path, shrunk.frozen("acgan"))
+  _claim(tmp_path, shrunk.frozen("acgan", **change))
+  # What it was begun with stays on record.
+  kept = workdir.read_config(tmp_path).to_dict()
+  assert kept == shrunk.frozen("acgan").to_dict()
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+  script = (
+    "import sys, ml_collections\n"
+    "from skinjax import workdir\n"
+    "config = ml_collections.FrozenConfigDict({'a': 1})\n"
+    "with workdir.claim(sys.argv[1], config):\n"
+    "  print('held', flush=True)\n"
+    "  sys.stdin.read()\n"
+  )
+  config = {"a": 1}
+  with subprocess.Popen(
+    [sys.executable, "-c", script, str(tmp_path)],
+    cwd=ROOT,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  ) as process:
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(
+      errors.InputError, match=r"Another process \(\d+ on .*\) is using"
+    ):
+      _claim(tmp_path, config)
+    process.stdin.close()
+    assert process.wait() == 0
+  _claim(tmp_path, config)
+
+
+def test_a_slip_leaves_the_workdir_as_it_was(tmp_path):
+  one, other, third = (
+    ml_collections.FrozenConfigDict({"a": a}) for a in (1, 2, 3)
+  )
+  with pytest.raises(errors.InputError), workdir.claim(tmp_path, one):
+    raise errors.InputError("a is wrong")
+  with workdir.claim(tmp_path, other) as path:
+    (path / "made").touch()
+  # From here on something came of it.
+  with pytest.raises(errors.InputError), workdir.claim(tmp_path, other):
+    raise errors.InputError("later")
+  with (
+    pytest.raises(errors.InputError, match="a was 2, is 3"),
+    workdir.claim(tmp_path, third),
+  ):
+    pass
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path):
+  (tmp_path / "file").write_text("")
+  for path in (tmp_path / "file", tmp_path / "file" / "below"):
+    with pytest.raises(errors.InputError, match="cannot be used as a direct"):
+      _claim(path, {"a": 1})
+
+
+@pytest.mark.parametrize("content", [None, "{", ""])
+def test_what_is_no_workdir_is_told(tmp_path, content):
+  if content is not None:
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "data.json").write_text(content)
+  with pytest.raises(errors.InputError, match="not the workdir of a run"):
+    workdir.read_config(tmp_path)
+  with pytest.raises(errors.InputError, match="nothing tells what was learnt"):
+    workdir.read_origin(tmp_path)
+
+
+def test_who_learns_from_generated_images_learns_from_their_origin(
+  tmp_path, tiny_dataset
+):
+  more = shrunk.split("more", (0, 2, 4))
+  whole = datasets.extended(tiny_dataset, more, ["seen_by_the_gan"])
+  workdir.write_origin(tmp_path, whole)
+  assert workdir.read_origin(tmp_path)["groups"] == sorted(
+    {*tiny_dataset.train.groups, *more.groups, "seen_by_the_gan"}
+  )
+
+
+def test_origin(tmp_path, tiny_dataset):
+  workdir.write_origin(tmp_path, tiny_dataset)
+  workdir.write_origin(tmp_path, tiny_dataset)  # the same again is right
+  origin = workdir.read_origin(tmp_path)
+  assert origin["name"] == "toy_lesions"
+  assert tuple(origin["class_names"]) == shrunk.CLASSES
+  assert origin["groups"] == sorted(set(tiny_dataset.train.groups))
+  changed = tiny_dataset._replace(
+    info=tiny_dataset.info.__class__(
+      **{**vars(tiny_dataset.info), "fingerprint": "0" * 64}
+    )
+  )
+  with pytest.raises(errors.InputError, match="begun on other images"):
+    workdir.write_origin(tmp_path, changed)
+
+
+@pytest.mark.parametrize(
+  "kind", [dict, ml_collections.ConfigDict, ml_collections.FrozenConfigDict]
+)
+def test_flat(kind):
+  config = kind({"a": 1, "b": {"c": 2, "d": {"e": (3,)}}})
+  assert workdir.flat(config) == {"a": 1, "b.c": 2, "b.d.e": (3,)}

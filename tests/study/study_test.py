@@ -1,0 +1,277 @@
+"""Tests of the study, from data to verdict."""
+
+import contextlib
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from skinjax.data import datasets
+from skinjax.runtime import errors, files
+from skinjax.study import study
+from skinjax.training import loop
+from tests import shrunk
+
+ARMS = ("classical", "classical+synthetic")
+
+
+def _config(**changes):
+  return shrunk.config("study", **{"arms": ARMS, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _tiny_data(monkeypatch):
+  monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+  """A study from begin to end, and what its runs of training were given."""
+  path, trained = tmp_path_factory.mktemp("study") / "run", {}
+  train = loop.train
+
+  def recorded(task, config, place, dataset=None):
+    trained[place.name] = config, dataset
+    return train(task, config, place, dataset)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(datasets, "load", lambda config: shrunk.dataset())
+    patch.setattr(loop, "train", recorded)
+    result = study.run(_config(), path)
+  return path, result, trained
+
+
+def test_the_report_is_written(done):
+  path, result, _ = done
+  summary = json.loads((path / "report" / "summary.json").read_text())
+  assert [arm["name"] for arm in summary["arms"]] == list(ARMS)
+  assert summary["verdict"]["headline"]
+  assert summary["verdict"] == json.loads(json.dumps(result["verdict"]))
+  page = (path / "report" / "index.html").read_text()
+  assert summary["verdict"]["headline"] in page.replace("&#39;", "'")
+  for name in ("scores", "differences"):
+    with (path / "report" / f"{name}.csv").open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    assert rows
+    assert {row["arm"] for row in rows} <= {*ARMS, "majority line"}
+
+
+def test_the_report_tells_of_the_generator(done):
+  _, result, _ = done
+  assert set(result["diversity"]) <= set(shrunk.CLASSES)
+  for row in result["diversity"].values():
+    assert row["diversity_ratio"] >= 0
+  assert "in its 4 steps" in result["split"]
+  assert not [key for key in result["config"] if key.endswith("_dir")]
+
+
+def test_arms_differ_in_what_they_say_and_nothing_else(done):
+  _, _, trained = done
+  assert set(trained) == {"generator", *(f"{arm}-0" for arm in ARMS)}
+  (plain, real), (more, mixed) = (trained[f"{arm}-0"] for arm in ARMS)
+  assert plain.to_dict() == more.to_dict()
+  assert plain.augment.orientations
+  assert plain.augment.jitter == 0.1
+  assert plain.train.sampler == "balanced"
+  assert real.info.class_counts == (12, 7, 5)
+  # fill_to is 15.
+  assert mixed.info.class_counts == (15, 15, 15)
+  assert mixed.test is real.test
+  assert trained["generator"][1].info.class_counts == (12, 7, 5)
+
+
+def test_scores_are_those_of_the_predictions(done):
+  path, result, _ = done
+  test = shrunk.dataset().test
+  for arm in result["arms"]:
+    place = path / "units" / f"{arm['name']}-0"
+    with (place / "predictions.csv").open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    assert [row["image_id"] for row in rows] == test.image_ids.tolist()
+    predicted = [
+      int(np.argmax([float(row[name]) for name in shrunk.CLASSES]))
+      for row in rows
+    ]
+    accuracy = np.mean(np.array(predicted) == test.labels)
+    assert arm["scores"]["accuracy"]["value"] == pytest.approx(accuracy)
+
+
+def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
+  path, result, _ = done
+
+  def no_steps(*_):
+    raise AssertionError("compiled training steps again")
+
+  monkeypatch.setattr(loop, "compile_steps", no_steps)
+  place = path / "units" / "classical-0" / "predictions.csv"
+  before = place.stat().st_mtime_ns
+
+  def no_unit(task, config, place, dataset=None):
+    assert place.name == "generator"
+
+  monkeypatch.setattr(loop, "train", no_unit)
+  again = study.run(_config(), path)
+  assert place.stat().st_mtime_ns == before
+  assert again["arms"] == result["arms"]
+  assert again["verdict"] == result["verdict"]
+
+
+def test_a_best_generator_that_will_not_be_is_refused_at_once(tmp_path):
+  for changes, told in (
+    ({"generator_checkpoint": "best"}, "best needs gan.best=kid"),
+    ({"generator_checkpoint": "last"}, "Unknown checkpoint 'last'. Did you"),
+    (
+      {"generator_checkpoint": "best", "gan__best": "kid"},
+      "best=kid with kid_every=0",
+    ),
+  ):
+    with pytest.raises(errors.InputError, match=told):
+      study.run(_config(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def _copy(done, path, *units):
+  """Copies a study's workdir, without its report and some classifiers."""
+  shutil.copytree(done[0], path)
+  shutil.rmtree(path / "report")
+  for unit in units:
+    shutil.rmtree(path / "units" / unit)
+  return path
+
+
+def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
+  path = _copy(done, tmp_path / "run", "classical-0", "classical+synthetic-0")
+  units = lambda: {
+    p.parent.name for p in (path / "units").glob("*/predictions.csv")
+  }
+  assert study.run(_config(shard="1/2"), path) is None
+  assert units() == {"classical+synthetic-0"}
+  assert not (path / "report").exists()
+  result = study.run(_config(shard="0/2"), path)
+  assert units() == {"classical-0", "classical+synthetic-0"}
+  assert result["arms"] == done[1]["arms"]
+  assert result["verdict"] == done[1]["verdict"]
+  assert (path / "report" / "index.html").exists()
+  # A shard with nothing of its own to do.
+  assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
+
+
+def test_a_generator_that_is_lost_is_trained_again_to_the_same(done, tmp_path):
+  path = _copy(done, tmp_path / "run", "classical-0")
+  (path / "generator" / "checkpoints" / "4" / "manifest.json").write_text("{")
+  result = study.run(_config(), path)  # its synthetic images are still its own
+  assert result["arms"] == done[1]["arms"]
+
+
+def test_a_study_that_was_begun_on_other_images_is_refused(
+  done, tmp_path, monkeypatch
+):
+  path = _copy(done, tmp_path / "run")
+  own = shrunk.dataset()
+  images = own.test.images.copy()
+  images[0, 0, 0, 0] ^= 1
+  other = own._replace(test=own.test._replace(images=images))
+  monkeypatch.setattr(datasets, "load", lambda config: other)
+  with pytest.raises(errors.InputError, match="begun on other images"):
+    study.run(_config(), path)
+
+
+@pytest.mark.parametrize("shard", ["2/2", "1", "a/b", "-1/2", "0/0", "1/2/3"])
+def test_a_shard_that_cannot_be_is_refused(tmp_path, shard):
+  with pytest.raises(errors.InputError, match=f"shard={shard}: i/n is wanted"):
+    study.run(_config(shard=shard), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  "lock", ["units/.classical-0.lock", "units/classical-0/.lock"]
+)
+def test_what_another_process_works_on_is_waited_for(
+  done, tmp_path, monkeypatch, lock, absl_log
+):
+  path = _copy(done, tmp_path / "run", "classical-0", "classical+synthetic-0")
+  monkeypatch.setattr(study, "_PAUSE", 0.02)
+  (path / lock).parent.mkdir(exist_ok=True)
+  order, train = [], loop.train
+
+  def recorded(task, config, place, dataset=None):
+    order.append(place.name)
+    result = train(task, config, place, dataset)
+    if place.name == "classical+synthetic-0":
+      held.close()
+    return result
+
+  monkeypatch.setattr(loop, "train", recorded)
+  with contextlib.ExitStack() as held:
+    held.enter_context(files.locked(path / lock))
+    result = study.run(_config(), path)
+  # The other classifier was trained in the meantime.
+  trained = [name for name in order if name.startswith("classical")]
+  assert trained[-1] == "classical-0"
+  assert trained.index("classical+synthetic-0") < len(trained) - 1
+  assert result["arms"] == done[1]["arms"]
+
+
+def test_a_generator_that_has_seen_test_lesions_is_refused(
+  done, tmp_path, monkeypatch
+):
+  path, _, _ = done
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  own = shrunk.dataset()
+  for split in ("test", "validation"):
+    groups = getattr(own, split).groups.copy()
+    groups[2] = own.train.groups[4]
+    other = own._replace(**{split: getattr(own, split)._replace(groups=groups)})
+    monkeypatch.setattr(datasets, "load", lambda config, other=other: other)
+    told = f"trained on 1 lesions of this study's {split} split \\({groups[2]}"
+    with pytest.raises(errors.InputError, match=told):
+      study.run(_config(generator=str(path / "generator")), tmp_path / split)
+    assert not (tmp_path / split / "units").exists()
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"arms": (*ARMS, "clasical")}, "Unknown arm 'clasical'. Did you mean"),
+    (
+      {"arms": ("real", "classical")},
+      "needs classical.synthetic and classical",
+    ),
+    ({"fill_to": 5}, "fill_to=5 adds no image: .* smallest has 5"),
+    ({"seeds": 0}, "seeds=0: at least 1"),
+    ({"arms": (*ARMS, "classical")}, "each of them once"),
+    ({"gan__task": "classifier"}, "gan.task=classifier trains no gan"),
+    ({"classifier__task": "acgan"}, "classifier.task=acgan trains no classif"),
+    ({"classical__sampler": "even"}, "Unknown train.sampler 'even'"),
+    ({"classical__balance": "weights"}, "corrects what train.sampler=balanced"),
+    ({"classifier__train__steps": 5}, "train.steps=5 is not a multiple"),
+    (
+      {"gan__loss__adversarial": "hing", "generator": ""},
+      "Unknown loss.adversarial 'hing'. Did you mean 'hinge'",
+    ),
+  ],
+)
+def test_a_study_that_cannot_be_is_refused(
+  done, tmp_path, monkeypatch, changes, told
+):
+  changes = {"generator": str(done[0] / "generator"), **changes}
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(**changes), tmp_path)
+
+
+def test_images_of_another_generator_are_refused(done, monkeypatch):
+  path, _, _ = done
+  record = path / "synthetic" / "provenance.json"
+  kept = record.read_text()
+  provenance = json.loads(kept)
+  provenance["generator"]["state_sha256"] = "0" * 64
+  record.write_text(json.dumps(provenance))
+  monkeypatch.setattr(loop, "train", lambda *_: None)
+  try:
+    with pytest.raises(errors.InputError, match="made by another generator"):
+      study.run(_config(), path)
+  finally:
+    record.write_text(kept)

@@ -1,0 +1,77 @@
+import math
+
+import pytest
+
+from skinjax.study import verdict
+
+
+@pytest.mark.parametrize(
+  ("low", "high", "kind"),
+  [
+    (0.01, 0.05, verdict.HELPS),
+    (-0.05, -0.01, verdict.HURTS),
+    (-0.01, 0.05, verdict.NO_DIFFERENCE),
+    (0.0, 0.05, verdict.NO_DIFFERENCE),
+    (0.0, 0.0, verdict.CANNOT_TELL),
+    (0.2, 0.2, verdict.CANNOT_TELL),
+    (math.nan, math.nan, verdict.CANNOT_TELL),
+  ],
+)
+def test_decide(low, high, kind):
+  assert verdict.decide(low, high) == kind
+  assert verdict.decide(low, high, testable=False) == verdict.CANNOT_TELL
+
+
+def test_headlines():
+  assert verdict.headline("GAN images", verdict.HELPS) == "GAN images help."
+  assert verdict.headline("ACGAN images", verdict.HURTS) == "ACGAN images hurt."
+  assert (
+    verdict.headline("Generated images", verdict.CANNOT_TELL)
+    == "This study cannot tell whether generated images help."
+  )
+  assert "whether GAN images" in verdict.headline(
+    "GAN images", verdict.CANNOT_TELL
+  )
+
+
+def _detail(low, high, num_seeds=5):
+  return verdict.detail(
+    candidate="synthetic",
+    reference="classical",
+    value=(low + high) / 2,
+    low=low,
+    high=high,
+    level=0.95,
+    num_seeds=num_seeds,
+  )
+
+
+def test_detail_says_what_is_not_excluded():
+  assert _detail(-0.019, 0.027) == (
+    "Balanced accuracy of “synthetic” minus that of “classical”: +0.004 "
+    "(95% interval −0.019 to +0.027). Compatible with the data: a gain of up "
+    "to 0.027 and a loss of up to 0.019."
+  )
+  assert "no loss" in _detail(0.01, 0.02)
+  assert "no gain" in _detail(-0.02, -0.01)
+  assert "says nothing about other lesions" in _detail(0.0, 0.0)
+  assert "With one seed" in _detail(-0.1, 0.1, num_seeds=1)
+  assert "With one seed" not in _detail(-0.1, 0.1)
+
+
+def test_next_steps():
+  for kind in (
+    verdict.HELPS,
+    verdict.HURTS,
+    verdict.NO_DIFFERENCE,
+    verdict.CANNOT_TELL,
+  ):
+    assert verdict.next_steps(kind, drawn=False)
+    assert "HAM10000" in verdict.next_steps(kind, drawn=True)[0]
+
+
+def test_signed():
+  assert verdict.signed(0.0123) == "+0.012"
+  assert verdict.signed(-0.0123) == "−0.012"
+  assert verdict.signed(-0.0001) == "0.000"
+  assert verdict.signed(math.nan) == "n/a"

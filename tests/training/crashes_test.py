@@ -1,0 +1,334 @@
+"""Tests of runs that are killed, asked to stop, or out of disk."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from skinjax.data import sources
+from skinjax.runtime import checkpoint, interruption, parallel
+from skinjax.training import loop, writer
+from skinjax.training.tasks import classifier as classifier_task
+from tests import shrunk
+from tests.conftest import ROOT
+
+# A call of two steps takes a tenth of what saving it takes, so most moments
+# are in the midst of a checkpoint.
+_RUN = {
+  "train__steps": 64,
+  "log_every": 2,
+  "eval_every": 8,
+  "save_every": 4,
+  "sample_every": 8,
+}
+_KILLS = 20
+# Processes that have imported JAX but not begun to use it can be forked, which
+# takes a fraction of the time that a new one takes to start.
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(
+  ["skinjax.training.tasks.acgan", "skinjax.training.loop", "tests.shrunk"]
+)
+
+
+def _train(path, cache):
+  """What is killed: trains an ACGAN in a process of its own."""
+  jax.config.update("jax_disable_most_optimizations", True)
+  parallel.keep_compiled(cache)
+  from skinjax.training.tasks import acgan
+
+  config = shrunk.config("acgan", **_RUN)
+  loop.train(acgan, config, path, shrunk.dataset())
+
+
+def _start(path):
+  cache = jax.config.jax_compilation_cache_dir
+  process = _forks.Process(target=_train, args=(path, cache))
+  process.start()
+  return process
+
+
+def _state(path):
+  config, info = shrunk.frozen("acgan", **_RUN), shrunk.dataset().info
+  like = parallel.like(shrunk.state("acgan"), "one")
+  with checkpoint.Checkpoints(path / "checkpoints", read_only=True) as saved:
+    step, state = saved.restore(like)
+  assert (step, info.size) == (config.train.steps, shrunk.SIZE)
+  return shrunk.leaves(state)
+
+
+def _steps(path, name):
+  text = (path / f"{name}.jsonl").read_text()
+  return [json.loads(line)["step"] for line in text.splitlines()]
+
+
+def _compare(undisturbed, killed):
+  states = [_state(path) for path in (undisturbed, killed)]
+  assert states[0].keys() == states[1].keys()
+  for name, x in states[0].items():
+    np.testing.assert_array_equal(x, states[1][name], err_msg=name)
+  files = [
+    {p.name: p.read_bytes() for p in (path / "samples").iterdir()}
+    | {"metrics": (path / "metrics.jsonl").read_bytes()}
+    for path in (undisturbed, killed)
+  ]
+  assert files[0] == files[1]
+  timed = _steps(killed, "timing")
+  assert timed == sorted(set(timed))
+  # Nothing that was half written stays.
+  left = [
+    p.name for p in killed.rglob("*") if "tmp" in p.name or ".part" in p.name
+  ]
+  assert not left
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
+  tmp_path,
+):
+  undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+  for path in (tmp_path / "compiled", undisturbed):  # the first one compiles
+    start = time.monotonic()
+    process = _start(path)
+    process.join(timeout=200)
+    assert process.exitcode == 0
+  whole = time.monotonic() - start
+
+  seed = np.random.SeedSequence().entropy
+  print(f"moments of seed {seed}")  # shown where the test fails
+  rng = np.random.default_rng(seed)
+  kills = while_saving = 0
+  for _ in range(5 * _KILLS):
+    if kills == _KILLS:
+      break
+    process = _start(killed)
+    process.join(timeout=rng.uniform(0.3, 0.9) * whole)
+    process.kill()
+    process.join()
+    if process.exitcode == 0:  # it has ended, so begin another one
+      _compare(undisturbed, killed)
+      shutil.rmtree(killed)
+      continue
+    assert process.exitcode == -signal.SIGKILL
+    kills += 1
+    places = list((killed / "checkpoints").glob("*"))
+    while_saving += any(
+      not (place / "manifest.json").exists() for place in places
+    )
+  assert kills == _KILLS, "most runs ended before they were killed"
+  assert while_saving > 0, "no kill met a checkpoint that was being written"
+  process = _start(killed)
+  process.join(timeout=200)
+  assert process.exitcode == 0
+
+  _compare(undisturbed, killed)
+
+
+def _signalled(path, monkeypatch, number, step, times=1):
+  """Trains a classifier that gets a signal at a step; returns its end."""
+  plain = writer.Writer.progress
+
+  def progress(self, at, *arguments):
+    plain(self, at, *arguments)
+    if at == step:
+      for _ in range(times):
+        os.kill(os.getpid(), number)
+
+  monkeypatch.setattr(writer.Writer, "progress", progress)
+  config = shrunk.config("classifier", train__steps=8, save_every=8)
+  with pytest.raises(interruption.Interrupted) as ended:
+    loop.train(classifier_task, config, path, shrunk.dataset())
+  monkeypatch.undo()
+  return ended.value
+
+
+@pytest.fixture
+def handlers():
+  """As main.py has them; put back afterwards."""
+  numbers = signal.SIGTERM, signal.SIGINT
+  before = [signal.getsignal(number) for number in numbers]
+  interruption.end_at_once()
+  yield lambda: [signal.getsignal(number) for number in numbers]
+  for number, handler in zip(numbers, before, strict=True):
+    signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_saves_first(
+  tmp_path, monkeypatch, handlers, number
+):
+  before = handlers()
+  ended = _signalled(tmp_path / "stopped", monkeypatch, number, step=4)
+  assert ended.number == number
+  assert str(ended) == (
+    f"{number.name}: step 4 is saved in {tmp_path / 'stopped'}. The same "
+    "command goes on from there."
+  )
+  assert handlers() == before
+  assert (tmp_path / "stopped" / "checkpoints" / "4").is_dir()
+  config = shrunk.config("classifier", train__steps=8, save_every=8)
+  results = [
+    loop.train(classifier_task, config, tmp_path / name, shrunk.dataset())
+    for name in ("stopped", "whole")
+  ]
+  states = [shrunk.leaves(result.state) for result in results]
+  for name, x in states[0].items():
+    np.testing.assert_array_equal(x, states[1][name], err_msg=name)
+  lines = [
+    (tmp_path / name / "metrics.jsonl").read_bytes()
+    for name in ("stopped", "whole")
+  ]
+  assert lines[0] == lines[1]
+
+
+def test_a_signal_that_comes_with_the_last_step_is_not_forgotten(
+  tmp_path, monkeypatch, handlers
+):
+  ended = _signalled(tmp_path, monkeypatch, signal.SIGTERM, step=8)
+  assert "goes on from what is done" in str(ended)
+  assert (tmp_path / "checkpoints" / "8" / "manifest.json").exists()
+
+
+def test_a_second_signal_does_not_wait(tmp_path, monkeypatch, handlers):
+  ended = _signalled(tmp_path, monkeypatch, signal.SIGINT, step=4, times=2)
+  assert "goes on from what is done" in str(ended)
+  assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_signal_outside_of_training_ends_the_run_at_once(handlers):
+  with pytest.raises(interruption.Interrupted, match="SIGTERM: stopped"):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _prepare(data_dir):
+  config = shrunk.config("classifier", "dataset=toy,size=16").data
+  config.data_dir = str(data_dir)
+  sources.read(config)
+
+
+def test_two_processes_prepare_one_data_set_and_one_is_killed(
+  tmp_path, toy_dir
+):
+  # What one that was killed before has left.
+  (tmp_path / "toy_lesions/64x64/incomplete.ABCDEF_1.0.0").mkdir(parents=True)
+  started = [
+    _forks.Process(target=_prepare, args=(tmp_path,)) for _ in range(3)
+  ]
+  for process in started:
+    process.start()
+  deadline = time.monotonic() + 100
+  while not list(tmp_path.rglob("incomplete.*/toy_lesions-*")):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+  started[0].kill()  # whether it prepares or waits
+  for process in started:
+    process.join(timeout=200)
+  assert [process.exitcode for process in started] == [-9, 0, 0]
+  assert not list(tmp_path.rglob("incomplete.*"))
+  config = shrunk.config("classifier", "dataset=toy,size=16").data
+  config.data_dir = str(tmp_path)
+  _, splits = sources.read(config)
+  config.data_dir = toy_dir
+  _, wanted = sources.read(config)
+  for name, split in wanted.items():
+    for column, right in zip(splits[name], split, strict=True):
+      np.testing.assert_array_equal(column, right)
+
+
+def test_two_runs_from_one_empty_cache_do_not_harm_each_other(tmp_path):
+  started = [
+    subprocess.Popen(
+      [
+        *(sys.executable, "main.py"),
+        "--config=configs/classifier.py:dataset=toy,size=16,quick",
+        f"--workdir={tmp_path / name}",
+        "--config.model.width=4",
+        "--config.train.batch_size=8",
+        "--config.train.steps=4",
+        "--config.log_every=2",
+        "--config.eval_every=4",
+        "--config.save_every=4",
+      ],
+      cwd=ROOT,
+      env={
+        **os.environ,
+        "XLA_FLAGS": "",
+        "XDG_CACHE_HOME": str(tmp_path),
+        "TFDS_DATA_DIR": "",
+      },
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for name in "ab"
+  ]
+  for process in started:
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "Traceback" not in told
+  for name in ("metrics.jsonl", "predictions.csv"):
+    texts = [(tmp_path / run / name).read_text() for run in "ab"]
+    assert texts[0] == texts[1]
+
+
+def _namespaces():
+  """Returns whether a file system can be mounted for one process."""
+  command = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+  try:
+    return subprocess.run(command, capture_output=True).returncode == 0
+  except OSError:
+    return False
+
+
+def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
+  if not _namespaces():
+    pytest.skip("no file system can be mounted here")
+  disk = tmp_path / "disk"
+  disk.mkdir()
+  command = [
+    *(sys.executable, "main.py"),
+    "--config=configs/classifier.py:dataset=toy,size=16,quick",
+    f"--workdir={disk / 'run'}",
+    f"--config.data.data_dir={toy_dir}",
+    "--config.model.width=4",
+    "--config.train.batch_size=8",
+    "--config.train.steps=8",
+    "--config.log_every=2",
+    "--config.eval_every=8",
+    "--config.save_every=2",
+    "--config.data.classes=('nv','mel')",
+  ]
+  script = (
+    'disk="$0"\n'
+    'mount -t tmpfs -o size=420k tmpfs "$disk"\n'
+    '"$@"\n'
+    'echo "code $?" >&2\n'
+    'ls -a "$disk/run/checkpoints"\n'
+    'mount -o remount,size=64m "$disk"\n'
+    'exec "$@"\n'
+  )
+  done = subprocess.run(
+    ["unshare", "-Urm", "sh", "-c", script, str(disk), *command],
+    cwd=ROOT,
+    env={**os.environ, "XLA_FLAGS": ""},
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  first, _, second = done.stderr.partition("code 2\n")
+  assert second, done.stderr
+  told = first.strip().splitlines()[-1]
+  assert "No space left on device" in told
+  assert "goes on from" in told
+  assert "Traceback" not in done.stderr
+  kept = done.stdout.split()
+  assert any(name.isdigit() for name in kept), kept
+  assert not [name for name in kept if "tmp" in name]
+  latest = max(int(name) for name in kept if name.isdigit())
+  assert done.returncode == 0, second
+  assert f"steps {latest} to 8" in second

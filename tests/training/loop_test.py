@@ -1,0 +1,407 @@
+"""Tests of the training loop: the real one, on tiny networks."""
+
+import contextlib
+import json
+import types
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from skinjax.data import sources
+from skinjax.runtime import checkpoint, errors
+from skinjax.training import inference, loop, schedules, writer
+from tests import shrunk
+
+
+def _train(name, path, **changes):
+  config = shrunk.config(name, **changes)
+  task = inference.task_named(name)
+  return loop.train(task, config, path, shrunk.dataset())
+
+
+def _lines(path, name="metrics"):
+  text = (path / f"{name}.jsonl").read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def _files(path):
+  return {
+    str(p.relative_to(path)): p.read_bytes()
+    for p in sorted(path.rglob("*"))
+    if p.is_file()
+  }
+
+
+def _same(a, b):
+  a, b = shrunk.leaves(a), shrunk.leaves(b)
+  assert a.keys() == b.keys()
+  for name, x in a.items():
+    np.testing.assert_array_equal(x, b[name], err_msg=name)
+
+
+# A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
+_RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
+# ProGAN grows at step 2 and is fading in at all later ones.
+_NAMES = ("acgan", "classifier", "progan")
+
+
+def _changes(name):
+  more = {
+    "acgan": {"sample_every": 8},
+    "classifier": {},
+    "progan": {"sample_every": 8, "growth__fade_images": 48},
+  }
+  return _RUN | more[name]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+  """Each task's run from begin to end: its workdir and result."""
+  done = {}
+
+  def run(name):
+    if name not in done:
+      path = tmp_path_factory.mktemp(name)
+      done[name] = path, _train(name, path, **_changes(name))
+    return done[name]
+
+  return run
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_run_leaves_everything_that_it_should(undisturbed, name):
+  path, result = undisturbed(name)
+  assert int(result.state.step) == 8
+  lines = _lines(path)
+  trained = [x["step"] for x in lines if any(k[:6] == "train/" for k in x)]
+  scored = [x["step"] for x in lines if any(k[:11] == "validation/" for k in x)]
+  assert trained == [2, 4, 6, 8]
+  assert scored == [4, 8]
+  assert all(v is not None for line in lines for v in line.values())
+  (last,) = (x for x in lines if x["step"] == 8 and "validation/accuracy" in x)
+  last = {k[11:]: v for k, v in last.items() if k != "step"}
+  assert last == result.metrics
+  assert {f"recall/{n}" for n in shrunk.CLASSES} <= last.keys()
+  # The first call compiles and is not timed, at each resolution.
+  timed = {"progan": [6, 8]}.get(name, [4, 6, 8])
+  assert [x["step"] for x in _lines(path, "timing")] == timed
+  files = set(_files(path))
+  assert {"config.json", "data.json", "checkpoints/8/manifest.json"} <= files
+  assert any(f.startswith("tensorboard/events") for f in files)
+  pictures = {f for f in files if f.startswith("samples/")}
+  # The last step's, and that of the step at which a resolution ends.
+  steps = {"acgan": (8,), "progan": (2, 8), "classifier": ()}[name]
+  wanted = {f"samples/{step:08d}.png" for step in steps}
+  assert pictures == wanted
+
+
+class _Killed(BaseException):
+  """Not an Exception, as a signal is not."""
+
+
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("when", ["between checkpoints", "in a checkpoint"])
+def test_resuming_ends_where_an_undisturbed_run_does(
+  undisturbed, tmp_path, monkeypatch, name, when
+):
+  if when == "between checkpoints":
+    original = writer.Writer.scalars
+
+    def scalars(self, step, values):
+      original(self, step, values)
+      if step == 6:
+        raise _Killed
+
+    monkeypatch.setattr(writer.Writer, "scalars", scalars)
+  else:
+    original = checkpoint.files.write_json
+
+    def write_json(path, value):
+      if path.name == "manifest.json" and path.parent.name == "8":
+        raise _Killed
+      original(path, value)
+
+    monkeypatch.setattr(checkpoint.files, "write_json", write_json)
+  with pytest.raises(_Killed):
+    _train(name, tmp_path, **_changes(name))
+  monkeypatch.undo()
+  assert _lines(tmp_path)[-1]["step"] in (6, 8)
+  result = _train(name, tmp_path, **_changes(name))
+  path, wanted = undisturbed(name)
+  _same(result.state, wanted.state)
+  assert result.metrics == wanted.metrics
+  metrics = [(p / "metrics.jsonl").read_bytes() for p in (tmp_path, path)]
+  assert metrics[0] == metrics[1]
+
+
+def test_a_finished_run_is_left_as_it_is(undisturbed):
+  path, wanted = undisturbed("classifier")
+  before = _files(path)
+  result = _train("classifier", path, **_changes("classifier"))
+  _same(result.state, wanted.state)
+  assert result.metrics == wanted.metrics
+  after = _files(path)
+  for name in before:
+    if not name.startswith((".", "tensorboard/")):
+      assert after[name] == before[name], name
+
+
+def test_the_seed_decides(undisturbed, tmp_path):
+  _, wanted = undisturbed("classifier")
+  result = _train("classifier", tmp_path, **_RUN, seed=1)
+  a, b = shrunk.leaves(result.state), shrunk.leaves(wanted.state)
+  assert all((a[k] != b[k]).any() for k in a if "kernel" in k)
+
+
+def test_a_run_with_another_log_every_does_not_run_past_its_end(
+  tmp_path, monkeypatch
+):
+  # 2 is no multiple of 3, and steps 5 and 8 would run past the end.
+  with monkeypatch.context() as patch:
+    patch.setattr(writer.Writer, "pause", _kill)
+    with pytest.raises(_Killed):
+      _stub_run(tmp_path, train__steps=6)
+  plain = writer.Writer.progress
+
+  def bounded(self, step, *arguments):
+    assert step <= 6, "the run goes on past its end"
+    plain(self, step, *arguments)
+
+  monkeypatch.setattr(writer.Writer, "progress", bounded)
+  cadence = {"log_every": 3, "eval_every": 3, "save_every": 3}
+  with contextlib.suppress(errors.InputError):  # it may be refused
+    result = _stub_run(tmp_path, train__steps=6, **cadence)
+    assert int(result.state.step) == 6
+
+
+def _kill(*_, **__):
+  raise _Killed
+
+
+@flax.struct.dataclass
+class _State:
+  step: jax.Array
+
+
+def _stub(bad_step=None):
+  """A task whose state counts and whose predictions are read off images."""
+  stub = types.ModuleType("stub")
+
+  def train_step(state, batch, key, *, config, info, phase, axis_name):
+    step = state.step + 1
+    loss = 1.0 * step
+    if bad_step is not None:
+      loss = jnp.where(step == bad_step, jnp.nan, loss)
+    return state.replace(step=step), {"fine": 1.0 * step, "loss": loss}
+
+  def eval_step(state, batch, *, config, info, phase):
+    means = jnp.mean(batch["image"].astype(float), axis=(1, 2))
+    first = means[:, 0] / 255
+    return {
+      "probabilities": jax.nn.softmax(means / 40),
+      "brightness": first,
+    }
+
+  stub.init_state = lambda config, info, key: _State(jnp.zeros((), jnp.int32))
+  stub.train_step = train_step
+  stub.eval_step = eval_step
+  return stub
+
+
+def _stub_run(path, bad_step=None, dataset=None, sample=False, **changes):
+  stub = _stub(bad_step)
+  if sample:
+    stub.sample = lambda state, labels, key, **_: jnp.zeros(
+      (len(labels), 16, 16, 3), jnp.uint8
+    )
+  config = shrunk.config("acgan" if sample else "classifier", **changes)
+  return loop.train(stub, config, path, dataset or shrunk.dataset())
+
+
+def test_each_phase_has_one_program_and_its_own_batches(tmp_path, monkeypatch):
+  stub, plain, compiled = _stub(), loop.compile_steps, []
+  old = stub.train_step
+
+  def train_step(state, batch, key, **more):
+    state, metrics = old(state, batch, key, **more)
+    return state, metrics | {"images": 1.0 * len(batch["label"])}
+
+  def compile_steps(task, config, info, phase):
+    compiled.append(phase.level)
+    return plain(task, config, info, phase)
+
+  stub.train_step = train_step
+  stub.phases = lambda config: (
+    schedules.Phase(0, 8, 0, 4, 0, 0, 1e-3, 1.0),
+    schedules.Phase(1, 6, 4, 12, 32, 0, 1e-3, 1.0),
+  )
+  monkeypatch.setattr(loop, "compile_steps", compile_steps)
+  config = shrunk.config("classifier", train__steps=12)
+  loop.train(stub, config, tmp_path, shrunk.dataset())
+  images = [x["train/images"] for x in _lines(tmp_path) if "train/loss" in x]
+  assert images == [8, 8, 6, 6, 6, 6]
+  assert compiled == [0, 1]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
+  told = r"loss was nan at step 5: .* checkpoint is that of step 4;"
+  with pytest.raises(errors.InputError, match=told):
+    _stub_run(tmp_path, bad_step=5, train__steps=8)
+  assert _lines(tmp_path)[-1]["step"] == 4
+  # Lowering the rate is what the message asks for, but the workdir is intact.
+  result = _stub_run(tmp_path, train__steps=8)
+  assert int(result.state.step) == 8
+
+
+def test_a_loss_that_is_not_finite_before_any_checkpoint(tmp_path):
+  with pytest.raises(errors.InputError, match="at step 1") as caught:
+    _stub_run(tmp_path, bad_step=1)
+  assert "None" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  "key", ["train__steps", "eval_every", "save_every", "sample_every"]
+)
+@pytest.mark.parametrize("value", [3, 0, -2])
+def test_cadences_are_multiples_of_the_calls_steps(tmp_path, key, value):
+  name = key.replace("__", ".")
+  with pytest.raises(errors.InputError, match=f"{name}={value} is not a mult"):
+    _stub_run(tmp_path, sample=True, **{key: value})
+  assert not list(tmp_path.iterdir())
+
+
+def test_log_every_zero_is_refused(tmp_path):
+  with pytest.raises(errors.InputError, match="log_every=0"):
+    _stub_run(tmp_path, log_every=0)
+
+
+def _happenings(path, **changes):
+  _stub_run(
+    path,
+    sample=True,
+    **{
+      "train__steps": 16,
+      "eval_every": 8,
+      "save_every": 8,
+      "sample_every": 8,
+      **changes,
+    },
+  )
+  lines = _lines(path)
+  return {
+    "log_every": [x["step"] for x in lines if "train/loss" in x],
+    "eval_every": [x["step"] for x in lines if "validation/accuracy" in x],
+    "save_every": sorted(
+      int(p.name) for p in (path / "checkpoints").iterdir() if p.name.isdigit()
+    ),
+    "sample_every": sorted(int(p.stem) for p in (path / "samples").iterdir()),
+  }
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "steps"),
+  [
+    ("log_every", 8, [8, 16]),
+    ("eval_every", 4, [4, 8, 12, 16]),
+    ("save_every", 4, [12, 16]),  # the latest two are kept
+    ("sample_every", 4, [4, 8, 12, 16]),
+  ],
+)
+def test_each_cadence_changes_its_own_action(tmp_path, key, value, steps):
+  plain = _happenings(tmp_path / "plain")
+  assert plain == {
+    "log_every": list(range(2, 17, 2)),
+    "eval_every": [8, 16],
+    "save_every": [8, 16],
+    "sample_every": [8, 16],
+  }
+  assert _happenings(tmp_path / key, **{key: value}) == plain | {key: steps}
+
+
+def test_the_last_step_is_evaluated_saved_and_drawn(tmp_path):
+  changes = dict.fromkeys(("eval_every", "save_every", "sample_every"), 12)
+  last = _happenings(tmp_path, **changes)
+  for key in changes:
+    assert last[key] == [12, 16]
+
+
+def test_a_line_is_the_mean_of_its_steps(tmp_path):
+  _stub_run(tmp_path, log_every=4, eval_every=4, save_every=4, train__steps=8)
+  losses = [x["train/loss"] for x in _lines(tmp_path) if "train/loss" in x]
+  assert losses == [2.5, 6.5]  # of 1, 2, 3, 4 and of 5, 6, 7, 8
+
+
+def test_the_best_checkpoint_is_that_of_its_own_evaluation(tmp_path):
+  # Saved twice as often as evaluated: what is saved between two evaluations
+  # has no score, least of all the one before's.
+  stub = _stub()
+  plain = stub.eval_step
+
+  def eval_step(state, batch, *, config, info, phase):
+    out = plain(state, batch, config=config, info=info, phase=phase)
+    # Right at step 4, wrong afterwards.
+    right = jax.nn.one_hot(batch["label"], 3)
+    wrong = jax.nn.one_hot((batch["label"] + 1) % 3, 3)
+    return out | {"probabilities": jnp.where(state.step == 4, right, wrong)}
+
+  stub.eval_step = eval_step
+  config = shrunk.config(
+    "classifier", train__steps=16, eval_every=4, save_every=2
+  )
+  loop.train(stub, config, tmp_path, shrunk.dataset())
+  kept = [
+    int(p.name)
+    for p in (tmp_path / "checkpoints").iterdir()
+    if p.name.isdigit()
+  ]
+  assert sorted(kept) == [4, 14, 16]
+
+
+def test_evaluation_counts_each_example_once():
+  rng = np.random.default_rng(0)
+  count = 300  # more than a batch, and no multiple of it
+  labels = np.sort(rng.integers(0, 3, count)).astype(np.int32)
+  images = rng.integers(0, 255, (count, 16, 16, 3)).astype(np.uint8)
+  images[np.arange(count), ..., labels] //= 2
+  images[:250, ..., 1] //= 2  # unlike the last ones
+  ids = np.arange(count).astype(str)
+  split = sources.Split(images, labels, ids, ids)
+  config, info = shrunk.frozen("classifier"), shrunk.dataset().info
+  got = inference.evaluate(_stub(), None, split, config=config, info=info)
+  logits = images.mean((1, 2)) / 40
+  predicted = logits.argmax(1)
+  assert got["accuracy"] == pytest.approx(
+    sklearn_metrics.accuracy_score(labels, predicted)
+  )
+  assert got["balanced_accuracy"] == pytest.approx(
+    sklearn_metrics.balanced_accuracy_score(labels, predicted)
+  )
+  assert got["macro_f1"] == pytest.approx(
+    sklearn_metrics.f1_score(labels, predicted, average="macro")
+  )
+  recalls = sklearn_metrics.recall_score(labels, predicted, average=None)
+  for name, recall in zip(shrunk.CLASSES, recalls, strict=True):
+    assert got[f"recall/{name}"] == pytest.approx(recall)
+  wanted = images[..., 0].mean((1, 2)).mean() / 255
+  assert got["brightness"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_workdir_begun_on_other_images_is_refused(tmp_path):
+  _stub_run(tmp_path)
+  other = shrunk.dataset()
+  info = other.info.__class__(**{**vars(other.info), "fingerprint": "0" * 64})
+  with pytest.raises(errors.InputError, match="begun on other images"):
+    _stub_run(tmp_path, dataset=other._replace(info=info))
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "near"),
+  [("train__sampler", "balance", "balanced"), ("parallel", "jitt", "jit")],
+)
+def test_names_that_do_not_exist_are_refused(tmp_path, key, value, near):
+  with pytest.raises(errors.InputError, match=f"Did you mean '{near}'"):
+    _stub_run(tmp_path, **{key: value})

@@ -1,0 +1,94 @@
+"""Tests of what a generator shows in training, and of the collapse alarm."""
+
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skinjax.metrics import diversity
+from skinjax.training import previews
+from tests import shrunk
+
+
+def _generator(collapsed):
+  """A task whose samples are noise, but for the classes that have collapsed."""
+  task = types.ModuleType("stub")
+  images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
+
+  def sample(state, labels, key, **_):
+    # The state says which classes draw one image only.
+    rows = jnp.where(state[labels], 0, jnp.arange(len(labels)))
+    return jnp.asarray(images, jnp.uint8)[rows]
+
+  task.sample = sample
+  return task, jnp.array(collapsed)
+
+
+def _preview(task, steps=4):
+  config = shrunk.frozen("acgan", train__steps=steps)
+  return previews.Preview(task, shrunk.dataset(), config)
+
+
+def _told(absl_log, preview, states):
+  """Returns what is logged of each of several states, at steps 0, 1, …"""
+  told = []
+  for step, state in enumerate(states):
+    absl_log.clear()
+    preview.draw(step, state)
+    told.append([record.getMessage() for record in absl_log.records])
+  return told
+
+
+def test_a_picture_and_the_diversity_of_each_class():
+  task, state = _generator([False, False, True])
+  picture, ratios = _preview(task).draw(4, state)
+  assert picture.size[0] > 10 * 2 * shrunk.SIZE
+  assert list(ratios) == list(shrunk.CLASSES)
+  assert ratios["stripes"] == 0
+  assert (
+    min(ratios["disc"], ratios["square"]) > diversity.COLLAPSE["toy_lesions"]
+  )
+
+
+def test_the_ratio_is_that_of_the_same_images_alone():
+  task, state = _generator([False, False, False])
+  preview = _preview(task)
+  _, ratios = preview.draw(4, state)
+  train = shrunk.dataset().train
+  images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
+  fake = images[10:20].astype(np.uint8)  # the second row
+  wanted = diversity.mean_pairwise_distance(
+    fake
+  ) / diversity.mean_pairwise_distance(train.images[train.labels == 1])
+  assert ratios["square"] == pytest.approx(wanted)
+
+
+def test_the_alarm_is_given_once_and_taken_back(absl_log):
+  task, fine = _generator([False, False, False])
+  _, bad = _generator([True, False, True])
+  _, better = _generator([True, False, False])
+  told = _told(absl_log, _preview(task), [fine, bad, bad, better, bad])
+  assert not told[0]
+  assert told[1] == [
+    "Step 1: collapsed: disc 0.00, stripes 0.00 (diversity over that of real "
+    "images; the limit is 0.50). Look at samples/00000001.png."
+  ]
+  assert not told[2]
+  assert told[3] == ["Step 3: no longer collapsed: stripes."]
+  assert [m[:36] for m in told[4]] == ["Step 4: collapsed: stripes 0.00 (div"]
+
+
+def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
+  task, fine = _generator([False, False, False])
+  _, bad = _generator([True, True, False])
+  _, worse = _generator([True, True, True])
+  told = _told(absl_log, _preview(task, 8), [worse, bad, worse, bad, bad, fine])
+  assert told[:2] == [[], []]
+  assert [m[:33] for m in told[2]] == ["Step 2: collapsed: stripes 0.00 ("]
+  assert told[3] == ["Step 3: no longer collapsed: stripes."]
+  # From the middle on there is no excuse.
+  assert [m[:41] for m in told[4]] == [
+    "Step 4: collapsed: disc 0.00, square 0.00"
+  ]
+  assert told[5] == ["Step 5: no longer collapsed: disc, square."]

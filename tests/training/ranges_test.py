@@ -1,0 +1,96 @@
+"""Tests of the numbers that a config may have."""
+
+import importlib
+import math
+
+import pytest
+
+from skinjax.runtime import errors, workdir
+from skinjax.training import ranges
+from tests import shrunk
+
+NAMES = (
+  "acgan",
+  "by_class",
+  "classifier",
+  "leaks",
+  "progan",
+  "progan_paper",
+  "quickstart",
+  "study",
+  "synthesize",
+)
+
+
+def _get(name, **changes):
+  config = importlib.import_module(f"configs.{name}").get_config()
+  changes = {key.replace("__", "."): value for key, value in changes.items()}
+  config.update_from_flattened_dict(changes)
+  return config
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_configs_are_in_range(name):
+  ranges.check(_get(name))
+
+
+def test_every_range_is_of_a_key():
+  keys = set()
+  for name in NAMES:
+    keys |= workdir.flat(_get(name)).keys()
+  assert ranges.RANGES.keys() <= keys
+
+
+@pytest.mark.parametrize(
+  ("key", "values"),
+  [
+    ("seed", (0, 7, 2**32 - 1)),
+    ("train.batch_size", (1, 10**6)),
+    ("train.rate", (0.0, 1e-9, 100.0)),
+    ("train.ema_images", (0.0, 0.5, 1e9)),
+    ("model.dropout", (0.0, 0.5, 255 / 256)),
+    ("loss.smoothing", (0.0, 0.999)),
+    ("augment.jitter", (0.0, 1.0)),
+  ],
+)
+def test_what_a_step_can_be_made_of_is_accepted(key, values):
+  for value in values:
+    ranges.check(_get("classifier", **{key: value}))
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "told"),
+  [
+    ("seed", -1, "a number from 0 to 4294967295"),
+    ("seed", 2**32, "a number from 0 to 4294967295"),
+    ("train.batch_size", 0, "a number of at least 1"),
+    ("train.rate", -1e-9, "a number of at least 0"),
+    ("train.rate", math.nan, "a finite number"),
+    ("train.ema_images", math.inf, "a finite number"),
+    ("model.dropout", 0.997, "a number from 0 to 0.99609375"),
+    ("loss.smoothing", 1.0, "a number from 0 up to, but not, 1"),
+    ("augment.jitter", 1.1, "a number from 0 to 1"),
+  ],
+)
+def test_what_is_out_of_range_is_named(key, value, told):
+  config = _get("classifier", **{key: value})
+  with pytest.raises(errors.InputError) as refusal:
+    ranges.check(config)
+  assert str(refusal.value) == f"{key}={value}: {told} is wanted."
+
+
+def test_parts_of_a_study_are_checked():
+  for key in ("gan.model.dropout", "classifier.model.dropout"):
+    with pytest.raises(errors.InputError, match=f"^{key}=1.0: a number from"):
+      ranges.check(_get("study", **{key: 1.0}))
+
+
+@pytest.mark.parametrize("value", [True, "4", None])
+def test_what_is_no_number_is_refused(value):
+  with pytest.raises(errors.InputError, match=r"^model\.width=.*is wanted"):
+    ranges.check({"model": {"width": value}})
+
+
+def test_a_frozen_config_and_one_without_numbers():
+  ranges.check(shrunk.frozen("study"))
+  ranges.check({})

@@ -1,0 +1,181 @@
+"""Tests of schedules at chosen steps, worked by hand."""
+
+import itertools
+
+import jax.numpy as jnp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import progan as progan_config
+from configs import progan_paper
+from skinjax.runtime import errors
+from skinjax.training import schedules
+from skinjax.training.schedules import Phase
+from skinjax.training.tasks import classifier, progan
+from tests import shrunk
+
+_GROWTH = {
+  "first_size": 4,
+  "last_size": 16,
+  "batch_sizes": (64, 32, 16, 1),  # the last one is not needed
+  "rates": (1e-3, 2e-3, 3e-3),
+  "fade_images": 640,
+  "stable_images": 1280,
+  "round_steps": 10,
+  "steps": 300,
+}
+
+
+def test_phases_by_hand():
+  # 4x4: 1280 images in 20 steps of 64. 8x8: 1920 in 60 steps of 32. 16x16: to
+  # the end, from image 1280 + 1920 on.
+  assert schedules.growth(**_GROWTH) == (
+    Phase(0, 64, 0, 20, 0, 0, 1e-3, 64.0),
+    Phase(1, 32, 20, 80, 1280, 640, 2e-3, 32.0),
+    Phase(2, 16, 80, 300, 3200, 640, 3e-3, 16.0),
+  )
+
+
+def test_steps_are_rounded_up_to_whole_calls():
+  phases = schedules.growth(**_GROWTH | {"stable_images": 1281})
+  # 1281 / 64 = 20.02 steps, 1921 / 32 = 60.03 steps.
+  assert [(p.first_step, p.stop) for p in phases] == [
+    (0, 30),
+    (30, 100),
+    (100, 300),
+  ]
+  assert [p.first_image for p in phases] == [0, 30 * 64, 30 * 64 + 70 * 32]
+
+
+def test_one_phase_is_no_growth():
+  # The sizes that are left out have batch sizes and rates all the same.
+  (phase,) = schedules.growth(**_GROWTH | {"first_size": 16})
+  assert phase == Phase(2, 16, 0, 300, 0, 0, 3e-3, 16.0)
+  assert phase.size == 16
+  assert float(schedules.fade(phase, jnp.array(0))) == 1
+
+
+@pytest.mark.parametrize(
+  ("step", "level", "fade", "images"),
+  [
+    (0, 0, 1.0, 0),
+    (19, 0, 1.0, 19 * 64),
+    (20, 1, 0.0, 1280),
+    (21, 1, 0.05, 1312),
+    (30, 1, 0.5, 1600),
+    (40, 1, 1.0, 1920),
+    (79, 1, 1.0, 1280 + 59 * 32),
+    (80, 2, 0.0, 3200),
+    (100, 2, 0.5, 3520),
+    (120, 2, 1.0, 3840),
+    (299, 2, 1.0, 3200 + 219 * 16),
+    (300, 2, 1.0, 3200 + 220 * 16),
+  ],
+)
+def test_at_chosen_steps(step, level, fade, images):
+  phase = schedules.phase_at(schedules.growth(**_GROWTH), step)
+  assert phase.level == level
+  assert phase.size == 4 * 2**level
+  now = jnp.array(step)
+  assert float(schedules.fade(phase, now)) == pytest.approx(fade)
+  assert int(schedules.images_seen(phase, now)) == images
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"first_size": 3}, "first_size=3 does not lead to 16"),
+    ({"first_size": 0}, "first_size=0 does not lead to 16"),
+    ({"first_size": 32}, "first_size=32 does not lead to 16"),
+    ({"last_size": 24}, "first_size=4 does not lead to 24"),
+    (
+      {"batch_sizes": (8, 8)},
+      "has none for 16x16: one for each size from 4x4 to 16x16 is wanted",
+    ),
+    ({"rates": ()}, r"growth\.rates=\(\) has none for 4x4"),
+    (
+      {"steps": 119},
+      "ends before the images of 16x16 have faded in: 120 steps",
+    ),
+  ],
+)
+def test_growth_that_cannot_be_is_refused(changes, told):
+  with pytest.raises(errors.InputError, match=told):
+    schedules.growth(**_GROWTH | changes)
+
+
+@given(
+  st.integers(0, 4),
+  st.integers(0, 3),
+  st.lists(st.integers(1, 64), min_size=4, max_size=4),
+  st.integers(0, 2000),
+  st.integers(1, 2000),
+  st.integers(1, 50),
+)
+def test_phases_follow_each_other_without_a_gap(
+  first, more, batch_sizes, fading, stable, rounding
+):
+  phases = schedules.growth(
+    first_size=4 << first,
+    last_size=4 << first + more,
+    batch_sizes=(1,) * first + tuple(batch_sizes[: more + 1]),
+    rates=(0.0,) * (first + more + 1),
+    fade_images=fading,
+    stable_images=stable,
+    round_steps=rounding,
+    steps=10**6,
+  )
+  assert [p.level for p in phases] == list(range(first, first + more + 1))
+  assert phases[0].first_step == phases[0].first_image == 0
+  assert phases[-1].stop == 10**6
+  for before, after in itertools.pairwise(phases):
+    steps = before.stop - before.first_step
+    assert steps % rounding == 0
+    # Long enough, and not a call longer than that.
+    wanted = before.fade_images + stable
+    assert wanted <= steps * before.batch_size
+    assert (steps - rounding) * before.batch_size < wanted
+    assert after.first_step == before.stop
+    assert after.first_image == before.first_image + steps * before.batch_size
+    # A level is there in full before the next one begins.
+    assert float(schedules.fade(before, jnp.array(before.stop))) == 1
+
+
+def test_a_task_without_phases_has_one():
+  config = shrunk.frozen("classifier")
+  (phase,) = schedules.phases(classifier, config)
+  assert (phase.batch_size, phase.first_step, phase.stop) == (8, 0, 4)
+  assert phase.level is None
+
+
+def test_the_time_left_counts_what_a_step_of_each_phase_takes():
+  work = lambda level: 10.0**level
+  phases = schedules.growth(**_GROWTH, work=work)
+  # A step takes 64 at 4x4, 320 at 8x8, 1600 at 16x16.
+  assert schedules.steps_left(phases, 10) == pytest.approx(
+    10 + 60 * 320 / 64 + 220 * 1600 / 64
+  )
+  # In steps like the last one, which was at 4x4.
+  assert schedules.steps_left(phases, 20) == pytest.approx(
+    60 * 320 / 64 + 220 * 1600 / 64
+  )
+  assert schedules.steps_left(phases, 21) == pytest.approx(59 + 220 * 5)
+  assert schedules.steps_left(phases, 200) == pytest.approx(100)
+  assert schedules.steps_left(phases, 300) == 0
+
+
+def test_shipped_phases_are_at_these_steps():
+  config = progan_config.get_config("dataset=ham10000")
+  phases = progan.phases(config)
+  assert [(p.size, p.batch_size, p.stop) for p in phases] == [
+    *((4, 64, 400), (8, 64, 1200), (16, 64, 2000), (32, 32, 3600)),
+    (64, 32, config.train.steps),
+  ]
+  assert [p.fade_images for p in phases] == [0] + 4 * [25_600]
+  # The paper's: 800,000 images to fade in and as many after that.
+  phases = progan.phases(progan_paper.get_config("size=256"))
+  images = [(p.stop - p.first_step) * p.batch_size for p in phases]
+  assert images == [800_000] + 6 * [1_600_000]
+  assert [p.fade_images for p in phases] == [0] + 6 * [800_000]
+  assert {(p.batch_size, p.rate) for p in phases} == {(16, 1e-3)}
