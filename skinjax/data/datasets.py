@@ -25,11 +25,11 @@ class DataInfo:
     class_names: by label.
     class_counts: training images by label.
     drawn: whether a program drew the pictures.
-    upright: whether flips and right angles change what an image shows, as of
-      digits.
     collapse: a class of generated images whose diversity is under so much of
       the real images' counts as collapsed.
     groups_known: whether it is known which images show one lesion.
+    stored: the side that images are resized to before they are reduced by a
+      whole factor, or padded, to `size`.
     fingerprint: SHA-256 of the training split's ids, labels and pixels.
   """
 
@@ -39,9 +39,9 @@ class DataInfo:
   class_names: tuple[str, ...]
   class_counts: tuple[int, ...]
   drawn: bool
-  upright: bool
   collapse: float
   groups_known: bool
+  stored: int
   fingerprint: str
 
   @property
@@ -74,8 +74,7 @@ def load(config) -> Dataset:
   """Reads a data set, preparing it first where it is not yet prepared.
 
   Args:
-    config: `name`, `size`, `data_dir`, `manual_dir`, `classes`, `fold`,
-      `num_folds`, `fold_seed`; see configs/common.py.
+    config: `data` of a config; see configs/common.py.
 
   Returns:
     The three splits. Fold -1 means the data set's own; fold i is the test
@@ -86,8 +85,9 @@ def load(config) -> Dataset:
       without training images.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
-  names, splits = sources.read(config)
-  splits = _resplit(splits, names, config)
+  raw = sources.read(config)
+  names, source = raw.class_names, sources.SOURCES[config.name]
+  splits = _resplit(raw.splits, names, config)
   pool = joined(splits.values())
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
   used = set(joined(splits.values()).image_ids.tolist())
@@ -107,17 +107,22 @@ def load(config) -> Dataset:
       f"{config.name}, fold {config.fold} of {config.num_folds}: use fewer "
       "folds (data.num_folds) or other classes (data.classes)."
     )
-  source = sources.SOURCES[config.name]
+  for key, split in splits.items():
+    if not len(split.labels):
+      raise errors.InputError(
+        f"The {key} split has no image: {raw.name} has too few lesions or "
+        "images for it; about 10 of each class are wanted."
+      )
   info = DataInfo(
-    name=config.name,
+    name=raw.name,
     size=config.size,
     channels=train.images.shape[-1],
     class_names=names,
     class_counts=tuple(counts.tolist()),
     drawn=source.drawn,
-    upright=source.upright,
     collapse=source.collapse,
-    groups_known=source.groups_known,
+    groups_known=raw.groups_known,
+    stored=raw.stored,
     fingerprint=fingerprint(train),
   )
   return Dataset(info, **splits, left_out=left_out)

@@ -100,13 +100,13 @@ def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
     return datasets.DataInfo(
       name=origin["name"],
       size=size,
-      channels=1 if source.upright else 3,
+      channels=1 if origin["name"] == "mnist" else 3,
       class_names=names,
       class_counts=(1,) * len(names),  # of training only
       drawn=source.drawn,
-      upright=source.upright,
       collapse=source.collapse,
-      groups_known=source.groups_known,
+      groups_known=True,
+      stored=next(s for s in source.stored if s >= min(size, 28)),
       fingerprint=origin["fingerprint"],
     )
   except (KeyError, TypeError, ValueError) as error:

@@ -150,6 +150,11 @@ def plain(value: Any) -> Any:
   return value
 
 
+def digest(path: pathlib.Path) -> str:
+  """Computes the SHA-256 of a file, in hex."""
+  return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def digests(root: pathlib.Path) -> dict[str, str]:
   """Computes the SHA-256 of each file beneath a directory.
 
@@ -157,7 +162,7 @@ def digests(root: pathlib.Path) -> dict[str, str]:
     In hex, by the file's path in the directory.
   """
   return {
-    str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+    str(path.relative_to(root)): digest(path)
     for path in sorted(root.rglob("*"))
     if path.is_file()
   }

@@ -61,7 +61,7 @@ def test_a_record_of_an_earlier_version_tells_the_network_all_the_same():
   info = provenance.info_of(origin, 32)
   assert (info.size, info.channels) == (32, 1)
   assert info.class_names == ("0", "1")
-  assert info.upright
+  assert info.collapse == 0.7
   with pytest.raises(errors.InputError, match="is damaged"):
     provenance.info_of({**origin, "name": "another"}, 32)
 

@@ -233,9 +233,9 @@ def test_two_processes_prepare_one_data_set_and_one_is_killed(
   assert not list(tmp_path.rglob("incomplete.*"))
   config = shrunk.config("classifier", "dataset=toy,size=16").data
   config.data_dir = str(tmp_path)
-  _, splits = sources.read(config)
+  splits = sources.read(config).splits
   config.data_dir = toy_dir
-  _, wanted = sources.read(config)
+  wanted = sources.read(config).splits
   for name, split in wanted.items():
     for column, right in zip(splits[name], split, strict=True):
       np.testing.assert_array_equal(column, right)
