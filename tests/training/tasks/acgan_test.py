@@ -51,7 +51,7 @@ def _stepped():
   return state, *_step(train__batch_size=4)(state, shrunk.batch(), KEY)
 
 
-def _moved(before, after):
+def _changed(before, after):
   before, after = shrunk.leaves(before), shrunk.leaves(after)
   assert before.keys() == after.keys()
   return {name for name in before if (before[name] != after[name]).any()}
@@ -64,7 +64,7 @@ def test_a_step_is_finite_and_changes_every_part():
     assert np.isfinite(x).all(), name
   for part in ("generator", "discriminator", "average"):
     was, now = getattr(before, part), getattr(after, part)
-    assert _moved(was, now) == shrunk.leaves(was).keys(), part
+    assert _changed(was, now) == shrunk.leaves(was).keys(), part
 
 
 def test_metrics_are_those_of_both_networks():
@@ -75,7 +75,7 @@ def test_metrics_are_those_of_both_networks():
   assert float(metrics["d_class_accuracy"]) in (0, 0.25, 0.5, 0.75, 1)
 
 
-def test_the_average_is_moved_by_the_decay():
+def test_the_average_follows_by_the_decay():
   # Half-life a twentieth of 4 images at the first step: 2 ** -20 stays.
   before, after, _ = _stepped()
   was, now = shrunk.leaves(before.average), shrunk.leaves(after.generator)
@@ -114,7 +114,7 @@ def _naive_update(state, batch, key, config, info):
     )
     return images
 
-  def judge(params, stats, images, update):
+  def discriminate(params, stats, images, update):
     out, new = discriminator.apply(
       {"params": params, "batch_stats": stats},
       images,
@@ -134,10 +134,10 @@ def _naive_update(state, batch, key, config, info):
 
   def d_loss(params):
     fake = draw(state.generator["params"])
-    (r, r_class), stats = judge(
+    (r, r_class), stats = discriminate(
       params, state.discriminator["batch_stats"], real, True
     )
-    (f, f_class), stats = judge(params, stats, fake, False)
+    (f, f_class), stats = discriminate(params, stats, fake, False)
     if hinge:
       source = jnp.maximum(0, 1 - r) + jnp.maximum(0, 1 + f)
     else:
@@ -160,7 +160,7 @@ def _naive_update(state, batch, key, config, info):
   )
 
   def g_loss(params):
-    (f, f_class), _ = judge(d_params, stats, draw(params), False)
+    (f, f_class), _ = discriminate(d_params, stats, draw(params), False)
     source = -f if hinge else -jnp.log(jax.nn.sigmoid(f))
     return jnp.mean(source) + weight * log_loss(f_class)
 
@@ -217,7 +217,7 @@ def test_spectral_hinge_step_is_finite_and_keeps_every_dtype():
   assert all(np.isfinite(x).all() for x in shrunk.leaves(metrics).values())
   # Flax divides the first kernels by their norm, so its first estimate is 1.
   leaves = {n for n in shrunk.leaves(state.discriminator) if "sigma" not in n}
-  assert leaves <= _moved(state.discriminator, after.discriminator)
+  assert leaves <= _changed(state.discriminator, after.discriminator)
   with jax.enable_x64(True):
     info = shrunk.dataset().info
     init = functools.partial(acgan.init_state, config, info)
@@ -231,7 +231,7 @@ def test_spectral_hinge_step_is_finite_and_keeps_every_dtype():
     )
 
 
-def test_spectral_judges_real_and_fake_in_one_pass_as_in_two():
+def test_spectral_sees_real_and_fake_in_one_pass_as_in_two():
   options = {"model__spectral": True, "model__noise": 0.1}
   config = shrunk.frozen("acgan", **_PLAIN | options)
   info, batch = shrunk.dataset().info, shrunk.batch()
@@ -283,7 +283,7 @@ def test_bfloat16_is_what_an_accelerator_convolves_in():
   )
 
 
-def _judgement(keys, **noise):
+def _source(keys, **noise):
   network = models.Discriminator(
     16, 4, 3, spectral=False, **{"dropout": 0.0, "noise": 0.0, **noise}
   )
@@ -297,19 +297,19 @@ def _judgement(keys, **noise):
 def test_the_discriminator_is_random_only_where_asked(kind):
   keys = jax.random.split(jax.random.key(1), 4)
   others = jax.random.split(jax.random.key(2), 4)
-  plain = _judgement(None)
-  np.testing.assert_array_equal(_judgement(keys), plain)
-  np.testing.assert_array_equal(_judgement(None, **{kind: 0.5}), plain)
-  noisy = _judgement(keys, **{kind: 0.5})
+  plain = _source(None)
+  np.testing.assert_array_equal(_source(keys), plain)
+  np.testing.assert_array_equal(_source(None, **{kind: 0.5}), plain)
+  noisy = _source(keys, **{kind: 0.5})
   assert (noisy != plain).all()
-  assert (noisy != _judgement(others, **{kind: 0.5})).all()
-  np.testing.assert_array_equal(noisy, _judgement(keys, **{kind: 0.5}))
+  assert (noisy != _source(others, **{kind: 0.5})).all()
+  np.testing.assert_array_equal(noisy, _source(keys, **{kind: 0.5}))
 
 
 def _sample(state, labels, key):
   config = shrunk.frozen("acgan")
   sample = functools.partial(
-    acgan.sample, config=config, info=shrunk.dataset().info
+    acgan.TASK.sample, config=config, info=shrunk.dataset().info, phase=None
   )
   return np.asarray(jax.jit(sample)(state, jnp.asarray(labels), key))
 
@@ -357,15 +357,15 @@ def test_eval_step():
 def test_init_state_follows_the_key_and_averages_from_the_start():
   one, other = shrunk.state("acgan"), shrunk.state("acgan", seed=1)
   kernels = [n for n in shrunk.leaves(one.generator) if "kernel" in n]
-  assert set(kernels) <= _moved(one.generator, other.generator)
-  assert not _moved(one.average, one.generator)
+  assert set(kernels) <= _changed(one.generator, other.generator)
+  assert not _changed(one.average, one.generator)
 
 
 def test_an_adversarial_loss_that_does_not_exist_is_refused_with_the_names():
   config = shrunk.frozen("acgan", loss__adversarial="hinje")
   with pytest.raises(errors.InputError, match="'hinge'") as caught:
-    acgan.check(config)
-  assert all(name in str(caught.value) for name in losses.GENERATOR)
+    acgan.TASK.check(config)
+  assert all(name in str(caught.value) for name in losses.ADVERSARIAL)
 
 
 def test_the_gradients_are_those_of_the_step(monkeypatch):
