@@ -46,6 +46,9 @@ class Steps:
       class_names=tuple(map(str, range(workload.CLASSES))),
       class_counts=tuple(np.bincount(labels, minlength=workload.CLASSES)),
       drawn=True,
+      upright=False,
+      collapse=0.5,
+      groups_known=True,
       fingerprint="",
     )
     self._config = config

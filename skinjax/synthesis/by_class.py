@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets
+from skinjax.data import datasets, provenance
 from skinjax.report import sheets
 from skinjax.runtime import errors, randomness, workdir
 from skinjax.training import loop, schedules, tasks, trained
@@ -57,7 +57,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   loop.check(part(config, "any"))
   with workdir.claim(path, config) as path:
     dataset = datasets.load(config.data)
-    workdir.write_origin(path, dataset)
+    provenance.write_origin(path, dataset)
     names = dataset.info.class_names
     for number, name in enumerate(names):
       if trained.is_trained(path / name, config.gan.train.steps):
@@ -132,7 +132,7 @@ def load(
   step = min(part.step for part in parts)
   digests = "".join(part.digest for part in parts)
   groups = {group for part in parts for group in part.origin["groups"]}
-  origin = workdir.read_origin(path) | {"groups": sorted(groups)}
+  origin = provenance.read_origin(path) | {"groups": sorted(groups)}
   state = State(jnp.int32(step), tuple(part.state for part in parts))
   digest = hashlib.sha256(digests.encode()).hexdigest()
   return trained.Trained(

@@ -72,7 +72,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   if not isinstance(known.get("train.steps"), int):
     raise _undescribed(path, f"train.steps={known.get('train.steps')}")
   task, origin = tasks.named(config.task), provenance.read_origin(path)
-  info = provenance.info_of(origin, config)
+  info = provenance.info_of(origin, config.data.size)
   try:
     like = jax.eval_shape(
       functools.partial(task.init_state, config, info), jax.random.key(0)
