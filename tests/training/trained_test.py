@@ -21,10 +21,10 @@ def test_the_digest_is_that_of_the_weights(tmp_path):
   assert one.digest != other.digest
 
 
-def test_is_network(tmp_path):
-  assert not trained.is_network(tmp_path / "none", 4)
+def test_is_trained(tmp_path):
+  assert not trained.is_trained(tmp_path / "none", 4)
   _network(tmp_path / "run")
-  assert trained.is_network(tmp_path / "run", 4)
-  assert not trained.is_network(tmp_path / "run", 6)
+  assert trained.is_trained(tmp_path / "run", 4)
+  assert not trained.is_trained(tmp_path / "run", 6)
   (tmp_path / "run" / "checkpoints" / "4" / "manifest.json").unlink()
-  assert not trained.is_network(tmp_path / "run", 4)
+  assert not trained.is_trained(tmp_path / "run", 4)
