@@ -1,5 +1,6 @@
 """What the configs share: typed arguments and the keys of every config."""
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import ml_collections
 
 from skinjax.data import sources
 from skinjax.runtime import errors
+from skinjax.training import tasks
 
 
 def arguments(**defaults: Any) -> Callable:
@@ -146,6 +148,9 @@ def generating(
   """
   config = training(task, dataset, size)
   config.train.sampler = "tempered"
+  # What all images, real and generated, go through before the discriminator:
+  # translation, or nothing.
+  config.augment.discriminator = ""
   # Sheets of samples; one is drawn of every resolution's last step, too.
   config.sample_every = 500
   # The kernel distance (KID) of samples to training images of their class; 0
@@ -161,17 +166,16 @@ def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
   """Returns the config of a GAN as a part of another's.
 
   Args:
-    name: acgan or progan.
+    name: of a task that trains a GAN, whose config has its name.
     arguments: of its config.
 
   Raises:
     InputError: there is no such GAN.
   """
-  from configs import acgan, progan  # they import this module
-
-  known = {"acgan": acgan, "progan": progan}
-  errors.require_known("gan", name, known)
-  return part(known[name].get_config(arguments))
+  gans = [known for known in tasks.known() if tasks.named(known).generates]
+  errors.require_known("gan", name, gans)
+  module = importlib.import_module(f"configs.{name}")
+  return part(module.get_config(arguments))
 
 
 def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -28,7 +28,7 @@ from skinjax.judging.comparisons import Splits
 from skinjax.metrics import features
 from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import synthesize
-from skinjax.training import pretrained
+from skinjax.training import trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5  # seconds between lines about progress
@@ -47,7 +47,7 @@ class Judged(NamedTuple):
 
   split: datasets.Split
   subject: str
-  generator: pretrained.Trained | None
+  generator: trained.Trained | None
   origin: dict[str, Any] | None
 
 
@@ -117,10 +117,11 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     return evaluation
 
 
-def _classifier(config, dataset) -> pretrained.Trained | None:
+def _classifier(config, dataset) -> trained.Trained | None:
   if not config.classifier:
     return None
-  classifier = pretrained.load_classifier(config.classifier, dataset.info)
+  classifier = trained.load_classifier(config.classifier)
+  trained.require_for(classifier, dataset.info)
   provenance.refuse_seen(
     classifier.origin, dataset, "The classifier", config.classifier
   )
@@ -138,16 +139,17 @@ def _judged(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
       provenance.refuse_seen(origin, dataset, "What made the images", directory)
     split = image_folder.read(directory, info)
     return Judged(split, f"the images in {directory}", None, origin)
-  generator = pretrained.load_generator(
-    config.generator, info, config.generator_checkpoint
+  generator = trained.load_generator(
+    config.generator, config.generator_checkpoint
   )
+  trained.require_for(generator, info)
   provenance.refuse_seen(
     generator.origin, dataset, "The generator", config.generator
   )
   counts = np.full(info.num_classes, config.per_class)
   split = synthesize.obtain(path / "synthetic", generator, counts, config.seed)
   subject = (
-    f"images of the {generator.task.NAME} in {config.generator}, step "
+    f"images of the {generator.task.title} in {config.generator}, step "
     f"{generator.step}"
   )
   return Judged(split, subject, generator, generator.origin)
