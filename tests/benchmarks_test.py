@@ -18,7 +18,6 @@ from benchmarks import (
   workload,
 )
 from skinjax.runtime import files
-from skinjax.training import schedules
 from skinjax.training.tasks import progan
 
 ROW = {
@@ -217,7 +216,7 @@ def test_what_a_model_does_not_take_is_only_refused_of_it():
 
 def test_what_grows_is_full_grown_from_the_first_step():
   config = train_step.MODELS["progan_plain"].values(16, 32, 12)
-  (phase,) = schedules.phases(progan, config)
+  (phase,) = progan.phases(config)
   assert (phase.size, phase.batch_size, phase.fade_images) == (32, 12, 0)
   assert workload.batch_size(config) == 12
   assert (config.model.base, config.model.most) == (256, 128)

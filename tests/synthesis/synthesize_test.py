@@ -11,7 +11,7 @@ from skinjax.data import datasets, image_folder
 from skinjax.metrics import diversity
 from skinjax.runtime import errors
 from skinjax.synthesis import generators, synthesize
-from skinjax.training import loop, tasks, trained
+from skinjax.training import kid, loop, tasks, trained
 from tests import shrunk
 
 INFO = shrunk.dataset().info
@@ -164,3 +164,25 @@ def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
     (tmp_path / name).write_text(content)
   with pytest.raises(errors.InputError, match="has no checkpoint yet"):
     generators.load(tmp_path)
+
+
+def test_images_are_made_by_the_checkpoint_that_is_asked_for(
+  tmp_path, monkeypatch
+):
+  # Of steps 2 and 4 the first is the best.
+  monkeypatch.setattr(kid.Kid, "__init__", lambda *_: None)
+  measure = lambda self, state: {"kid": float(state.step)}
+  monkeypatch.setattr(kid.Kid, "measure", measure)
+  config = shrunk.config("acgan", kid_every=2, best="kid")
+  gan = tmp_path / "gan"
+  loop.train(tasks.named("acgan"), config, gan, shrunk.dataset())
+  sets = {}
+  for which, step in (("latest", 4), ("best", 2)):
+    path, changes = tmp_path / which, {"generator_checkpoint": which}
+    _run(path, {"acgan": gan}, **changes)
+    provenance = json.loads((path / "synthetic/provenance.json").read_text())
+    assert provenance["generator"]["step"] == step
+    sets[which] = _folder(path).split.images
+  assert (sets["latest"] != sets["best"]).any()
+  with pytest.raises(errors.InputError, match="Did you mean 'best'"):
+    _run(tmp_path / "none", {"acgan": gan}, generator_checkpoint="bets")
