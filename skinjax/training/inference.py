@@ -20,7 +20,6 @@ TASKS = {
   "by_class": "skinjax.synthesis.by_class",
   "classifier": "skinjax.training.tasks.classifier",
   "evaluate": "skinjax.judging.evaluate",
-  "leaks": "skinjax.leaks",
   "progan": "skinjax.training.tasks.progan",
   "study": "skinjax.study.study",
   "synthesize": "skinjax.synthesis.synthesize",
