@@ -118,6 +118,9 @@ def dataset():
     class_names=CLASSES,
     class_counts=COUNTS["train"],
     drawn=True,
+    upright=False,
+    collapse=0.5,
+    groups_known=True,
     fingerprint=datasets.fingerprint(splits["train"]),
   )
   return datasets.Dataset(info, **splits)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,11 @@ class DataInfo:
     class_names: by label.
     class_counts: training images by label.
     drawn: whether a program drew the pictures.
+    upright: whether flips and right angles change what an image shows, as of
+      digits.
+    collapse: a class of generated images whose diversity is under so much of
+      the real images' counts as collapsed.
+    groups_known: whether it is known which images show one lesion.
     fingerprint: SHA-256 of the training split's ids, labels and pixels.
   """
 
@@ -33,6 +39,9 @@ class DataInfo:
   class_names: tuple[str, ...]
   class_counts: tuple[int, ...]
   drawn: bool
+  upright: bool
+  collapse: float
+  groups_known: bool
   fingerprint: str
 
   @property
@@ -50,6 +59,7 @@ class Dataset(NamedTuple):
     validation: the validation split.
     test: the test split.
     inherited: the groups that generators of training images have learnt from.
+    left_out: the group of each image of classes that are not used, by its id.
   """
 
   info: DataInfo
@@ -57,6 +67,7 @@ class Dataset(NamedTuple):
   validation: Split
   test: Split
   inherited: tuple[str, ...] = ()
+  left_out: Mapping[str, str] = types.MappingProxyType({})
 
 
 def load(config) -> Dataset:
@@ -77,7 +88,16 @@ def load(config) -> Dataset:
   """
   names, splits = sources.read(config)
   splits = _resplit(splits, names, config)
+  pool = joined(splits.values())
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
+  used = set(joined(splits.values()).image_ids.tolist())
+  left_out = {
+    image_id: group
+    for image_id, group in zip(
+      pool.image_ids.tolist(), pool.groups.tolist(), strict=True
+    )
+    if image_id not in used
+  }
   names = _asked(config) or names
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
@@ -87,16 +107,20 @@ def load(config) -> Dataset:
       f"{config.name}, fold {config.fold} of {config.num_folds}: use fewer "
       "folds (data.num_folds) or other classes (data.classes)."
     )
+  source = sources.SOURCES[config.name]
   info = DataInfo(
     name=config.name,
     size=config.size,
     channels=train.images.shape[-1],
     class_names=names,
     class_counts=tuple(counts.tolist()),
-    drawn=sources.SOURCES[config.name].drawn,
+    drawn=source.drawn,
+    upright=source.upright,
+    collapse=source.collapse,
+    groups_known=source.groups_known,
     fingerprint=fingerprint(train),
   )
-  return Dataset(info, **splits)
+  return Dataset(info, **splits, left_out=left_out)
 
 
 def extended(

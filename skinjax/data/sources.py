@@ -23,13 +23,18 @@ class Source(NamedTuple):
   """What is known of a data set before it is read."""
 
   sizes: tuple[int, ...]  # that its TFDS builder stores
-  drawn: bool  # drawn by a program: nobody may take them for real
+  drawn: bool = False  # by a program: nobody may take the images for real
+  upright: bool = False  # whether flips change what an image shows
+  # Of diversity: digits fill their frames alike, lesions differ in skin and
+  # light too.
+  collapse: float = 0.5
+  groups_known: bool = True
 
 
 SOURCES = {
-  "ham10000": Source((64, 128, 256), drawn=False),
+  "ham10000": Source((64, 128, 256)),
   "toy_lesions": Source((64, 128), drawn=True),
-  "mnist": Source((28,), drawn=False),
+  "mnist": Source((28,), upright=True, collapse=0.7),
 }
 
 

@@ -10,8 +10,13 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import leaks
-from skinjax.data import datasets, image_folder, sources, synthetic_set
+from skinjax.data import (
+  datasets,
+  image_folder,
+  provenance,
+  sources,
+  synthetic_set,
+)
 from skinjax.judging import (
   comparisons,
   copying,
@@ -36,7 +41,7 @@ class Judged(NamedTuple):
     split: the images.
     subject: what they are, in words.
     generator: what has drawn them; None for a folder.
-    origin: what their generator has learnt from, see workdir.read_origin; None
+    origin: what their generator has learnt from, see data/provenance.py; None
       where nothing tells.
   """
 
@@ -116,7 +121,7 @@ def _classifier(config, dataset) -> pretrained.Trained | None:
   if not config.classifier:
     return None
   classifier = pretrained.load_classifier(config.classifier, dataset.info)
-  leaks.refuse_seen(
+  provenance.refuse_seen(
     classifier.origin, dataset, "The classifier", config.classifier
   )
   return classifier
@@ -130,13 +135,13 @@ def _judged(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
     if (directory / "provenance.json").exists():
       _, provenance = synthetic_set.read(directory, info.class_names)
       origin = provenance["trained_on"]
-      leaks.refuse_seen(origin, dataset, "What made the images", directory)
+      provenance.refuse_seen(origin, dataset, "What made the images", directory)
     split = image_folder.read(directory, info)
     return Judged(split, f"the images in {directory}", None, origin)
   generator = pretrained.load_generator(
     config.generator, info, config.generator_checkpoint
   )
-  leaks.refuse_seen(
+  provenance.refuse_seen(
     generator.origin, dataset, "The generator", config.generator
   )
   counts = np.full(info.num_classes, config.per_class)

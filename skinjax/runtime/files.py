@@ -114,6 +114,27 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_text(path, json.dumps(plain(value), indent=2) + "\n")
 
 
+def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
+  """Reads a JSON object.
+
+  Args:
+    path: of the file.
+    otherwise: what it means that there is none, in words.
+
+  Raises:
+    InputError: it is absent, damaged or no object.
+  """
+  try:
+    value = json.loads(path.read_text())
+    if not isinstance(value, dict):
+      raise ValueError("no object")
+    plain(value)
+  # JSON that nests deeper than Python's stack is damaged, too.
+  except (OSError, ValueError, RecursionError) as error:
+    raise errors.InputError(f"{path} cannot be read: {otherwise}.") from error
+  return value
+
+
 def plain(value: Any) -> Any:
   """Converts to what JSON knows: no numpy, no tuples; NaN and inf to null."""
   if isinstance(value, Mapping):

@@ -13,8 +13,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import leaks
-from skinjax.data import datasets
+from skinjax.data import datasets, provenance
 from skinjax.runtime import errors, files, workdir
 from skinjax.study import study_report
 from skinjax.study.study_report import ARMS, PAIRS
@@ -61,7 +60,7 @@ def run(
     generator = _allowed(config, config.generator, dataset)
   with workdir.claim(path, config, shared=True):
     with files.locked(path / ".lock", wait=True):
-      workdir.write_origin(path, dataset)
+      provenance.write_origin(path, dataset)
     if not config.generator:
       place = _train_generator(config, path, dataset)
       generator = _allowed(config, place, dataset)
@@ -192,7 +191,7 @@ def _allowed(config, place, dataset: datasets.Dataset) -> pretrained.Trained:
   """Loads a generator that has not seen what the study tests on."""
   which = config.generator_checkpoint
   generator = pretrained.load_generator(place, dataset.info, which)
-  leaks.refuse_seen(generator.origin, dataset, "The generator", place)
+  provenance.refuse_seen(generator.origin, dataset, "The generator", place)
   return generator
 
 

@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets
+from skinjax.data import datasets, provenance
 from skinjax.report import sheets
 from skinjax.runtime import errors, randomness, workdir
 from skinjax.training import gan_step, inference, loop, pretrained, schedules
@@ -57,7 +57,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   loop.check(part(config, "any"))
   with workdir.claim(path, config) as path:
     dataset = datasets.load(config.data)
-    workdir.write_origin(path, dataset)
+    provenance.write_origin(path, dataset)
     names = dataset.info.class_names
     for number, name in enumerate(names):
       if pretrained.is_trained(path / name, config.gan.train.steps):
@@ -135,7 +135,7 @@ def load(
   step = min(trained.step for trained in parts)
   digests = "".join(trained.digest for trained in parts)
   groups = {group for trained in parts for group in trained.origin["groups"]}
-  origin = workdir.read_origin(path) | {"groups": sorted(groups)}
+  origin = provenance.read_origin(path) | {"groups": sorted(groups)}
   state = State(jnp.int32(step), tuple(trained.state for trained in parts))
   digest = hashlib.sha256(digests.encode()).hexdigest()
   return pretrained.Trained(

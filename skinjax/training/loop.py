@@ -13,7 +13,7 @@ import ml_collections
 from absl import logging
 from clu import parameter_overview
 
-from skinjax.data import batches, datasets
+from skinjax.data import batches, datasets, provenance
 from skinjax.metrics import classification
 from skinjax.runtime import (
   checkpoint,
@@ -78,7 +78,7 @@ def train(
   check(config)
   with workdir.claim(path, config) as path:
     dataset = dataset or processes.together(lambda: datasets.load(config.data))
-    workdir.write_origin(path, dataset)
+    provenance.write_origin(path, dataset)
     with checkpoint.Checkpoints(
       path / "checkpoints", best=config.best or None
     ) as saved:

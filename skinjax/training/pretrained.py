@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets
+from skinjax.data import datasets, provenance
 from skinjax.runtime import checkpoint, errors, parallel, workdir
 from skinjax.training import inference
 
@@ -29,7 +29,7 @@ class Trained(NamedTuple):
     step: training steps done.
     state: the state after them.
     digest: the SHA-256 of the state.
-    origin: what it was trained on; see workdir.read_origin.
+    origin: what it was trained on; see provenance.read_origin.
   """
 
   path: pathlib.Path
@@ -63,7 +63,7 @@ def load(
   for key, kind in (("task", str), ("data.size", int)):
     if not isinstance(known.get(key), kind):
       raise _undescribed(path, f"{key}={known.get(key)}")
-  origin = workdir.read_origin(path)
+  origin = provenance.read_origin(path)
   trained_for = (origin["name"], config.data.size, tuple(origin["class_names"]))
   wanted = (info.name, info.size, info.class_names)
   if trained_for != wanted:
