@@ -89,7 +89,8 @@ def test_tables_of_the_project_are_current(monkeypatch):
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   written = {}
-  monkeypatch.setattr(type(ROOT), "write_text", written.__setitem__)
+  write = lambda path, text: written.update({path: text})
+  monkeypatch.setattr(type(ROOT), "write_text", write)
   module.write_tables()
   assert set(written) == {ROOT / "README.md", ROOT / "benchmarks" / "README.md"}
   for readme, text in written.items():

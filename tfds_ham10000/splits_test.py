@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfds_ham10000.splits import assign_splits, fold_splits, folds, join_groups
@@ -32,6 +32,7 @@ def test_folds_deal_every_class_by_itself():
     assert [dealt[g] for g in _rank(7, members)] == [0, 1, 2, 0]
 
 
+@settings(max_examples=40, deadline=None)
 @given(_LABELED, st.integers(2, 5), st.integers(0, 99), st.randoms())
 def test_folds_properties(label_of, k, seed, random):
   examples = [g for g in label_of for _ in range(1 + len(g) % 3)]
