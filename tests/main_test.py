@@ -103,25 +103,6 @@ def test_a_run_from_the_command_line(tmp_path, toy_dir):
     assert (tmp_path / "run" / name).exists()
 
 
-@pytest.mark.parametrize(
-  ("test_ids", "code", "told"),
-  [("a2", 1, "1 of 1 test images leak"), ("b1", 0, "No leak found")],
-)
-def test_a_leak_is_an_exit_code(tmp_path, test_ids, code, told):
-  rows = {"train": "ISIC_0000001,L1", "test": None}
-  rows["test"] = {"a2": "ISIC_0000002,L1", "b1": "ISIC_0000003,L2"}[test_ids]
-  for name, row in rows.items():
-    text = f"image_id,lesion_id\n{row}\n"
-    (tmp_path / f"{name}.csv").write_text(text)
-  done = _main(
-    "--config=configs/leaks.py",
-    *(f"--config.{name}={tmp_path / name}.csv" for name in rows),
-  )
-  assert done.returncode == code, done.stderr
-  assert told in done.stderr
-  assert sorted(p.name for p in tmp_path.iterdir()) == ["test.csv", "train.csv"]
-
-
 def test_ctrl_c_is_one_line(tmp_path, toy_dir):
   arguments = [
     "main.py",

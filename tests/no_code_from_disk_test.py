@@ -22,6 +22,7 @@ from tests import shrunk
 from tests.bad_input import trained as runs
 from tests.bad_input.weights import planted
 from tests.conftest import ROOT
+from tfds_ham10000 import image_tables
 
 # Orbax, refused, leaves coroutines behind that Python then complains of.
 pytestmark = [
@@ -287,15 +288,8 @@ def test_a_weights_file(tmp_path, marker, protocol):
   assert not marker.exists()
 
 
-@pytest.mark.parametrize("name", ["train.csv", "test.txt"])
-def test_a_table_of_images(tmp_path, marker, name):
-  config = importlib.import_module("configs.leaks").get_config()
-  for key in ("train", "test"):
-    config[key] = str(tmp_path / f"{key}.csv")
-    (tmp_path / f"{key}.csv").write_text("image_id,lesion_id\na,b\n")
-  spoilt = name.partition(".")[0]
-  config[spoilt] = str(tmp_path / name)
-  (tmp_path / name).write_bytes(planted(marker))
-  with pytest.raises(errors.InputError):
-    run.run(config, None)
+def test_a_table_of_images(tmp_path, marker):
+  (tmp_path / "table.csv").write_bytes(planted(marker))
+  with pytest.raises(tfds_ham10000.DataError):
+    image_tables.read(str(tmp_path / "table.csv"), "--train")
   assert not marker.exists()
