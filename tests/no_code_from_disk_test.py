@@ -19,7 +19,7 @@ from skinjax.runtime import errors
 from skinjax.training import inference, predictions, pretrained
 from tests import shrunk
 from tests.bad_input import trained
-from tests.bad_input.weights import planted
+from tests.bad_input.planted import planted
 from tests.conftest import ROOT
 
 # Orbax, refused, leaves coroutines behind that Python then complains of.
