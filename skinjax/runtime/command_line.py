@@ -28,11 +28,36 @@ def run(
     refusals: the exceptions that mean bad input.
   """
   try:
-    app.run(main, flags_parser=lambda argv: _parse(argv, values))
+    app.run(main, flags_parser=lambda argv: parse(argv, values))
   except refusals as error:
     _leave(2, error)
   except interruption.Interrupted as signal:
     _leave(128 + signal.number, signal)
+
+
+def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
+  """Parses flags, or exits with one line that says what is wrong.
+
+  Args:
+    argv: the program's name and its arguments.
+    values: get the flags' values; `config` is a flag of ml_collections.
+
+  Returns:
+    The name, and what is not a flag.
+  """
+  text = "\n".join(argv)
+  try:
+    if path := re.search(r"^--?config[=\n](.+)", text, re.M):
+      known = workdir.flat(values["config"].parser.parse(path[1]))
+      for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
+        errors.require_known("config key", key, known)
+    return values(argv)
+  except (flags.Error, OSError, errors.InputError) as error:
+    # What a config refuses is wrapped by what loads it: the words are inside.
+    words = cause = error
+    while cause := cause.__cause__ or cause.__context__:
+      words = cause if isinstance(cause, errors.InputError) else words
+    _leave(2, words)
 
 
 def set_up(
@@ -58,7 +83,7 @@ def set_up(
     )
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
-  handler.setFormatter(_Formatter())
+  handler.setFormatter(Formatter())
   handler.addFilter(_is_for_people)
   sys.unraisablehook = _unless_loop_is_closed
   parallel.keep_compiled(cache)
@@ -73,27 +98,11 @@ def set_up(
     logging.set_verbosity(logging.WARNING)
 
 
-def _parse(argv, values):
-  """Parses flags, or exits with one line that says what is wrong."""
-  text = "\n".join(argv)
-  try:
-    if path := re.search(r"^--?config[=\n](.+)", text, re.M):
-      known = workdir.flat(values["config"].parser.parse(path[1]))
-      for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
-        errors.require_known("config key", key, known)
-    return values(argv)
-  except (flags.Error, OSError, errors.InputError) as error:
-    # What a config refuses is wrapped by what loads it: the words are inside.
-    words = cause = error
-    while cause := cause.__cause__ or cause.__context__:
-      words = cause if isinstance(cause, errors.InputError) else words
-    _leave(2, words)
-
-
-class _Formatter(python_logging.Formatter):
+class Formatter(python_logging.Formatter):
   """Formats messages for people: no time, no file, the level in words."""
 
-  def format(self, record):
+  def format(self, record: python_logging.LogRecord) -> str:
+    """Returns the message, behind "Warning: " or "Error: " if it is one."""
     return _PREFIXES.get(record.levelname, "") + super().format(record)
 
 

@@ -78,7 +78,7 @@ def test_keys_that_say_where_and_how_are_free(tmp_path, change):
 def test_a_second_process_is_kept_out(tmp_path):
   script = (
     "import sys, ml_collections\n"
-    "from skinjax import workdir\n"
+    "from skinjax.runtime import workdir\n"
     "config = ml_collections.FrozenConfigDict({'a': 1})\n"
     "with workdir.claim(sys.argv[1], config):\n"
     "  print('held', flush=True)\n"
