@@ -5,6 +5,7 @@ import json
 import math
 from unittest import mock
 
+from skinjax import run as runs
 from skinjax.data import datasets, sources
 from tests import shrunk
 from tests.bad_input.case import Case
@@ -23,7 +24,7 @@ def _of(name, told, *, read=_in_memory, **changes):
 
     def run():
       with mock.patch.object(sources, "read", read):
-        run.run(config, tmp_path / "run")
+        runs.run(config, tmp_path / "run")
 
     return run
 
@@ -151,7 +152,7 @@ def _one_class(tmp_path):
 
   def run():
     with mock.patch.object(sources, "read", _in_memory):
-      run.run(config, path)
+      runs.run(config, path)
     with (path / "scores.csv").open(newline="") as file:
       scores = {row["score"]: row["value"] for row in csv.DictReader(file)}
     assert scores["accuracy"] == scores["recall/disc"] == "1.0000"

@@ -122,9 +122,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
       not (place / "manifest.json").exists() for place in places
     )
   assert kills == count, "most runs ended before they were killed"
-  assert while_saving > 0 or count < 20, (
-    "no kill met a checkpoint that was being written"
-  )
+  if count > 10:  # few may all miss
+    assert while_saving > 0, "no kill met a checkpoint that was being written"
   process = _start(killed)
   process.join(timeout=200)
   assert process.exitcode == 0
