@@ -13,11 +13,12 @@ import shutil
 import pytest
 
 import tfds_ham10000
+from skinjax import run
 from skinjax.data import sources
 from skinjax.runtime import errors
-from skinjax.training import inference, predictions, pretrained
+from skinjax.training import predictions, tasks, trained
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 from tests.bad_input.planted import planted
 from tests.conftest import ROOT
 
@@ -46,12 +47,16 @@ _CALLS = {
   *("os.execv", "os.execve", "os.execvp", "os.spawnv", "os.posix_spawn"),
   *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
 }
-# task_named imports one of its own TASKS, see below; torch_weights_test.py has
-# what is done of a pickle whose content is pinned.
+# Modules of one folder, or of a table, that a config names; see below. What is
+# done of a pickle whose content is pinned, torch_weights_test.py has.
 _ALLOWED = {
-  ("skinjax/training/inference.py", "importlib.import_module"),
-  ("skinjax/models/torch_weights.py", "pickle"),
-}
+  (place, "importlib.import_module")
+  for place in (
+    "configs/common.py",
+    "skinjax/run.py",
+    "skinjax/training/tasks/__init__.py",
+  )
+} | {("skinjax/models/torch_weights.py", "pickle")}
 
 
 def _uses(source):
@@ -117,10 +122,11 @@ def test_tasks_are_those_that_configs_name():
     module = importlib.import_module(f"configs.{path.stem}")
     if hasattr(module, "get_config"):
       named.add(module.get_config().task)
-  assert named == set(inference.TASKS)
-  for name in named:
-    task = inference.task_named(name)
-    assert hasattr(task, "train_step") or hasattr(task, "run")
+  assert named == {*tasks.known(), *run._OTHERS}
+  for name in tasks.known():
+    assert tasks.named(name).name == name
+  for place in run._OTHERS.values():
+    assert callable(importlib.import_module(place).run)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,7 @@ def test_tasks_are_those_that_configs_name():
 )
 def test_no_other_module_is_a_task(name):
   with pytest.raises(errors.InputError, match="Unknown task"):
-    inference.task_named(name)
+    tasks.named(name)
 
 
 @pytest.fixture
@@ -151,11 +157,11 @@ def test_what_is_planted_runs_where_it_is_unpickled(marker):
 
 def _resumed(path):
   shutil.rmtree(path / "checkpoints" / "4")  # as if it had been interrupted
-  return trained.train("classifier", path)
+  return runs.train("classifier", path)
 
 
 def _loaded(path):
-  return pretrained.load(path, shrunk.dataset().info)
+  return trained.load(path)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def _loaded(path):
   ],
 )
 def test_a_workdir(tmp_path, marker, name, use):
-  path = trained.copy(trained.network("classifier"), tmp_path / "run")
+  path = runs.copy(runs.network("classifier"), tmp_path / "run")
   assert (path / name).exists()
   (path / name).write_bytes(planted(marker))
   with _refused(marker):
@@ -186,12 +192,12 @@ def _files(folder):
 
 
 def test_every_file_of_a_checkpoint(tmp_path, marker):
-  original = trained.network("classifier")
+  original = runs.network("classifier")
   names = [p.relative_to(original) for p in _files(original / "checkpoints")]
   latest = [name for name in names if name.parts[1] == "4"]
   assert len(latest) > 3
   for number, name in enumerate(latest):
-    path = trained.copy(original, tmp_path / str(number))
+    path = runs.copy(original, tmp_path / str(number))
     (path / name).write_bytes(planted(marker))
     # Of a manifest that someone forged anything may come but a program.
     if name.name != "manifest.json":
@@ -214,7 +220,7 @@ def _forge(folder):
   "name", ["provenance.json", "metadata.csv", "disc/disc_000000.png"]
 )
 def test_a_synthetic_set(tmp_path, marker, name):
-  path = trained.copy(trained.drawn(), tmp_path / "run")
+  path = runs.copy(runs.drawn(), tmp_path / "run")
   place, content = path / "synthetic", planted(marker)
   assert (place / name).exists()
   with (place / "metadata.csv").open(newline="") as file:
@@ -229,7 +235,7 @@ def test_a_synthetic_set(tmp_path, marker, name):
     record["metadata_sha256"] = hashlib.sha256(table.read_bytes()).hexdigest()
     (place / "provenance.json").write_text(json.dumps(record))
   with _refused(marker):
-    trained.draw(path)
+    runs.draw(path)
 
 
 def test_every_file_of_a_prepared_data_set(tmp_path, marker, toy_dir):

@@ -10,8 +10,13 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import leaks
-from skinjax.data import datasets, image_folder, sources, synthetic_set
+from skinjax.data import (
+  datasets,
+  image_folder,
+  provenance,
+  sources,
+  synthetic_set,
+)
 from skinjax.judging import (
   comparisons,
   copying,
@@ -23,7 +28,7 @@ from skinjax.judging.comparisons import Splits
 from skinjax.metrics import features
 from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import synthesize
-from skinjax.training import pretrained
+from skinjax.training import trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5  # seconds between lines about progress
@@ -36,13 +41,13 @@ class Judged(NamedTuple):
     split: the images.
     subject: what they are, in words.
     generator: what has drawn them; None for a folder.
-    origin: what their generator has learnt from, see workdir.read_origin; None
+    origin: what their generator has learnt from, see data/provenance.py; None
       where nothing tells.
   """
 
   split: datasets.Split
   subject: str
-  generator: pretrained.Trained | None
+  generator: trained.Trained | None
   origin: dict[str, Any] | None
 
 
@@ -112,11 +117,12 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     return evaluation
 
 
-def _classifier(config, dataset) -> pretrained.Trained | None:
+def _classifier(config, dataset) -> trained.Trained | None:
   if not config.classifier:
     return None
-  classifier = pretrained.load_classifier(config.classifier, dataset.info)
-  leaks.refuse_seen(
+  classifier = trained.load_classifier(config.classifier)
+  trained.require_for(classifier, dataset.info)
+  provenance.refuse_seen(
     classifier.origin, dataset, "The classifier", config.classifier
   )
   return classifier
@@ -130,19 +136,20 @@ def _judged(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
     if (directory / "provenance.json").exists():
       _, provenance = synthetic_set.read(directory, info.class_names)
       origin = provenance["trained_on"]
-      leaks.refuse_seen(origin, dataset, "What made the images", directory)
+      provenance.refuse_seen(origin, dataset, "What made the images", directory)
     split = image_folder.read(directory, info)
     return Judged(split, f"the images in {directory}", None, origin)
-  generator = pretrained.load_generator(
-    config.generator, info, config.generator_checkpoint
+  generator = trained.load_generator(
+    config.generator, config.generator_checkpoint
   )
-  leaks.refuse_seen(
+  trained.require_for(generator, info)
+  provenance.refuse_seen(
     generator.origin, dataset, "The generator", config.generator
   )
   counts = np.full(info.num_classes, config.per_class)
   split = synthesize.obtain(path / "synthetic", generator, counts, config.seed)
   subject = (
-    f"images of the {generator.task.NAME} in {config.generator}, step "
+    f"images of the {generator.task.title} in {config.generator}, step "
     f"{generator.step}"
   )
   return Judged(split, subject, generator, generator.origin)

@@ -12,7 +12,7 @@ from skinjax.data import datasets
 from skinjax.judging import comparisons, copying, page, projection
 from skinjax.metrics import copies, diversity, pixels
 from skinjax.runtime import randomness
-from skinjax.training import inference, pretrained
+from skinjax.training import trained
 
 _SHOWN = 12  # images of a class, and pairs
 _STEPS = 10  # images from one latent to another
@@ -96,7 +96,7 @@ def pictures(
   found: copying.Found,
   extractor: str,
   features: comparisons.Splits,
-  generator: pretrained.Trained | None,
+  generator: trained.Trained | None,
   seed: int,
 ) -> page.Pictures:
   """Gathers the pictures of the page; none of them is picked by hand.
@@ -168,7 +168,7 @@ def _pairs(splits: comparisons.Splits, found: copying.Found) -> list[page.Pair]:
 
 
 def interpolations(
-  generator: pretrained.Trained, seed: int
+  generator: trained.Trained, seed: int
 ) -> dict[str, np.ndarray]:
   """Draws by class what lies between two latents.
 
@@ -193,7 +193,7 @@ def interpolations(
     jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
   ) / jnp.sin(angle)
   labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
-  images = inference.draw(
+  images = trained.draw(
     generator.task,
     generator.state,
     latents.reshape(-1, dims),

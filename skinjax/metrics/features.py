@@ -19,7 +19,7 @@ from skinjax.data import datasets
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
 from skinjax.runtime import array_cache, errors
-from skinjax.training import pretrained
+from skinjax.training import trained
 
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
@@ -108,17 +108,18 @@ def classifier(path: str | pathlib.Path, info: datasets.DataInfo) -> Extractor:
   Raises:
     InputError: it is no workdir of a classifier of this data.
   """
-  trained = pretrained.load(path, info)
-  if not hasattr(trained.task, "features"):
+  network = trained.load(path)
+  trained.require_for(network, info)
+  if not network.task.features:
     raise errors.InputError(
-      f"{path} is the workdir of task={trained.config.task}, which has no "
+      f"{path} is the workdir of task={network.config.task}, which has no "
       "features to compare: give one of task=classifier."
     )
   features = functools.partial(
-    trained.task.features, config=trained.config, info=info
+    network.task.features, config=network.config, info=info
   )
   apply = lambda variables, images: features(variables, images / 127.5 - 1)
-  variables = jax.device_get(trained.state.average)
+  variables = jax.device_get(network.state.average)
   shape = (1, info.size, info.size, info.channels)
   images = jax.ShapeDtypeStruct(shape, jnp.float32)
   return Extractor(
@@ -128,7 +129,7 @@ def classifier(path: str | pathlib.Path, info: datasets.DataInfo) -> Extractor:
     dims=jax.eval_shape(apply, variables, images).shape[1],
     apply=apply,
     variables=variables,
-    digest=f"{trained.digest} {trained.config.model.dtype}",
+    digest=f"{network.digest} {network.config.model.dtype}",
   )
 
 
@@ -185,7 +186,7 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
     dims=module.DIMS,
     apply=apply,
     variables=variables,
-    digest=pretrained.digest(variables),
+    digest=trained.digest(variables),
   )
 
 

@@ -11,7 +11,7 @@ from absl import logging
 from skinjax.data import datasets
 from skinjax.metrics import copies, neighbours, pixels
 from skinjax.runtime import errors, randomness
-from skinjax.training import inference, pretrained
+from skinjax.training import trained
 
 # Further draws for those left out: of a generator that draws one copy in two,
 # one place in 2000 is left; one that draws nothing else comes to an end.
@@ -79,7 +79,7 @@ def calibrate(dataset: datasets.Dataset, groups: Sequence[str]) -> Filter:
 
 
 def samples(
-  generator: pretrained.Trained,
+  generator: trained.Trained,
   labels: np.ndarray,
   seed: int,
   chosen: Filter | None = None,
@@ -102,7 +102,7 @@ def samples(
   key = randomness.named(jax.random.key(seed), "synthesize")
 
   def sample(labels, number):
-    return inference.samples(
+    return trained.samples(
       generator.task,
       generator.state,
       labels,

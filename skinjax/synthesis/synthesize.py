@@ -12,7 +12,7 @@ from skinjax.metrics import diversity
 from skinjax.report import sheets
 from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import copy_filter
-from skinjax.training import pretrained
+from skinjax.training import trained
 
 _COLUMNS = 16  # of the sheet
 
@@ -45,10 +45,12 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = datasets.load(config.data)
     info, target = dataset.info, path / "synthetic"
     which = config.generator_checkpoint
-    generator = pretrained.load_generator(config.generator, info, which)
+    generator = trained.load_generator(config.generator, which)
+    trained.require_for(generator, info)
     judge_of = copies = None
     if config.classifier:
-      judge_of = pretrained.load_classifier(config.classifier, info)
+      judge_of = trained.load_classifier(config.classifier)
+      trained.require_for(judge_of, info)
     counts = np.full(info.num_classes, config.per_class)
     if config.drop_copies:
       copies = copy_filter.calibrate(dataset, generator.origin["groups"])
@@ -71,7 +73,7 @@ def require_several(per_class: int) -> None:
 
 def obtain(
   directory: pathlib.Path,
-  generator: pretrained.Trained,
+  generator: trained.Trained,
   counts: np.ndarray,
   seed: int,
   copies: copy_filter.Filter | None = None,
@@ -116,7 +118,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def make(
   directory: pathlib.Path,
-  generator: pretrained.Trained,
+  generator: trained.Trained,
   counts: np.ndarray,
   seed: int,
   copies: copy_filter.Filter | None = None,
@@ -157,7 +159,7 @@ def make(
 def judge(
   split: datasets.Split,
   dataset: datasets.Dataset,
-  classifier: pretrained.Trained | None = None,
+  classifier: trained.Trained | None = None,
 ) -> dict[str, dict]:
   """Says by class how diverse a set is, and whether it shows what was asked.
 
@@ -180,7 +182,7 @@ def judge(
     ),
     diversity.COLLAPSE[info.name],
   )
-  agrees = pretrained.agrees(classifier, split) if classifier else None
+  agrees = trained.agrees(classifier, split) if classifier else None
   summary = {}
   for name, found in compared.items():
     chosen = split.labels == info.class_names.index(name)

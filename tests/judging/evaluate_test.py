@@ -10,7 +10,7 @@ from PIL import Image
 from skinjax.data import datasets, sources, synthetic_set
 from skinjax.judging import evaluate, evaluate_report
 from skinjax.runtime import errors
-from skinjax.training import inference, loop, pretrained
+from skinjax.training import loop, tasks, trained
 from tests import shrunk
 
 
@@ -20,7 +20,7 @@ def networks(tmp_path_factory):
   paths = {}
   for name in ("acgan", "classifier"):
     paths[name] = tmp_path_factory.mktemp(name) / "run"
-    task = inference.task_named(name)
+    task = tasks.named(name)
     loop.train(task, shrunk.config(name), paths[name], shrunk.dataset())
   return paths
 
@@ -138,7 +138,7 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
-  generator = pretrained.load(networks["acgan"], shrunk.dataset().info)
+  generator = trained.load(networks["acgan"])
   strips = evaluate_report.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():

@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 
 from skinjax.judging import usefulness
-from skinjax.training import inference, loop, pretrained
+from skinjax.training import loop, tasks, trained
 from tests import shrunk
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
   path = tmp_path_factory.mktemp("classifier") / "run"
-  task = inference.task_named("classifier")
+  task = tasks.named("classifier")
   loop.train(task, shrunk.config("classifier"), path, shrunk.dataset())
-  return pretrained.load(path, shrunk.dataset().info)
+  return trained.load(path)
 
 
 def test_agreement_is_a_share_with_an_interval(classifier, monkeypatch):
   right = np.array([0, 0, 0, 1, 1, 0, 2, 2, 2, 2])
   split = shrunk.split("more", (4, 4, 2))
   monkeypatch.setattr(
-    inference,
+    trained,
     "outputs",
     lambda *args, **kwargs: {"probabilities": np.eye(3)[right]},
   )

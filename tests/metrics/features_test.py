@@ -13,10 +13,10 @@ from skinjax.data import batches
 from skinjax.metrics import features
 from skinjax.models import efficientnet
 from skinjax.runtime import errors
-from skinjax.training import inference
+from skinjax.training import trained
 from skinjax.training.tasks import acgan
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 from tests.bad_input.planted import planted
 from tests.golden import efficientnet as golden
 
@@ -327,7 +327,7 @@ def test_a_cache_that_cannot_be(tmp_path):
 
 def test_features_of_a_classifier():
   dataset = shrunk.dataset()
-  path = trained.network("classifier")
+  path = runs.network("classifier")
   extractor = features.classifier(path, dataset.info)
   assert extractor.name == f"toy_lesions@{shrunk.SIZE}"
   assert extractor.frechet_name == f"FD(toy_lesions@{shrunk.SIZE})"
@@ -336,8 +336,8 @@ def test_features_of_a_classifier():
   assert got.shape == (len(images), extractor.dims)
   assert got.std(0).max() > 0
   # They are what the last layer makes its logits of.
-  run = features.pretrained.load(path, dataset.info)
-  wanted = inference.outputs(
+  run = trained.load(path)
+  wanted = trained.outputs(
     run.task, run.state, dataset.test, config=run.config, info=dataset.info
   )["probabilities"]
   head = extractor.variables["params"]["Dense_0"]
@@ -347,10 +347,8 @@ def test_features_of_a_classifier():
 
 def test_of_ham10000_they_are_called_lesions(monkeypatch):
   info = dataclasses.replace(shrunk.dataset().info, name="ham10000")
-  run = features.pretrained.load(
-    trained.network("classifier"), shrunk.dataset().info
-  )
-  monkeypatch.setattr(features.pretrained, "load", lambda *_: run)
+  run = trained.load(runs.network("classifier"))._replace(info=info)
+  monkeypatch.setattr(trained, "load", lambda *_: run)
   assert features.classifier("run", info).name == f"lesions@{shrunk.SIZE}"
 
 
@@ -363,8 +361,8 @@ def test_a_classifier_s_images_are_normalized_as_in_training():
 
 def test_a_generator_is_no_classifier(monkeypatch):
   info = shrunk.dataset().info
-  run = features.pretrained.load(trained.network("classifier"), info)
-  run = run._replace(task=acgan, config=shrunk.frozen("acgan"))
-  monkeypatch.setattr(features.pretrained, "load", lambda *_: run)
+  run = trained.load(runs.network("classifier"))
+  run = run._replace(task=acgan.TASK, config=shrunk.frozen("acgan"))
+  monkeypatch.setattr(trained, "load", lambda *_: run)
   with pytest.raises(errors.InputError, match="task=acgan, which has no"):
     features.classifier("run", info)

@@ -401,7 +401,7 @@ def test_wrong_distances_are_refused():
 def real(ham10000_dir):
   config = shrunk.config("classifier", "dataset=ham10000").data
   config.size, config.data_dir = 64, ham10000_dir
-  names, splits = sources.read(config)
+  _, names, splits, *_ = sources.read(config)
   rest = [splits[key] for key in splits if key != "train"]
   held = sources.Split(*map(np.concatenate, zip(*rest, strict=True)))
   return names, splits["train"], held

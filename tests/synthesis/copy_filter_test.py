@@ -10,7 +10,7 @@ from skinjax.data import datasets, synthetic_set
 from skinjax.metrics import pixels
 from skinjax.runtime import errors, randomness
 from skinjax.synthesis import copy_filter, synthesize
-from skinjax.training import inference, loop
+from skinjax.training import loop, tasks, trained
 from tests import shrunk
 
 DATASET = shrunk.dataset()
@@ -126,9 +126,7 @@ def test_both_kinds_of_lesions_are_asked_for():
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
   path = tmp_path_factory.mktemp("acgan") / "run"
-  loop.train(
-    inference.task_named("acgan"), shrunk.config("acgan"), path, DATASET
-  )
+  loop.train(tasks.named("acgan"), shrunk.config("acgan"), path, DATASET)
   return path
 
 
@@ -146,7 +144,7 @@ def _run(path, generator, **changes):
 def test_synthesize_tells_how_many_were_dropped(
   generator, tmp_path, monkeypatch, absl_log
 ):
-  plain = inference.samples
+  plain = trained.samples
   key = randomness.named(jax.random.key(0), "synthesize")
 
   def planted(task, state, labels, key_of, **static):
@@ -157,7 +155,7 @@ def test_synthesize_tells_how_many_were_dropped(
 
   honest, provenance = _run(tmp_path / "plain", generator)
   assert "copies" not in provenance
-  monkeypatch.setattr(inference, "samples", planted)
+  monkeypatch.setattr(trained, "samples", planted)
   kept, _ = _run(tmp_path / "kept", generator)
   split, provenance = _run(tmp_path / "new", generator, drop_copies=True)
   told = provenance["copies"]
