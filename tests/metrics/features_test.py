@@ -17,7 +17,7 @@ from skinjax.training import trained
 from skinjax.training.tasks import acgan
 from tests import shrunk
 from tests.bad_input import trained as runs
-from tests.bad_input.weights import planted
+from tests.bad_input.planted import planted
 from tests.golden import efficientnet as golden
 
 
@@ -186,7 +186,7 @@ def test_a_size_that_is_too_small(make, size):
 
 def test_a_file_of_another_network():
   path = efficientnet.weights_path()
-  with pytest.raises(errors.InputError, match="has not the 472 weights"):
+  with pytest.raises(errors.InputError, match="is not the published file"):
     features.inception(path)
 
 
