@@ -133,7 +133,6 @@ RANGES = {
   "growth.round_steps": _Range(1),
   "loss.smoothing": _Range(0, 1, below=True),
   "augment.jitter": _Range(0, 1),
-  "classical.jitter": _Range(0, 1),
 }
 
 
@@ -154,7 +153,8 @@ def check(config: Any) -> None:
   for key, value in workdir.flat(config).items():
     if isinstance(value, float) and not math.isfinite(value):
       raise errors.InputError(f"{key}={value}: a finite number is wanted.")
-    allowed = RANGES.get(".".join(key.split(".")[-2:]))
+    parts = key.split(".")
+    allowed = RANGES.get(".".join(parts[-2:])) or RANGES.get(parts[-1])
     if allowed and not _holds(allowed, value):
       raise errors.InputError(f"{key}={value}: {_words(allowed)} is wanted.")
 

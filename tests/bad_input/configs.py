@@ -44,7 +44,7 @@ def _numbers():
     ("classifier", "loss.smoothing", 2.0, f"{share} up to, but not, 1"),
     ("classifier", "augment.jitter", -0.1, f"{share} to 1"),
     ("acgan", "train.beta1", 1.0, f"{share} up to, but not, 1"),
-    ("study", "classical.jitter", math.nan, "a finite number"),
+    ("study", "gan.augment.jitter", math.nan, "a finite number"),
     ("study", "gan.model.latents", -1, f"{least} 1"),
   ]:
     told = rf"^{key}={value}: {wanted}.* is wanted\.$"
