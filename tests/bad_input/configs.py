@@ -102,9 +102,9 @@ def _sizes():
 
 def _folds():
   """Yields folds that cannot be."""
-  wanted = "a fold from 0 to num_folds - 1 of at least 3, or -1 for the fixed"
+  wanted = "a fold from 0 to one less than their number"
   for fold, num_folds in ((0, 2), (5, 5)):
-    told = f"data.fold={fold} of data.num_folds={num_folds}: {wanted}"
+    told = f"data.num_folds={num_folds}: fold {fold} of {num_folds}; {wanted}"
     changes = {"data__fold": fold, "data__num_folds": num_folds}
     yield f"fold_{fold}_of_{num_folds}", _of("classifier", told, **changes)
   told = "data.num_folds=8: class 'stripes' has 7 groups, .*at most 7 folds"
