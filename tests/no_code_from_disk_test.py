@@ -20,6 +20,7 @@ from tests import shrunk
 from tests.bad_input import trained as runs
 from tests.bad_input.planted import planted
 from tests.conftest import ROOT
+from tfds_ham10000 import image_tables
 
 # Orbax, refused, leaves coroutines behind that Python then complains of.
 pytestmark = [
@@ -280,4 +281,11 @@ def test_an_archive(tmp_path, marker, name):
   config = shrunk.config("classifier", "dataset=ham10000", **changes)
   with pytest.raises(tfds_ham10000.DataError):
     sources.read(config.data)
+  assert not marker.exists()
+
+
+def test_a_table_of_images(tmp_path, marker):
+  (tmp_path / "table.csv").write_bytes(planted(marker))
+  with pytest.raises(tfds_ham10000.DataError):
+    image_tables.read(str(tmp_path / "table.csv"), "--train")
   assert not marker.exists()
