@@ -1,32 +1,33 @@
 """The task that judges a set of images: how real, how various, whose copies."""
 
+import dataclasses
+import functools
 import pathlib
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import logging
 
 from skinjax import leaks
 from skinjax.data import datasets, image_folder, sources, synthetic_set
-from skinjax.judging import (
-  comparisons,
-  copying,
-  evaluate_report,
-  page,
-  usefulness,
-)
-from skinjax.judging.comparisons import Splits
-from skinjax.metrics import features
-from skinjax.runtime import errors, files, workdir
+from skinjax.judging import copying, distances, page, plots, synthetic_training
+from skinjax.judging.distances import Splits
+from skinjax.metrics import diversity, features, pixels
+from skinjax.runtime import errors, files, randomness, workdir
 from skinjax.synthesis import synthesize
-from skinjax.training import pretrained
+from skinjax.training import inference, pretrained
 from skinjax.training.writer import duration
 
 _PAUSE = 5  # seconds between lines about progress
+_SHOWN = 12  # images of a class, and pairs
+_STEPS = 10  # images from one latent to another
 
 
 class Judged(NamedTuple):
@@ -35,15 +36,16 @@ class Judged(NamedTuple):
   Attributes:
     split: the images.
     subject: what they are, in words.
-    generator: what has drawn them; None for a folder.
     origin: what their generator has learnt from, see workdir.read_origin; None
       where nothing tells.
+    interpolations: by class, images along a line between two latents of their
+      generator.
   """
 
   split: datasets.Split
   subject: str
-  generator: pretrained.Trained | None
   origin: dict[str, Any] | None
+  interpolations: Mapping[str, np.ndarray]
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
@@ -69,134 +71,219 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   synthesize.require_several(config.per_class)
   with workdir.claim(path, config) as path:
     dataset = datasets.load(config.data)
-    classifier = _classifier(config, dataset)
-    judged = _judged(config, path, dataset)
-    held_out = datasets.joined([dataset.validation, dataset.test])
-    splits = Splits(dataset.train, held_out, judged.split)
-    extractors = _extractors(config, dataset.info)
-    extracted = [_extract_all(extractor, splits) for extractor in extractors]
-    compared = splits._replace(held_out=copying.some(held_out, config.seed))
-    found = _copies(extractors[0], dataset, compared, config.seed)
-    evaluation = {
-      "schema": 1,
-      "name": "Evaluation",
-      "data": dataset.info.name,
-      "drawn": dataset.info.drawn,
-      "command": shlex.join(["python", *sys.argv]),
-      "subject": judged.subject,
-      "classes": evaluate_report.counts(splits, dataset.info),
-      "diversity": evaluate_report.diversities(judged.split, dataset),
-      "distances": [
-        row
-        for extractor, of_splits in zip(extractors, extracted, strict=True)
-        for row in _distances(extractor, of_splits, splits, dataset, config)
-      ],
-      "usefulness": _usefulness(config, path, dataset, judged, classifier),
-      "copies": found.summary,
-      "notes": evaluate_report.notes(config, judged),
-      "next_steps": evaluate_report.next_steps(config, judged),
-    }
+    classifier = None
+    if config.classifier:
+      classifier = pretrained.load_classifier(config.classifier, dataset.info)
+      leaks.refuse_seen(
+        classifier.origin, dataset, "The classifier", config.classifier
+      )
+    read = _read if config.synthetic else _drawn
+    judged = read(config, path, dataset)
+    evaluation, pictures = _judge(config, path, dataset, judged, classifier)
     files.write_json(path / "evaluation.json", evaluation)
-    pictures = evaluate_report.pictures(
-      compared,
-      dataset.info,
-      found,
-      extractors[0].name,
-      extracted[0],
-      judged.generator,
-      config.seed,
-    )
     page.write(path / "index.html", evaluation, pictures)
-    evaluate_report.tell(evaluation)
+    _log(evaluation)
     logging.info("All of it is in %s", path / "index.html")
     return evaluation
 
 
-def _classifier(config, dataset) -> pretrained.Trained | None:
-  if not config.classifier:
-    return None
-  classifier = pretrained.load_classifier(config.classifier, dataset.info)
-  leaks.refuse_seen(
-    classifier.origin, dataset, "The classifier", config.classifier
-  )
-  return classifier
+def _read(config, path, dataset: datasets.Dataset) -> Judged:
+  """Reads images from a folder, and refuses them if they leak."""
+  del path
+  directory, origin = pathlib.Path(config.synthetic), None
+  if (directory / "provenance.json").exists():
+    _, provenance = synthetic_set.read(directory, dataset.info.class_names)
+    origin = provenance["trained_on"]
+    leaks.refuse_seen(origin, dataset, "What made the images", directory)
+  split = image_folder.read(directory, dataset.info)
+  return Judged(split, f"the images in {directory}", origin, {})
 
 
-def _judged(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
-  """Draws or reads the images, and refuses them if they leak."""
-  info = dataset.info
-  if config.synthetic:
-    directory, origin = pathlib.Path(config.synthetic), None
-    if (directory / "provenance.json").exists():
-      _, provenance = synthetic_set.read(directory, info.class_names)
-      origin = provenance["trained_on"]
-      leaks.refuse_seen(origin, dataset, "What made the images", directory)
-    split = image_folder.read(directory, info)
-    return Judged(split, f"the images in {directory}", None, origin)
+def _drawn(config, path, dataset: datasets.Dataset) -> Judged:
+  """Draws images of a generator, and refuses it if it leaks."""
   generator = pretrained.load_generator(
-    config.generator, info, config.generator_checkpoint
+    config.generator, dataset.info, config.generator_checkpoint
   )
   leaks.refuse_seen(
     generator.origin, dataset, "The generator", config.generator
   )
-  counts = np.full(info.num_classes, config.per_class)
+  counts = np.full(dataset.info.num_classes, config.per_class)
   split = synthesize.obtain(path / "synthetic", generator, counts, config.seed)
   subject = (
     f"images of the {generator.task.NAME} in {config.generator}, step "
     f"{generator.step}"
   )
-  return Judged(split, subject, generator, generator.origin)
+  strips = interpolations(generator, config.seed)
+  return Judged(split, subject, generator.origin, strips)
 
 
-def _extractors(config, info: datasets.DataInfo) -> list[features.Extractor]:
+def interpolations(
+  generator: pretrained.Trained, seed: int
+) -> dict[str, np.ndarray]:
+  """Draws by class what lies between two latents.
+
+  Args:
+    generator: a trained GAN.
+    seed: of the latents.
+
+  Returns:
+    By class uint8 [images, size, size, channels], along the great circle that
+    joins the two (White 2016): latents on it are as long as those that were
+    trained on, and those on the straight line are not.
+  """
+  names = generator.info.class_names
+  dims = (generator.config.get("gan") or generator.config).model.latents
+  key = randomness.named(jax.random.key(seed), "interpolation")
+  first, last = jax.random.normal(key, (2, len(names), 1, dims))
+  unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+  cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
+  angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+  share = jnp.linspace(0, 1, _STEPS)[None, :, None]
+  latents = (
+    jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
+  ) / jnp.sin(angle)
+  labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
+  images = inference.draw(
+    generator.task,
+    generator.state,
+    latents.reshape(-1, dims),
+    labels,
+    config=generator.config,
+    info=generator.info,
+  )
+  images = images.reshape(len(names), _STEPS, *images.shape[1:])
+  return dict(zip(names, images, strict=True))
+
+
+def _judge(
+  config, path, dataset, judged: Judged, classifier
+) -> tuple[dict[str, Any], page.Pictures]:
+  """Computes an evaluation and the pictures beside it; see judging/page.py."""
+  info, names = dataset.info, dataset.info.class_names
+  held_out = datasets.joined([dataset.validation, dataset.test])
+  splits = Splits(dataset.train, held_out, judged.split)
+  counts = (
+    np.bincount(split.labels, minlength=len(names)).tolist() for split in splits
+  )
+  compared = diversity.compare_images(
+    judged.split, dataset.train, names, diversity.COLLAPSE[info.name]
+  )
+  extractors = _extractors(config, classifier)
+  upright = [
+    Splits(
+      *map(
+        functools.partial(_extract, extractor),
+        (split.images for split in splits),
+        ("training", "held-out", "synthetic"),
+      )
+    )
+    for extractor in extractors
+  ]
+  rows = []
+  for extractor, of_splits in zip(extractors, upright, strict=True):
+    logging.info("Distances of %s by class", extractor.name)
+    known = {
+      "extractor": extractor.name,
+      "frechet_name": extractor.frechet_name,
+    }
+    parts = map(distances.of_split, of_splits, splits)
+    rows += [
+      known | row for row in distances.compare(*parts, names, config.seed)
+    ]
+  logging.info("Nearest real images of each synthetic one")
+  chosen = copying.some(held_out, config.seed)
+  searched = splits._replace(held_out=held_out.take(chosen))
+  first = upright[0]._replace(held_out=upright[0].held_out[chosen])
+  vectors = {
+    "pixels": copying.of_pixels(*searched),
+    "features": copying.of_features(
+      functools.partial(_extract, extractors[0]), first, *searched
+    ),
+  }
+  found = copying.search(vectors, *searched, names, config.seed)
+  evaluation = {
+    "schema": 1,
+    "name": "Evaluation",
+    "data": info.name,
+    "drawn": info.drawn,
+    "command": shlex.join(["python", *sys.argv]),
+    "subject": judged.subject,
+    "classes": [
+      {
+        "name": name,
+        "train_images": train,
+        "heldout_images": held,
+        "synthetic_images": synthetic,
+      }
+      for name, train, held, synthetic in zip(names, *counts, strict=True)
+    ],
+    "diversity": {n: dataclasses.asdict(row) for n, row in compared.items()},
+    "distances": rows,
+    "usefulness": _usefulness(config, path, dataset, judged, classifier),
+    "copies": found.summary,
+    "notes": _notes(config, judged),
+    "next_steps": _next_steps(config),
+  }
+  points = plots.project(first.train, first.synthetic)
+  shown = lambda split: {
+    name: split.images[split.labels == label][:_SHOWN]
+    for label, name in enumerate(names)
+  }
+  pictures = page.Pictures(
+    real=shown(dataset.train),
+    synthetic=shown(judged.split),
+    pairs=_pairs(searched, found),
+    interpolations=judged.interpolations,
+    embedding=plots.embedding(
+      points, dataset.train.labels, judged.split.labels, names
+    ),
+  )
+  return evaluation, pictures
+
+
+def _extractors(config, classifier) -> list[features.Extractor]:
   found = [features.efficientnet(config.input_size)]
   if config.inception:
     found.append(features.inception(config.inception))
-  if config.classifier:
-    found.append(features.classifier(config.classifier, info))
+  if classifier:
+    found.append(of_classifier(classifier))
   return found
 
 
-def _extract_all(extractor: features.Extractor, splits: Splits) -> Splits:
-  """Computes the features of all images, each array [images, dims]."""
-  return Splits(
-    *(
-      _extract(extractor, split.images, what)
-      for split, what in zip(
-        splits, ("training", "held-out", "synthetic"), strict=True
-      )
+def of_classifier(trained: pretrained.Trained) -> features.Extractor:
+  """Makes an extractor of a classifier that this project has trained.
+
+  Features that know the classes see differences that ImageNet's do not. Those
+  of images that it was trained on are other than those of new ones.
+
+  Returns:
+    The extractor "lesions@SIZE"; of another data set than HAM10000 "NAME@SIZE".
+
+  Raises:
+    InputError: it has no features.
+  """
+  task, config, info = trained.task, trained.config, trained.info
+  if getattr(task, "features", None) is None:
+    raise errors.InputError(
+      f"{trained.path} is the workdir of task={config.task}, which has no "
+      "features to compare: give one of task=classifier."
     )
+  apply = lambda variables, images: task.features(
+    variables, images / 127.5 - 1, config=config, info=info
   )
-
-
-def _distances(
-  extractor,
-  of_splits: Splits,
-  splits: Splits,
-  dataset,
-  config,
-) -> list[dict[str, Any]]:
-  """Compares sets of features; see comparisons.compare."""
-  logging.info("Distances of %s by class", extractor.name)
-  rows = comparisons.compare(
-    *map(comparisons.of_split, of_splits, splits),
-    dataset.info.class_names,
-    config.seed,
+  variables = jax.device_get(trained.state.average)
+  shape = (1, info.size, info.size, info.channels)
+  images = jax.ShapeDtypeStruct(shape, jnp.float32)
+  shown = "lesions" if info.name == "ham10000" else info.name
+  return features.Extractor(
+    name=f"{shown}@{info.size}",
+    size=info.size,
+    channels=info.channels,
+    dims=jax.eval_shape(apply, variables, images).shape[1],
+    apply=apply,
+    variables=variables,
+    digest=f"{trained.digest} {config.model.dtype}",
   )
-  known = {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
-  return [known | row for row in rows]
-
-
-def _copies(extractor, dataset, splits: Splits, seed: int) -> copying.Found:
-  logging.info("Nearest real images of each synthetic one")
-  arguments = dataset, splits.held_out, splits.synthetic
-  vectors = {
-    "pixels": copying.of_pixels(*arguments),
-    "features": copying.of_features(
-      lambda images, what: _extract(extractor, images, what), *arguments
-    ),
-  }
-  return copying.judge(vectors, *arguments, seed)
 
 
 def _extract(
@@ -222,12 +309,12 @@ def _extract(
 def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   agreement, cas = {}, None
   if classifier:
-    agreement = usefulness.agreement(classifier, judged.split)
+    agreement = synthetic_training.agreement(classifier, judged.split)
   if config.usefulness:
     training = ml_collections.ConfigDict(config.training.to_dict())
     training.seed, training.parallel = config.seed, config.parallel
     training.data = ml_collections.ConfigDict(config.data.to_dict())
-    cas = usefulness.classification_accuracy_score(
+    cas = synthetic_training.classification_accuracy_score(
       training,
       path / "classifiers",
       dataset,
@@ -241,3 +328,86 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
     "classifier": str(config.classifier),
     "cas": cas,
   }
+
+
+def _notes(config, judged: Judged) -> list[str]:
+  """Says what a reader has to know of the numbers."""
+  notes = [
+    "Held-out images are those of the validation and the test lesions; the "
+    "classifiers are scored on the test lesions alone. The Fréchet distance, "
+    "precision, recall, density and coverage are of as many synthetic images "
+    "as there are held-out ones; the kernel distance is of all synthetic "
+    f"images, up to {distances.MOST} of a class."
+  ]
+  if judged.origin is None:
+    notes.append(
+      "Nothing tells which lesions the images' generator has learnt from: if "
+      "it has seen held-out ones, the numbers flatter it."
+    )
+  if config.classifier:
+    notes.append(
+      "The classifier whose features are compared has been trained on the "
+      "training images, and knows them from held-out ones: its floor is not 0."
+    )
+  return notes
+
+
+def _next_steps(config) -> list[str]:
+  if not config.generator:
+    return []
+  arguments = f"dataset={config.data.name},size={config.data.size}"
+  return [
+    "Whether the images help a classifier that has real ones, too: "
+    f"python main.py --config=configs/study.py:{arguments} "
+    f"--config.generator={config.generator} --workdir=DIR",
+  ]
+
+
+def _pairs(splits: Splits, found: copying.Found) -> list[page.Pair]:
+  """Shows the suspects, or else the images that are nearest to training.
+
+  Synthetic ones are turned as they are nearest.
+  """
+  kinds = {}  # an image may be suspected by pixels and by features
+  for suspect in found.suspects:
+    kinds.setdefault(suspect.synthetic, suspect.kind)
+  order = np.argsort(found.training["pixels"].distance)
+  pairs = []
+  for place in (list(kinds) or order.tolist())[:_SHOWN]:
+    kind = kinds.get(place, "pixels")
+    nearest, held = found.training[kind], found.held_out[kind]
+    turned = pixels.orientations(splits.synthetic.images[place : place + 1])
+    turn, training = nearest.orientation[place], nearest.index[place]
+    pairs.append(
+      page.Pair(
+        turned[turn, 0],
+        splits.train.images[training],
+        splits.held_out.images[held.index[place]],
+        f"{splits.synthetic.image_ids[place]} and "
+        f"{splits.train.image_ids[training]}: {nearest.distance[place]:.3f} "
+        f"by {kind}, {copying.ORIENTATIONS[turn]}",
+        bool(kinds),
+      )
+    )
+  return pairs
+
+
+def _log(evaluation: dict[str, Any]) -> None:
+  """Logs a line a class: kernel distance, floor, and suspected copies."""
+  first = evaluation["distances"][0]["extractor"]
+  shown = {
+    (row["class"], row["comparison"]): row.get("refused")
+    or "{value:.3f} [{low:.3f}, {high:.3f}]".format(**row["kernel"])
+    for row in evaluation["distances"]
+    if row["extractor"] == first
+  }
+  for name, found in evaluation["copies"]["classes"].items():
+    logging.info(
+      "%-8s kernel distance %s, of held-out real images %s; %d of %d suspected "
+      "of being copies",
+      name,
+      shown[name, "synthetic"],
+      shown[name, "floor"],
+      found["suspects"],
+      found["images"],
+    )

@@ -1,16 +1,17 @@
-"""Figures of the page of an evaluation: see `evaluation_page` for its schema.
+"""Figures of the page of an evaluation; see judging/page.py for its schema.
 
 Everywhere, a colour and a marker say what was compared with the training
 images of a class, so that they are told apart in grey too.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from skinjax.metrics import checks
 from skinjax.report.figures import (
   COLORS,
   FAINT,
@@ -30,6 +31,21 @@ _COMPARISONS = {
 }
 _SHARES = ("precision", "recall", "density", "coverage")
 _ALL = "all classes"
+_MOST_POINTS = 1500  # of each set: more would only cover each other
+
+
+class Projection(NamedTuple):
+  """Points of two sets, in the plane in which the real ones vary most.
+
+  Attributes:
+    real: [n, 2] floats, of mean zero.
+    synthetic: [m, 2] floats.
+    explained: shares of the real images' variance along the two axes.
+  """
+
+  real: np.ndarray
+  synthetic: np.ndarray
+  explained: tuple[float, float]
 
 
 def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -53,7 +69,7 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.set_xlabel("KID (0: alike)", fontsize=9)
   _class_rows(axes[0], classes)
-  return _finished(figure, rows)
+  return _finished(figure, _marks(rows))
 
 
 def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -86,20 +102,14 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
     if len(extractors) > 1:
       # Beside the names of the classes, never over the panels' titles.
       line[0].set_ylabel(wrapped(extractor, int(14 * inches)), fontsize=8)
-  return _finished(figure, rows)
+  return _finished(figure, _marks(rows))
 
 
 def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
   """Draw Fréchet distances of one extractor over 1 / n, a panel a class."""
   _, classes = _names(rows)
-  columns = min(4, len(classes))
-  lines = -(-len(classes) // columns)
-  figure = Figure(figsize=(WIDTH, 0.7 + 1.75 * lines))
-  axes = figure.subplots(lines, columns, squeeze=False).ravel()
-  for axis in axes[len(classes) :]:
-    axis.set_axis_off()
-  for axis, name in zip(axes, classes, strict=False):
-    panel(axis, wrapped(name or _ALL, 80 // columns))
+  figure, axes = _panels([name or _ALL for name in classes])
+  for axis, name in zip(axes, classes, strict=True):
     right = 0.0
     for row in (r for r in rows if r["class"] == name):
       if row.get("refused") or row["curve"]["limit"] is None:
@@ -131,18 +141,90 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     if not right:
       axis.set_xticks([])
       axis.set_yticks([])
-      axis.text(
-        0.5,
-        0.5,
-        "too few images",
-        transform=axis.transAxes,
-        ha="center",
-        fontsize=8,
-        color=INK,
-      )
+      _say_too_few(axis, 0.3, 0.5, axis.transAxes)
   figure.supxlabel("1 / number of images", fontsize=9, color=INK)
   figure.supylabel("Fréchet distance", fontsize=9, color=INK)
-  return _finished(figure, rows)
+  return _finished(figure, _marks(rows))
+
+
+def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
+  """Project features on the first two principal components of real ones.
+
+  The plane is that of the real images alone: synthetic ones, however odd,
+  cannot turn it towards themselves.
+
+  Args:
+    real: [n, d] floats, n >= 2.
+    synthetic: [m, d] floats, m >= 2.
+
+  Raises:
+    ValueError: see `checks.feature_pair`.
+  """
+  real, synthetic = checks.feature_pair(real, synthetic)
+  mean = real.mean(0)
+  # Of R^T R = X^T X, R has d rows at most: cheaper where images are many.
+  rows = np.linalg.qr(real - mean, mode="r")
+  _, values, axes = np.linalg.svd(rows, full_matrices=False)
+  # A single feature has but one axis.
+  values, axes = (
+    np.concatenate([x, np.zeros((2, *x.shape[1:]))])[:2] if len(x) < 2 else x
+    for x in (values, axes)
+  )
+  axes = axes[:2]
+  # The sign of an axis is free: its largest part is made positive.
+  largest = axes[[0, 1], np.abs(axes).argmax(1)]
+  axes = axes * np.where(largest < 0, -1, 1)[:, None]
+  variances = values**2
+  shares = variances[:2] / max(variances.sum(), np.finfo(float).tiny)
+  return Projection(
+    (real - mean) @ axes.T, (synthetic - mean) @ axes.T, tuple(shares.tolist())
+  )
+
+
+def embedding(
+  points: Projection,
+  real_labels: np.ndarray,
+  synthetic_labels: np.ndarray,
+  classes: Sequence[str],
+) -> Figure:
+  """Draw the map of images: a panel a class, all real images in grey behind.
+
+  Args:
+    points: of the images.
+    real_labels: [n] integers.
+    synthetic_labels: [m] integers.
+    classes: names, by label.
+  """
+  labels = sorted({*real_labels, *synthetic_labels})
+  figure, axes = _panels(
+    [classes[label] for label in labels], sharex=True, sharey=True
+  )
+  kinds = (("all real images", ".", FAINT, 2),)
+  kinds += (("real images of the class", "s", COLORS[0], 2.5),)
+  kinds += (("synthetic ones of it", "o", COLORS[1], 2.5),)
+  for axis, label in zip(axes, labels, strict=True):
+    axis.set_xticks([])
+    axis.set_yticks([])
+    real = points.real[np.asarray(real_labels) == label]
+    fake = points.synthetic[np.asarray(synthetic_labels) == label]
+    for of_kind, (_, marker, color, size) in zip(
+      (points.real, real, fake), kinds, strict=True
+    ):
+      # As pixels: thousands of marks would make a large page.
+      step = -(-len(of_kind) // _MOST_POINTS) or 1
+      axis.plot(
+        *of_kind[::step].T,
+        marker,
+        color=color,
+        markersize=size,
+        markeredgewidth=0,
+        alpha=0.75,
+        rasterized=True,
+      )
+  first, second = points.explained
+  figure.supxlabel(f"first axis ({first:.0%} of the variance)", fontsize=9)
+  figure.supylabel(f"second axis ({second:.0%})", fontsize=9)
+  return _finished(figure, [kind[:3] for kind in kinds])
 
 
 def _names(rows):
@@ -163,29 +245,56 @@ def _refusals(axis, rows, classes):
   """Say in the row of a class that it was not measured."""
   for row in rows:
     if row.get("refused") and row["comparison"] == "synthetic":
-      axis.text(
-        0.03,
-        classes.index(row["class"]),
-        "too few images",
-        transform=axis.get_yaxis_transform(),
-        va="center",
-        fontsize=8,
-        color=INK,
-      )
+      place = classes.index(row["class"])
+      _say_too_few(axis, 0.03, place, axis.get_yaxis_transform())
+
+
+def _say_too_few(axis, x, y, transform):
+  axis.text(
+    x,
+    y,
+    "too few images",
+    transform=transform,
+    va="center",
+    fontsize=8,
+    color=INK,
+  )
+
+
+def _panels(titles, **options):
+  """Make a figure with a panel for each title, four in a row."""
+  columns = min(4, len(titles))
+  lines = -(-len(titles) // columns)
+  figure = Figure(figsize=(WIDTH, 0.7 + 1.75 * lines), dpi=144)
+  axes = figure.subplots(lines, columns, squeeze=False, **options).ravel()
+  for axis in axes[len(titles) :]:
+    axis.set_axis_off()
+  for axis, title in zip(axes, titles, strict=False):
+    panel(axis, wrapped(title, 80 // columns))
+  return figure, axes[: len(titles)]
 
 
 def _one_over(value, _):
   return "0" if value <= 0 else f"1/{1 / value:.0f}"
 
 
-def _finished(figure, rows):
+def _finished(figure, marks):
   """Lay the panels out, and say what the marks are."""
   figure.tight_layout()
-  shown = [k for k in _COMPARISONS if any(r["comparison"] == k for r in rows)]
   axis = figure.axes[0]
   handles = [
-    axis.plot([], [], _COMPARISONS[k][2], color=_COMPARISONS[k][1])[0]
-    for k in shown
+    axis.plot([], [], marker, color=color, markersize=5)[0]
+    for _, marker, color in marks
   ]
-  legend(figure, handles, [_COMPARISONS[k][0] for k in shown])
+  legend(figure, handles, [name for name, _, _ in marks])
   return figure
+
+
+def _marks(rows):
+  """Name, marker and colour of each comparison that is there."""
+  there = {row["comparison"] for row in rows}
+  return [
+    (name, marker, color)
+    for kind, (name, color, marker, _) in _COMPARISONS.items()
+    if kind in there
+  ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.spatial import distance
 
+from skinjax.data.datasets import Split
+
 # A class has collapsed if its images are less diverse than real ones by so
 # much. Digits fill their frames alike; lesions differ in skin and light too.
 COLLAPSE = {"mnist": 0.7, "ham10000": 0.5, "toy_lesions": 0.5}
@@ -105,3 +107,19 @@ def compare(
         real[name], distance_of_two, ratio, ratio < threshold
       )
   return result
+
+
+def compare_images(
+  generated: Split,
+  real: Split,
+  class_names: Sequence[str],
+  threshold: float,
+) -> dict[str, ClassDiversity]:
+  """Compares the images of two splits; see `distances` and `compare`."""
+  return compare(
+    *(
+      distances(split.images, split.labels, class_names)
+      for split in (generated, real)
+    ),
+    threshold,
+  )

@@ -2,17 +2,19 @@
 
 import pathlib
 
+import jax
 import ml_collections
 import numpy as np
 from absl import logging
 
 import skinjax
 from skinjax.data import datasets, synthetic_set
+from skinjax.metrics import copies as criteria
 from skinjax.metrics import diversity
 from skinjax.report import sheets
-from skinjax.runtime import errors, files, workdir
+from skinjax.runtime import errors, files, randomness, workdir
 from skinjax.synthesis import copy_filter
-from skinjax.training import pretrained
+from skinjax.training import inference, pretrained
 
 _COLUMNS = 16  # of the sheet
 
@@ -51,7 +53,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       judge_of = pretrained.load_classifier(config.classifier, info)
     counts = np.full(info.num_classes, config.per_class)
     if config.drop_copies:
-      copies = copy_filter.calibrate(dataset, generator.origin["groups"])
+      copies = criteria.by_pixels(dataset, generator.origin["groups"])
     split = obtain(target, generator, counts, config.seed, copies)
     summary = judge(split, dataset, judge_of)
     files.write_json(path / "summary.json", summary)
@@ -74,7 +76,7 @@ def obtain(
   generator: pretrained.Trained,
   counts: np.ndarray,
   seed: int,
-  copies: copy_filter.Filter | None = None,
+  copies: criteria.Criterion | None = None,
 ) -> datasets.Split:
   """Reads a synthetic set; draws and writes it first if it is not there.
 
@@ -119,7 +121,7 @@ def make(
   generator: pretrained.Trained,
   counts: np.ndarray,
   seed: int,
-  copies: copy_filter.Filter | None = None,
+  copies: criteria.Criterion | None = None,
 ) -> None:
   """Draws images and writes them as a synthetic set.
 
@@ -134,7 +136,25 @@ def make(
     InputError: a class has hardly any other images.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-  images, labels, told = copy_filter.samples(generator, labels, seed, copies)
+  key = randomness.named(jax.random.key(seed), "synthesize")
+
+  def sample(labels, number):
+    return inference.samples(
+      generator.task,
+      generator.state,
+      labels,
+      randomness.named(key, f"again {number}") if number else key,
+      config=generator.config,
+      info=generator.info,
+    )
+
+  told = {}
+  if copies is None:
+    images = sample(labels, 0)
+  else:
+    names = generator.info.class_names
+    images, labels, found = copy_filter.draw(sample, labels, copies, names)
+    told = {"copies": found}
   synthetic_set.write(
     directory,
     images,
@@ -173,12 +193,8 @@ def judge(
     in the asked class, None without one.
   """
   info = dataset.info
-  compared = diversity.compare(
-    *(
-      diversity.distances(part.images, part.labels, info.class_names)
-      for part in (split, dataset.train)
-    ),
-    diversity.COLLAPSE[info.name],
+  compared = diversity.compare_images(
+    split, dataset.train, info.class_names, diversity.COLLAPSE[info.name]
   )
   agrees = pretrained.agrees(classifier, split) if classifier else None
   summary = {}

@@ -1,34 +1,35 @@
 """Tests of judging a set of images, from its config to its page."""
 
+import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from skinjax.data import datasets, sources, synthetic_set
-from skinjax.judging import evaluate, evaluate_report
+from skinjax.judging import evaluate
+from skinjax.metrics import features
 from skinjax.runtime import errors
-from skinjax.training import inference, loop, pretrained
+from skinjax.training import inference, pretrained
+from skinjax.training.tasks import acgan
 from tests import shrunk
+from tests.bad_input import trained
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
+def networks():
   """Workdirs of a GAN and a classifier of the tiny data set."""
-  paths = {}
-  for name in ("acgan", "classifier"):
-    paths[name] = tmp_path_factory.mktemp(name) / "run"
-    task = inference.task_named(name)
-    loop.train(task, shrunk.config(name), paths[name], shrunk.dataset())
-  return paths
+  return {name: trained.network(name) for name in ("acgan", "classifier")}
 
 
 @pytest.fixture(autouse=True)
 def _tiny_data(monkeypatch, tmp_path):
   monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
   monkeypatch.setattr(sources, "cache_dir", lambda: str(tmp_path / "cache"))
+  monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
 
 
 def _run(path, **changes):
@@ -64,7 +65,7 @@ def test_a_gan_is_judged(tmp_path, networks):
   kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
   assert kept == json.loads(json.dumps(found))
   extractors = {row["extractor"] for row in found["distances"]}
-  assert extractors == {"EffLite0@64", "toy_lesions@16"}
+  assert extractors == {"Blocks@16", "toy_lesions@16"}
   assert set(found["diversity"]) == set(shrunk.CLASSES)
   assert found["usefulness"]["agreement"].keys() == set(shrunk.CLASSES)
   assert set(found["usefulness"]["cas"]["classes"]) == set(shrunk.CLASSES)
@@ -97,6 +98,31 @@ def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
   assert (
     kernel["square", "synthetic"]["low"] > kernel["square", "ceiling"]["value"]
   )
+
+
+def test_features_of_a_classifier(networks):
+  dataset = shrunk.dataset()
+  run = pretrained.load(networks["classifier"], dataset.info)
+  extractor = evaluate.of_classifier(run)
+  assert extractor.name == f"toy_lesions@{shrunk.SIZE}"
+  assert extractor.frechet_name == f"FD(toy_lesions@{shrunk.SIZE})"
+  images = dataset.test.images
+  got = features.extract(extractor, images, batch_size=8)
+  assert got.shape == (len(images), extractor.dims)
+  assert got.std(0).max() > 0
+  # They are what the last layer makes its logits of.
+  wanted = inference.outputs(
+    run.task, run.state, dataset.test, config=run.config, info=dataset.info
+  )["probabilities"]
+  head = extractor.variables["params"]["Dense_0"]
+  logits = got @ head["kernel"] + head["bias"]
+  np.testing.assert_allclose(jax.nn.softmax(logits), wanted, rtol=1e-3)
+  lesions = dataclasses.replace(run.info, name="ham10000")
+  named = evaluate.of_classifier(run._replace(info=lesions)).name
+  assert named == f"lesions@{shrunk.SIZE}"
+  gan = run._replace(task=acgan, config=shrunk.frozen("acgan"))
+  with pytest.raises(errors.InputError, match="task=acgan, which has no"):
+    evaluate.of_classifier(gan)
 
 
 def test_images_that_leak_are_refused(tmp_path, folder):
@@ -139,12 +165,12 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
   generator = pretrained.load(networks["acgan"], shrunk.dataset().info)
-  strips = evaluate_report.interpolations(generator, seed=0)
+  strips = evaluate.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():
     assert strip.shape == (10, 16, 16, 3)
     assert strip.dtype == np.uint8
-  again = evaluate_report.interpolations(generator, seed=0)
+  again = evaluate.interpolations(generator, seed=0)
   np.testing.assert_array_equal(strips["disc"], again["disc"])
-  other = evaluate_report.interpolations(generator, seed=1)
+  other = evaluate.interpolations(generator, seed=1)
   assert (strips["disc"] != other["disc"]).any()

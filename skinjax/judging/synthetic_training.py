@@ -1,4 +1,4 @@
-"""Whether generated images show what was asked, and can be learnt from."""
+"""Whether images show their class, and what a classifier learns from them."""
 
 import pathlib
 from typing import Any
@@ -19,7 +19,7 @@ KINDS = ("synthetic", "real")  # what a classifier learns from
 def agreement(
   classifier: pretrained.Trained, split: datasets.Split
 ) -> dict[str, dict[str, float]]:
-  """Says by class how often a classifier sees the class that was asked for.
+  """Measures by class how often a classifier sees the class asked for.
 
   Args:
     classifier: one that real images have trained.
