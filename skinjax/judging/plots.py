@@ -23,11 +23,11 @@ from skinjax.report.figures import (
   wrapped,
 )
 
-# Of each comparison: its name, colour, marker, and where it is in a row.
+# Of each comparison: its name, marker, colour, and where it is in a row.
 _COMPARISONS = {
-  "synthetic": ("synthetic images", COLORS[1], "o", 0.0),
-  "floor": ("floor: held-out real images", COLORS[0], "s", -0.25),
-  "ceiling": ("ceiling: another class", COLORS[6], "D", 0.25),
+  "synthetic": ("synthetic images", "o", COLORS[1], 0.0),
+  "floor": ("floor: held-out real images", "s", COLORS[0], -0.25),
+  "ceiling": ("ceiling: another class", "D", COLORS[6], 0.25),
 }
 _SHARES = ("precision", "recall", "density", "coverage")
 _ALL = "all classes"
@@ -57,15 +57,11 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
     of_extractor = [r for r in rows if r["extractor"] == extractor]
     panel(axis, wrapped(extractor, 3 * 24 // len(extractors)))
     axis.axvline(0, color=FAINT, linewidth=0.8)
-    for row in of_extractor:
-      _, color, marker, offset = _COMPARISONS[row["comparison"]]
-      place = classes.index(row["class"]) + offset
-      if not row.get("refused"):
-        size = 6 if row["comparison"] == "synthetic" else 4
-        whisker(
-          axis, row["kernel"], place, color, size, vertical=False, marker=marker
-        )
-    _refusals(axis, of_extractor, classes)
+    for row, marker, color, place in _measured(axis, of_extractor, classes):
+      size = 6 if row["comparison"] == "synthetic" else 4
+      whisker(
+        axis, row["kernel"], place, color, size, vertical=False, marker=marker
+      )
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.set_xlabel("KID (0: alike)", fontsize=9)
   _class_rows(axes[0], classes)
@@ -83,21 +79,13 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
     of_extractor = [r for r in rows if r["extractor"] == extractor]
     for axis, share in zip(line, _SHARES, strict=True):
       panel(axis, share)
-      for row in of_extractor:
-        if not row.get("refused") and row["prdc"][share] is not None:
-          _, color, marker, offset = _COMPARISONS[row["comparison"]]
-          axis.plot(
-            [row["prdc"][share]],
-            [classes.index(row["class"]) + offset],
-            marker,
-            color=color,
-            markersize=4.5,
-          )
+      for row, marker, color, place in _measured(axis, of_extractor, classes):
+        if (value := row["prdc"][share]) is not None:
+          axis.plot([value], [place], marker, color=color, markersize=4.5)
       # Density alone may exceed 1.
       axis.set_xlim(-0.08, max(1.08, 1.08 * axis.dataLim.x1))
       axis.xaxis.set_major_locator(MaxNLocator(3))
       axis.grid(axis="x", color=FAINT, linewidth=0.5)
-    _refusals(line[0], of_extractor, classes)
     _class_rows(line[0], classes)
     if len(extractors) > 1:
       # Beside the names of the classes, never over the panels' titles.
@@ -114,12 +102,12 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for row in (r for r in rows if r["class"] == name):
       if row.get("refused") or row["curve"]["limit"] is None:
         continue
-      _, color, marker, _ = _COMPARISONS[row["comparison"]]
+      _, marker, color, _ = _COMPARISONS[row["comparison"]]
       curve = row["curve"]
-      inverse = 1 / np.array(curve["counts"], float)
+      inverse = 1 / np.array(curve["counts"])
       right = max(right, inverse.max())
       axis.plot(inverse, curve["values"], marker, color=color, markersize=3.5)
-      slope = np.polyfit(inverse, np.array(curve["values"], float), 1)[0]
+      slope = np.polyfit(inverse, curve["values"], 1)[0]
       ends = np.array([0, inverse.max()])
       axis.plot(ends, curve["limit"] + slope * ends, color=color, linewidth=0.9)
       axis.errorbar(
@@ -134,7 +122,9 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         linewidth=1,
       )
     axis.set_xticks(right * np.array([0, 0.5, 1]))
-    axis.xaxis.set_major_formatter(FuncFormatter(_one_over))
+    axis.xaxis.set_major_formatter(
+      FuncFormatter(lambda v, _: "0" if v <= 0 else f"1/{1 / v:.0f}")
+    )
     axis.yaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
     axis.margins(x=0.08)
@@ -154,7 +144,7 @@ def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
   cannot turn it towards themselves.
 
   Args:
-    real: [n, d] floats, n >= 2.
+    real: [n, d] floats, n >= 2, d >= 2.
     synthetic: [m, d] floats, m >= 2.
 
   Raises:
@@ -162,22 +152,15 @@ def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
   """
   real, synthetic = checks.feature_pair(real, synthetic)
   mean = real.mean(0)
-  # Of R^T R = X^T X, R has d rows at most: cheaper where images are many.
-  rows = np.linalg.qr(real - mean, mode="r")
-  _, values, axes = np.linalg.svd(rows, full_matrices=False)
-  # A single feature has but one axis.
-  values, axes = (
-    np.concatenate([x, np.zeros((2, *x.shape[1:]))])[:2] if len(x) < 2 else x
-    for x in (values, axes)
-  )
-  axes = axes[:2]
+  centred = real - mean
+  variances, axes = np.linalg.eigh(centred.T @ centred)
+  axes = axes.T[:-3:-1]
   # The sign of an axis is free: its largest part is made positive.
   largest = axes[[0, 1], np.abs(axes).argmax(1)]
   axes = axes * np.where(largest < 0, -1, 1)[:, None]
-  variances = values**2
-  shares = variances[:2] / max(variances.sum(), np.finfo(float).tiny)
+  shares = variances[:-3:-1] / max(variances.sum(), np.finfo(float).tiny)
   return Projection(
-    (real - mean) @ axes.T, (synthetic - mean) @ axes.T, tuple(shares.tolist())
+    centred @ axes.T, (synthetic - mean) @ axes.T, tuple(shares.tolist())
   )
 
 
@@ -241,11 +224,14 @@ def _class_rows(axis, classes):
   axis.set_ylim(len(classes) - 0.5, -0.5)
 
 
-def _refusals(axis, rows, classes):
-  """Say in the row of a class that it was not measured."""
+def _measured(axis, rows, classes):
+  """Yield rows with their mark and place; says which class was not measured."""
   for row in rows:
-    if row.get("refused") and row["comparison"] == "synthetic":
-      place = classes.index(row["class"])
+    _, marker, color, offset = _COMPARISONS[row["comparison"]]
+    place = classes.index(row["class"])
+    if not row.get("refused"):
+      yield row, marker, color, place + offset
+    elif row["comparison"] == "synthetic":
       _say_too_few(axis, 0.03, place, axis.get_yaxis_transform())
 
 
@@ -274,10 +260,6 @@ def _panels(titles, **options):
   return figure, axes[: len(titles)]
 
 
-def _one_over(value, _):
-  return "0" if value <= 0 else f"1/{1 / value:.0f}"
-
-
 def _finished(figure, marks):
   """Lay the panels out, and say what the marks are."""
   figure.tight_layout()
@@ -293,8 +275,4 @@ def _finished(figure, marks):
 def _marks(rows):
   """Name, marker and colour of each comparison that is there."""
   there = {row["comparison"] for row in rows}
-  return [
-    (name, marker, color)
-    for kind, (name, color, marker, _) in _COMPARISONS.items()
-    if kind in there
-  ]
+  return [mark[:3] for kind, mark in _COMPARISONS.items() if kind in there]

@@ -61,13 +61,10 @@ class Extractor:
 
 
 def efficientnet(size: int = 64) -> Extractor:
-  """Loads EfficientNet-Lite0, trained on ImageNet: it is there offline.
+  """Loads EfficientNet-Lite0, trained on ImageNet: "EffLite0@SIZE".
 
   Args:
     size: of its input, 32 or more; 224 is what it was trained on.
-
-  Returns:
-    The extractor "EffLite0@SIZE".
 
   Raises:
     InputError: the package with its weights is not installed, or the size is
@@ -82,9 +79,6 @@ def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
   Args:
     path: of pt_inception-2015-12-05-6726825d.pth.
     size: of its input, 75 or more; FID is of 299.
-
-  Returns:
-    The extractor "Inception@SIZE".
 
   Raises:
     InputError: it is no file of this network, or the size is too small.
@@ -103,9 +97,8 @@ def extract(
   """Computes features; how many at a time changes nothing but rounding.
 
   Images are resized by antialiased bicubic interpolation and clipped, without
-  rounding, as Parmar et al. 2022 (clean-fid) advise; those of the extractor's
-  size stay as they are. FID as first published resized bilinearly and without
-  antialiasing: its numbers differ where images are of another size than 299.
+  rounding, as Parmar et al. 2022 (clean-fid) advise; FID as first published
+  resized bilinearly and without antialiasing.
 
   Args:
     extractor: what computes them.

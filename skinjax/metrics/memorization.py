@@ -38,10 +38,10 @@ class NearerTest:
   """Whether training images are nearer than as many held-out ones.
 
   Attributes:
-    share: of generated images that are nearer to training, in [0, 1]; about
-      1/2 without memorization.
-    low: lower end of its interval.
-    high: upper end.
+    share: of generated images that are nearer to training; about 1/2 without
+      memorization. Its interval is from `low` to `high`.
+    low: see `share`.
+    high: see `share`.
     margin: mean logarithm of the distance to held-out images over that to
       training images; about 0 without memorization, more with it.
     p_value: of a margin as large, were the two interchangeable; in (0, 1].
@@ -167,37 +167,24 @@ def by_class(
 ) -> dict[str, NearerTest]:
   """Test each class for memorization; see `nearer_to_training`.
 
-  Args:
-    fake: [k, m, d] floats of generated images, k orientations; or [m, d].
-    fake_labels: [m] integers.
-    train: the training images.
-    held_out: images of other lesions.
-    class_names: by label.
-    **options: permutations, resamples, level, seed.
-
   Returns:
     By class that has generated images and two lesions of each kind.
-
-  Raises:
-    ValueError: as `nearer_to_training`.
   """
-  fake = np.asarray(fake)
-  neighbours.require_rows("fake_labels", fake_labels, fake.shape[-2])
   result = {}
   for label, name in enumerate(class_names):
-    mine = np.asarray(fake_labels) == label
-    real = [np.asarray(part.labels) == label for part in (train, held_out)]
-    lesions = [
-      len(np.unique(part.groups[chosen]))
-      for part, chosen in zip((train, held_out), real, strict=True)
-    ]
+    mine = fake_labels == label
+    (near, near_groups), (far, far_groups) = (
+      (part.vectors[part.labels == label], part.groups[part.labels == label])
+      for part in (train, held_out)
+    )
+    lesions = (len(np.unique(groups)) for groups in (near_groups, far_groups))
     if mine.any() and min(lesions) > 1:
       result[name] = nearer_to_training(
         fake[..., mine, :],
-        train.vectors[real[0]],
-        held_out.vectors[real[1]],
-        train_groups=train.groups[real[0]],
-        held_out_groups=held_out.groups[real[1]],
+        near,
+        far,
+        train_groups=near_groups,
+        held_out_groups=far_groups,
         **options,
       )
   return result
