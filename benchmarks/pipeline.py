@@ -30,7 +30,7 @@ import numpy as np
 from configs import common
 from skinjax.data import batches, datasets, sources
 from skinjax.runtime import files, parallel, randomness
-from skinjax.training import inference, loop, schedules
+from skinjax.training import loop, tasks
 
 _MODELS = ("acgan", "classifier")
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -74,12 +74,12 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
   Returns:
     The seconds of both calls of each pair, compilation apart.
   """
-  task = inference.task_named(config.task)
+  task = tasks.named(config.task)
   info, key = dataset.info, jax.random.key(config.seed)
   train_data = parallel.place(
     batches.on_device(dataset.train, info.num_classes), "one"
   )
-  phase = schedules.phases(task, config)[-1]
+  phase = task.phases(config)[-1]
   keys = jax.random.split(key, phase.batch_size)
   batch = jax.jit(batches.draw, static_argnums=2)(
     train_data, keys, config.train.sampler

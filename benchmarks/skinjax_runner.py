@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import timing, worker, workload
 from skinjax.data import batches, datasets, sources
 from skinjax.runtime import parallel, randomness
-from skinjax.training import inference, loop, schedules
+from skinjax.training import loop, tasks
 
 
 def configure() -> None:
@@ -46,10 +46,13 @@ class Steps:
       class_names=tuple(map(str, range(workload.CLASSES))),
       class_counts=tuple(np.bincount(labels, minlength=workload.CLASSES)),
       drawn=True,
+      upright=False,
+      collapse=0.5,
+      groups_known=True,
       fingerprint="",
     )
     self._config = config
-    self._task = inference.task_named(config.task)
+    self._task = tasks.named(config.task)
     self._key = jax.random.key(config.seed)
     self._data = parallel.place(
       batches.on_device(self._split, workload.CLASSES), config.parallel
@@ -64,7 +67,7 @@ class Steps:
     return parallel.create(init, config.parallel)
 
   def _phase(self, config):
-    return schedules.phases(self._task, config)[-1]
+    return self._task.phases(config)[-1]
 
   def build(self) -> float:
     """Compiles the steps; returns the seconds of their first run with it."""

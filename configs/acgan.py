@@ -29,7 +29,7 @@ def get_config(dataset: str, size: int, quick: bool):
   config.model.spectral = False
 
   config.loss = ml_collections.ConfigDict()
-  # non_saturating or hinge.
+  # non_saturating, hinge, wasserstein or relativistic.
   config.loss.adversarial = "non_saturating"
   config.loss.class_weight = 1.0
   # Weight of the discriminator's class loss on generated images. The paper

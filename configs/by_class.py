@@ -21,6 +21,6 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   arguments = f"dataset={dataset},size={size},quick={quick}"
   config.gan = common.gan_part(gan, arguments)
   if quick:  # two classes only: every one of them compiles programs of its own
-    digits = config.data.name == "mnist"
-    config.data.classes = ("0", "1") if digits else ("df", "vasc")
+    two = {"mnist": ("0", "1"), "folder": ()}
+    config.data.classes = two.get(config.data.name, ("df", "vasc"))
   return config

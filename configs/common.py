@@ -1,12 +1,15 @@
 """What the configs share: typed arguments and the keys of every config."""
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import ml_collections
 
+from skinjax.data import sources
 from skinjax.runtime import errors
+from skinjax.training import tasks
 
 
 def arguments(**defaults: Any) -> Callable:
@@ -58,10 +61,9 @@ def _typed(name: str, text: str, default: Any) -> Any:
   )
 
 
-# The size that each data set is used at unless the argument `size` says so.
-SIZES = {"ham10000": 64, "toy_lesions": 32, "mnist": 32}
 # The argument's short name for the drawn set.
 _NAMES = {"toy": "toy_lesions"}
+_SHORT = {name: short for short, name in _NAMES.items()}
 
 
 def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
@@ -69,24 +71,27 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 
   Args:
     task: the module of skinjax that runs it.
-    dataset: ham10000, mnist or toy.
+    dataset: ham10000, mnist, toy or folder.
     size: pixels; 0 for the data set's usual one.
 
   Raises:
     InputError: there is no such data set.
   """
   name = _NAMES.get(dataset, dataset)
-  if name not in SIZES:
-    raise errors.unknown("dataset", dataset, ["ham10000", "mnist", "toy"])
+  if name not in sources.SOURCES:
+    known = [_SHORT.get(known, known) for known in sources.SOURCES]
+    raise errors.unknown("dataset", dataset, known)
   config = ml_collections.ConfigDict()
   config.task = task
   config.seed = 0
 
   config.data = ml_collections.ConfigDict()
   config.data.name = name
-  config.data.size = size or SIZES[name]
+  config.data.size = size or sources.SOURCES[name].size
   # Where the user's downloaded files are; empty: download them.
   config.data.manual_dir = ""
+  # The folder of a user's own images, by class, for dataset=folder.
+  config.data.folder = ""
   # Where prepared data sets are; empty: $TFDS_DATA_DIR, else the user's cache.
   config.data.data_dir = ""
   # Names of the classes to use; empty: all.
@@ -124,7 +129,7 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 
   config.augment = ml_collections.ConfigDict()
   # The 8 flips and right-angle rotations; not for digits.
-  config.augment.orientations = config.data.name != "mnist"
+  config.augment.orientations = not sources.SOURCES[config.data.name].upright
   # Largest change of brightness, contrast and saturation.
   config.augment.jitter = 0.0
   return config
@@ -137,12 +142,15 @@ def generating(
 
   Args:
     task: the module of skinjax that runs it.
-    dataset: ham10000, mnist or toy.
+    dataset: ham10000, mnist, toy or folder.
     size: pixels; 0 for the data set's usual one.
     quick: measure no kernel distance, which would take longer than the steps.
   """
   config = training(task, dataset, size)
   config.train.sampler = "tempered"
+  # What all images, real and generated, go through before the discriminator:
+  # translation, or nothing.
+  config.augment.discriminator = ""
   # Sheets of samples; one is drawn of every resolution's last step, too.
   config.sample_every = 500
   # The kernel distance (KID) of samples to training images of their class; 0
@@ -158,17 +166,16 @@ def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
   """Returns the config of a GAN as a part of another's.
 
   Args:
-    name: acgan or progan.
+    name: of a task that trains a GAN, whose config has its name.
     arguments: of its config.
 
   Raises:
     InputError: there is no such GAN.
   """
-  from configs import acgan, progan  # they import this module
-
-  known = {"acgan": acgan, "progan": progan}
-  errors.require_known("gan", name, known)
-  return part(known[name].get_config(arguments))
+  gans = [known for known in tasks.known() if tasks.named(known).generates]
+  errors.require_known("gan", name, gans)
+  module = importlib.import_module(f"configs.{name}")
+  return part(module.get_config(arguments))
 
 
 def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -34,7 +34,7 @@ def get_config(dataset: str, size: int, quick: bool):
   config.model.conditional_from = 4
 
   config.loss = ml_collections.ConfigDict()
-  # wasserstein, non_saturating or hinge.
+  # wasserstein, non_saturating, hinge or relativistic.
   config.loss.adversarial = "wasserstein"
   # On the discriminator's gradient: gradient (WGAN-GP's), r1 or none.
   config.loss.penalty = "gradient"

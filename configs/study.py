@@ -1,16 +1,31 @@
-r"""Study: does adding GAN images help, make no difference, or hurt?
+r"""Study: does adding synthetic images help, make no difference, or hurt?
 
   python main.py --config=configs/study.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-Shows the verdict, on DIR/report/index.html. With the argument gan=progan the
-images are a ProGAN's; with --config.generator=DIR_OF_THE_GAN it takes a GAN of
-the same fold instead of training one.
+Shows the verdict, on DIR/report/index.html. It trains an ACGAN first (with the
+argument gan=progan: a ProGAN), or takes --config.generator=DIR_OF_THE_GAN of
+the same fold, or anybody's images, --config.synthetic=DIR, a folder of PNG or
+JPEG images for each class.
 """
 
 import ml_collections
 
 from configs import classifier, common
+from skinjax.data import sources
+
+
+def arm(description: str, synthetic: bool = False, **changes):
+  """Returns an arm: a way to train the classifier.
+
+  Args:
+    description: in words, for the report.
+    synthetic: whether synthetic images join the training set.
+    **changes: of `config.classifier`, by section: augment={"jitter": 0.1}.
+  """
+  return ml_collections.ConfigDict(
+    {"description": description, "synthetic": synthetic, "changes": changes}
+  )
 
 
 @common.arguments(dataset="ham10000", size=0, quick=False, gan="acgan")
@@ -22,31 +37,54 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   # i/n, i from 0: train only every n-th classifier, from the i-th on, beside
   # other processes on the same workdir. Empty: all of them.
   config.shard = ""
-  # The workdir of a GAN of the same fold; empty: train one here first.
+  # A folder of images by class, whoever made them; see data/image_folder.py.
+  config.synthetic = ""
+  # Instead of one: the workdir of a GAN of the same fold, which draws them.
+  # With neither, a GAN is trained here first.
   config.generator = ""
   # latest, or best: the one of the generator's checkpoints that is kept by the
   # metric that its config's `best` names.
   config.generator_checkpoint = "latest"
-  config.arms = ("real", "classical", "real+synthetic", "classical+synthetic")
+  # Whether to go on where nothing tells what the images' maker has learnt
+  # from. The verdict then says that a leak cannot be excluded.
+  config.unknown_origin = False
   # Classifiers of each arm; they differ in weights and batches, and share the
-  # generator and its images.
+  # synthetic images.
   config.seeds = 3
-  # Synthetic images fill each class up to so many training images.
-  fill_to = {"ham10000": 500, "toy_lesions": 150, "mnist": 8000}
-  config.fill_to = fill_to[config.data.name]
-
-  # What `classical` adds to `real`.
-  config.classical = ml_collections.ConfigDict()
-  config.classical.orientations = config.data.name != "mnist"
-  config.classical.jitter = 0.1
-  config.classical.sampler = "balanced"
-  config.classical.balance = "none"
+  # Synthetic images fill each class up to so many training images; 0: as many
+  # as the median class has, or twice the smallest if that is more.
+  config.fill_to = sources.SOURCES[config.data.name].fill_to
 
   arguments = f"dataset={dataset},size={size},quick={quick}"
   config.gan = common.gan_part(gan, arguments)
   config.classifier = common.part(classifier.get_config(arguments))
-  # Without these, `real` is what it says.
+  # Arms differ from this in what they say, and in nothing else.
+  turned = config.classifier.augment.orientations
   config.classifier.augment.orientations = False
+
+  classical = {
+    "augment": {"orientations": turned, "jitter": 0.1},
+    "train": {"sampler": "balanced"},
+  }
+  config.arm = {
+    "real": arm("real images as they are"),
+    "classical": arm(
+      "real images flipped, turned, recoloured, classes balanced", **classical
+    ),
+    "real+synthetic": arm("as real, with synthetic images added", True),
+    "classical+synthetic": arm(
+      "as classical, with synthetic images added", True, **classical
+    ),
+  }
+  # Those of them that are trained.
+  config.arms = tuple(config.arm)
+  # What is compared. The first pair decides, and was chosen before any test
+  # lesion was looked at: synthetic images have to improve on the strongest
+  # training without them.
+  config.pairs = (
+    ("classical+synthetic", "classical"),
+    ("real+synthetic", "real"),
+  )
 
   if quick:
     config.seeds = 2

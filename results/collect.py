@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT.parent))
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
 from skinjax.study import plots  # noqa: E402
-from skinjax.training import inference, schedules  # noqa: E402
+from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
 COLUMNS = ("name", "measured", "minutes", "hardware", "command")
@@ -147,7 +147,7 @@ def _records(path: pathlib.Path) -> list[dict[str, float]]:
 
 def _phases(path: pathlib.Path) -> tuple[schedules.Phase, ...]:
   config = workdirs.read_config(path)
-  return schedules.phases(inference.task_named(config.task), config)
+  return tasks.named(config.task).phases(config)
 
 
 def grown(path: pathlib.Path, target: pathlib.Path) -> None:

@@ -4,14 +4,13 @@ import collections
 import contextlib
 import pathlib
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_collections
 from absl import logging
 from etils import epath
 
 from skinjax import image_tables, lesions
-from skinjax.data import datasets
 from skinjax.image_tables import Row
 from skinjax.lesions import Known, Leak
 from skinjax.runtime import errors, files, workdir
@@ -83,34 +82,6 @@ def run(
     elif len(result.leaks) > _SHOWN:
       logging.info("With --workdir=DIR the whole list is in DIR/%s.", _FILE)
     return result
-
-
-def refuse_seen(
-  origin: Mapping[str, Any],
-  dataset: datasets.Dataset,
-  what: str,
-  place: str | pathlib.Path,
-) -> None:
-  """Refuses what has learnt from lesions that a study tests on.
-
-  Args:
-    origin: what it learnt from; see workdir.read_origin.
-    dataset: the study's.
-    what: what it is, as in "The generator".
-    place: its workdir.
-
-  Raises:
-    InputError: it has seen lesions of the test or the validation split.
-  """
-  seen = set(origin["groups"])
-  for split in ("test", "validation"):
-    leaked = seen.intersection(getattr(dataset, split).groups)
-    if leaked:
-      raise errors.InputError(
-        f"{what} in {place} was trained on {len(leaked)} lesions of this "
-        f"study's {split} split ({min(leaked)}, …): train one with this "
-        "study's data.fold, data.num_folds and data.fold_seed."
-      )
 
 
 def _judge(train: list[Row], test: list[Row], known: Known) -> Result:

@@ -1,25 +1,38 @@
-"""Which part of skinjax runs a config: the last stop before the work."""
+"""From a config to the task that runs it, its numbers checked once for all."""
 
 import contextlib
+import importlib
 import json
+import math
 import os
 import pathlib
 import shlex
 import sys
 import time
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 
 from skinjax.runtime import errors, processes, workdir
-from skinjax.training import inference, loop, predictions, ranges
+from skinjax.training import loop, predictions, tasks
+
+# Tasks that are more than a training, by name, and the module whose `run` they
+# are.
+_OTHERS = {
+  "by_class": "skinjax.synthesis.by_class",
+  "evaluate": "skinjax.judging.evaluate",
+  "leaks": "skinjax.leaks",
+  "study": "skinjax.study.study",
+  "synthesize": "skinjax.synthesis.synthesize",
+}
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   """Runs a config in a workdir, and notes in `runs.jsonl` what that took.
 
   Args:
-    config: `task` names the module of skinjax that it is for.
+    config: `task` names what it is for.
     path: the workdir; None for a task that can do without one.
 
   Returns:
@@ -60,17 +73,108 @@ def _note(path: pathlib.Path, seconds: float) -> None:
 
 
 def _run(config, path):
-  ranges.check(config)
-  task = inference.task_named(config.task)
-  if not hasattr(task, "train_step"):
+  check(config)
+  name = str(config.task)
+  errors.require_known("task", name, sorted({*tasks.known(), *_OTHERS}))
+  if name in _OTHERS:
     if jax.process_count() > 1:
       raise errors.InputError(
-        f"task={config.task} is run by one process, and there are "
+        f"task={name} is run by one process, and there are "
         f"{jax.process_count()}: start it without --coordinator. A study is "
         "divided with --config.shard=i/n."
       )
-    return task.run(config, path)
+    return importlib.import_module(_OTHERS[name]).run(config, path)
+  task = tasks.named(name)
   result = loop.train(task, config, path)
-  if not hasattr(task, "sample") and processes.is_first():
+  if not task.generates and processes.is_first():
     predictions.run(config, path, result)
   return result
+
+
+class _Range(NamedTuple):
+  low: float
+  high: float = math.inf
+  below: bool = False  # whether high itself is out of range
+  whole: bool = False  # whether it is a tuple of integers
+
+
+# By key, in a study's parts too, as in "gan.model.dropout". JAX makes keys of
+# 32 bits of the seed. Dropout is counted in 256ths, one of which must stay.
+# From a jitter of 1 on, contrast is turned round; with no latents all images of
+# a class are one. A half-life of 0 images is no average. KID is of pairs.
+RANGES = {
+  "seed": _Range(0, 2**32 - 1),
+  "kid_images": _Range(2),
+  "train.batch_size": _Range(1),
+  "train.rate": _Range(0),
+  "train.generator_rate": _Range(0),
+  "train.discriminator_rate": _Range(0),
+  "train.weight_decay": _Range(0),
+  "train.beta1": _Range(0, 1, below=True),
+  "train.beta2": _Range(0, 1, below=True),
+  "train.ema_images": _Range(0),
+  "model.width": _Range(1),
+  "model.generator_width": _Range(1),
+  "model.discriminator_width": _Range(1),
+  "model.latents": _Range(1),
+  "model.base": _Range(1),
+  "model.most": _Range(1),
+  "model.dropout": _Range(0, 255 / 256),
+  "model.noise": _Range(0),
+  "loss.class_weight": _Range(0),
+  "loss.class_on_fakes": _Range(0),
+  "loss.penalty_weight": _Range(0),
+  "loss.drift": _Range(0),
+  "growth.first_size": _Range(4),
+  "growth.batch_sizes": _Range(1, whole=True),
+  "growth.rates": _Range(0),
+  "growth.fade_images": _Range(0),
+  "growth.stable_images": _Range(0),
+  "growth.round_steps": _Range(1),
+  "loss.smoothing": _Range(0, 1, below=True),
+  "augment.jitter": _Range(0, 1),
+  "classical.jitter": _Range(0, 1),
+}
+
+
+def check(config: Any) -> None:
+  """Refuses numbers that are out of range, or no finite numbers.
+
+  Only what stops the program, or means nothing, is out of range; whether a
+  number is wise is not judged here. Cadences, folds and sizes depend on more
+  than themselves, and are looked at where they are used.
+
+
+  Args:
+    config: of any task; keys that it does not have are not missed.
+
+  Raises:
+    InputError: a number is out of range.
+  """
+  for key, value in workdir.flat(config).items():
+    if isinstance(value, float) and not math.isfinite(value):
+      raise errors.InputError(f"{key}={value}: a finite number is wanted.")
+    allowed = RANGES.get(".".join(key.split(".")[-2:]))
+    if allowed and not _holds(allowed, value):
+      raise errors.InputError(f"{key}={value}: {_words(allowed)} is wanted.")
+
+
+def _holds(allowed: _Range, value: Any) -> bool:
+  if isinstance(value, tuple | list):
+    return all(_holds(allowed, part) for part in value)
+  if allowed.whole and not isinstance(value, int):
+    return False
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    return False
+  if allowed.below and value == allowed.high:
+    return False
+  return allowed.low <= value <= allowed.high
+
+
+def _words(allowed: _Range) -> str:
+  if allowed.whole:
+    return f"integers of at least {allowed.low}"
+  if allowed.high == math.inf:
+    return f"a number of at least {allowed.low}"
+  to = "up to, but not," if allowed.below else "to"
+  return f"a number from {allowed.low} {to} {allowed.high}"

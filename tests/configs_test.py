@@ -8,6 +8,7 @@ import ml_collections
 import pytest
 
 from configs import common
+from skinjax import run
 from skinjax.data import sources
 from skinjax.metrics import features
 from skinjax.runtime import errors, workdir
@@ -166,12 +167,12 @@ def shrunk_run(toy_dir, tmp_path_factory):
   """Runs a shipped config, shrunk; returns its unread leaves."""
   root, done = tmp_path_factory.mktemp("configs"), {}
 
-  def run(name, more=False, **changes):
+  def unread_leaves(name, more=False, **changes):
     if name in done and not more:
       return done[name]
     if name in ("synthesize", "evaluate"):
       for other in ("acgan", "classifier"):
-        run(other)
+        unread_leaves(other)
       place = lambda task: str(root / task)
       changes |= {
         "generator": place("acgan"),
@@ -191,7 +192,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
       done[name] = unread
     return unread
 
-  return run
+  return unread_leaves
 
 
 _LESS = {

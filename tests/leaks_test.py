@@ -363,17 +363,3 @@ def test_the_splits_of_the_data_set_do_not_leak(tmp_path, cases):
       assert not result.leaks
       assert result.exit_code == 0
       assert result.total["images"] == len(parts[other]) > 900
-
-
-@pytest.mark.parametrize("split", ["test", "validation"])
-def test_what_has_seen_held_out_lesions_is_refused(split, tiny_dataset):
-  groups = np.unique(getattr(tiny_dataset, split).groups).tolist()
-  train = np.unique(tiny_dataset.train.groups).tolist()
-  origin = {"groups": [*train, groups[3], groups[1]]}
-  told = (
-    f"The filter in DIR was trained on 2 lesions of this study's {split} split "
-    f"({groups[1]}, …): train one with this study's data.fold,"
-  )
-  with pytest.raises(errors.InputError, match=re.escape(told)):
-    leaks.refuse_seen(origin, tiny_dataset, "The filter", "DIR")
-  leaks.refuse_seen({"groups": train}, tiny_dataset, "The filter", "DIR")

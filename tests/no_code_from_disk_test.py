@@ -13,12 +13,13 @@ import shutil
 import pytest
 
 import tfds_ham10000
+from skinjax import run
 from skinjax.data import sources
 from skinjax.models import weights
 from skinjax.runtime import errors
-from skinjax.training import inference, predictions, pretrained
+from skinjax.training import predictions, tasks, trained
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 from tests.bad_input.weights import planted
 from tests.conftest import ROOT
 
@@ -47,8 +48,15 @@ _CALLS = {
   *("os.execv", "os.execve", "os.execvp", "os.spawnv", "os.posix_spawn"),
   *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
 }
-# inference.task_named imports one of its own TASKS; see below.
-_ALLOWED = {("skinjax/training/inference.py", "importlib.import_module")}
+# Modules of one folder, or of a table, that a config names; see below.
+_ALLOWED = {
+  (place, "importlib.import_module")
+  for place in (
+    "configs/common.py",
+    "skinjax/run.py",
+    "skinjax/training/tasks/__init__.py",
+  )
+}
 
 
 def _uses(source):
@@ -114,10 +122,11 @@ def test_tasks_are_those_that_configs_name():
     module = importlib.import_module(f"configs.{path.stem}")
     if hasattr(module, "get_config"):
       named.add(module.get_config().task)
-  assert named == set(inference.TASKS)
-  for name in named:
-    task = inference.task_named(name)
-    assert hasattr(task, "train_step") or hasattr(task, "run")
+  assert named == {*tasks.known(), *run._OTHERS}
+  for name in tasks.known():
+    assert tasks.named(name).name == name
+  for place in run._OTHERS.values():
+    assert callable(importlib.import_module(place).run)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +134,7 @@ def test_tasks_are_those_that_configs_name():
 )
 def test_no_other_module_is_a_task(name):
   with pytest.raises(errors.InputError, match="Unknown task"):
-    inference.task_named(name)
+    tasks.named(name)
 
 
 @pytest.fixture
@@ -148,11 +157,11 @@ def test_what_is_planted_runs_where_it_is_unpickled(marker):
 
 def _resumed(path):
   shutil.rmtree(path / "checkpoints" / "4")  # as if it had been interrupted
-  return trained.train("classifier", path)
+  return runs.train("classifier", path)
 
 
 def _loaded(path):
-  return pretrained.load(path, shrunk.dataset().info)
+  return trained.load(path)
 
 
 @pytest.mark.parametrize("use", [_resumed, _loaded])
@@ -160,7 +169,7 @@ def _loaded(path):
   "name", ["config.json", "data.json", "metrics.jsonl", "timing.jsonl"]
 )
 def test_a_workdir(tmp_path, marker, name, use):
-  path = trained.copy(trained.network("classifier"), tmp_path / "run")
+  path = runs.copy(runs.network("classifier"), tmp_path / "run")
   assert (path / name).exists()
   (path / name).write_bytes(planted(marker))
   with _refused(marker):
@@ -179,12 +188,12 @@ def _files(folder):
 
 @pytest.mark.parametrize("forged", [False, True])
 def test_every_file_of_a_checkpoint(tmp_path, marker, forged):
-  original = trained.network("classifier")
+  original = runs.network("classifier")
   names = [p.relative_to(original) for p in _files(original / "checkpoints")]
   latest = [name for name in names if name.parts[1] == "4"]
   assert len(latest) > 3
   for number, name in enumerate(latest):
-    path = trained.copy(original, tmp_path / str(number))
+    path = runs.copy(original, tmp_path / str(number))
     (path / name).write_bytes(planted(marker))
     # Of a manifest that someone forged, too, anything may come but a program.
     others = (Exception,) if forged else ()
@@ -209,7 +218,7 @@ def _forge(folder):
 )
 @pytest.mark.parametrize("forged", [False, True])
 def test_a_synthetic_set(tmp_path, marker, name, forged):
-  path = trained.copy(trained.drawn(), tmp_path / "run")
+  path = runs.copy(runs.drawn(), tmp_path / "run")
   place, content = path / "synthetic", planted(marker)
   assert (place / name).exists()
   with (place / "metadata.csv").open(newline="") as file:
@@ -223,7 +232,7 @@ def test_a_synthetic_set(tmp_path, marker, name, forged):
       record["metadata_sha256"] = digest
       (place / "provenance.json").write_text(json.dumps(record))
   with _refused(marker):
-    trained.draw(path)
+    runs.draw(path)
 
 
 def _replace(path, old, new):
@@ -288,5 +297,5 @@ def test_a_table_of_images(tmp_path, marker, name):
   config[spoilt] = str(tmp_path / name)
   (tmp_path / name).write_bytes(planted(marker))
   with pytest.raises(errors.InputError):
-    inference.task_named("leaks").run(config)
+    run.run(config, None)
   assert not marker.exists()

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from skinjax.training import inference, loop
+from skinjax.training import loop, tasks
 from tests import shrunk
 from tests.conftest import ROOT
 
@@ -96,7 +96,7 @@ def test_readme_of_the_project_is_current(monkeypatch):
 
 
 def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
-  task, run = inference.task_named("progan"), tmp_path / "run"
+  task, run = tasks.named("progan"), tmp_path / "run"
   config = shrunk.config("progan", train__steps=8, sample_every=8)
   loop.train(task, config, run, shrunk.dataset())
   (run / "runs.jsonl").write_text('{"command": "python", "seconds": 60}\n')

@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 
 from skinjax.data import datasets, sources
-from skinjax.training import inference
+from skinjax.training import tasks
 
 SIZE = 16
 CLASSES = ("disc", "square", "stripes")
@@ -118,6 +118,9 @@ def dataset():
     class_names=CLASSES,
     class_counts=COUNTS["train"],
     drawn=True,
+    collapse=0.5,
+    groups_known=True,
+    stored=SIZE,
     fingerprint=datasets.fingerprint(splits["train"]),
   )
   return datasets.Dataset(info, **splits)
@@ -126,7 +129,7 @@ def dataset():
 @functools.cache
 def state(name, seed=0, **changes):
   """Returns a task's state before the first step, in host memory."""
-  task = inference.task_named(name)
+  task = tasks.named(name)
   init = functools.partial(
     task.init_state, frozen(name, **changes), dataset().info
   )

@@ -67,14 +67,18 @@ def reduce_to_square(data: bytes, size: int, where: str) -> bytes:
   # The decoder may skip resolution, as long as twice the size remains for the
   # antialiasing filter to work on.
   image = _decode(data, where, draft_size=2 * size)
+  return encode_png(to_square(image, size))
+
+
+def to_square(image: Image.Image, size: int) -> Image.Image:
+  """Cut the centre square out of an image and resize it (Lanczos)."""
   side = min(image.size)
   left, top = (image.width - side) // 2, (image.height - side) // 2
-  square = image.resize(
+  return image.resize(
     (size, size),
     Image.Resampling.LANCZOS,
     box=(left, top, left + side, top + side),
   )
-  return encode_png(square)
 
 
 def encode_png(image: Image.Image) -> bytes:

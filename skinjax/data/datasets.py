@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,11 @@ class DataInfo:
     class_names: by label.
     class_counts: training images by label.
     drawn: whether a program drew the pictures.
+    collapse: a class of generated images whose diversity is under so much of
+      the real images' counts as collapsed.
+    groups_known: whether it is known which images show one lesion.
+    stored: the side that images are resized to before they are reduced by a
+      whole factor, or padded, to `size`.
     fingerprint: SHA-256 of the training split's ids, labels and pixels.
   """
 
@@ -33,6 +39,9 @@ class DataInfo:
   class_names: tuple[str, ...]
   class_counts: tuple[int, ...]
   drawn: bool
+  collapse: float
+  groups_known: bool
+  stored: int
   fingerprint: str
 
   @property
@@ -50,6 +59,7 @@ class Dataset(NamedTuple):
     validation: the validation split.
     test: the test split.
     inherited: the groups that generators of training images have learnt from.
+    left_out: the group of each image of classes that are not used, by its id.
   """
 
   info: DataInfo
@@ -57,14 +67,14 @@ class Dataset(NamedTuple):
   validation: Split
   test: Split
   inherited: tuple[str, ...] = ()
+  left_out: Mapping[str, str] = types.MappingProxyType({})
 
 
 def load(config) -> Dataset:
   """Reads a data set, preparing it first where it is not yet prepared.
 
   Args:
-    config: `name`, `size`, `data_dir`, `manual_dir`, `classes`, `fold`,
-      `num_folds`, `fold_seed`; see configs/common.py.
+    config: `data` of a config; see configs/common.py.
 
   Returns:
     The three splits. Fold -1 means the data set's own; fold i is the test
@@ -75,9 +85,19 @@ def load(config) -> Dataset:
       without training images.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
-  names, splits = sources.read(config)
-  splits = _resplit(splits, names, config)
+  raw = sources.read(config)
+  names, source = raw.class_names, sources.SOURCES[config.name]
+  splits = _resplit(raw.splits, names, config)
+  pool = joined(splits.values())
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
+  used = set(joined(splits.values()).image_ids.tolist())
+  left_out = {
+    image_id: group
+    for image_id, group in zip(
+      pool.image_ids.tolist(), pool.groups.tolist(), strict=True
+    )
+    if image_id not in used
+  }
   names = _asked(config) or names
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
@@ -87,16 +107,25 @@ def load(config) -> Dataset:
       f"{config.name}, fold {config.fold} of {config.num_folds}: use fewer "
       "folds (data.num_folds) or other classes (data.classes)."
     )
+  for key, split in splits.items():
+    if not len(split.labels):
+      raise errors.InputError(
+        f"The {key} split has no image: {raw.name} has too few lesions or "
+        "images for it; about 10 of each class are wanted."
+      )
   info = DataInfo(
-    name=config.name,
+    name=raw.name,
     size=config.size,
     channels=train.images.shape[-1],
     class_names=names,
     class_counts=tuple(counts.tolist()),
-    drawn=sources.SOURCES[config.name].drawn,
+    drawn=source.drawn,
+    collapse=source.collapse,
+    groups_known=raw.groups_known,
+    stored=raw.stored,
     fingerprint=fingerprint(train),
   )
-  return Dataset(info, **splits)
+  return Dataset(info, **splits, left_out=left_out)
 
 
 def extended(

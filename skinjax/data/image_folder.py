@@ -1,37 +1,142 @@
-"""Folders of images by class that anybody has made: `CLASS/NAME.png`."""
+"""Image folders: what makers of images write, and what judges and studies read.
 
+A folder has `CLASS/NAME.png` (or JPEG). torchvision's ImageFolder, TFDS's and
+Hugging Face's imagefolder read it as it is. Two files may stand beside the
+classes: `metadata.csv` (`file_name`, `label`, and a SHA-256 of each image), and
+`provenance.json`, which says who made the images and what the maker has learnt
+from:
+
+```
+{
+  name: "ACGAN", command, skinjax: version, seed,
+  generator: {state_sha256, step, workdir, config},
+  trained_on: {groups: [str] or image_ids: [str], …},   # see provenance.py
+  pretrained: [networks that the maker has learnt through],
+  classes: {class: images}, metadata_sha256
+}
+```
+
+Of a folder that skinjax has not written only `trained_on` is asked for.
+"""
+
+import csv
+import hashlib
+import io
 import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from skinjax.data import datasets
-from skinjax.runtime import errors
+from skinjax.data import datasets, images
+from skinjax.data.sources import Split
+from skinjax.runtime import errors, files
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_FORMATS = ("PNG", "JPEG")
+_COLUMNS = ("file_name", "label", "seed", "index", "sha256")
+
+
+class ImageFolder(NamedTuple):
+  """An image folder, read.
+
+  Attributes:
+    path: where it is.
+    split: the images, each a group of its own; an image's id is CLASS/NAME.
+    provenance: what provenance.json holds; empty without one.
+  """
+
+  path: pathlib.Path
+  split: Split
+  provenance: Mapping[str, Any]
+
+  @property
+  def origin(self) -> Mapping[str, Any] | None:
+    """Returns what the images' maker has learnt from; None if it isn't told."""
+    trained_on = self.provenance.get("trained_on")
+    return trained_on if isinstance(trained_on, Mapping) else None
+
+  @property
+  def title(self) -> str:
+    """Returns what reports call the images, a plural that begins a sentence."""
+    name = self.provenance.get("name")
+    return f"{name} images" if isinstance(name, str) else "Synthetic images"
+
+
+def write(
+  directory: str | pathlib.Path,
+  pixels: np.ndarray,
+  labels: np.ndarray,
+  *,
+  class_names: tuple[str, ...],
+  seed: int,
+  provenance: Mapping[str, Any],
+) -> None:
+  """Writes a folder, whole or not at all.
+
+  Args:
+    directory: where it goes; must not exist yet.
+    pixels: uint8 [images, size, size, channels].
+    labels: int32 [images].
+    class_names: by label.
+    seed: that the images were drawn with.
+    provenance: what is known of their maker.
+  """
+  directory = pathlib.Path(directory)
+  partial = directory.with_name(f"{directory.name}.partial")
+  shutil.rmtree(partial, ignore_errors=True)
+  try:
+    _write(partial, pixels, labels, class_names, seed, provenance)
+    partial.rename(directory)
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(directory, pixels, labels, class_names, seed, provenance) -> None:
+  rows = []
+  for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+    name = class_names[label]
+    path = directory / name / f"{name}_{index:06d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = _png(image)
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    rows.append((f"{name}/{path.name}", name, seed, index, digest))
+  table = files.table([_COLUMNS, *rows])
+  files.write_text(directory / "metadata.csv", table)
+  counts = np.bincount(labels, minlength=len(class_names)).tolist()
+  files.write_json(
+    directory / "provenance.json",
+    {
+      **provenance,
+      "seed": seed,
+      "classes": dict(zip(class_names, counts, strict=True)),
+      "metadata_sha256": hashlib.sha256(table.encode()).hexdigest(),
+    },
+  )
 
 
 def read(
-  directory: str | pathlib.Path, info: datasets.DataInfo
-) -> datasets.Split:
-  """Reads a folder that has a folder of images for each class.
+  directory: str | pathlib.Path,
+  info: datasets.DataInfo,
+  *,
+  all_classes: bool = False,
+) -> ImageFolder:
+  """Reads an image folder, its images resized as the real ones were.
 
-  Of an image that is not square the middle is taken; one of another size is
-  reduced or enlarged, antialiased (Lanczos).
+  Folders and files whose names begin with a dot, and files beside the folders,
+  are passed over. Of a folder that skinjax has written every image is compared
+  with what was written.
 
   Args:
-    directory: where it is. Folders and files whose names begin with a dot, and
-      files beside the folders, are passed over.
+    directory: where it is.
     info: of the real data: classes, size and channels.
-
-  Returns:
-    The images uint8 [images, size, size, channels], each a group of its own,
-    ordered by class and name; an image's id is CLASS/NAME.
+    all_classes: whether each class must have images.
 
   Raises:
-    InputError: there is no such folder, a folder that is no class, a class
-      without images, or a file that is no PNG or JPEG image.
+    InputError: there is no such folder, a folder that is no class, no image,
+      something that is no PNG or JPEG image, or an image that is not the one
+      that was written.
   """
   directory = pathlib.Path(directory)
   if not directory.is_dir():
@@ -39,52 +144,76 @@ def read(
       f"{directory} is no folder: name one that has a folder of images for "
       f"each of {', '.join(info.class_names)}."
     )
-  folders = _visible(directory, pathlib.Path.is_dir)
-  for folder in folders:
-    if folder.name not in info.class_names:
-      raise errors.InputError(
-        f"{folder} is the folder of no class: they are "
-        f"{', '.join(info.class_names)}."
+  provenance = {}
+  if (directory / "provenance.json").exists():
+    provenance = files.read_json(
+      directory / "provenance.json", "it tells where the images come from"
+    )
+  for folder in sorted(directory.iterdir()):
+    if folder.is_dir() and folder.name[0] != ".":
+      errors.require_known(
+        f"class folder in {directory},", folder.name, info.class_names
       )
-  images, labels, names = [], [], []
+  paths, labels = [], []
   for label, name in enumerate(info.class_names):
-    files = _visible(directory / name, pathlib.Path.is_file)
-    if not files:
+    of_class = []
+    if (directory / name).is_dir():
+      of_class = images.files_in(directory / name)
+    if all_classes and not of_class:
       raise errors.InputError(
         f"{directory / name} has no images: give some of each class, or name "
         "the classes that there are with --config.data.classes."
       )
-    images += [_pixels(file, info) for file in files]
-    labels += [label] * len(files)
-    names += [f"{name}/{file.name}" for file in files]
-  ids = np.array(names)
-  return datasets.Split(np.stack(images), np.array(labels, np.int32), ids, ids)
-
-
-def _visible(directory: pathlib.Path, kind) -> list[pathlib.Path]:
-  if not directory.is_dir():
-    return []
-  paths = sorted(directory.iterdir())
-  return [p for p in paths if kind(p) and not p.name.startswith(".")]
-
-
-def _pixels(path: pathlib.Path, info: datasets.DataInfo) -> np.ndarray:
-  if path.suffix.lower() not in _SUFFIXES:
+    paths += of_class
+    labels += [label] * len(of_class)
+  if not paths:
     raise errors.InputError(
-      f"{path} is no image: files of {', '.join(_SUFFIXES)} are wanted."
+      f"{directory} has no images: a folder of PNG or JPEG images for each "
+      f"of {', '.join(info.class_names)} is wanted in it."
     )
-  try:
-    with Image.open(path, formats=_FORMATS) as image:
-      image = image.convert("RGB" if info.channels == 3 else "L")
-      fitted = ImageOps.fit(
-        image, (info.size, info.size), Image.Resampling.LANCZOS
+  names = [f"{path.parent.name}/{path.name}" for path in paths]
+  written = None
+  if "metadata_sha256" in provenance:
+    written = _written(directory, provenance["metadata_sha256"], names)
+
+  def load(item: tuple[str, pathlib.Path]) -> np.ndarray:
+    name, path = item
+    if written and files.digest(path) != written[name]:
+      raise errors.InputError(
+        f"{path} is not the image that metadata.csv speaks of: make the "
+        "folder anew."
       )
-  # Whatever Pillow makes of a damaged image, and of one of absurd size.
-  except (
-    *(OSError, ValueError, SyntaxError),
-    Image.DecompressionBombError,
-  ) as error:
+    pixels = images.read(path, info.size, info.stored)
+    return images.in_channels(pixels, info.channels)
+
+  pixels = images.in_threads(load, list(zip(names, paths, strict=True)))
+  ids = np.array(names)
+  split = Split(np.stack(pixels), np.array(labels, np.int32), ids, ids)
+  return ImageFolder(directory, split, provenance)
+
+
+def _written(directory, digest, names) -> dict[str, str]:
+  """Reads the SHA-256 of each image from metadata.csv."""
+  table, again = directory / "metadata.csv", "make the folder anew."
+  try:
+    text = table.read_text()
+  except (OSError, ValueError) as error:
+    raise errors.InputError(f"{table} cannot be read: {again}") from error
+  if hashlib.sha256(text.encode()).hexdigest() != digest:
     raise errors.InputError(
-      f"{path} cannot be read as a PNG or JPEG image: {error}."
-    ) from error
-  return np.asarray(fitted).reshape(info.size, info.size, info.channels)
+      f"{table} is not the table that provenance.json speaks of: {again}"
+    )
+  rows = csv.DictReader(io.StringIO(text))
+  written = {row["file_name"]: row["sha256"] for row in rows}
+  for name in sorted(written.keys() ^ set(names)):
+    there = "is there, and not in" if name in names else "is missing, and in"
+    raise errors.InputError(f"{directory / name} {there} {table}: {again}")
+  return written
+
+
+def _png(image: np.ndarray) -> bytes:
+  buffer = io.BytesIO()
+  Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
+    buffer, "PNG"
+  )
+  return buffer.getvalue()

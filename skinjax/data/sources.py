@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,20 +15,38 @@ from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
 import tfds_ham10000  # registers ham10000 and toy_lesions
+from skinjax.data import images, own_images
 from skinjax.runtime import errors, files
 
 
 class Source(NamedTuple):
-  """What is known of a data set before it is read."""
+  """What is known of a data set before it is read.
 
-  sizes: tuple[int, ...]  # that its TFDS builder stores
-  drawn: bool  # drawn by a program: nobody may take them for real
+  Attributes:
+    stored: sizes that its TFDS builder stores; none of a user's own folder.
+    size: that it is used at unless the user says otherwise.
+    drawn: whether a program drew it: nobody may take the images for real.
+    upright: whether flips change what an image shows, as of digits.
+    collapse: a class of generated images whose diversity is under so much of
+      the real images' counts as collapsed; digits fill their frames alike,
+      lesions differ in skin and light too.
+    fill_to: a study's synthetic images fill each class up to so many; 0 leaves
+      that to the numbers of real images.
+  """
+
+  stored: tuple[int, ...]
+  size: int
+  drawn: bool = False
+  upright: bool = False
+  collapse: float = 0.5
+  fill_to: int = 0
 
 
 SOURCES = {
-  "ham10000": Source((64, 128, 256), drawn=False),
-  "toy_lesions": Source((64, 128), drawn=True),
-  "mnist": Source((28,), drawn=False),
+  "ham10000": Source((64, 128, 256), size=64, fill_to=500),
+  "toy_lesions": Source((64, 128), size=32, drawn=True, fill_to=150),
+  "mnist": Source((28,), size=32, upright=True, collapse=0.7, fill_to=8000),
+  "folder": Source((), size=64),
 }
 
 
@@ -65,33 +82,75 @@ def default_dir() -> str:
   return os.environ.get("TFDS_DATA_DIR") or os.path.join(cache_dir(), "tfds")
 
 
-def read(config) -> tuple[tuple[str, ...], dict[str, Split]]:
-  """Reads a data set as its builder splits it, preparing it if need be.
+class Raw(NamedTuple):
+  """A data set as it was read.
+
+  Attributes:
+    name: what reports call it.
+    class_names: by label.
+    splits: train, test and, if the data set has one, validation.
+    groups_known: whether something tells which images show one lesion.
+    stored: the side of its images before they were reduced, or padded, to the
+      size that was asked for.
+  """
+
+  name: str
+  class_names: tuple[str, ...]
+  splits: dict[str, Split]
+  groups_known: bool
+  stored: int
+
+
+def read(config) -> Raw:
+  """Reads a data set as it is split, preparing it if need be.
 
   Args:
-    config: `name`, `size`, `data_dir`, `manual_dir`; see configs/common.py.
-
-  Returns:
-    The class names and the splits.
+    config: `name`, `size`, `data_dir`, `manual_dir`, `folder`; see
+      configs/common.py.
 
   Raises:
-    InputError: a data set or size that does not exist.
+    InputError: a data set or size that does not exist, or a user's folder that
+      is none of images by class.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
   errors.require_known("data set", config.name, SOURCES)
-  builder, factor = _builder(config)
+  if config.name == "folder":
+    return _read_folder(config)
+  builder, stored = _builder(config)
   manual_dir = os.path.expanduser(config.manual_dir)
   if not builder.is_prepared():
     _prepare(config, pathlib.Path(builder.data_dir), manual_dir)
-    builder, factor = _builder(config)
+    builder, stored = _builder(config)
   names = tuple(builder.info.features["label"].names)
   with _whole(builder.data_dir):
     if not builder.info.splits:
       raise ValueError("it has no splits")
-    return names, {
-      key: _read(builder, key, config.name, factor)
-      for key in builder.info.splits
+    splits = {
+      key: _read(builder, key, config, stored) for key in builder.info.splits
     }
+  return Raw(config.name, names, splits, groups_known=True, stored=stored)
+
+
+def _read_folder(config) -> Raw:
+  """Reads a user's own images, and cuts them as HAM10000 is cut."""
+  if not config.folder:
+    raise errors.InputError(
+      "data.folder is empty: name the folder of your images, with a folder for "
+      "each class, or with a table images.csv (image, label, group)."
+    )
+  if config.size < 8:
+    raise errors.InputError(f"data.size={config.size}: 8 or more is wanted.")
+  pixels, found, groups, names = own_images.read(config.folder, config.size)
+  labels = np.array([names.index(label) for label in found.labels], np.int32)
+  pool = Split(pixels, labels, np.array(found.names), np.array(groups))
+  assigned = tfds_ham10000.assign_splits(groups, found.labels)
+  return Raw(
+    pathlib.Path(config.folder).expanduser().resolve().name,
+    names,
+    {key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS},
+    groups_known=found.groups is not None,
+    stored=config.size,
+  )
 
 
 @contextlib.contextmanager
@@ -127,34 +186,26 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
     )
 
 
-def is_prepared(config) -> bool:
-  """Returns whether `read` would find a data set prepared; see there."""
-  errors.require_known("data set", config.name, SOURCES)
-  return _builder(config)[0].is_prepared()
-
-
 def _builder(config):
-  """Returns the builder and by how much its pictures are to be reduced."""
-  source = SOURCES[config.name]
+  """Returns the builder and the side of the pictures that it stores."""
+  known = SOURCES[config.name].stored
   data_dir = os.path.expanduser(config.data_dir or default_dir())
   if config.name == "mnist":
     if config.size != 32:
       raise errors.InputError(
         f"MNIST comes at size 32 (28x28, padded), not at {config.size}."
       )
-    variant, factor = "mnist", 1
+    variant, stored = "mnist", 28
   else:
-    fits = [
-      s for s in source.sizes if 8 <= config.size <= s and s % config.size == 0
-    ]
+    fits = [s for s in known if 8 <= config.size <= s and s % config.size == 0]
     if not fits:
       raise errors.InputError(
         f"{config.name} has no size {config.size}: use "
-        f"{', '.join(map(str, source.sizes))}, or one of them divided by a "
-        "whole number, from 8 on."
+        f"{', '.join(map(str, known))}, or one of them divided by a whole "
+        "number, from 8 on."
       )
-    variant = f"{config.name}/{fits[0]}x{fits[0]}"
-    factor = fits[0] // config.size
+    stored = fits[0]
+    variant = f"{config.name}/{stored}x{stored}"
   with _whole(os.path.join(data_dir, variant)):
     try:
       builder = tfds.builder(
@@ -167,25 +218,27 @@ def _builder(config):
         f"{data_dir} has {variant} in another format than array_record: name "
         f"another directory with data.data_dir. ({error})"
       ) from error
-  return builder, factor
+  return builder, stored
 
 
-def _read(builder, key: str, name: str, factor: int) -> Split:
+def _read(builder, key: str, config, stored: int) -> Split:
   examples = _examples(builder, key)
-  images = _decode([e["image"].bytes_list.value[0] for e in examples])
-  if name == "mnist":
-    images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    ids = [f"mnist_{key}_{i:05d}" for i in range(len(examples))]
+  pixels = _decode([e["image"].bytes_list.value[0] for e in examples])
+  if stored < config.size:
+    margin = (config.size - stored) // 2
+    pixels = np.pad(pixels, ((0, 0), *((margin, margin),) * 2, (0, 0)))
+    ids = [f"{config.name}_{key}_{i:05d}" for i in range(len(examples))]
     groups = ids
   else:
+    pixels = images.reduce(pixels, stored // config.size)
     ids = [e["image_id"].bytes_list.value[0].decode() for e in examples]
     groups = [e["group"].bytes_list.value[0].decode() for e in examples]
   labels = np.array(
     [e["label"].int64_list.value[0] for e in examples], np.int32
   )
-  return Split(
-    reduce(images, factor), labels, np.array(ids), np.array(groups)
-  ).take(slice(None))
+  return Split(pixels, labels, np.array(ids), np.array(groups)).take(
+    slice(None)
+  )
 
 
 def _examples(builder, key: str) -> list[Mapping[str, Any]]:
@@ -208,12 +261,10 @@ def _decode(contents: list[bytes]) -> np.ndarray:
   # Threads hold each other up where pictures are small (a digit has 300 bytes,
   # a lesion at 64x64 7000), and beyond a few of them.
   small = len(contents[0]) < 2048
-  threads = 1 if small else min(4, os.cpu_count() or 1)
-  share = -(-len(contents) // threads)
+  share = len(contents) if small else -(-len(contents) // images.THREADS)
   parts = [contents[i : i + share] for i in range(0, len(contents), share)]
-  with futures.ThreadPoolExecutor(threads) as pool:
-    images = np.concatenate(list(pool.map(_decode_part, parts)))
-  return images if images.ndim == 4 else images[..., None]
+  pixels = np.concatenate(images.in_threads(_decode_part, parts))
+  return pixels if pixels.ndim == 4 else pixels[..., None]
 
 
 def _decode_part(contents: list[bytes]) -> np.ndarray:
@@ -224,14 +275,3 @@ def _pixels(content: bytes) -> np.ndarray:
   # TFDS stores PNG; Pillow, not told, takes a tenth longer to find that out.
   with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
     return np.asarray(image)
-
-
-def reduce(images: np.ndarray, factor: int) -> np.ndarray:
-  """Reduces uint8 images [n, h, w, c] by a whole factor, box by box."""
-  if factor == 1:
-    return images
-  n, height, width, channels = images.shape
-  boxes = images.reshape(
-    n, height // factor, factor, width // factor, factor, channels
-  )
-  return np.rint(boxes.mean((2, 4), dtype=np.float32)).astype(np.uint8)

@@ -15,14 +15,20 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import leaks
-from skinjax.data import datasets, image_folder, sources, synthetic_set
-from skinjax.judging import copying, distances, page, plots, synthetic_training
+from skinjax.data import datasets, image_folder, provenance, sources
+from skinjax.judging import (
+  copying,
+  distances,
+  findings,
+  page,
+  plots,
+  synthetic_training,
+)
 from skinjax.judging.distances import Splits
 from skinjax.metrics import diversity, features, pixels
 from skinjax.runtime import errors, files, randomness, workdir
 from skinjax.synthesis import synthesize
-from skinjax.training import inference, pretrained
+from skinjax.training import trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5  # seconds between lines about progress
@@ -36,15 +42,15 @@ class Judged(NamedTuple):
   Attributes:
     split: the images.
     subject: what they are, in words.
-    origin: what their generator has learnt from, see workdir.read_origin; None
-      where nothing tells.
+    learnt: the groups of the real data that their generator has learnt from;
+      None where these cannot be traced.
     interpolations: by class, images along a line between two latents of their
-      generator.
+      generator; empty without one.
   """
 
   split: datasets.Split
   subject: str
-  origin: dict[str, Any] | None
+  learnt: frozenset[str] | None
   interpolations: Mapping[str, np.ndarray]
 
 
@@ -73,52 +79,51 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = datasets.load(config.data)
     classifier = None
     if config.classifier:
-      classifier = pretrained.load_classifier(config.classifier, dataset.info)
-      leaks.refuse_seen(
-        classifier.origin, dataset, "The classifier", config.classifier
-      )
-    read = _read if config.synthetic else _drawn
-    judged = read(config, path, dataset)
+      classifier = trained.load_classifier(config.classifier)
+      _require(classifier, dataset, "The classifier")
+    judged = _read(config, path, dataset)
     evaluation, pictures = _judge(config, path, dataset, judged, classifier)
     files.write_json(path / "evaluation.json", evaluation)
     page.write(path / "index.html", evaluation, pictures)
-    _log(evaluation)
+    found = findings.describe(evaluation)
+    for sentence in (found.headline, *found.sentences):
+      logging.info("%s", sentence)
     logging.info("All of it is in %s", path / "index.html")
     return evaluation
 
 
-def _read(config, path, dataset: datasets.Dataset) -> Judged:
-  """Reads images from a folder, and refuses them if they leak."""
-  del path
-  directory, origin = pathlib.Path(config.synthetic), None
-  if (directory / "provenance.json").exists():
-    _, provenance = synthetic_set.read(directory, dataset.info.class_names)
-    origin = provenance["trained_on"]
-    leaks.refuse_seen(origin, dataset, "What made the images", directory)
-  split = image_folder.read(directory, dataset.info)
-  return Judged(split, f"the images in {directory}", origin, {})
+def _require(network: trained.Trained, dataset, what: str) -> None:
+  """Refuses a network that does not fit the data, or leaks."""
+  trained.require_for(network, dataset.info)
+  provenance.refuse_seen(network.origin, dataset, what, network.path)
 
 
-def _drawn(config, path, dataset: datasets.Dataset) -> Judged:
-  """Draws images of a generator, and refuses it if it leaks."""
-  generator = pretrained.load_generator(
-    config.generator, dataset.info, config.generator_checkpoint
+def _read(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
+  """Reads the images, drawn first where a generator is given."""
+  directory, strips = config.synthetic, {}
+  if config.generator:
+    generator = trained.load_generator(
+      config.generator, config.generator_checkpoint
+    )
+    _require(generator, dataset, "The generator")
+    directory = path / "synthetic"
+    counts = np.full(dataset.info.num_classes, config.per_class)
+    synthesize.obtain(directory, generator, counts, config.seed)
+    strips = interpolations(generator, config.seed)
+  folder = image_folder.read(directory, dataset.info)
+  provenance.refuse_seen(
+    folder.origin, dataset, "What made the images", directory
   )
-  leaks.refuse_seen(
-    generator.origin, dataset, "The generator", config.generator
+  return Judged(
+    folder.split,
+    f"{folder.title}, of {config.generator or directory}",
+    provenance.groups_learnt(folder.origin, dataset),
+    strips,
   )
-  counts = np.full(dataset.info.num_classes, config.per_class)
-  split = synthesize.obtain(path / "synthetic", generator, counts, config.seed)
-  subject = (
-    f"images of the {generator.task.NAME} in {config.generator}, step "
-    f"{generator.step}"
-  )
-  strips = interpolations(generator, config.seed)
-  return Judged(split, subject, generator.origin, strips)
 
 
 def interpolations(
-  generator: pretrained.Trained, seed: int
+  generator: trained.Trained, seed: int
 ) -> dict[str, np.ndarray]:
   """Draws by class what lies between two latents.
 
@@ -132,7 +137,7 @@ def interpolations(
     trained on, and those on the straight line are not.
   """
   names = generator.info.class_names
-  dims = (generator.config.get("gan") or generator.config).model.latents
+  dims = generator.config.model.latents
   key = randomness.named(jax.random.key(seed), "interpolation")
   first, last = jax.random.normal(key, (2, len(names), 1, dims))
   unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
@@ -143,7 +148,7 @@ def interpolations(
     jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
   ) / jnp.sin(angle)
   labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
-  images = inference.draw(
+  images = trained.draw(
     generator.task,
     generator.state,
     latents.reshape(-1, dims),
@@ -166,7 +171,7 @@ def _judge(
     np.bincount(split.labels, minlength=len(names)).tolist() for split in splits
   )
   compared = diversity.compare_images(
-    judged.split, dataset.train, names, diversity.COLLAPSE[info.name]
+    judged.split, dataset.train, names, info.collapse
   )
   extractors = _extractors(config, classifier)
   upright = [
@@ -250,7 +255,7 @@ def _extractors(config, classifier) -> list[features.Extractor]:
   return found
 
 
-def of_classifier(trained: pretrained.Trained) -> features.Extractor:
+def of_classifier(network: trained.Trained) -> features.Extractor:
   """Makes an extractor of a classifier that this project has trained.
 
   Features that know the classes see differences that ImageNet's do not. Those
@@ -262,16 +267,16 @@ def of_classifier(trained: pretrained.Trained) -> features.Extractor:
   Raises:
     InputError: it has no features.
   """
-  task, config, info = trained.task, trained.config, trained.info
-  if getattr(task, "features", None) is None:
+  task, config, info = network.task, network.config, network.info
+  if task.features is None:
     raise errors.InputError(
-      f"{trained.path} is the workdir of task={config.task}, which has no "
+      f"{network.path} is the workdir of task={config.task}, which has no "
       "features to compare: give one of task=classifier."
     )
   apply = lambda variables, images: task.features(
     variables, images / 127.5 - 1, config=config, info=info
   )
-  variables = jax.device_get(trained.state.average)
+  variables = jax.device_get(network.state.average)
   shape = (1, info.size, info.size, info.channels)
   images = jax.ShapeDtypeStruct(shape, jnp.float32)
   shown = "lesions" if info.name == "ham10000" else info.name
@@ -282,7 +287,7 @@ def of_classifier(trained: pretrained.Trained) -> features.Extractor:
     dims=jax.eval_shape(apply, variables, images).shape[1],
     apply=apply,
     variables=variables,
-    digest=f"{trained.digest} {config.model.dtype}",
+    digest=f"{network.digest} {config.model.dtype}",
   )
 
 
@@ -319,7 +324,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
       path / "classifiers",
       dataset,
       judged.split,
-      tuple((judged.origin or {}).get("groups", ())),
+      tuple(sorted(judged.learnt or ())),
     )
   if not agreement and not cas:
     return None
@@ -339,7 +344,7 @@ def _notes(config, judged: Judged) -> list[str]:
     "as there are held-out ones; the kernel distance is of all synthetic "
     f"images, up to {distances.MOST} of a class."
   ]
-  if judged.origin is None:
+  if judged.learnt is None:
     notes.append(
       "Nothing tells which lesions the images' generator has learnt from: if "
       "it has seen held-out ones, the numbers flatter it."
@@ -390,24 +395,3 @@ def _pairs(splits: Splits, found: copying.Found) -> list[page.Pair]:
       )
     )
   return pairs
-
-
-def _log(evaluation: dict[str, Any]) -> None:
-  """Logs a line a class: kernel distance, floor, and suspected copies."""
-  first = evaluation["distances"][0]["extractor"]
-  shown = {
-    (row["class"], row["comparison"]): row.get("refused")
-    or "{value:.3f} [{low:.3f}, {high:.3f}]".format(**row["kernel"])
-    for row in evaluation["distances"]
-    if row["extractor"] == first
-  }
-  for name, found in evaluation["copies"]["classes"].items():
-    logging.info(
-      "%-8s kernel distance %s, of held-out real images %s; %d of %d suspected "
-      "of being copies",
-      name,
-      shown[name, "synthetic"],
-      shown[name, "floor"],
-      found["suspects"],
-      found["images"],
-    )

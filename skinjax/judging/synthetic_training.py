@@ -10,14 +10,14 @@ from scipy import stats
 
 from skinjax.data import datasets
 from skinjax.metrics import statistics
-from skinjax.training import inference, loop, predictions, pretrained
+from skinjax.training import loop, predictions, tasks, trained
 
 _RESAMPLES = 2000
 KINDS = ("synthetic", "real")  # what a classifier learns from
 
 
 def agreement(
-  classifier: pretrained.Trained, split: datasets.Split
+  classifier: trained.Trained, split: datasets.Split
 ) -> dict[str, dict[str, float]]:
   """Measures by class how often a classifier sees the class asked for.
 
@@ -30,7 +30,7 @@ def agreement(
     interval (Wilson 1927); `images`.
   """
   info = classifier.info
-  agrees = pretrained.agrees(classifier, split)
+  agrees = trained.agrees(classifier, split)
   rows = {}
   for label, name in enumerate(info.class_names):
     chosen = agrees[split.labels == label]
@@ -91,7 +91,7 @@ def classification_accuracy_score(
       logging.info(
         "A classifier learns from %d %s images.", len(split.labels), kind
       )
-      task = inference.task_named(config.task)
+      task = tasks.named(config.task)
       taught = datasets.trained_on(dataset, split, seen)
       predictions.predict(
         config, place, loop.train(task, config, place, taught)

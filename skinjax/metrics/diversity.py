@@ -8,10 +8,6 @@ from scipy.spatial import distance
 
 from skinjax.data.datasets import Split
 
-# A class has collapsed if its images are less diverse than real ones by so
-# much. Digits fill their frames alike; lesions differ in skin and light too.
-COLLAPSE = {"mnist": 0.7, "ham10000": 0.5, "toy_lesions": 0.5}
-
 
 @dataclasses.dataclass(frozen=True)
 class ClassDiversity:

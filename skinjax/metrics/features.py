@@ -20,7 +20,7 @@ from absl import logging
 
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
-from skinjax.runtime import errors, files
+from skinjax.runtime import checkpoint, errors, files
 
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
@@ -131,16 +131,6 @@ def extract(
   return computed
 
 
-def digest(tree: Any) -> str:
-  """Computes the SHA-256 of a tree's arrays with their names, in hex."""
-  whole = hashlib.sha256()
-  for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    array = np.asarray(leaf)
-    name = f"{jax.tree_util.keystr(place)} {array.dtype} {array.shape}"
-    whole.update(name.encode() + array.tobytes())
-  return whole.hexdigest()
-
-
 def _pretrained(name, size, least, module, apply, *path) -> Extractor:
   if size < least:
     raise errors.InputError(f"An input size of {size}: use {least} or more.")
@@ -152,7 +142,7 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
     dims=module.DIMS,
     apply=apply,
     variables=variables,
-    digest=digest(variables),
+    digest=checkpoint.digest(variables),
   )
 
 

@@ -114,6 +114,27 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_text(path, json.dumps(plain(value), indent=2) + "\n")
 
 
+def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
+  """Reads a JSON object.
+
+  Args:
+    path: of the file.
+    otherwise: what it means that there is none, in words.
+
+  Raises:
+    InputError: it is absent, damaged or no object.
+  """
+  try:
+    value = json.loads(path.read_text())
+    if not isinstance(value, dict):
+      raise ValueError("no object")
+    plain(value)
+  # JSON that nests deeper than Python's stack is damaged, too.
+  except (OSError, ValueError, RecursionError) as error:
+    raise errors.InputError(f"{path} cannot be read: {otherwise}.") from error
+  return value
+
+
 def plain(value: Any) -> Any:
   """Converts to what JSON knows: no numpy, no tuples; NaN and inf to null."""
   if isinstance(value, Mapping):
@@ -129,6 +150,11 @@ def plain(value: Any) -> Any:
   return value
 
 
+def digest(path: pathlib.Path) -> str:
+  """Computes the SHA-256 of a file, in hex."""
+  return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def digests(root: pathlib.Path) -> dict[str, str]:
   """Computes the SHA-256 of each file beneath a directory.
 
@@ -136,7 +162,7 @@ def digests(root: pathlib.Path) -> dict[str, str]:
     In hex, by the file's path in the directory.
   """
   return {
-    str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+    str(path.relative_to(root)): digest(path)
     for path in sorted(root.rglob("*"))
     if path.is_file()
   }

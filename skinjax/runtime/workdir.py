@@ -1,7 +1,6 @@
 """A workdir: whose it is, what it was made with, one run at a time."""
 
 import contextlib
-import json
 import pathlib
 import time
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from typing import Any
 
 import ml_collections
 
-from skinjax.data import datasets
 from skinjax.runtime import errors, files, processes
 
 _SHOWN = 4  # keys that differ are told one by one
@@ -158,83 +156,4 @@ def read_config(path: str | pathlib.Path) -> ml_collections.FrozenConfigDict:
   """
   words = f"{path} is not the workdir of a run"
   record = pathlib.Path(path) / "config.json"
-  return ml_collections.FrozenConfigDict(_read_json(record, words))
-
-
-def _read_json(record: pathlib.Path, words: str) -> dict[str, Any]:
-  """Reads a record of what was done in a workdir.
-
-  Raises:
-    InputError: it is absent, damaged or no object; ends with the words.
-  """
-  try:
-    value = json.loads(record.read_text())
-    if not isinstance(value, dict):
-      raise ValueError("no object")
-    flat(value)
-  # JSON that nests deeper than Python's stack is damaged, too.
-  except (OSError, ValueError, RecursionError) as error:
-    raise errors.InputError(f"{record} cannot be read: {words}.") from error
-  return value
-
-
-def write_origin(path: pathlib.Path, dataset) -> None:
-  """Records in `data.json` what a run learns from, or compares it.
-
-  Args:
-    path: the workdir.
-    dataset: data.Dataset.
-
-  Raises:
-    InputError: the workdir was begun on other images.
-  """
-  processes.require_same("The training data", dataset.info.fingerprint)
-  processes.on_first(lambda: _agree_on_origin(path, dataset))
-
-
-def _agree_on_origin(path: pathlib.Path, dataset) -> None:
-  record = path / "data.json"
-  held_out = [
-    datasets.fingerprint(s) for s in (dataset.validation, dataset.test)
-  ]
-  now = {"fingerprint": dataset.info.fingerprint, "held_out": held_out}
-  if record.exists():
-    before = read_origin(path)
-    if any(before.get(key) != value for key, value in now.items()):
-      raise errors.InputError(
-        f"{path} was begun on other images than {dataset.info.name} has now: "
-        "use another directory, or the data that it was begun with."
-      )
-    return
-  files.write_json(
-    record,
-    {
-      "name": dataset.info.name,
-      **now,
-      "class_names": dataset.info.class_names,
-      "groups": sorted({*dataset.train.groups.tolist(), *dataset.inherited}),
-    },
-  )
-
-
-def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
-  """Reads what a workdir's network was trained on.
-
-  Returns:
-    `name`, `fingerprint`, `class_names` and `groups`, the lesions.
-
-  Raises:
-    InputError: there is no such record.
-  """
-  record = pathlib.Path(path) / "data.json"
-  origin = _read_json(record, "nothing tells what was learnt from there")
-  texts = [origin.get("name"), origin.get("fingerprint")]
-  for key in ("class_names", "groups"):
-    names = origin.get(key)
-    texts += names if isinstance(names, list) else [None]
-  if not all(isinstance(text, str) for text in texts):
-    raise errors.InputError(
-      f"{record} is damaged: it must have a name, a fingerprint, class_names "
-      "and groups, all of them text."
-    )
-  return origin
+  return ml_collections.FrozenConfigDict(files.read_json(record, words))

@@ -13,13 +13,12 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax import leaks
-from skinjax.data import datasets
+from skinjax.data import datasets, provenance
 from skinjax.runtime import errors, files, workdir
 from skinjax.study import study_report
 from skinjax.study.study_report import ARMS, PAIRS
 from skinjax.synthesis import synthesize
-from skinjax.training import inference, loop, predictions, pretrained
+from skinjax.training import loop, predictions, tasks, trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5.0  # seconds between looks at what another process does
@@ -61,7 +60,7 @@ def run(
     generator = _allowed(config, config.generator, dataset)
   with workdir.claim(path, config, shared=True):
     with files.locked(path / ".lock", wait=True):
-      workdir.write_origin(path, dataset)
+      provenance.write_origin(path, dataset)
     if not config.generator:
       place = _train_generator(config, path, dataset)
       generator = _allowed(config, place, dataset)
@@ -141,7 +140,7 @@ def _arms(config) -> tuple[str, ...]:
     raise errors.InputError(f"config.arms={config.arms}: each of them once.")
   for part, draws in (("gan", True), ("classifier", False)):
     task = config[part].task
-    if hasattr(inference.task_named(task), "sample") != draws:
+    if tasks.named(task).generates != draws:
       raise errors.InputError(f"{part}.task={task} trains no {part}.")
   if not set(PAIRS[0]) <= set(config.arms):
     raise errors.InputError(
@@ -153,7 +152,7 @@ def _arms(config) -> tuple[str, ...]:
   for arm in config.arms:
     loop.check(_unit_config(config, arm, config.seed))
   which = config.generator_checkpoint
-  errors.require_known("checkpoint", which, pretrained.CHECKPOINTS)
+  errors.require_known("checkpoint", which, trained.CHECKPOINTS)
   if not config.generator:
     loop.check(_composed(config, "gan", config.seed))
     if which == "best" and not config.gan.best:
@@ -177,9 +176,9 @@ def _train_generator(config, path, dataset) -> pathlib.Path:
   """
   place, gan = path / "generator", _composed(config, "gan", config.seed)
   told = False
-  while not pretrained.is_trained(place, gan.train.steps):
+  while not trained.is_trained(place, gan.train.steps):
     try:
-      loop.train(inference.task_named(gan.task), gan, place, dataset)
+      loop.train(tasks.named(gan.task), gan, place, dataset)
     except errors.InUseError as error:
       if not told:
         logging.info("%s Waiting.", error)
@@ -188,11 +187,12 @@ def _train_generator(config, path, dataset) -> pathlib.Path:
   return place
 
 
-def _allowed(config, place, dataset: datasets.Dataset) -> pretrained.Trained:
+def _allowed(config, place, dataset: datasets.Dataset) -> trained.Trained:
   """Loads a generator that has not seen what the study tests on."""
   which = config.generator_checkpoint
-  generator = pretrained.load_generator(place, dataset.info, which)
-  leaks.refuse_seen(generator.origin, dataset, "The generator", place)
+  generator = trained.load_generator(place, which)
+  trained.require_for(generator, dataset.info)
+  provenance.refuse_seen(generator.origin, dataset, "The generator", place)
   return generator
 
 
@@ -237,7 +237,7 @@ def _unit(config, path, unit, dataset, extended) -> None:
   with files.locked(place.with_name(f".{place.name}.lock")):
     if not _is_done(path, unit):
       data_of_arm = extended if ARMS[unit[0]].synthetic else dataset
-      task = inference.task_named(part.task)
+      task = tasks.named(part.task)
       predictions.predict(
         part, place, loop.train(task, part, place, data_of_arm)
       )

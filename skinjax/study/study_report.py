@@ -16,7 +16,7 @@ from skinjax.report import sheets
 from skinjax.runtime import files, workdir
 from skinjax.study import page, summary
 from skinjax.synthesis import synthesize
-from skinjax.training import predictions, pretrained
+from skinjax.training import predictions, trained
 
 _COLUMNS = 8  # of the sheets
 _CURVES = ("train/loss", "validation/balanced_accuracy")
@@ -59,7 +59,7 @@ def write(
   *,
   dataset: datasets.Dataset,
   synthetic: datasets.Split,
-  generator: pretrained.Trained,
+  generator: trained.Trained,
   units: dict[str, list[pathlib.Path]],
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
@@ -125,14 +125,14 @@ def write(
   return result
 
 
-def _trained_in(generator: pretrained.Trained, name: str) -> pathlib.Path:
+def _trained_in(generator: trained.Trained, name: str) -> pathlib.Path:
   """Returns where the GAN of a class was trained: its own, or that of all."""
   alone = generator.path / name
   return alone if alone.is_dir() else generator.path
 
 
 def _about(config, dataset, synthetic, generator) -> summary.About:
-  info, trained = dataset.info, config.classifier.train
+  info, training = dataset.info, config.classifier.train
   lesions = len(np.unique(dataset.test.groups))
   if config.data.fold == -1:
     split = "the data set's fixed split"
@@ -153,8 +153,8 @@ def _about(config, dataset, synthetic, generator) -> summary.About:
       f"{generator.step} steps"
     ),
     compute=(
-      f"the same network and optimizer, {trained.steps} steps of "
-      f"{trained.batch_size} images; the weights after the last step are used"
+      f"the same network and optimizer, {training.steps} steps of "
+      f"{training.batch_size} images; the weights after the last step are used"
     ),
     command=shlex.join(
       ["python", *(a for a in sys.argv if "config.shard" not in a)]
@@ -165,7 +165,7 @@ def _about(config, dataset, synthetic, generator) -> summary.About:
       if not workdir.is_free(key)
     },
     diversity=synthesize.judge(synthetic, dataset),
-    subject=f"{generator.task.NAME} images",
+    subject=f"{generator.task.title} images",
   )
 
 

@@ -16,10 +16,10 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets
+from skinjax.data import datasets, provenance
 from skinjax.report import sheets
 from skinjax.runtime import errors, randomness, workdir
-from skinjax.training import gan_step, inference, loop, pretrained, schedules
+from skinjax.training import loop, schedules, tasks, trained
 
 NAME = "By-class GAN"  # as reports call it
 _COLUMNS = 10  # of the sheet
@@ -57,26 +57,26 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   loop.check(part(config, "any"))
   with workdir.claim(path, config) as path:
     dataset = datasets.load(config.data)
-    workdir.write_origin(path, dataset)
+    provenance.write_origin(path, dataset)
     names = dataset.info.class_names
     for number, name in enumerate(names):
-      if pretrained.is_trained(path / name, config.gan.train.steps):
+      if trained.is_trained(path / name, config.gan.train.steps):
         continue
       logging.info("%s, %d of %d classes", name, number + 1, len(names))
       loop.train(task, part(config, name), path / name)
-    generator = pretrained.load(path, dataset.info)
+    generator = load(path, config, dataset.info)
     _sheet(generator, config.seed).save(path / "sheet.png")
     logging.info(
       "%d GANs are trained; %s/sheet.png shows them", len(names), path
     )
 
 
-def _sheet(generator: pretrained.Trained, seed: int):
+def _sheet(generator: trained.Trained, seed: int):
   """Draws a row of images of each class."""
   names = generator.info.class_names
   labels = np.repeat(np.arange(len(names), dtype=np.int32), _COLUMNS)
   key = randomness.named(jax.random.key(seed), "sheet")
-  images = inference.samples(
+  images = trained.samples(
     generator.task,
     generator.state,
     labels,
@@ -89,8 +89,8 @@ def _sheet(generator: pretrained.Trained, seed: int):
 
 
 def _task(config):
-  task = inference.task_named(config.gan.task)
-  if not hasattr(task, "sample") or not hasattr(task, "train_step"):
+  task = tasks.named(config.gan.task)
+  if not task.generates:
     raise errors.InputError(f"gan.task={config.gan.task} trains no GAN.")
   return task
 
@@ -115,32 +115,29 @@ def _alone(info: datasets.DataInfo, label: int) -> datasets.DataInfo:
 
 def load(
   path: pathlib.Path, config, info: datasets.DataInfo, which: str = "latest"
-) -> pretrained.Trained:
-  """Loads what `run` has trained, as one generator; see pretrained.load.
+) -> trained.Trained:
+  """Loads what `run` has trained, as one generator; see trained.load.
 
   Args:
     path: the workdir.
     config: the run's.
     info: the data to use it on.
-    which: the checkpoint of each class, one of pretrained.CHECKPOINTS.
+    which: the checkpoint of each class, one of trained.CHECKPOINTS.
 
   Raises:
     InputError: a class is not trained yet, or on other data, or has no such
       checkpoint.
   """
-  parts = [
-    pretrained.load(path / name, _alone(info, label), which)
-    for label, name in enumerate(info.class_names)
-  ]
-  step = min(trained.step for trained in parts)
-  digests = "".join(trained.digest for trained in parts)
-  groups = {group for trained in parts for group in trained.origin["groups"]}
-  origin = workdir.read_origin(path) | {"groups": sorted(groups)}
-  state = State(jnp.int32(step), tuple(trained.state for trained in parts))
+  parts = [trained.load(path / name, which) for name in info.class_names]
+  step = min(part.step for part in parts)
+  digests = "".join(part.digest for part in parts)
+  groups = {group for part in parts for group in part.origin["groups"]}
+  origin = provenance.read_origin(path) | {"groups": sorted(groups)}
+  state = State(jnp.int32(step), tuple(part.state for part in parts))
   digest = hashlib.sha256(digests.encode()).hexdigest()
-  return pretrained.Trained(
+  return trained.Trained(
     path,
-    inference.task_named("by_class"),
+    None,
     config,
     info,
     step,
@@ -155,7 +152,7 @@ def phase_of(state: State, config) -> tuple[schedules.Phase, ...]:
 
   The best checkpoints of classes are not of one step.
   """
-  phases = schedules.phases(_task(config), part(config, "any"))
+  phases = _task(config).phases(part(config, "any"))
   return tuple(
     schedules.phase_at(phases, int(alone.step)) for alone in state.classes
   )
@@ -215,5 +212,6 @@ def sample(
   Returns:
     uint8 [batch, size, size, channels].
   """
-  latents = gan_step.latents_of(labels, key, config.gan.model.latents)
+  keys = randomness.by_example(key, len(labels))
+  latents = randomness.normal(keys, (config.gan.model.latents,))
   return draw(state, latents, labels, config=config, info=info, phase=phase)

@@ -8,13 +8,13 @@ import numpy as np
 from absl import logging
 
 import skinjax
-from skinjax.data import datasets, synthetic_set
+from skinjax.data import datasets, image_folder
 from skinjax.metrics import copies as criteria
 from skinjax.metrics import diversity
 from skinjax.report import sheets
 from skinjax.runtime import errors, files, randomness, workdir
 from skinjax.synthesis import copy_filter
-from skinjax.training import inference, pretrained
+from skinjax.training import trained
 
 _COLUMNS = 16  # of the sheet
 
@@ -22,7 +22,7 @@ _COLUMNS = 16  # of the sheet
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   """Makes WORKDIR/synthetic, and says what its images are worth.
 
-  Writes `synthetic/` (see synthetic_set.py), `sheet.png` and `summary.json`:
+  Writes `synthetic/` (see image_folder.py), `sheet.png` and `summary.json`:
   by class the diversity beside that of real images, and, if the config names
   a classifier, how often it agrees with the class that was asked for.
 
@@ -47,10 +47,12 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     dataset = datasets.load(config.data)
     info, target = dataset.info, path / "synthetic"
     which = config.generator_checkpoint
-    generator = pretrained.load_generator(config.generator, info, which)
+    generator = trained.load_generator(config.generator, which)
+    trained.require_for(generator, info)
     judge_of = copies = None
     if config.classifier:
-      judge_of = pretrained.load_classifier(config.classifier, info)
+      judge_of = trained.load_classifier(config.classifier)
+      trained.require_for(judge_of, info)
     counts = np.full(info.num_classes, config.per_class)
     if config.drop_copies:
       copies = criteria.by_pixels(dataset, generator.origin["groups"])
@@ -73,7 +75,7 @@ def require_several(per_class: int) -> None:
 
 def obtain(
   directory: pathlib.Path,
-  generator: pretrained.Trained,
+  generator: trained.Trained,
   counts: np.ndarray,
   seed: int,
   copies: criteria.Criterion | None = None,
@@ -95,30 +97,20 @@ def obtain(
   """
   if not directory.exists():
     make(directory, generator, counts, seed, copies)
-  split, provenance = synthetic_set.read(directory, generator.info.class_names)
-  maker = provenance.get("generator")
+  folder = image_folder.read(directory, generator.info)
+  maker = folder.provenance.get("generator")
   digest = maker.get("state_sha256") if isinstance(maker, dict) else None
   if digest != generator.digest:
     raise errors.InputError(
       f"{directory} was made by another generator, or before this one had "
       "trained further: use another workdir."
     )
-  wanted = (generator.info.size, generator.info.size, generator.info.channels)
-  if split.images.shape[1:] != wanted:
-    raise errors.InputError(
-      f"{directory} has images of {_shape(split.images.shape[1:])}, and not of "
-      f"{_shape(wanted)}, as the generator draws: make the set anew."
-    )
-  return split
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-  return f"{shape[1]}x{shape[0]} pixels in {shape[2]} channels"
+  return folder.split
 
 
 def make(
   directory: pathlib.Path,
-  generator: pretrained.Trained,
+  generator: trained.Trained,
   counts: np.ndarray,
   seed: int,
   copies: criteria.Criterion | None = None,
@@ -139,7 +131,7 @@ def make(
   key = randomness.named(jax.random.key(seed), "synthesize")
 
   def sample(labels, number):
-    return inference.samples(
+    return trained.samples(
       generator.task,
       generator.state,
       labels,
@@ -155,13 +147,14 @@ def make(
     names = generator.info.class_names
     images, labels, found = copy_filter.draw(sample, labels, copies, names)
     told = {"copies": found}
-  synthetic_set.write(
+  image_folder.write(
     directory,
     images,
     labels,
     class_names=generator.info.class_names,
     seed=seed,
-    origin={
+    provenance={
+      "name": generator.task.title,
       "skinjax": skinjax.__version__,
       "generator": {
         "step": generator.step,
@@ -177,7 +170,7 @@ def make(
 def judge(
   split: datasets.Split,
   dataset: datasets.Dataset,
-  classifier: pretrained.Trained | None = None,
+  classifier: trained.Trained | None = None,
 ) -> dict[str, dict]:
   """Says by class how diverse a set is, and whether it shows what was asked.
 
@@ -194,9 +187,9 @@ def judge(
   """
   info = dataset.info
   compared = diversity.compare_images(
-    split, dataset.train, info.class_names, diversity.COLLAPSE[info.name]
+    split, dataset.train, info.class_names, info.collapse
   )
-  agrees = pretrained.agrees(classifier, split) if classifier else None
+  agrees = trained.agrees(classifier, split) if classifier else None
   summary = {}
   for name, found in compared.items():
     chosen = split.labels == info.class_names.index(name)

@@ -13,20 +13,34 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skinjax.runtime import parallel, randomness
+from skinjax.data import augment
+from skinjax.models import layers
+from skinjax.runtime import errors, parallel, randomness
 from skinjax.training import losses
 from skinjax.training.state import (
   GanState,
   Variables,
   ema_decay,
-  moved,
-  updated,
+  ema_update,
+  optimizer_update,
 )
 
 Values = dict[str, jax.Array]
 
 
-class Players(NamedTuple):
+class Logits(NamedTuple):
+  """What a discriminator says of images.
+
+  Attributes:
+    source: high for real images, [batch].
+    classes: [batch, classes]; no column where there is one class only.
+  """
+
+  source: jax.Array
+  classes: jax.Array
+
+
+class Networks(NamedTuple):
   """What a GAN's task brings to a step: pure functions of variables.
 
   `changed` are the collections that a pass changes, batch statistics and the
@@ -34,31 +48,49 @@ class Players(NamedTuple):
 
   Attributes:
     generate: `generate(variables, latents, labels) -> (images, changed)`.
-    judge: `judge(variables, images, keys, update_stats) -> ((source, classes),
-      changed)`; source logits [batch], class logits [batch, classes], with no
-      column where there is one class only.
-    apart: whether real and generated images are judged in passes of their own,
-      as batch normalization wants it.
-    regularize: `regularize(variables, real, fake, source_of_real, keys) ->
+    discriminate: `discriminate(variables, images, keys, update_stats) ->
+      (logits, changed)`, the logits as of Logits.
+    separate_passes: whether real and generated images go through the
+      discriminator one after the other, as batch normalization wants it.
+    regularize: `regularize(critic, real, fake, source_of_real, keys) ->
       (values, metrics)`, all [batch]: what the discriminator's loss has beside
-      the adversarial and the class loss. None: nothing.
+      the adversarial and the class loss; `critic(images)` are source logits.
+      None: nothing.
     parts: into how many parts of a batch the discriminator's gradient is
-      divided, to be averaged; see parallel.parts. Only of what judges each
-      part as it would in the whole batch.
+      divided, to be averaged; see parallel.parts. Only of what sees each part
+      as it would in the whole batch.
   """
 
   generate: Callable
-  judge: Callable
-  apart: bool = False
+  discriminate: Callable
+  separate_passes: bool = False
   regularize: Callable | None = None
   parts: int = 1
 
 
 class Optimizers(NamedTuple):
-  """What moves the weights: an optimizer of optax for each network."""
+  """An optimizer of optax for each network."""
 
   generator: optax.GradientTransformation
   discriminator: optax.GradientTransformation
+
+
+def check(config) -> None:
+  """Refuses a config that no step can be made of.
+
+  Raises:
+    InputError: there is no such dtype, loss or augmentation.
+  """
+  for key, value, known in (
+    ("model.dtype", config.model.dtype, layers.DTYPES),
+    ("loss.adversarial", config.loss.adversarial, losses.ADVERSARIAL),
+    (
+      "augment.discriminator",
+      config.augment.discriminator,
+      augment.DISCRIMINATOR,
+    ),
+  ):
+    errors.require_known(key, value, known)
 
 
 def init_state(
@@ -83,7 +115,7 @@ def train_step(
   labels: jax.Array,
   keys: jax.Array,
   *,
-  players: Players,
+  networks: Networks,
   optimizers: Optimizers,
   config,
   class_weight: float,
@@ -99,10 +131,10 @@ def train_step(
       part of them.
     labels: int32 [batch].
     keys: the examples' keys [batch].
-    players: the networks.
+    networks: what is trained.
     optimizers: theirs.
     config: FrozenConfigDict with `model.latents`, `loss.adversarial`,
-      `loss.class_on_fakes` and `train.ema_images`.
+      `loss.class_on_fakes`, `augment.discriminator` and `train.ema_images`.
     class_weight: of the class losses.
     batch_size: images a step, over all devices.
     seen: images that training has seen after this step, [].
@@ -112,103 +144,156 @@ def train_step(
     The state after the step; the means of the losses over the whole batch, and
     the gradients' Euclidean norms.
   """
-  stream = lambda name: randomness.stream(keys, name)
+  networks = networks._replace(
+    discriminate=_augmented(networks.discriminate, config)
+  )
   mean = lambda tree: parallel.mean(tree, axis_name)
-  latents = randomness.normal(stream("latents"), (config.model.latents,))
-
-  fake, pullback, generator_stats = jax.vjp(
-    lambda params: players.generate(
+  latents = randomness.normal(
+    randomness.stream(keys, "latents"), (config.model.latents,)
+  )
+  fake, backward, g_changed = jax.vjp(
+    lambda params: networks.generate(
       {**state.generator, "params": params}, latents, labels
     ),
     state.generator["params"],
     has_aux=True,
   )
 
-  def judge_both(variables, real, fake, keys):
-    stream = lambda name: randomness.stream(keys, name)
-    if players.apart:
-      of_real, stats = players.judge(variables, real, stream("real"), False)
-      of_fake, stats = players.judge(
-        {**variables, **stats}, fake, stream("fake"), False
-      )
-      return of_real, of_fake, stats
-    both = jnp.concatenate([real, fake])
-    both_keys = jnp.concatenate([stream("real"), stream("fake")])
-    judged, stats = players.judge(variables, both, both_keys, True)
-    halves = [jnp.split(logits, 2) for logits in judged]
-    return *zip(*halves, strict=True), stats
-
-  def discriminator_loss(params, real, fake, labels, keys):
+  def discriminator_loss(params, *batch):
     variables = {**state.discriminator, "params": params}
-    (real_source, real_class), (fake_source, fake_class), stats = judge_both(
-      variables, real, fake, keys
+    values, metrics, changed = _discriminator_loss(
+      variables, *batch, networks, config, class_weight
     )
-    total = source = losses.DISCRIMINATOR[config.loss.adversarial](
-      real_source, fake_source
-    )
-    metrics = {"d_loss": source, "d_real": real_source, "d_fake": fake_source}
-    if real_class.shape[-1]:
-      on_real = losses.cross_entropy(real_class, labels)
-      on_fake = losses.cross_entropy(fake_class, labels)
-      auxiliary = on_real + config.loss.class_on_fakes * on_fake
-      total = source + class_weight * auxiliary
-      metrics["d_class_loss"] = on_real
-      metrics["d_class_accuracy"] = jnp.argmax(real_class, -1) == labels
-    if players.regularize:
-      more, told = players.regularize(variables, real, fake, real_source, keys)
-      total, metrics = total + more, metrics | told
-    return jnp.mean(total), (jax.tree.map(jnp.mean, metrics), stats)
+    return jnp.mean(values), (jax.tree.map(jnp.mean, metrics), changed)
 
-  gradients, (d_metrics, stats) = _mean_over_parts(
-    lambda *part: jax.grad(discriminator_loss, has_aux=True)(
-      state.discriminator["params"], *part
+  d_gradients, (d_metrics, d_changed) = _mean_over_parts(
+    lambda *batch: jax.grad(discriminator_loss, has_aux=True)(
+      state.discriminator["params"], *batch
     ),
-    players.parts,
+    networks.parts,
     (real, fake, labels, keys),
   )
-  d_gradients = mean(gradients)
-  d_state, d_variables = updated(
+  d_gradients = mean(d_gradients)
+  d_optimizer, discriminator = optimizer_update(
     optimizers.discriminator,
     d_gradients,
     state.discriminator_optimizer,
-    {**state.discriminator, **stats},
+    {**state.discriminator, **d_changed},
   )
 
-  def generator_loss(images):
-    (source, classes), _ = players.judge(
-      d_variables, images, stream("generator"), False
+  def generator_loss(fake):
+    values, metrics = _generator_loss(
+      discriminator, real, fake, labels, keys, networks, config, class_weight
     )
-    total = source = losses.GENERATOR[config.loss.adversarial](source)
-    metrics = {"g_loss": source}
-    if classes.shape[-1]:
-      auxiliary = losses.cross_entropy(classes, labels)
-      total = source + class_weight * auxiliary
-      metrics["g_class_loss"] = auxiliary
-    return jnp.mean(total), jax.tree.map(jnp.mean, metrics)
+    return jnp.mean(values), jax.tree.map(jnp.mean, metrics)
 
-  cotangent, g_metrics = jax.grad(generator_loss, has_aux=True)(fake)
-  (gradients,) = pullback(cotangent)
-  g_gradients = mean(gradients)
-  g_state, g_variables = updated(
+  on_images, g_metrics = jax.grad(generator_loss, has_aux=True)(fake)
+  g_gradients = mean(backward(on_images)[0])
+  g_optimizer, generator = optimizer_update(
     optimizers.generator,
     g_gradients,
     state.generator_optimizer,
-    {**state.generator, **generator_stats},
+    {**state.generator, **g_changed},
   )
   decay = ema_decay(seen, batch_size, config.train.ema_images)
   state = GanState(
     step=state.step + 1,
-    generator=g_variables,
-    discriminator=d_variables,
-    generator_optimizer=g_state,
-    discriminator_optimizer=d_state,
-    average=moved(state.average, g_variables, decay),
+    generator=generator,
+    discriminator=discriminator,
+    generator_optimizer=g_optimizer,
+    discriminator_optimizer=d_optimizer,
+    average=ema_update(state.average, generator, decay),
   )
   norms = {
     "d_gradient": optax.tree.norm(d_gradients),
     "g_gradient": optax.tree.norm(g_gradients),
   }
   return state, {**mean({**d_metrics, **g_metrics}), **norms}
+
+
+def _discriminator_loss(
+  variables, real, fake, labels, keys, networks, config, class_weight
+) -> tuple[jax.Array, Values, Variables]:
+  """Computes f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
+  of_real, of_fake, changed = _both(networks, variables, real, fake, keys)
+  adversarial = losses.ADVERSARIAL[config.loss.adversarial]
+  total = source = adversarial.discriminator(of_real.source, of_fake.source)
+  metrics = {
+    "d_loss": source,
+    "d_real": of_real.source,
+    "d_fake": of_fake.source,
+  }
+  if of_real.classes.shape[-1]:
+    on_real = losses.cross_entropy(of_real.classes, labels)
+    on_fake = losses.cross_entropy(of_fake.classes, labels)
+    total += class_weight * (on_real + config.loss.class_on_fakes * on_fake)
+    metrics["d_class_loss"] = on_real
+    metrics["d_class_accuracy"] = jnp.argmax(of_real.classes, -1) == labels
+  if networks.regularize:
+    between = randomness.stream(keys, "regularize")
+    critic = lambda images: (
+      networks.discriminate(variables, images, between, False)[0].source
+    )
+    more, shown = networks.regularize(critic, real, fake, of_real.source, keys)
+    total, metrics = total + more, metrics | shown
+  return total, metrics, changed
+
+
+def _generator_loss(
+  variables, real, fake, labels, keys, networks, config, class_weight
+) -> tuple[jax.Array, Values]:
+  """Computes g(D(x), D(G)) - weight log p(c | G), [batch]."""
+  adversarial = losses.ADVERSARIAL[config.loss.adversarial]
+  look = lambda images, name: networks.discriminate(
+    variables, images, randomness.stream(keys, name), False
+  )[0]
+  of_fake, of_real = look(fake, "generator"), None
+  if adversarial.relativistic:
+    of_real = look(real, "generator's real").source
+  total = source = adversarial.generator(of_real, of_fake.source)
+  metrics = {"g_loss": source}
+  if of_fake.classes.shape[-1]:
+    on_fake = losses.cross_entropy(of_fake.classes, labels)
+    total += class_weight * on_fake
+    metrics["g_class_loss"] = on_fake
+  return total, metrics
+
+
+def _augmented(discriminate: Callable, config) -> Callable:
+  """Has a discriminator see all images, real or not, augmented."""
+  transform = augment.DISCRIMINATOR[config.augment.discriminator]
+
+  def augmented(variables, images, keys, update_stats):
+    logits, changed = discriminate(
+      variables, transform(images, keys), keys, update_stats
+    )
+    logits = Logits(*logits)
+    if logits.source.ndim != 1:
+      raise ValueError(
+        f"Source logits have shape {logits.source.shape}; [batch] is right."
+      )
+    return logits, changed
+
+  return augmented
+
+
+def _both(
+  networks: Networks, variables, real, fake, keys
+) -> tuple[Logits, Logits, Variables]:
+  """Returns the logits of real and of generated images, and what changed."""
+  keys = [randomness.stream(keys, name) for name in ("real", "fake")]
+  if networks.separate_passes:
+    of_real, changed = networks.discriminate(variables, real, keys[0], True)
+    of_fake, changed = networks.discriminate(
+      {**variables, **changed}, fake, keys[1], False
+    )
+    return of_real, of_fake, changed
+  logits, changed = networks.discriminate(
+    variables, jnp.concatenate([real, fake]), jnp.concatenate(keys), True
+  )
+  halves = [jnp.split(values, 2) for values in logits]
+  of_real, of_fake = (Logits(*half) for half in zip(*halves, strict=True))
+  return of_real, of_fake, changed
 
 
 def _mean_over_parts(function: Callable, parts: int, arrays: tuple) -> Any:
@@ -221,9 +306,3 @@ def _mean_over_parts(function: Callable, parts: int, arrays: tuple) -> Any:
   add = lambda total, part: (jax.tree.map(jnp.add, total, function(*part)), ())
   total, _ = jax.lax.scan(add, total, arrays)
   return jax.tree.map(lambda x: x / parts, total)
-
-
-def latents_of(labels: jax.Array, key: jax.Array, count: int) -> jax.Array:
-  """Draws the latents [batch, count] of samples, each from its place's key."""
-  keys = randomness.by_example(key, len(labels))
-  return randomness.normal(keys, (count,))

@@ -2,7 +2,6 @@
 
 import os
 import zlib
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ from skinjax.data import datasets, sources
 from skinjax.metrics import features, kernel
 from skinjax.models import efficientnet
 from skinjax.runtime import errors, randomness
-from skinjax.training import inference
+from skinjax.training import tasks, trained
 
 NAME = "kid"  # of the metric; NAME/CLASS is that of a class
 _SIZE = 64  # of the extractor's input; 224 takes twelve times as long
@@ -35,11 +34,11 @@ class Kid:
   runs with other numbers of samples, compare.
   """
 
-  def __init__(self, task: ModuleType, dataset: datasets.Dataset, config):
+  def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
     """Computes the features of the real images, or reads them from the cache.
 
     Args:
-      task: a module with sample.
+      task: what generates.
       dataset: what it learns from.
       config: FrozenConfigDict of its training.
 
@@ -77,7 +76,7 @@ class Kid:
     """
     count = self._config.kid_images
     labels = np.repeat(np.array(list(self._real), np.int32), count)
-    images = inference.samples(
+    images = trained.samples(
       self._task,
       state,
       labels,

@@ -5,7 +5,6 @@ import math
 import pathlib
 import signal
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import ml_collections
 from absl import logging
 from clu import parameter_overview
 
-from skinjax.data import batches, datasets
+from skinjax.data import batches, datasets, provenance
 from skinjax.metrics import classification
 from skinjax.runtime import (
   checkpoint,
@@ -25,14 +24,7 @@ from skinjax.runtime import (
   randomness,
   workdir,
 )
-from skinjax.training import (
-  divergence,
-  inference,
-  kid,
-  progress,
-  ranges,
-  schedules,
-)
+from skinjax.training import kid, monitor, schedules, tasks, trained
 
 _CADENCES = ("eval_every", "save_every", "sample_every", "kid_every")
 
@@ -52,7 +44,7 @@ class Result(NamedTuple):
 
 
 def train(
-  task: ModuleType,
+  task: tasks.Task,
   config: ml_collections.ConfigDict,
   path: str | pathlib.Path,
   dataset: datasets.Dataset | None = None,
@@ -60,8 +52,7 @@ def train(
   """Trains a task in a workdir, from its latest checkpoint if it has one.
 
   Args:
-    task: a module with check, init_state, train_step, eval_step and, for a
-      generator, sample.
+    task: what to train.
     config: the run's config.
     path: the workdir.
     dataset: what to train on; by default what `config.data` names.
@@ -78,7 +69,7 @@ def train(
   check(config)
   with workdir.claim(path, config) as path:
     dataset = dataset or processes.together(lambda: datasets.load(config.data))
-    workdir.write_origin(path, dataset)
+    provenance.write_origin(path, dataset)
     with checkpoint.Checkpoints(
       path / "checkpoints", best=config.best or None
     ) as saved:
@@ -114,31 +105,30 @@ def _train(task, config, path, dataset, saved) -> Result:
     first,
     total,
   )
-  phases = schedules.phases(task, config)
+  phases = task.phases(config)
   train_data = parallel.place(
     batches.on_device(dataset.train, info.num_classes), config.parallel
   )
   stream = randomness.named(key, "train")
   evaluate = functools.partial(
-    inference.evaluate, task, split=dataset.validation, config=config, info=info
+    trained.evaluate, task, split=dataset.validation, config=config, info=info
   )
   if first == total:
     return Result(state, dataset, evaluate(parallel.local(state)))
   step, stopped, phase = first, False, None
-  draws = hasattr(task, "sample")
   with (
-    progress.Progress(path, task, dataset, config, step=first) as show,
+    monitor.Monitor(path, task, dataset, config, step=first) as watch,
     interruption.deferred() as signalled,
   ):
     while step < total and not stopped:
       if phase != (phase := schedules.phase_at(phases, step)):
         steps = compile_steps(task, config, info, phase)
-        show.begun(step, phase)
+        watch.begun(step, phase)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
         state, stacked = steps(state, train_data, stream)
-      means = divergence.finite_means(stacked, step, saved.latest())
+      means = monitor.finite_means(stacked, step, saved.latest())
       step += config.log_every
-      show.trained(step, means)
+      watch.trained(step, means)
       stopped = processes.in_any(signalled() is not None)
       # In this order a checkpoint holds the state that was evaluated, and a
       # run that resumes goes on with the step after it.
@@ -146,15 +136,15 @@ def _train(task, config, path, dataset, saved) -> Result:
       own, metrics, distances = parallel.local(state), {}, {}
       if due(config.eval_every):
         metrics = evaluate(own)
-        show.evaluated(step, metrics)
-      if draws and (due(config.sample_every) or step == phase.stop):
-        show.draw(step, own)
-      if draws and config.kid_every and due(config.kid_every):
-        distances = show.measure(step, own)
+        watch.evaluated(step, metrics)
+      if task.generates and (due(config.sample_every) or step == phase.stop):
+        watch.draw(step, own)
+      if task.generates and config.kid_every and due(config.kid_every):
+        distances = watch.measure(step, own)
       if stopped or due(config.save_every):
-        show.sync()
+        watch.sync()
         saved.save(step, state, metrics | distances)
-      show.pause()
+      watch.pause()
     if step < total:
       raise interruption.Interrupted(
         signalled() or signal.SIGTERM,
@@ -164,12 +154,12 @@ def _train(task, config, path, dataset, saved) -> Result:
 
 
 def compile_steps(
-  task: ModuleType, config, info, phase: schedules.Phase
+  task: tasks.Task, config, info, phase: schedules.Phase
 ) -> Callable:
   """Compiles `config.log_every` training steps, batches drawn inside.
 
   Args:
-    task: a module with train_step.
+    task: what is trained.
     config: FrozenConfigDict.
     info: data.DataInfo.
     phase: the phase of the training that the steps are in.
@@ -222,14 +212,12 @@ def check(config) -> None:
   """
   if config.log_every < 1:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
-  ranges.check(config)
   errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
-  task = inference.task_named(config.task)
-  draws = hasattr(task, "sample")
-  bests = ("", *classification.SCALARS, *([kid.NAME] if draws else []))
+  task = tasks.named(config.task)
+  bests = ["", *classification.SCALARS, *[kid.NAME] * task.generates]
   errors.require_known("best", config.best, bests)
   task.check(config)
-  for phase in schedules.phases(task, config):
+  for phase in task.phases(config):
     parallel.share(phase.batch_size, config.parallel)
   for key in ("train.steps", *_CADENCES):
     value = workdir.flat(config).get(key, config.log_every)
@@ -239,5 +227,5 @@ def check(config) -> None:
         f"{key}={value} is not a multiple of log_every={config.log_every}: "
         "what happens between steps happens between calls of log_every steps."
       )
-  if draws:
+  if task.generates:
     kid.check(config)

@@ -6,88 +6,72 @@ gradient. Means over the batch are the caller's.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-
-def _shapes(*logits: jax.Array) -> None:
-  for x in logits:
-    if x.ndim != 1:
-      raise ValueError(f"Source logits have shape {x.shape}; [batch] is right.")
+_relu, _softplus = jax.nn.relu, jax.nn.softplus
 
 
-def non_saturating_d(real: jax.Array, fake: jax.Array) -> jax.Array:
-  """Computes the discriminator's cross-entropy (Goodfellow et al. 2014).
+class Adversarial(NamedTuple):
+  """An adversarial loss: both sides map source logits to losses, [batch] each.
 
-  Args:
-    real: source logits of real images [batch].
-    fake: source logits of generated images [batch].
-
-  Returns:
-    -log sigmoid(real) - log(1 - sigmoid(fake)), [batch].
+  Attributes:
+    discriminator: `discriminator(real, fake)`.
+    generator: `generator(real, fake)`, where logits are those of the updated
+      discriminator; `real` is None unless the loss is relativistic.
+    relativistic: whether the generator's side compares with real images, for
+      which the discriminator must look at them once more.
   """
-  _shapes(real, fake)
-  return jax.nn.softplus(-real) + jax.nn.softplus(fake)
+
+  discriminator: Callable[[jax.Array, jax.Array], jax.Array]
+  generator: Callable[[jax.Array | None, jax.Array], jax.Array]
+  relativistic: bool = False
 
 
-def non_saturating_g(fake: jax.Array) -> jax.Array:
-  """Computes -log sigmoid(fake) [batch] (Goodfellow et al. 2014)."""
-  _shapes(fake)
-  return jax.nn.softplus(-fake)
-
-
-def hinge_d(real: jax.Array, fake: jax.Array) -> jax.Array:
-  """Computes max(0, 1 - real) + max(0, 1 + fake) [batch] (Lim, Ye 2017)."""
-  _shapes(real, fake)
-  return jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)
-
-
-def hinge_g(fake: jax.Array) -> jax.Array:
-  """Computes -fake [batch], the hinge loss's generator side."""
-  _shapes(fake)
-  return -fake
-
-
-def wasserstein_d(real: jax.Array, fake: jax.Array) -> jax.Array:
-  """Computes fake - real [batch], the critic's loss (Arjovsky et al. 2017)."""
-  _shapes(real, fake)
-  return fake - real
-
-
-def wasserstein_g(fake: jax.Array) -> jax.Array:
-  """Computes -fake [batch], the Wasserstein loss's generator side."""
-  _shapes(fake)
-  return -fake
-
-
-DISCRIMINATOR = {
-  "non_saturating": non_saturating_d,
-  "hinge": hinge_d,
-  "wasserstein": wasserstein_d,
-}
-GENERATOR = {
-  "non_saturating": non_saturating_g,
-  "hinge": hinge_g,
-  "wasserstein": wasserstein_g,
+ADVERSARIAL = {
+  # Goodfellow et al. 2014: -log sigmoid(D(x)) - log(1 - sigmoid(D(G))), and
+  # -log sigmoid(D(G)).
+  "non_saturating": Adversarial(
+    discriminator=lambda real, fake: _softplus(-real) + _softplus(fake),
+    generator=lambda real, fake: _softplus(-fake),
+  ),
+  # Lim and Ye 2017.
+  "hinge": Adversarial(
+    discriminator=lambda real, fake: _relu(1 - real) + _relu(1 + fake),
+    generator=lambda real, fake: -fake,
+  ),
+  # Arjovsky et al. 2017.
+  "wasserstein": Adversarial(
+    discriminator=lambda real, fake: fake - real,
+    generator=lambda real, fake: -fake,
+  ),
+  # RpGAN, Jolicoeur-Martineau 2019, as in R3GAN, Huang et al. 2024: each real
+  # image is compared with one generated image.
+  "relativistic": Adversarial(
+    discriminator=lambda real, fake: _softplus(-(real - fake)),
+    generator=lambda real, fake: _softplus(-(fake - real)),
+    relativistic=True,
+  ),
 }
 
 
 def squared_gradient(
-  judge: Callable[[jax.Array], jax.Array], images: jax.Array
+  critic: Callable[[jax.Array], jax.Array], images: jax.Array
 ) -> jax.Array:
   """Computes the squared norm of a critic's gradient at each image.
 
   Args:
-    judge: maps images [batch, …] to source logits [batch].
+    critic: maps images [batch, …] to source logits [batch].
     images: [batch, …].
 
   Returns:
     [batch]. Where a logit depends on other images too, as behind a minibatch
     deviation, the gradient is that of the logits' sum.
   """
-  gradient = jax.grad(lambda x: jnp.sum(judge(x)))(images)
+  gradient = jax.grad(lambda x: jnp.sum(critic(x)))(images)
   return jnp.sum(gradient**2, axis=tuple(range(1, images.ndim)))
 
 
@@ -131,7 +115,7 @@ PENALTIES = ("none", "gradient", "r1")
 
 def penalty(
   name: str,
-  judge: Callable[[jax.Array], jax.Array],
+  critic: Callable[[jax.Array], jax.Array],
   real: jax.Array,
   fake: jax.Array,
   shares: jax.Array,
@@ -140,7 +124,7 @@ def penalty(
 
   Args:
     name: `gradient` (WGAN-GP's), `r1`, or `none`, which is 0.
-    judge: maps images [batch, …] to source logits [batch].
+    critic: maps images [batch, …] to source logits [batch].
     real: real images [batch, …].
     fake: generated ones.
     shares: of the fake ones in what `gradient` looks at; see `between`.
@@ -150,9 +134,9 @@ def penalty(
   """
   if name == "gradient":
     mixed = between(real, fake, shares)
-    return gradient_penalty(squared_gradient(judge, mixed))
+    return gradient_penalty(squared_gradient(critic, mixed))
   if name == "r1":
-    return r1_penalty(squared_gradient(judge, real))
+    return r1_penalty(squared_gradient(critic, real))
   return jnp.zeros(len(real), real.dtype)
 
 

@@ -10,7 +10,7 @@ from absl import logging
 from skinjax.data import datasets
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import errors, files, parallel
-from skinjax.training import inference, loop
+from skinjax.training import loop, tasks, trained
 
 _RESAMPLES = 2000
 FILE = "predictions.csv"  # a classifier that has it is done
@@ -69,8 +69,8 @@ def as_row(interval: statistics.Interval, index=()) -> dict[str, float]:
 def predict(config, path: pathlib.Path, result: loop.Result) -> None:
   """Predicts the test split and writes predictions.csv; see `run`."""
   split, info = result.dataset.test, result.dataset.info
-  probabilities = inference.outputs(
-    inference.task_named(config.task),
+  probabilities = trained.outputs(
+    tasks.named(config.task),
     parallel.local(result.state),
     split,
     config=ml_collections.FrozenConfigDict(config),

@@ -7,7 +7,6 @@ compiled program each; the fade within it is a number.
 
 import math
 from collections.abc import Callable
-from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -131,14 +130,8 @@ def level_of(size: int) -> int:
   return size.bit_length() - 3
 
 
-def phases(task: ModuleType, config) -> tuple[Phase, ...]:
-  """Returns the phases of a task's training: its own, or all of it as one.
-
-  Raises:
-    InputError: the config describes none.
-  """
-  if hasattr(task, "phases"):
-    return task.phases(config)
+def one_phase(config) -> tuple[Phase, ...]:
+  """Returns all of a training as one phase, with nothing that grows."""
   train = config.train
   return (Phase(None, train.batch_size, 0, train.steps, 0, 0, None, 1.0),)
 

@@ -67,8 +67,10 @@ def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
   return 0.5 ** (batch_size / jnp.minimum(half_life, 0.05 * seen))
 
 
-def moved(average: Variables, new: Variables, decay: jax.Array) -> Variables:
-  """Moves an average towards new values: decay old + (1 - decay) new."""
+def ema_update(
+  average: Variables, new: Variables, decay: jax.Array
+) -> Variables:
+  """Updates a moving average: decay old + (1 - decay) new."""
   return jax.tree.map(
     lambda a, b: (b + decay.astype(b.dtype) * (a - b)).astype(b.dtype),
     average,
@@ -76,13 +78,13 @@ def moved(average: Variables, new: Variables, decay: jax.Array) -> Variables:
   )
 
 
-def updated(
+def optimizer_update(
   optimizer: optax.GradientTransformation,
   gradients: Variables,
   optimizer_state: Any,
   variables: Variables,
 ) -> tuple[Any, Variables]:
-  """Takes one optimizer step.
+  """Takes one step of an optimizer.
 
   Args:
     optimizer: any of optax.

@@ -59,6 +59,6 @@ def _read(folder, data_dir):
   config.size = 64
   config.manual_dir = str(folder)
   config.data_dir = str(data_dir)
-  names, splits = sources.read(config)
+  _, names, splits, *_ = sources.read(config)
   assert len(names) == 7
   return splits

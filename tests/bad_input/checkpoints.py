@@ -5,9 +5,9 @@ import shutil
 
 import ml_collections
 
-from skinjax.training import pretrained
+from skinjax.training import trained
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 from tests.bad_input.case import Case
 
 
@@ -15,20 +15,20 @@ def _loaded(mess, told, **info):
   """Loads a network, after a change, for data that `info` changes."""
 
   def make(tmp_path):
-    path = trained.copy(trained.network("classifier"), tmp_path / "run")
+    path = runs.copy(runs.network("classifier"), tmp_path / "run")
     mess(path)
     own = shrunk.dataset().info
     wanted = own.__class__(**{**vars(own), **info})
-    return lambda: pretrained.load(path, wanted)
+    return lambda: trained.require_for(trained.load(path), wanted)
 
   return Case(make, told)
 
 
 def _resumed(mess, told):
   def make(tmp_path):
-    path = trained.copy(trained.network("classifier"), tmp_path / "run")
+    path = runs.copy(runs.network("classifier"), tmp_path / "run")
     mess(path)
-    return lambda: trained.train("classifier", path)
+    return lambda: runs.train("classifier", path)
 
   return Case(make, told)
 
@@ -37,21 +37,21 @@ def _used(told, generator="acgan", classifier=""):
   """Draws images with networks that may be of the wrong task."""
 
   def make(tmp_path):
-    changes = {"generator": str(trained.network(generator))}
+    changes = {"generator": str(runs.network(generator))}
     if classifier:
-      changes["classifier"] = str(trained.network(classifier))
-    return lambda: trained.draw(tmp_path / "run", **changes)
+      changes["classifier"] = str(runs.network(classifier))
+    return lambda: runs.draw(tmp_path / "run", **changes)
 
   return Case(make, told)
 
 
 def _study(tmp_path):
   """Begins a study with a classifier where its generator should be."""
-  place = str(trained.network("classifier"))
+  place = str(runs.network("classifier"))
   config = shrunk.config("study", generator=place)
 
   def run():
-    with trained.tiny_data():
+    with runs.tiny_data():
       run.run(config, tmp_path / "run")
 
   return run
@@ -106,9 +106,7 @@ def _spoil(path):
 def _exchange(path):
   """Puts a GAN's checkpoints into a classifier's workdir."""
   _remove(path)
-  shutil.copytree(
-    trained.network("acgan") / "checkpoints", path / "checkpoints"
-  )
+  shutil.copytree(runs.network("acgan") / "checkpoints", path / "checkpoints")
 
 
 _OTHER = "holds another network than the config describes: use the config that"
@@ -138,11 +136,10 @@ CASES = {
     lambda path: None, "not for mnist at 16x16 with", name="mnist"
   ),
   "task_is_path": _loaded(
-    _configure(task="os.path"), "Unknown task 'os.path'. There are: acgan"
+    _configure(task="os.path"), "task=os.path, which trains no network"
   ),
   "task_is_module": _loaded(
-    _configure(task="programs"),
-    "Unknown task 'programs'. Did you mean 'progan'",
+    _configure(task="programs"), "task=programs, which trains no network"
   ),
   "task_is_number": _loaded(_configure(task=3), rf"{_UNLIKE}task=3\)"),
   "task_trains_nothing": _loaded(

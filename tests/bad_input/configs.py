@@ -31,7 +31,7 @@ def _of(name, told, *, read=_in_memory, **changes):
 
 
 def _numbers():
-  """Yields numbers that are out of range; see skinjax/training/ranges.py."""
+  """Yields numbers that are out of range; see skinjax/run.py."""
   least = "a number of at least"
   share = "a number from 0"
   for name, key, value, wanted in [

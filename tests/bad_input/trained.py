@@ -9,7 +9,7 @@ from unittest import mock
 
 from skinjax.data import datasets
 from skinjax.synthesis import synthesize
-from skinjax.training import inference, loop
+from skinjax.training import loop, tasks
 from tests import shrunk
 
 _KEPT = []  # directories that end with the process
@@ -22,7 +22,7 @@ def _directory():
 
 def train(name, path, dataset=None, **changes):
   """Trains a network of the data set in memory, as a run does."""
-  task = inference.task_named(name)
+  task = tasks.named(name)
   config = shrunk.config(name, **changes)
   return loop.train(task, config, path, dataset or shrunk.dataset())
 

@@ -10,9 +10,9 @@ import shutil
 import pytest
 
 from skinjax.runtime import files
-from skinjax.training import predictions, pretrained
+from skinjax.training import predictions, trained
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 from tests.bad_input.case import Case
 
 
@@ -30,9 +30,9 @@ def _resumed(mess, told, dataset=None, **changes):
   """Goes on with a classifier's run after something was done to its workdir."""
 
   def make(tmp_path):
-    path = trained.copy(trained.network("classifier"), tmp_path / "run")
+    path = runs.copy(runs.network("classifier"), tmp_path / "run")
     mess(path)
-    return lambda: trained.train("classifier", path, dataset, **changes)
+    return lambda: runs.train("classifier", path, dataset, **changes)
 
   return Case(make, told)
 
@@ -42,7 +42,7 @@ def _begun(mess, told, below=""):
 
   def make(tmp_path):
     mess(tmp_path / "run")
-    return lambda: trained.train("classifier", tmp_path / "run" / below)
+    return lambda: runs.train("classifier", tmp_path / "run" / below)
 
   return Case(make, told)
 
@@ -77,18 +77,18 @@ def _lock(path):
 
 
 def _in_use(tmp_path):
-  path = trained.copy(trained.network("classifier"), tmp_path / "run")
+  path = runs.copy(runs.network("classifier"), tmp_path / "run")
 
   def run():
     with files.locked(path / ".lock"):
-      trained.train("classifier", path)
+      runs.train("classifier", path)
 
   return run
 
 
 def _other_task(tmp_path):
-  path = trained.copy(trained.network("classifier"), tmp_path / "run")
-  return lambda: trained.train("acgan", path)
+  path = runs.copy(runs.network("classifier"), tmp_path / "run")
+  return lambda: runs.train("acgan", path)
 
 
 def _other_data():
@@ -101,10 +101,10 @@ def _predictions(change, told):
   """Scores a classifier whose predictions.csv was changed."""
 
   def make(tmp_path):
-    path = trained.copy(trained.network("classifier"), tmp_path / "run")
+    path = runs.copy(runs.network("classifier"), tmp_path / "run")
     own, config = shrunk.dataset(), shrunk.frozen("classifier")
-    saved = pretrained.load(path, own.info)
-    result = trained.loop.Result(saved.state, own, {})
+    saved = trained.load(path)
+    result = runs.loop.Result(saved.state, own, {})
     predictions.predict(config, path, result)
     table = path / predictions.FILE
     change(table)

@@ -131,3 +131,43 @@ def test_an_example_depends_on_its_own_key_alone(how):
   np.testing.assert_allclose(
     change(images[order], keys[order]), change(images, keys)[order], atol=1e-6
   )
+
+
+def _shifted(image, down, right):
+  """Moves an image's content up and to the left, 0 coming in."""
+  size, out = len(image), np.zeros_like(image)
+  for i in range(size):
+    for j in range(size):
+      if 0 <= i + down < size and 0 <= j + right < size:
+        out[i, j] = image[i + down, j + right]
+  return out
+
+
+def test_translate_shifts_by_up_to_an_eighth():
+  images = np.asarray(_images(1, 16))
+  known = {
+    _shifted(images[0], down, right).tobytes(): (down, right)
+    for down in range(-2, 3)
+    for right in range(-2, 3)
+  }
+  many = jnp.broadcast_to(images, (400, *images.shape[1:]))
+  got = jax.jit(augment.translate)(many, _keys(400))
+  found = collections.Counter(known[np.asarray(x).tobytes()] for x in got)
+  assert len(found) == 25
+  assert max(found.values()) < 40  # 16 each
+
+
+def test_translate_leaves_small_images():
+  images = _images(3, 4)
+  np.testing.assert_array_equal(augment.translate(images, _keys(3)), images)
+
+
+def test_gradients_are_translated_back():
+  images, weights = _images(3, 16), _images(3, 16, seed=1)
+  loss = lambda x: jnp.sum(weights * augment.translate(x, _keys(3)))
+  slope = np.asarray(jax.grad(loss)(images))
+  # Of what has not left the image the gradient is its weight, else 0.
+  ones = np.asarray(augment.translate(jnp.ones_like(images), _keys(3)))
+  np.testing.assert_allclose(
+    np.sort(slope[slope != 0]), np.sort(np.asarray(weights)[ones != 0])
+  )

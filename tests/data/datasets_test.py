@@ -5,6 +5,7 @@ import pytest
 
 import tfds_ham10000
 from skinjax.data import datasets, sources
+from skinjax.data import images as images_lib
 from skinjax.runtime import errors
 from tests import shrunk
 
@@ -203,8 +204,8 @@ def test_reduce_is_the_mean_of_boxes():
     np.uint8,
   )[None, ..., None]
   # 12 / 4; 41 / 4 = 10.25; 255; 3 / 4.
-  assert sources.reduce(image, 2)[0, ..., 0].tolist() == [[3, 10], [255, 1]]
-  assert sources.reduce(image, 1) is image
+  assert images_lib.reduce(image, 2)[0, ..., 0].tolist() == [[3, 10], [255, 1]]
+  assert images_lib.reduce(image, 1) is image
 
 
 def test_take_sorts_by_label_and_keeps_the_order_within():

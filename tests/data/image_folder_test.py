@@ -1,4 +1,7 @@
-"""Tests of reading anybody's folder of images."""
+"""Tests of image folders: anybody's, and those that skinjax writes."""
+
+import csv
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from skinjax.runtime import errors
 from tests import shrunk
 
 INFO = shrunk.dataset().info
+LABELS = np.array([0, 0, 1, 2, 2], np.int32)
 
 
 def _save(path, pixels, **options):
@@ -18,62 +22,200 @@ def _save(path, pixels, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-  """A folder with an image of each class."""
+  """A stranger's folder with an image of each class."""
   for place, name in enumerate(shrunk.CLASSES):
     _save(tmp_path / name / "a.png", shrunk.dataset().train.images[place])
   return tmp_path
 
 
+def _split(folder):
+  return image_folder.read(folder, INFO).split
+
+
 def test_images_of_the_right_size_come_as_they_are(folder):
-  split = image_folder.read(folder, INFO)
-  np.testing.assert_array_equal(split.images, shrunk.dataset().train.images[:3])
-  assert split.labels.tolist() == [0, 1, 2]
-  assert split.image_ids.tolist() == [f"{n}/a.png" for n in shrunk.CLASSES]
-  assert len(set(split.groups)) == 3
+  read = image_folder.read(folder, INFO)
+  wanted = shrunk.dataset().train.images[:3]
+  np.testing.assert_array_equal(read.split.images, wanted)
+  assert read.split.labels.tolist() == [0, 1, 2]
+  assert read.split.image_ids.tolist() == [f"{n}/a.png" for n in shrunk.CLASSES]
+  assert len(set(read.split.groups)) == 3
+  assert read.origin is None
+  assert read.title == "Synthetic images"
 
 
 def test_other_sizes_shapes_and_modes_are_brought_to_the_data_s(folder):
   wide = np.zeros((32, 96), np.uint8)
   wide[:, 32:64] = 200  # the middle, which is what is kept
   _save(folder / "disc" / "b.jpg", wide, quality=95)
-  split = image_folder.read(folder, INFO)
-  assert split.images.shape == (4, 16, 16, 3)
-  assert (np.abs(split.images[1].astype(int) - 200) < 20).all()
+  images = _split(folder).images
+  assert images.shape == (4, 16, 16, 3)
+  assert (np.abs(images[1].astype(int) - 200) < 20).all()
 
 
 def test_reducing_is_antialiased(folder):
   stripes = np.zeros((64, 64), np.uint8)
   stripes[:, ::2] = 255
   _save(folder / "disc" / "b.png", stripes)
-  reduced = image_folder.read(folder, INFO).images[1]
-  assert abs(reduced.astype(int) - 128).max() < 30
+  assert abs(_split(folder).images[1].astype(int) - 128).max() < 30
 
 
 def test_what_is_hidden_or_beside_the_folders_is_passed_over(folder):
   (folder / ".cache").mkdir()
   (folder / "disc" / ".DS_Store").touch()
   (folder / "metadata.csv").touch()
-  assert len(image_folder.read(folder, INFO).labels) == 3
+  assert len(_split(folder).labels) == 3
+
+
+def test_a_stranger_says_what_his_images_have_learnt_from(folder):
+  text = json.dumps({"name": "Diffusion", "trained_on": {"groups": ["a"]}})
+  (folder / "provenance.json").write_text(text)
+  read = image_folder.read(folder, INFO)
+  assert read.origin == {"groups": ["a"]}
+  assert read.title == "Diffusion images"
+  # A text where an object is wanted tells nothing.
+  (folder / "provenance.json").write_text('{"trained_on": "all", "name": 3}')
+  read = image_folder.read(folder, INFO)
+  assert (read.origin, read.title) == (None, "Synthetic images")
 
 
 @pytest.mark.parametrize(
   ("break_it", "told"),
   [
-    (lambda f: (f / "moles").mkdir(), "moles is the folder of no class"),
-    (lambda f: (f / "disc" / "a.png").unlink(), "disc has no images"),
+    (lambda f: (f / "moles").mkdir(), "Unknown class folder in .* 'moles'"),
+    (lambda f: (f / "disc" / "a.png").unlink(), "disc has no images: give"),
     (
       lambda f: (f / "disc" / "a.png").write_bytes(b"no image"),
-      "disc/a.png cannot be read as a PNG or JPEG",
+      r"disc/a.png cannot be read as a PNG or JPEG",
     ),
-    (lambda f: (f / "disc" / "notes.txt").touch(), "notes.txt is no image"),
+    (
+      lambda f: (f / "disc" / "notes.txt").touch(),
+      r"disc holds 1 images, and 1 entries that are none \(notes.txt is a file",
+    ),
+    (
+      lambda f: (f / "disc" / "more").mkdir(),
+      r"disc holds 1 images, and 1 entries that are none \(more is a folder",
+    ),
+    (
+      lambda f: (f / "provenance.json").write_text("[" * 200_000),
+      "provenance.json cannot be read: it tells where the images come from",
+    ),
   ],
 )
 def test_bad_folders_are_refused(folder, break_it, told):
   break_it(folder)
   with pytest.raises(errors.InputError, match=told):
+    image_folder.read(folder, INFO, all_classes=True)
+
+
+def test_classes_may_be_missing_but_not_all(folder):
+  (folder / "disc" / "a.png").unlink()
+  (folder / "square" / "a.png").unlink()
+  (folder / "square").rmdir()
+  assert _split(folder).labels.tolist() == [2]
+  (folder / "stripes" / "a.png").unlink()
+  with pytest.raises(errors.InputError, match="has no images: a folder of PNG"):
     image_folder.read(folder, INFO)
-
-
-def test_no_folder_is_refused(tmp_path):
   with pytest.raises(errors.InputError, match="none is no folder"):
-    image_folder.read(tmp_path / "none", INFO)
+    image_folder.read(folder / "none", INFO)
+
+
+def _images(channels=3):
+  rng = np.random.default_rng(0)
+  return rng.integers(0, 256, (5, 16, 16, channels)).astype(np.uint8)
+
+
+def _write(path, channels=3, **changes):
+  arguments = {
+    "class_names": shrunk.CLASSES,
+    "seed": 4,
+    "provenance": {"made_by": "a test"},
+    **changes,
+  }
+  image_folder.write(path, _images(channels), LABELS, **arguments)
+  return path
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_round_trip(tmp_path, channels):
+  path = _write(tmp_path / "set", channels)
+  info = INFO.__class__(**{**vars(INFO), "channels": channels})
+  _, split, provenance = image_folder.read(path, info)
+  np.testing.assert_array_equal(split.images, _images(channels))
+  np.testing.assert_array_equal(split.labels, LABELS)
+  assert provenance["made_by"] == "a test"
+  assert provenance["seed"] == 4
+  assert provenance["classes"] == {"disc": 2, "square": 1, "stripes": 2}
+
+
+def test_others_can_read_it(tmp_path):
+  path = _write(tmp_path / "set")
+  folders = sorted(p.name for p in path.iterdir() if p.is_dir())
+  assert folders == sorted(shrunk.CLASSES)
+  with (path / "metadata.csv").open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert list(rows[0])[:2] == ["file_name", "label"]
+  pictures = {str(p.relative_to(path)) for p in path.rglob("*.png")}
+  assert {row["file_name"] for row in rows} == pictures
+  for row, image in zip(rows, _images(), strict=True):
+    assert row["file_name"].split("/")[0] == row["label"]
+    with Image.open(path / row["file_name"]) as picture:
+      np.testing.assert_array_equal(picture, image)
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path):
+  a, b = _write(tmp_path / "a"), _write(tmp_path / "b")
+  for path in a.rglob("*"):
+    if path.is_file():
+      assert path.read_bytes() == (b / path.relative_to(a)).read_bytes()
+
+
+def test_a_folder_that_is_half_written_is_not_there(tmp_path, monkeypatch):
+  def killed(*_):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(image_folder.files, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+      _write(tmp_path / "set")
+  assert not (tmp_path / "set").exists()
+  # What is left of it disturbs nobody.
+  assert len(_split(_write(tmp_path / "set")).labels) == 5
+
+
+def _swap(path):
+  a, b = sorted(path.rglob("*.png"))[:2]
+  a.write_bytes(b.read_bytes())
+
+
+def _relabel(path):
+  table = path / "metadata.csv"
+  table.write_text(table.read_text().replace(",disc,", ",square,", 1))
+
+
+def _add(path):
+  (path / "disc" / "disc_9.png").write_bytes(
+    (path / "disc" / "disc_000000.png").read_bytes()
+  )
+
+
+@pytest.mark.parametrize(
+  ("tamper", "told"),
+  [
+    (_swap, "is not the image that metadata.csv speaks of"),
+    (_relabel, "is not the table that provenance.json speaks of"),
+    (lambda p: max(p.rglob("*.png")).unlink(), "is missing, and in .*metadata"),
+    (_add, "disc/disc_9.png is there, and not in .*metadata.csv"),
+    (lambda p: (p / "metadata.csv").unlink(), "metadata.csv cannot be read"),
+  ],
+)
+def test_what_was_tampered_with_is_refused(tmp_path, tamper, told):
+  path = _write(tmp_path / "set")
+  tamper(path)
+  with pytest.raises(errors.InputError, match=told):
+    image_folder.read(path, INFO)
+
+
+def test_provenance_is_json_of_its_own(tmp_path):
+  path = _write(tmp_path / "set", provenance={"rate": float("nan")})
+  text = (path / "provenance.json").read_text()
+  assert json.loads(text, parse_constant=pytest.fail)["rate"] is None

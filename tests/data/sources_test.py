@@ -1,12 +1,10 @@
 """Tests of reading: what TFDS itself makes of the same files."""
 
 import numpy as np
-import pytest
 import tensorflow_datasets as tfds
 
 import tfds_ham10000
 from skinjax.data import sources
-from skinjax.runtime import errors
 from tests import shrunk
 
 
@@ -24,7 +22,7 @@ def _examples(name, data_dir, split):
 
 
 def test_reads_what_tfds_reads(toy_dir):
-  names, splits = sources.read(_config("toy", toy_dir, size=64))
+  _, names, splits, *_ = sources.read(_config("toy", toy_dir, size=64))
   assert list(splits) == ["train", "validation", "test"]
   assert names == tfds_ham10000.CLASSES
   for key, split in splits.items():
@@ -46,7 +44,7 @@ def test_reads_what_tfds_reads(toy_dir):
 
 def test_reads_the_digits_that_tfds_reads(test_data):
   data_dir = test_data / "tfds"
-  names, splits = sources.read(_config("mnist", data_dir, size=32))
+  _, names, splits, *_ = sources.read(_config("mnist", data_dir, size=32))
   assert names == tuple("0123456789")
   wanted = _examples("mnist", data_dir, "test[:500]")
   test = splits["test"]
@@ -56,11 +54,3 @@ def test_reads_the_digits_that_tfds_reads(test_data):
     test.images[index, 2:-2, 2:-2], np.stack(wanted["image"])
   )
   np.testing.assert_array_equal(test.labels[index], wanted["label"])
-
-
-def test_is_prepared(toy_dir, tmp_path):
-  assert sources.is_prepared(_config("toy", toy_dir))
-  assert not sources.is_prepared(_config("toy", tmp_path))
-  assert not any(tmp_path.iterdir())
-  with pytest.raises(errors.InputError, match="Unknown data set 'toyy'"):
-    sources.is_prepared(_config("toy", toy_dir, name="toyy"))

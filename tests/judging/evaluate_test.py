@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.data import datasets, sources, synthetic_set
+from skinjax.data import datasets, image_folder, sources
 from skinjax.judging import evaluate
 from skinjax.metrics import features
 from skinjax.runtime import errors
-from skinjax.training import inference, pretrained
+from skinjax.training import trained
 from skinjax.training.tasks import acgan
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 
 
 @pytest.fixture(scope="module")
 def networks():
   """Workdirs of a GAN and a classifier of the tiny data set."""
-  return {name: trained.network(name) for name in ("acgan", "classifier")}
+  return {name: runs.network(name) for name in ("acgan", "classifier")}
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +41,13 @@ def _run(path, **changes):
 def folder(tmp_path):
   """Real images as a folder that nothing is known of."""
   split, path = shrunk.split("folder", (12, 12, 12)), tmp_path / "folder"
-  synthetic_set.write(
+  image_folder.write(
     path,
     split.images,
     split.labels,
     class_names=shrunk.CLASSES,
     seed=0,
-    origin={"trained_on": {"groups": ["elsewhere"]}},
+    provenance={},
   )
   (path / "provenance.json").unlink()
   (path / "metadata.csv").unlink()
@@ -72,7 +72,7 @@ def test_a_gan_is_judged(tmp_path, networks):
   assert (tmp_path / "run" / "index.html").exists()
 
 
-def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
+def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
   tmp_path, folder, monkeypatch
 ):
   splits = {
@@ -82,10 +82,8 @@ def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
   splits = {k: s._replace(groups=s.image_ids) for k, s in splits.items()}
   dataset = datasets.Dataset(shrunk.dataset().info, **splits)
   monkeypatch.setattr(datasets, "load", lambda config: dataset)
-  rng = np.random.default_rng(0)
   for path in (folder / "square").iterdir():
-    noise = rng.integers(0, 256, (16, 16, 3), np.uint8)
-    Image.fromarray(noise).save(path)
+    Image.fromarray(np.full((16, 16, 3), 255, np.uint8)).save(path)
   found = _run(tmp_path / "run", synthetic=str(folder))
   kernel = {
     (row["class"], row["comparison"]): row["kernel"]
@@ -102,7 +100,7 @@ def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
 
 def test_features_of_a_classifier(networks):
   dataset = shrunk.dataset()
-  run = pretrained.load(networks["classifier"], dataset.info)
+  run = trained.load(networks["classifier"])
   extractor = evaluate.of_classifier(run)
   assert extractor.name == f"toy_lesions@{shrunk.SIZE}"
   assert extractor.frechet_name == f"FD(toy_lesions@{shrunk.SIZE})"
@@ -111,7 +109,7 @@ def test_features_of_a_classifier(networks):
   assert got.shape == (len(images), extractor.dims)
   assert got.std(0).max() > 0
   # They are what the last layer makes its logits of.
-  wanted = inference.outputs(
+  wanted = trained.outputs(
     run.task, run.state, dataset.test, config=run.config, info=dataset.info
   )["probabilities"]
   head = extractor.variables["params"]["Dense_0"]
@@ -120,7 +118,7 @@ def test_features_of_a_classifier(networks):
   lesions = dataclasses.replace(run.info, name="ham10000")
   named = evaluate.of_classifier(run._replace(info=lesions)).name
   assert named == f"lesions@{shrunk.SIZE}"
-  gan = run._replace(task=acgan, config=shrunk.frozen("acgan"))
+  gan = run._replace(task=acgan.TASK, config=shrunk.frozen("acgan"))
   with pytest.raises(errors.InputError, match="task=acgan, which has no"):
     evaluate.of_classifier(gan)
 
@@ -128,13 +126,15 @@ def test_features_of_a_classifier(networks):
 def test_images_that_leak_are_refused(tmp_path, folder):
   shutil.rmtree(folder)
   split = shrunk.split("folder", (12, 12, 12))
-  synthetic_set.write(
+  image_folder.write(
     folder,
     split.images,
     split.labels,
     class_names=shrunk.CLASSES,
     seed=0,
-    origin={"trained_on": {"groups": shrunk.dataset().test.groups.tolist()}},
+    provenance={
+      "trained_on": {"groups": shrunk.dataset().test.groups.tolist()}
+    },
   )
   with pytest.raises(errors.InputError, match="lesions of this"):
     _run(tmp_path / "run", synthetic=str(folder))
@@ -164,7 +164,7 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
-  generator = pretrained.load(networks["acgan"], shrunk.dataset().info)
+  generator = trained.load(networks["acgan"])
   strips = evaluate.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():

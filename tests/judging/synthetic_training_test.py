@@ -4,22 +4,21 @@ import numpy as np
 import pytest
 
 from skinjax.judging import synthetic_training
-from skinjax.training import inference, loop, pretrained
+from skinjax.training import loop, trained
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 
 
 @pytest.fixture(scope="module")
 def classifier():
-  path = trained.network("classifier")
-  return pretrained.load(path, shrunk.dataset().info)
+  return trained.load(runs.network("classifier"))
 
 
 def test_agreement_is_a_share_with_an_interval(classifier, monkeypatch):
   right = np.array([0, 0, 0, 1, 1, 0, 2, 2, 2, 2])
   split = shrunk.split("more", (4, 4, 2))
   monkeypatch.setattr(
-    inference,
+    trained,
     "outputs",
     lambda *args, **kwargs: {"probabilities": np.eye(3)[right]},
   )

@@ -188,13 +188,13 @@ def test_lesions_ignored_bias_the_distance_and_its_interval():
   assert np.mean(covered) < 0.8
 
 
-@pytest.mark.parametrize("num", [30, 60])
-def test_a_known_distance_is_within_intervals(num):
+@pytest.mark.parametrize(("num", "repeats"), [(30, 200), (120, 100)])
+def test_a_known_distance_is_within_intervals(num, repeats):
   # Moments of uniform variables on [0, 1] and [0.1, 1.1]; the kernel weights
   # the squared differences of the first three with 3, 3 and 1.
   truth = 3 * 0.1**2 + 3 * 0.11**2 + 0.116**2
   values, covered, widths = [], [], []
-  for seed in range(200):
+  for seed in range(repeats):
     rng = np.random.default_rng(seed)
     result = kernel.kernel_distance_interval(
       rng.uniform(size=(num, 1)),

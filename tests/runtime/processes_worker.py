@@ -73,7 +73,7 @@ def train(task_name, mode, path):
 
   from skinjax.data import sources
   from skinjax.metrics import features
-  from skinjax.training import inference, loop
+  from skinjax.training import loop, tasks
   from tests import shrunk
 
   # As parallel_test.py has it: Adam makes whole steps of rounding noise.
@@ -97,7 +97,7 @@ def train(task_name, mode, path):
     train__batch_size=16,
     **changes,
   )
-  task, data = inference.task_named(task_name), shrunk.dataset()
+  task, data = tasks.named(task_name), shrunk.dataset()
   result = loop.train(task, config, path, data)
   again = loop.train(task, config, path, data)
   pairs = zip(

@@ -6,7 +6,6 @@ import sys
 import ml_collections
 import pytest
 
-from skinjax.data import datasets
 from skinjax.runtime import errors, workdir
 from tests import shrunk
 from tests.conftest import ROOT
@@ -78,7 +77,7 @@ def test_keys_that_say_where_and_how_are_free(tmp_path, change):
 def test_a_second_process_is_kept_out(tmp_path):
   script = (
     "import sys, ml_collections\n"
-    "from skinjax import workdir\n"
+    "from skinjax.runtime import workdir\n"
     "config = ml_collections.FrozenConfigDict({'a': 1})\n"
     "with workdir.claim(sys.argv[1], config):\n"
     "  print('held', flush=True)\n"
@@ -130,38 +129,8 @@ def test_a_path_that_is_a_file_is_refused(tmp_path):
 def test_what_is_no_workdir_is_told(tmp_path, content):
   if content is not None:
     (tmp_path / "config.json").write_text(content)
-    (tmp_path / "data.json").write_text(content)
   with pytest.raises(errors.InputError, match="not the workdir of a run"):
     workdir.read_config(tmp_path)
-  with pytest.raises(errors.InputError, match="nothing tells what was learnt"):
-    workdir.read_origin(tmp_path)
-
-
-def test_who_learns_from_generated_images_learns_from_their_origin(
-  tmp_path, tiny_dataset
-):
-  more = shrunk.split("more", (0, 2, 4))
-  whole = datasets.extended(tiny_dataset, more, ["seen_by_the_gan"])
-  workdir.write_origin(tmp_path, whole)
-  assert workdir.read_origin(tmp_path)["groups"] == sorted(
-    {*tiny_dataset.train.groups, *more.groups, "seen_by_the_gan"}
-  )
-
-
-def test_origin(tmp_path, tiny_dataset):
-  workdir.write_origin(tmp_path, tiny_dataset)
-  workdir.write_origin(tmp_path, tiny_dataset)  # the same again is right
-  origin = workdir.read_origin(tmp_path)
-  assert origin["name"] == "toy_lesions"
-  assert tuple(origin["class_names"]) == shrunk.CLASSES
-  assert origin["groups"] == sorted(set(tiny_dataset.train.groups))
-  changed = tiny_dataset._replace(
-    info=tiny_dataset.info.__class__(
-      **{**vars(tiny_dataset.info), "fingerprint": "0" * 64}
-    )
-  )
-  with pytest.raises(errors.InputError, match="begun on other images"):
-    workdir.write_origin(tmp_path, changed)
 
 
 @pytest.mark.parametrize(

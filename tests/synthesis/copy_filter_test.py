@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from skinjax.data import datasets, synthetic_set
+from skinjax.data import datasets, image_folder
 from skinjax.metrics import copies, pixels
 from skinjax.runtime import errors, randomness
 from skinjax.synthesis import copy_filter, synthesize
-from skinjax.training import inference
+from skinjax.training import trained
 from tests import shrunk
-from tests.bad_input import trained
+from tests.bad_input import trained as runs
 
 DATASET = shrunk.dataset()
 TRAIN = DATASET.train
@@ -133,7 +133,7 @@ def test_both_kinds_of_lesions_are_asked_for():
 
 @pytest.fixture(scope="module")
 def generator():
-  return trained.network("acgan")
+  return runs.network("acgan")
 
 
 @pytest.fixture(autouse=True)
@@ -144,13 +144,14 @@ def _tiny_data(monkeypatch):
 def _run(path, generator, **changes):
   config = shrunk.config("synthesize", generator=str(generator), **changes)
   synthesize.run(config, path)
-  return synthetic_set.read(path / "synthetic", shrunk.CLASSES)
+  folder = image_folder.read(path / "synthetic", DATASET.info)
+  return folder.split, folder.provenance
 
 
 def test_synthesize_tells_how_many_were_dropped(
   generator, tmp_path, monkeypatch, absl_log
 ):
-  plain = inference.samples
+  plain = trained.samples
   key = randomness.named(jax.random.key(0), "synthesize")
 
   def planted(task, state, labels, key_of, **static):
@@ -161,7 +162,7 @@ def test_synthesize_tells_how_many_were_dropped(
 
   honest, provenance = _run(tmp_path / "plain", generator)
   assert "copies" not in provenance
-  monkeypatch.setattr(inference, "samples", planted)
+  monkeypatch.setattr(trained, "samples", planted)
   kept, _ = _run(tmp_path / "kept", generator)
   split, provenance = _run(tmp_path / "new", generator, drop_copies=True)
   told = provenance["copies"]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.data import datasets, sources, synthetic_set
+from skinjax.data import datasets, image_folder
 from skinjax.metrics import diversity
 from skinjax.runtime import errors, randomness
 from skinjax.synthesis import synthesize
-from skinjax.training import inference, loop, pretrained
+from skinjax.training import loop, tasks, trained
 from tests import shrunk
 
 
@@ -21,7 +21,7 @@ def networks(tmp_path_factory):
   paths = {}
   for name in ("acgan", "classifier"):
     paths[name] = tmp_path_factory.mktemp(name) / "run"
-    task = inference.task_named(name)
+    task = tasks.named(name)
     loop.train(task, shrunk.config(name), paths[name], shrunk.dataset())
   return paths
 
@@ -37,8 +37,7 @@ def _run(path, networks, **changes):
 
 
 def _images(path):
-  split, _ = synthetic_set.read(path / "synthetic", shrunk.CLASSES)
-  return split
+  return image_folder.read(path / "synthetic", shrunk.dataset().info).split
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +57,24 @@ def test_everything_is_there(made, networks):
   assert json.loads((path / "summary.json").read_text()) == summary
   with Image.open(path / "sheet.png") as sheet:
     assert min(sheet.size) > 3 * 16
-  _, provenance = synthetic_set.read(path / "synthetic", shrunk.CLASSES)
-  trained = pretrained.load(networks["acgan"], shrunk.dataset().info)
+  folder = image_folder.read(path / "synthetic", shrunk.dataset().info)
+  provenance = folder.provenance
+  network = trained.load(networks["acgan"])
   assert provenance["generator"]["step"] == 4
-  assert provenance["generator"]["state_sha256"] == trained.digest
-  assert provenance["trained_on"]["groups"] == trained.origin["groups"]
+  assert provenance["generator"]["state_sha256"] == network.digest
+  assert provenance["trained_on"]["groups"] == network.origin["groups"]
 
 
 def test_images_come_from_the_generator_under_their_labels(made, networks):
-  trained = pretrained.load(networks["acgan"], shrunk.dataset().info)
+  network = trained.load(networks["acgan"])
   split = _images(made[0])
-  again = inference.samples(
-    trained.task,
-    trained.state,
+  again = trained.samples(
+    network.task,
+    network.state,
     split.labels,
     randomness.named(jax.random.key(0), "synthesize"),
-    config=trained.config,
-    info=trained.info,
+    config=network.config,
+    info=network.info,
   )
   np.testing.assert_array_equal(split.images, again)
 
@@ -82,13 +82,13 @@ def test_images_come_from_the_generator_under_their_labels(made, networks):
 def test_judgement(made, networks):
   path, summary = made
   split, real = _images(path), shrunk.dataset().train
-  trained = pretrained.load(networks["classifier"], shrunk.dataset().info)
-  out = inference.outputs(
-    trained.task,
-    trained.state,
+  network = trained.load(networks["classifier"])
+  out = trained.outputs(
+    network.task,
+    network.state,
     split,
-    config=trained.config,
-    info=trained.info,
+    config=network.config,
+    info=network.info,
   )
   predicted = out["probabilities"].argmax(1)
   for label, name in enumerate(shrunk.CLASSES):
@@ -121,14 +121,14 @@ def test_without_a_classifier_nothing_agrees(networks, tmp_path):
 
 
 def test_more_images_leave_the_first_as_they_are(networks):
-  trained = pretrained.load(networks["acgan"], shrunk.dataset().info)
-  draw = lambda labels: inference.samples(
-    trained.task,
-    trained.state,
+  network = trained.load(networks["acgan"])
+  draw = lambda labels: trained.samples(
+    network.task,
+    network.state,
     np.array(labels, np.int32),
     jax.random.key(0),
-    config=trained.config,
-    info=trained.info,
+    config=network.config,
+    info=network.info,
   )
   labels = [0, 1, 2] * 100  # more than one batch
   many = draw(labels)
@@ -154,7 +154,7 @@ def test_a_generator_of_other_data_is_refused(networks, monkeypatch):
   ]:
     other = info.__class__(**{**fields, **change})
     with pytest.raises(errors.InputError, match=told):
-      pretrained.load(networks["acgan"], other)
+      trained.require_for(trained.load(networks["acgan"]), other)
 
 
 def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
@@ -162,8 +162,4 @@ def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
     content = (networks["acgan"] / name).read_text()
     (tmp_path / name).write_text(content)
   with pytest.raises(errors.InputError, match="has no checkpoint yet"):
-    pretrained.load(tmp_path, shrunk.dataset().info)
-
-
-def test_every_data_set_has_a_line_for_collapse():
-  assert diversity.COLLAPSE.keys() == sources.SOURCES.keys()
+    trained.load(tmp_path)

@@ -15,8 +15,7 @@ import pytest
 
 from skinjax.data import sources
 from skinjax.runtime import checkpoint, interruption, parallel
-from skinjax.training import loop, writer
-from skinjax.training.tasks import classifier as classifier_task
+from skinjax.training import loop, tasks, writer
 from tests import shrunk
 from tests.conftest import ROOT
 
@@ -42,10 +41,8 @@ def _train(path, cache):
   """What is killed: trains an ACGAN in a process of its own."""
   jax.config.update("jax_disable_most_optimizations", True)
   parallel.keep_compiled(cache)
-  from skinjax.training.tasks import acgan
-
   config = shrunk.config("acgan", **_RUN)
-  loop.train(acgan, config, path, shrunk.dataset())
+  loop.train(tasks.named("acgan"), config, path, shrunk.dataset())
 
 
 def _start(path):
@@ -143,7 +140,7 @@ def _signalled(path, monkeypatch, number, step, times=1):
   monkeypatch.setattr(writer.Writer, "progress", progress)
   config = shrunk.config("classifier", train__steps=8, save_every=8)
   with pytest.raises(interruption.Interrupted) as ended:
-    loop.train(classifier_task, config, path, shrunk.dataset())
+    loop.train(tasks.named("classifier"), config, path, shrunk.dataset())
   monkeypatch.undo()
   return ended.value
 
@@ -173,8 +170,9 @@ def test_a_run_that_is_asked_to_stop_saves_first(
   assert handlers() == before
   assert (tmp_path / "stopped" / "checkpoints" / "4").is_dir()
   config = shrunk.config("classifier", train__steps=8, save_every=8)
+  task = tasks.named("classifier")
   results = [
-    loop.train(classifier_task, config, tmp_path / name, shrunk.dataset())
+    loop.train(task, config, tmp_path / name, shrunk.dataset())
     for name in ("stopped", "whole")
   ]
   states = [shrunk.leaves(result.state) for result in results]
@@ -233,9 +231,9 @@ def test_two_processes_prepare_one_data_set_and_one_is_killed(
   assert not list(tmp_path.rglob("incomplete.*"))
   config = shrunk.config("classifier", "dataset=toy,size=16").data
   config.data_dir = str(tmp_path)
-  _, splits = sources.read(config)
+  splits = sources.read(config).splits
   config.data_dir = toy_dir
-  _, wanted = sources.read(config)
+  wanted = sources.read(config).splits
   for name, split in wanted.items():
     for column, right in zip(splits[name], split, strict=True):
       np.testing.assert_array_equal(column, right)

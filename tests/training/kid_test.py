@@ -1,7 +1,7 @@
 """Tests of the kernel distance in training, and of the checkpoint it names."""
 
+import dataclasses
 import json
-import types
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from skinjax.metrics import features, kernel
 from skinjax.models import efficientnet
 from skinjax.runtime import checkpoint, errors, randomness
 from skinjax.synthesis import synthesize
-from skinjax.training import inference, kid, loop, pretrained, writer
+from skinjax.training import kid, loop, tasks, trained, writer
 from tests import shrunk
 
 # A run of 8 steps, whose distances are measured at 4 and 8.
@@ -38,7 +38,7 @@ def _cheap(monkeypatch, tmp_path_factory):
 
 def _train(path, name="acgan", **changes):
   config = shrunk.config(name, **{**_RUN, **changes})
-  task = inference.task_named(name)
+  task = tasks.named(name)
   return loop.train(task, config, path, shrunk.dataset())
 
 
@@ -53,7 +53,7 @@ def _steps(path):
 
 
 def _load(path, which):
-  return pretrained.load(path, shrunk.dataset().info, which)
+  return trained.load(path, which)
 
 
 def _following(monkeypatch, distances):
@@ -103,10 +103,10 @@ def _dataset(counts=(60, 50, 70), **columns):
 
 def _drawing(images):
   """A task whose samples are images [classes, 256, …], in their order."""
-  task = types.ModuleType("stub")
-  task.sample = lambda state, labels, key, **_: state[
+  draw = lambda state, latents, labels, **_: state[
     labels, jnp.arange(len(labels))
   ]
+  task = dataclasses.replace(tasks.named("acgan"), draw=draw)
   return task, jnp.asarray(images)
 
 
@@ -149,14 +149,14 @@ def test_a_distance_is_that_of_the_class_without_pairs_of_a_lesion():
 
 def test_samples_are_of_the_seed_and_of_the_averaged_generator(monkeypatch):
   state, drawn = shrunk.state("acgan"), []
-  plain = inference.samples
+  plain = trained.samples
 
   def samples(*arguments, **more):
     drawn.append(plain(*arguments, **more))
     return drawn[-1]
 
-  monkeypatch.setattr(inference, "samples", samples)
-  task = inference.task_named("acgan")
+  monkeypatch.setattr(trained, "samples", samples)
+  task = tasks.named("acgan")
   for seed in (0, 0, 1):
     _measured(task, state, shrunk.dataset(), seed=seed)
   np.testing.assert_array_equal(drawn[0], drawn[1])
@@ -342,7 +342,7 @@ def test_what_cannot_be_is_refused(tmp_path, name, changes, told):
 
 def test_a_classifier_has_no_kernel_distance(tmp_path):
   config = shrunk.config("classifier", best="kid")
-  task = inference.task_named("classifier")
+  task = tasks.named("classifier")
   with pytest.raises(errors.InputError, match="Unknown best 'kid'"):
     loop.train(task, config, tmp_path, shrunk.dataset())
 

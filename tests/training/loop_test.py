@@ -1,8 +1,8 @@
 """Tests of the training loop: the real one, on tiny networks."""
 
-import contextlib
+import dataclasses
+import functools
 import json
-import types
 
 import flax
 import jax
@@ -13,13 +13,13 @@ from sklearn import metrics as sklearn_metrics
 
 from skinjax.data import sources
 from skinjax.runtime import checkpoint, errors
-from skinjax.training import inference, loop, schedules, writer
+from skinjax.training import loop, schedules, tasks, trained, writer
 from tests import shrunk
 
 
 def _train(name, path, **changes):
   config = shrunk.config(name, **changes)
-  task = inference.task_named(name)
+  task = tasks.named(name)
   return loop.train(task, config, path, shrunk.dataset())
 
 
@@ -160,22 +160,20 @@ def test_the_seed_decides(undisturbed, tmp_path):
 def test_a_run_with_another_log_every_does_not_run_past_its_end(
   tmp_path, monkeypatch
 ):
-  # 2 is no multiple of 3, and steps 5 and 8 would run past the end.
   with monkeypatch.context() as patch:
     patch.setattr(writer.Writer, "pause", _kill)
     with pytest.raises(_Killed):
       _stub_run(tmp_path, train__steps=6)
-  plain = writer.Writer.progress
-
-  def bounded(self, step, *arguments):
-    assert step <= 6, "the run goes on past its end"
-    plain(self, step, *arguments)
-
-  monkeypatch.setattr(writer.Writer, "progress", bounded)
+  # 2 is no multiple of 3, and step 5 would be followed by step 8.
   cadence = {"log_every": 3, "eval_every": 3, "save_every": 3}
-  with contextlib.suppress(errors.InputError):  # it may be refused
-    result = _stub_run(tmp_path, train__steps=6, **cadence)
-    assert int(result.state.step) == 6
+  told = "log_every=3 does not lead from step 2, .* to step 6: .* divides 2"
+  with pytest.raises(errors.InputError, match=told):
+    _stub_run(tmp_path, train__steps=6, **cadence)
+  cadence = {"log_every": 1, "eval_every": 3, "save_every": 3}
+  result = _stub_run(tmp_path, train__steps=6, **cadence)
+  assert int(result.state.step) == 6
+  trained = [x["step"] for x in _lines(tmp_path) if "train/loss" in x]
+  assert trained == [2, 3, 4, 5, 6]
 
 
 def _kill(*_, **__):
@@ -187,61 +185,67 @@ class _State:
   step: jax.Array
 
 
-def _stub(bad_step=None):
-  """A task whose state counts and whose predictions are read off images."""
-  stub = types.ModuleType("stub")
+def _train_step(
+  state, batch, key, *, config, info, phase, axis_name, bad_step=None
+):
+  step = state.step + 1
+  loss = 1.0 * step
+  if bad_step is not None:
+    loss = jnp.where(step == bad_step, jnp.nan, loss)
+  images = 1.0 * len(batch["label"])
+  metrics = {"fine": 1.0 * step, "loss": loss, "images": images}
+  return state.replace(step=step), metrics
 
-  def train_step(state, batch, key, *, config, info, phase, axis_name):
-    step = state.step + 1
-    loss = 1.0 * step
-    if bad_step is not None:
-      loss = jnp.where(step == bad_step, jnp.nan, loss)
-    return state.replace(step=step), {"fine": 1.0 * step, "loss": loss}
 
-  def eval_step(state, batch, *, config, info, phase):
-    means = jnp.mean(batch["image"].astype(float), axis=(1, 2))
-    first = means[:, 0] / 255
-    return {
-      "probabilities": jax.nn.softmax(means / 40),
-      "brightness": first,
-    }
+def _eval_step(state, batch, *, config, info, phase):
+  means = jnp.mean(batch["image"].astype(float), axis=(1, 2))
+  probabilities = jax.nn.softmax(means / 40)
+  return {"probabilities": probabilities, "brightness": means[:, 0] / 255}
 
-  stub.init_state = lambda config, info, key: _State(jnp.zeros((), jnp.int32))
-  stub.train_step = train_step
-  stub.eval_step = eval_step
-  return stub
+
+# Its state counts, and its predictions are read off images.
+_STUB = tasks.Task(
+  name="stub",
+  title="stub",
+  check=lambda config: None,
+  init_state=lambda config, info, key: _State(jnp.zeros((), jnp.int32)),
+  train_step=_train_step,
+  eval_step=_eval_step,
+)
+_GENERATOR = dataclasses.replace(
+  _STUB,
+  draw=lambda state, latents, labels, **_: jnp.zeros(
+    (len(labels), 16, 16, 3), jnp.uint8
+  ),
+)
 
 
 def _stub_run(path, bad_step=None, dataset=None, sample=False, **changes):
-  stub = _stub(bad_step)
-  if sample:
-    stub.sample = lambda state, labels, key, **_: jnp.zeros(
-      (len(labels), 16, 16, 3), jnp.uint8
-    )
+  stub = _GENERATOR if sample else _STUB
+  if bad_step is not None:
+    bad = functools.partial(_train_step, bad_step=bad_step)
+    stub = dataclasses.replace(stub, train_step=bad)
   config = shrunk.config("acgan" if sample else "classifier", **changes)
   return loop.train(stub, config, path, dataset or shrunk.dataset())
 
 
 def test_each_phase_has_one_program_and_its_own_batches(tmp_path, monkeypatch):
-  stub, plain, compiled = _stub(), loop.compile_steps, []
-  old = stub.train_step
-
-  def train_step(state, batch, key, **more):
-    state, metrics = old(state, batch, key, **more)
-    return state, metrics | {"images": 1.0 * len(batch["label"])}
+  plain, compiled = loop.compile_steps, []
 
   def compile_steps(task, config, info, phase):
     compiled.append(phase.level)
     return plain(task, config, info, phase)
 
-  stub.train_step = train_step
-  stub.phases = lambda config: (
-    schedules.Phase(0, 8, 0, 4, 0, 0, 1e-3, 1.0),
-    schedules.Phase(1, 6, 4, 12, 32, 0, 1e-3, 1.0),
+  growing = dataclasses.replace(
+    _STUB,
+    phases=lambda config: (
+      schedules.Phase(0, 8, 0, 4, 0, 0, 1e-3, 1.0),
+      schedules.Phase(1, 6, 4, 12, 32, 0, 1e-3, 1.0),
+    ),
   )
   monkeypatch.setattr(loop, "compile_steps", compile_steps)
   config = shrunk.config("classifier", train__steps=12)
-  loop.train(stub, config, tmp_path, shrunk.dataset())
+  loop.train(growing, config, tmp_path, shrunk.dataset())
   images = [x["train/images"] for x in _lines(tmp_path) if "train/loss" in x]
   assert images == [8, 8, 6, 6, 6, 6]
   assert compiled == [0, 1]
@@ -338,17 +342,13 @@ def test_a_line_is_the_mean_of_its_steps(tmp_path):
 def test_the_best_checkpoint_is_that_of_its_own_evaluation(tmp_path):
   # Saved twice as often as evaluated: what is saved between two evaluations
   # has no score, least of all the one before's.
-  stub = _stub()
-  plain = stub.eval_step
-
   def eval_step(state, batch, *, config, info, phase):
-    out = plain(state, batch, config=config, info=info, phase=phase)
     # Right at step 4, wrong afterwards.
     right = jax.nn.one_hot(batch["label"], 3)
     wrong = jax.nn.one_hot((batch["label"] + 1) % 3, 3)
-    return out | {"probabilities": jnp.where(state.step == 4, right, wrong)}
+    return {"probabilities": jnp.where(state.step == 4, right, wrong)}
 
-  stub.eval_step = eval_step
+  stub = dataclasses.replace(_STUB, eval_step=eval_step)
   config = shrunk.config(
     "classifier", train__steps=16, eval_every=4, save_every=2
   )
@@ -371,7 +371,7 @@ def test_evaluation_counts_each_example_once():
   ids = np.arange(count).astype(str)
   split = sources.Split(images, labels, ids, ids)
   config, info = shrunk.frozen("classifier"), shrunk.dataset().info
-  got = inference.evaluate(_stub(), None, split, config=config, info=info)
+  got = trained.evaluate(_STUB, None, split, config=config, info=info)
   logits = images.mean((1, 2)) / 40
   predicted = logits.argmax(1)
   assert got["accuracy"] == pytest.approx(

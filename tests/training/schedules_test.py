@@ -12,7 +12,7 @@ from configs import progan_paper
 from skinjax.runtime import errors
 from skinjax.training import schedules
 from skinjax.training.schedules import Phase
-from skinjax.training.tasks import classifier, progan
+from skinjax.training.tasks import progan
 from tests import shrunk
 
 _GROWTH = {
@@ -142,9 +142,9 @@ def test_phases_follow_each_other_without_a_gap(
     assert float(schedules.fade(before, jnp.array(before.stop))) == 1
 
 
-def test_a_task_without_phases_has_one():
+def test_a_task_that_does_not_grow_has_one_phase():
   config = shrunk.frozen("classifier")
-  (phase,) = schedules.phases(classifier, config)
+  (phase,) = schedules.one_phase(config)
   assert (phase.batch_size, phase.first_step, phase.stop) == (8, 0, 4)
   assert phase.level is None
 

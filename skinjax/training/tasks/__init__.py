@@ -1,1 +1,92 @@
-"""The tasks that train, one file each."""
+"""The tasks that train, one module each, and the contract that they keep.
+
+`config` is a FrozenConfigDict of the task's config and `info` a data.DataInfo,
+both static. `phase` is the schedules.Phase that a step is in, static too: one
+program is compiled for each. `axis_name` names the device axis inside pmap,
+where a step sees this device's part of the batch; None where it sees all of it.
+A `state` is a tree of arrays with an int32 `step`, the steps done. A `batch`
+has `image` uint8 [batch, size, size, channels] and `label` int32 [batch].
+
+All functions are pure: no flags, clock, global state or I/O. What they draw
+follows from `key`, by the examples' places in the whole batch.
+
+A new task is a new module here with a `TASK`; `named` finds it.
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from skinjax.runtime import errors, randomness
+from skinjax.training import schedules
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What a task can do; hashable, so that it can be static in a program.
+
+  Attributes:
+    name: as configs name it.
+    title: as reports call it.
+    check: `check(config)` raises InputError for a config that no step can be
+      made of.
+    init_state: `init_state(config, info, key) -> state` before the first step,
+      in JAX's default float type.
+    train_step: `train_step(state, batch, key, *, config, info, phase,
+      axis_name) -> (state, metrics)`; the key is the same on every device, and
+      the metrics, [], are means over the whole batch.
+    eval_step: `eval_step(state, batch, *, config, info, phase) -> outputs`, an
+      example each: `probabilities` [batch, classes], and what else is to be
+      averaged over a split.
+    draw: `draw(state, latents, labels, *, config, info, phase) -> images`
+      uint8 [batch, size, size, channels], of latents [batch, model.latents];
+      None for a task that generates nothing.
+    features: `features(variables, images, *, config, info) -> features` [batch,
+      dims] of images in [-1, 1], from a state's `average`; None for a task
+      whose features nobody compares.
+    phases: `phases(config)` -> the phases of its training, in order.
+  """
+
+  name: str
+  title: str
+  check: Callable[[Any], None]
+  init_state: Callable[..., Any]
+  train_step: Callable[..., tuple[Any, dict[str, jax.Array]]]
+  eval_step: Callable[..., dict[str, jax.Array]]
+  draw: Callable[..., jax.Array] | None = None
+  features: Callable[..., jax.Array] | None = None
+  phases: Callable[..., tuple[schedules.Phase, ...]] = schedules.one_phase
+
+  @property
+  def generates(self) -> bool:
+    """Returns whether it trains a generator of images."""
+    return self.draw is not None
+
+  def sample(
+    self, state: Any, labels: jax.Array, key: jax.Array, *, config, info, phase
+  ) -> jax.Array:
+    """Draws an image of each label, of latents from the key; see `draw`."""
+    keys = randomness.by_example(key, len(labels))
+    latents = randomness.normal(keys, (config.model.latents,))
+    return self.draw(
+      state, latents, labels, config=config, info=info, phase=phase
+    )
+
+
+def known() -> list[str]:
+  """Returns the names of the tasks that train: the modules of this folder."""
+  return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def named(name: str) -> Task:
+  """Returns the task of a name, which nothing but a module here can have.
+
+  Raises:
+    InputError: there is no such task.
+  """
+  errors.require_known("task", str(name), known())
+  return importlib.import_module(f"{__name__}.{name}").TASK

@@ -1,4 +1,7 @@
-"""The task that trains an ACGAN (Odena, Olah, Shlens 2017)."""
+"""The task that trains an ACGAN (Odena, Olah, Shlens 2017).
+
+Its functions keep the contract of skinjax.training.tasks.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +10,9 @@ import optax
 from skinjax.data import augment, batches
 from skinjax.models import acgan as models
 from skinjax.models import layers
-from skinjax.runtime import errors, randomness
-from skinjax.training import gan_step, losses
+from skinjax.runtime import randomness
+from skinjax.training import gan_step, tasks
 from skinjax.training.state import GanState
-
-NAME = "ACGAN"  # as reports call it
 
 
 def _generator(config, info, axis_name=None):
@@ -45,29 +46,8 @@ def _optimizers(config):
   )
 
 
-def check(config) -> None:
-  """Refuses a config that no step can be made of.
-
-  Raises:
-    InputError: there is no such dtype or loss.
-  """
-  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
-  errors.require_known(
-    "loss.adversarial", config.loss.adversarial, losses.DISCRIMINATOR
-  )
-
-
 def init_state(config, info, key: jax.Array) -> GanState:
-  """Creates the state before the first step.
-
-  Args:
-    config: FrozenConfigDict of configs/acgan.py.
-    info: data.DataInfo.
-    key: the key of the weights.
-
-  Returns:
-    GanState, in JAX's default float type.
-  """
+  """Creates the state before the first step."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
   images = jnp.zeros((2, info.size, info.size, info.channels))
@@ -91,34 +71,18 @@ def train_step(
   phase=None,
   axis_name: str | None = None,
 ) -> tuple[GanState, dict[str, jax.Array]]:
-  """Updates both networks on one batch; see adversarial.train_step.
-
-  Args:
-    state: the state before the step.
-    batch: `image` uint8 [batch, size, size, channels], `label` int32 [batch];
-      this device's part of it.
-    key: the step's key, the same on every device.
-    config: FrozenConfigDict of configs/acgan.py.
-    info: data.DataInfo.
-    phase: unused; an ACGAN has one phase only.
-    axis_name: the device axis inside pmap; None where the batch is whole.
-
-  Returns:
-    The state after the step; the means of the losses over the whole batch, and
-    the gradients' Euclidean norms.
-  """
+  """Updates both networks on one batch; see gan_step.train_step."""
   generator = _generator(config, info, axis_name)
   discriminator = _discriminator(config, info, axis_name)
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
-  real = augment.seen_in_training(batch, keys, config)
 
   def generate(variables, latents, labels):
     return generator.apply(
       variables, latents, labels, train=True, mutable=["batch_stats"]
     )
 
-  def judge(variables, images, keys, update_stats):
+  def discriminate(variables, images, keys, update_stats):
     return discriminator.apply(
       variables,
       images,
@@ -131,11 +95,15 @@ def train_step(
   batch_size = config.train.batch_size
   return gan_step.train_step(
     state,
-    real,
+    augment.seen_in_training(batch, keys, config),
     labels,
     keys,
-    # Spectral normalization instead of batch statistics: one pass does.
-    players=gan_step.Players(generate, judge, apart=not config.model.spectral),
+    networks=gan_step.Networks(
+      generate,
+      discriminate,
+      # Spectral normalization instead of batch statistics: one pass does.
+      separate_passes=not config.model.spectral,
+    ),
     optimizers=_optimizers(config),
     config=config,
     class_weight=config.loss.class_weight,
@@ -148,9 +116,7 @@ def train_step(
 def eval_step(
   state: GanState, batch: dict[str, jax.Array], *, config, info, phase=None
 ) -> dict[str, jax.Array]:
-  """Judges real images that the discriminator has not seen.
-
-  Args: as of train_step.
+  """Shows the discriminator real images that it has not seen.
 
   Returns:
     An example each: `probabilities` [batch, classes] of the class head, and
@@ -172,34 +138,19 @@ def draw(
   info,
   phase=None,
 ) -> jax.Array:
-  """Draws an image of each latent from the averaged generator.
-
-  Args: as of train_step, with `latents` [batch, dims], `labels` int32 [batch].
-
-  Returns:
-    uint8 [batch, size, size, channels].
-  """
+  """Draws an image of each latent from the averaged generator."""
   images = _generator(config, info).apply(
     state.average, latents, labels, train=False
   )
   return batches.to_uint8(images)
 
 
-def sample(
-  state: GanState,
-  labels: jax.Array,
-  key: jax.Array,
-  *,
-  config,
-  info,
-  phase=None,
-) -> jax.Array:
-  """Draws an image of each asked class, of latents drawn from a key.
-
-  Args: as of `draw`, with the latents' `key`.
-
-  Returns:
-    uint8 [batch, size, size, channels].
-  """
-  latents = gan_step.latents_of(labels, key, config.model.latents)
-  return draw(state, latents, labels, config=config, info=info, phase=phase)
+TASK = tasks.Task(
+  name="acgan",
+  title="ACGAN",
+  check=gan_step.check,
+  init_state=init_state,
+  train_step=train_step,
+  eval_step=eval_step,
+  draw=draw,
+)

@@ -1,4 +1,7 @@
-"""The task that trains a classifier."""
+"""The task that trains a classifier.
+
+Its functions keep the contract of skinjax.training.tasks.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +11,13 @@ from skinjax.data import augment, batches
 from skinjax.models import classifier as models
 from skinjax.models import layers
 from skinjax.runtime import errors, parallel, randomness
-from skinjax.training import losses
-from skinjax.training.state import ClassifierState, ema_decay, moved, updated
+from skinjax.training import losses, tasks
+from skinjax.training.state import (
+  ClassifierState,
+  ema_decay,
+  ema_update,
+  optimizer_update,
+)
 
 BALANCES = ("none", "weights", "logit_adjustment")
 
@@ -57,16 +65,7 @@ def check(config) -> None:
 
 
 def init_state(config, info, key: jax.Array) -> ClassifierState:
-  """Creates the state before the first step.
-
-  Args:
-    config: FrozenConfigDict of configs/classifier.py.
-    info: data.DataInfo.
-    key: the key of the weights.
-
-  Returns:
-    ClassifierState, in JAX's default float type.
-  """
+  """Creates the state before the first step."""
   images = jnp.zeros((2, info.size, info.size, info.channels))
   variables = layers.in_default_float(
     _network(config, info).init(key, images, None, train=False)
@@ -90,16 +89,6 @@ def train_step(
   axis_name: str | None = None,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
   """Updates the network on one batch.
-
-  Args:
-    state: the state before the step.
-    batch: `image` uint8 [batch, size, size, channels], `label` int32 [batch];
-      this device's part of it.
-    key: the step's key, the same on every device.
-    config: FrozenConfigDict of configs/classifier.py.
-    info: data.DataInfo.
-    phase: unused.
-    axis_name: the device axis inside pmap; None where the batch is whole.
 
   Returns:
     The state after the step; `loss` and `accuracy` over the whole batch, and
@@ -133,7 +122,7 @@ def train_step(
     state.variables["params"]
   )
   gradients = mean(gradients)
-  optimizer, variables = updated(
+  optimizer, variables = optimizer_update(
     _optimizer(config),
     gradients,
     state.optimizer,
@@ -146,7 +135,7 @@ def train_step(
     step=state.step + 1,
     variables=variables,
     optimizer=optimizer,
-    average=moved(state.average, variables, decay),
+    average=ema_update(state.average, variables, decay),
   )
   return state, {**mean(metrics), "gradient": optax.tree.norm(gradients)}
 
@@ -159,13 +148,7 @@ def eval_step(
   info,
   phase=None,
 ) -> dict[str, jax.Array]:
-  """Classifies images with the averaged network.
-
-  Args: as of train_step.
-
-  Returns:
-    `probabilities` [batch, classes].
-  """
+  """Classifies images with the averaged network: `probabilities`."""
   logits = _network(config, info).apply(
     state.average, batches.to_float(batch["image"]), None, train=False
   )
@@ -173,17 +156,18 @@ def eval_step(
 
 
 def features(variables, images: jax.Array, *, config, info) -> jax.Array:
-  """Computes what the logits are a linear map of.
-
-  Args:
-    variables: `average` of a state.
-    images: [batch, size, size, channels] in [-1, 1].
-    config: FrozenConfigDict of configs/classifier.py.
-    info: data.DataInfo.
-
-  Returns:
-    [batch, channels of the last block], at least 0.
-  """
+  """Computes what the logits are a linear map of; none is under 0."""
   return _network(config, info).apply(
     variables, images, None, train=False, pooled=True
   )
+
+
+TASK = tasks.Task(
+  name="classifier",
+  title="classifier",
+  check=check,
+  init_state=init_state,
+  train_step=train_step,
+  eval_step=eval_step,
+  features=features,
+)

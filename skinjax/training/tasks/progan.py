@@ -1,4 +1,7 @@
-"""The task that trains a ProGAN (Karras, Aila, Laine, Lehtinen 2018)."""
+"""The task that trains a ProGAN (Karras, Aila, Laine, Lehtinen 2018).
+
+Its functions keep the contract of skinjax.training.tasks.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +10,12 @@ import optax
 from skinjax.data import augment, batches
 from skinjax.models import layers
 from skinjax.models import progan as models
-from skinjax.runtime import parallel, randomness
-from skinjax.training import gan_step, growth, losses, schedules
+from skinjax.runtime import errors, parallel, randomness
+from skinjax.training import gan_step, losses, schedules, tasks
 from skinjax.training.schedules import Phase
 from skinjax.training.state import GanState
 
-NAME = "ProGAN"  # as reports call it
-phases, check = growth.phases, growth.check
+_GROUP = 4  # images whose deviation the discriminator sees
 
 
 def _generator(config, info):
@@ -35,7 +37,7 @@ def _discriminator(config, info):
     base=config.model.base,
     most=config.model.most,
     num_classes=info.num_classes,
-    group=growth.GROUP,
+    group=_GROUP,
     dtype=config.model.dtype,
   )
 
@@ -45,20 +47,64 @@ def _optimizers(config, rate: float):
   return gan_step.Optimizers(adam, adam)
 
 
-def init_state(config, info, key: jax.Array) -> GanState:
-  """Creates the state before the first step, the weights of all levels in it.
+def phases(config) -> tuple[Phase, ...]:
+  """Returns the phases of a training, one a resolution; see schedules.growth.
 
-  Args:
-    config: FrozenConfigDict of configs/progan.py.
-    info: data.DataInfo.
-    key: the key of the weights.
-
-  Returns:
-    GanState, in JAX's default float type.
+  Raises:
+    InputError: there is no such schedule.
   """
+  growth = config.growth
+  return schedules.growth(
+    first_size=growth.first_size,
+    last_size=config.data.size,
+    batch_sizes=growth.batch_sizes,
+    rates=growth.rates,
+    fade_images=growth.fade_images,
+    stable_images=growth.stable_images,
+    round_steps=growth.round_steps,
+    steps=config.train.steps,
+    work=lambda level: models.products(
+      level, config.model.base, config.model.most
+    ),
+  )
+
+
+def check(config) -> None:
+  """Refuses a config that no step can be made of.
+
+  Raises:
+    InputError: there is no such penalty, schedule or size; see also
+      gan_step.check.
+  """
+  gan_step.check(config)
+  errors.require_known("loss.penalty", config.loss.penalty, losses.PENALTIES)
+  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
+  if config.model.conditional_from not in sizes:
+    raise errors.InputError(
+      f"model.conditional_from={config.model.conditional_from}: one of "
+      f"{', '.join(map(str, sizes))} is wanted."
+    )
+  if config.growth.round_steps % config.log_every:
+    raise errors.InputError(
+      f"log_every={config.log_every} does not divide growth.round_steps="
+      f"{config.growth.round_steps}: a resolution ends where a call of "
+      "log_every steps does."
+    )
+  for phase in phases(config):
+    share = parallel.share(phase.batch_size, config.parallel)
+    if share % _GROUP:
+      raise errors.InputError(
+        f"growth.batch_sizes={config.growth.batch_sizes}: a device's part of "
+        f"{phase.batch_size} images is {share}, and a multiple of {_GROUP} is "
+        "wanted, for the minibatch deviation."
+      )
+
+
+def init_state(config, info, key: jax.Array) -> GanState:
+  """Creates the state before the first step, all levels' weights in it."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
-  images = jnp.zeros((growth.GROUP, info.size, info.size, info.channels))
+  images = jnp.zeros((_GROUP, info.size, info.size, info.channels))
   generator = _generator(config, info).init(
     g_key, latents, jnp.zeros(2, jnp.int32), method="all_levels"
   )
@@ -96,22 +142,7 @@ def train_step(
   phase: Phase,
   axis_name: str | None = None,
 ) -> tuple[GanState, dict[str, jax.Array]]:
-  """Updates both networks on one batch; see adversarial.train_step.
-
-  Args:
-    state: the state before the step.
-    batch: `image` uint8 [batch, size, size, channels], `label` int32 [batch];
-      this device's part of it.
-    key: the step's key, the same on every device.
-    config: FrozenConfigDict of configs/progan.py.
-    info: data.DataInfo.
-    phase: the one of `phases` that the step is in.
-    axis_name: the device axis inside pmap; None where the batch is whole.
-
-  Returns:
-    The state after the step; the means of the losses over the whole batch, and
-    the gradients' Euclidean norms.
-  """
+  """Updates both networks on one batch; see gan_step.train_step."""
   generator = _generator(config, info)
   discriminator = _discriminator(config, info)
   level, fade = phase.level, schedules.fade(phase, state.step)
@@ -122,19 +153,14 @@ def train_step(
   def generate(variables, latents, labels):
     return generator.apply(variables, latents, labels, level, fade), {}
 
-  def judge(variables, images, keys=None, update_stats=False):
+  def discriminate(variables, images, keys, update_stats):
     del keys, update_stats  # it is not random, and has no statistics
     return discriminator.apply(variables, images, level, fade), {}
 
-  def regularize(variables, real, fake, source_of_real, keys):
+  def regularize(critic, real, fake, source_of_real, keys):
     uniform = jax.vmap(jax.random.uniform)
-    penalty = losses.penalty(
-      config.loss.penalty,
-      lambda images: judge(variables, images)[0][0],
-      real,
-      fake,
-      uniform(randomness.stream(keys, "between")).astype(real.dtype),
-    )
+    shares = uniform(randomness.stream(keys, "between")).astype(real.dtype)
+    penalty = losses.penalty(config.loss.penalty, critic, real, fake, shares)
     drift = source_of_real**2
     total = config.loss.penalty_weight * penalty + config.loss.drift * drift
     return total, {"d_penalty": penalty}
@@ -146,9 +172,9 @@ def train_step(
     models.at_level(real, level, fade),
     labels,
     keys,
-    players=gan_step.Players(
+    networks=gan_step.Networks(
       generate,
-      judge,
+      discriminate,
       regularize=regularize,
       parts=parallel.parts(len(labels), config.parallel),
     ),
@@ -169,9 +195,9 @@ def eval_step(
   info,
   phase: Phase,
 ) -> dict[str, jax.Array]:
-  """Judges real images that the discriminator has not seen.
+  """Shows the discriminator real images that it has not seen.
 
-  Args: as of train_step; the batch is a multiple of 4 images.
+  Args: as in the contract; the batch is a multiple of 4 images.
 
   Returns:
     An example each: `probabilities` [batch, classes] of the class head (1 where
@@ -201,11 +227,8 @@ def draw(
 ) -> jax.Array:
   """Draws an image of each latent from the averaged generator.
 
-  Args: as of train_step, with `latents` [batch, dims], `labels` int32 [batch].
-
-  Returns:
-    uint8 [batch, size, size, channels]; from a network that has not grown to
-    this size yet, smaller images whose pixels are repeated.
+  A network that has not grown to the full size yet draws smaller images, whose
+  pixels are repeated.
   """
   fade = schedules.fade(phase, state.step)
   images = _generator(config, info).apply(
@@ -216,21 +239,13 @@ def draw(
   return batches.to_uint8(images)
 
 
-def sample(
-  state: GanState,
-  labels: jax.Array,
-  key: jax.Array,
-  *,
-  config,
-  info,
-  phase: Phase,
-) -> jax.Array:
-  """Draws an image of each asked class, of latents drawn from a key.
-
-  Args: as of `draw`, with the latents' `key`.
-
-  Returns:
-    uint8 [batch, size, size, channels].
-  """
-  latents = gan_step.latents_of(labels, key, config.model.latents)
-  return draw(state, latents, labels, config=config, info=info, phase=phase)
+TASK = tasks.Task(
+  name="progan",
+  title="ProGAN",
+  check=check,
+  init_state=init_state,
+  train_step=train_step,
+  eval_step=eval_step,
+  draw=draw,
+  phases=phases,
+)

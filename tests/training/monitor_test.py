@@ -1,60 +1,58 @@
-"""Tests of what a generator shows in training, and of the collapse alarm."""
+"""Tests of what a run watches: samples, collapse, numbers not finite."""
 
-import types
+import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from skinjax.metrics import diversity
-from skinjax.training import previews
+from skinjax.runtime import errors
+from skinjax.training import monitor, tasks
 from tests import shrunk
 
 
 def _generator(collapsed):
   """A task whose samples are noise, but for the classes that have collapsed."""
-  task = types.ModuleType("stub")
   images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
 
-  def sample(state, labels, key, **_):
+  def draw(state, latents, labels, **_):
     # The state says which classes draw one image only.
     rows = jnp.where(state[labels], 0, jnp.arange(len(labels)))
     return jnp.asarray(images, jnp.uint8)[rows]
 
-  task.sample = sample
+  task = dataclasses.replace(tasks.named("acgan"), draw=draw)
   return task, jnp.array(collapsed)
 
 
-def _preview(task, steps=4):
+def _sheet(task, steps=4):
   config = shrunk.frozen("acgan", train__steps=steps)
-  return previews.Preview(task, shrunk.dataset(), config)
+  return monitor.Sheet(task, shrunk.dataset(), config)
 
 
-def _told(absl_log, preview, states):
+def _told(absl_log, sheet, states):
   """Returns what is logged of each of several states, at steps 0, 1, …"""
   told = []
   for step, state in enumerate(states):
     absl_log.clear()
-    preview.draw(step, state)
+    sheet.draw(step, state)
     told.append([record.getMessage() for record in absl_log.records])
   return told
 
 
 def test_a_picture_and_the_diversity_of_each_class():
   task, state = _generator([False, False, True])
-  picture, ratios = _preview(task).draw(4, state)
+  picture, ratios = _sheet(task).draw(4, state)
   assert picture.size[0] > 10 * 2 * shrunk.SIZE
   assert list(ratios) == list(shrunk.CLASSES)
   assert ratios["stripes"] == 0
-  assert (
-    min(ratios["disc"], ratios["square"]) > diversity.COLLAPSE["toy_lesions"]
-  )
+  assert min(ratios["disc"], ratios["square"]) > shrunk.dataset().info.collapse
 
 
 def test_the_ratio_is_that_of_the_same_images_alone():
   task, state = _generator([False, False, False])
-  preview = _preview(task)
-  _, ratios = preview.draw(4, state)
+  sheet = _sheet(task)
+  _, ratios = sheet.draw(4, state)
   train = shrunk.dataset().train
   images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
   fake = images[10:20].astype(np.uint8)  # the second row
@@ -68,7 +66,7 @@ def test_the_alarm_is_given_once_and_taken_back(absl_log):
   task, fine = _generator([False, False, False])
   _, bad = _generator([True, False, True])
   _, better = _generator([True, False, False])
-  told = _told(absl_log, _preview(task), [fine, bad, bad, better, bad])
+  told = _told(absl_log, _sheet(task), [fine, bad, bad, better, bad])
   assert not told[0]
   assert told[1] == [
     "Step 1: collapsed: disc 0.00, stripes 0.00 (diversity over that of real "
@@ -83,7 +81,7 @@ def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
   task, fine = _generator([False, False, False])
   _, bad = _generator([True, True, False])
   _, worse = _generator([True, True, True])
-  told = _told(absl_log, _preview(task, 8), [worse, bad, worse, bad, bad, fine])
+  told = _told(absl_log, _sheet(task, 8), [worse, bad, worse, bad, bad, fine])
   assert told[:2] == [[], []]
   assert [m[:33] for m in told[2]] == ["Step 2: collapsed: stripes 0.00 ("]
   assert told[3] == ["Step 3: no longer collapsed: stripes."]
@@ -92,3 +90,24 @@ def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
     "Step 4: collapsed: disc 0.00, square 0.00"
   ]
   assert told[5] == ["Step 5: no longer collapsed: disc, square."]
+
+
+def test_means():
+  means = monitor.finite_means({"a": np.array([1.0, 4.0])}, 0, None)
+  assert means == {"a": 2.5}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_first_bad_number_is_named(value):
+  stacked = {
+    "late": np.array([1.0, 1.0, value]),
+    "gradient": np.array([1.0, value, value]),
+    "fine": np.ones(3),
+  }
+  told = f"gradient was {value} at step 12: training has diverged. The last "
+  with pytest.raises(errors.InputError) as refusal:
+    monitor.finite_means(stacked, 10, 8)
+  assert str(refusal.value).startswith(told)
+  assert "checkpoint is that of step 8" in str(refusal.value)
+  with pytest.raises(errors.InputError, match="There is no checkpoint yet"):
+    monitor.finite_means(stacked, 10, None)

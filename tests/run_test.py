@@ -1,12 +1,12 @@
-"""Tests of the numbers that a config may have."""
+"""Tests of what is between a config and its task."""
 
 import importlib
 import math
 
 import pytest
 
+from skinjax import run
 from skinjax.runtime import errors, workdir
-from skinjax.training import ranges
 from tests import shrunk
 
 NAMES = (
@@ -31,14 +31,14 @@ def _get(name, **changes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_configs_are_in_range(name):
-  ranges.check(_get(name))
+  run.check(_get(name))
 
 
 def test_every_range_is_of_a_key():
   keys = set()
   for name in NAMES:
     keys |= workdir.flat(_get(name)).keys()
-  assert ranges.RANGES.keys() <= keys
+  assert run.RANGES.keys() <= keys
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_every_range_is_of_a_key():
 )
 def test_what_a_step_can_be_made_of_is_accepted(key, values):
   for value in values:
-    ranges.check(_get("classifier", **{key: value}))
+    run.check(_get("classifier", **{key: value}))
 
 
 @pytest.mark.parametrize(
@@ -75,22 +75,22 @@ def test_what_a_step_can_be_made_of_is_accepted(key, values):
 def test_what_is_out_of_range_is_named(key, value, told):
   config = _get("classifier", **{key: value})
   with pytest.raises(errors.InputError) as refusal:
-    ranges.check(config)
+    run.check(config)
   assert str(refusal.value) == f"{key}={value}: {told} is wanted."
 
 
 def test_parts_of_a_study_are_checked():
   for key in ("gan.model.dropout", "classifier.model.dropout"):
     with pytest.raises(errors.InputError, match=f"^{key}=1.0: a number from"):
-      ranges.check(_get("study", **{key: 1.0}))
+      run.check(_get("study", **{key: 1.0}))
 
 
 @pytest.mark.parametrize("value", [True, "4", None])
 def test_what_is_no_number_is_refused(value):
   with pytest.raises(errors.InputError, match=r"^model\.width=.*is wanted"):
-    ranges.check({"model": {"width": value}})
+    run.check({"model": {"width": value}})
 
 
 def test_a_frozen_config_and_one_without_numbers():
-  ranges.check(shrunk.frozen("study"))
-  ranges.check({})
+  run.check(shrunk.frozen("study"))
+  run.check({})

@@ -1,0 +1,137 @@
+"""Images of any file and size, as networks are shown them.
+
+Whoever reads an image for a network reads it here, so that a user's own images,
+a GAN's and those to be classified are resized as the training images were.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from concurrent import futures
+
+import numpy as np
+from PIL import Image
+
+from skinjax.runtime import errors
+from tfds_ham10000 import images as ham10000
+
+THREADS = min(4, os.cpu_count() or 1)
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_FORMATS = ("PNG", "JPEG")
+
+
+def read(
+  path: str | pathlib.Path, size: int, stored: int | None = None
+) -> np.ndarray:
+  """Reads an image file and resizes it as training images are.
+
+  Args:
+    path: a PNG or JPEG file.
+    size: height and width of the result.
+    stored: see `resized`.
+
+  Returns:
+    uint8 [size, size, channels]; 1 channel of a grey image, else 3.
+
+  Raises:
+    InputError: it cannot be read as a PNG or JPEG image.
+  """
+  try:
+    with Image.open(path, formats=_FORMATS) as image:
+      if image.format == "JPEG":  # as the data set's builder has it
+        image.draft(image.mode, (2 * (stored or size),) * 2)
+      return resized(image, size, stored)
+  # Whatever Pillow makes of a damaged image, and of one of absurd size.
+  except (
+    *(OSError, OverflowError, ValueError, SyntaxError),
+    Image.DecompressionBombError,
+  ) as error:
+    raise errors.InputError(
+      f"{path} cannot be read as a PNG or JPEG image: {error}."
+    ) from error
+
+
+def resized(
+  image: Image.Image, size: int, stored: int | None = None
+) -> np.ndarray:
+  """Cuts the centre square out of an image and resizes it, antialiased.
+
+  Args:
+    image: of any size and mode; one of [size, size] stays as it is.
+    size: height and width of the result.
+    stored: the side that training images were stored at, before they were
+      reduced by a whole factor, or padded with zeros, to `size`; None where
+      they were not.
+
+  Returns:
+    uint8 [size, size, channels]; 1 channel of a grey image, else 3.
+  """
+  grey = image.mode in ("1", "L", "LA")
+  image = image.convert("L" if grey else "RGB")
+  if image.size != (size, size):
+    image = ham10000.to_square(image, stored or size)
+  pixels = np.asarray(image).reshape(image.height, image.width, -1)
+  if len(pixels) < size:
+    margin = (size - len(pixels)) // 2
+    return np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)))
+  return reduce(pixels[None], len(pixels) // size)[0]
+
+
+def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
+  """Repeats grey images, or turns coloured ones grey (ITU-R BT.601).
+
+  Args:
+    image: uint8 [height, width, 1 or 3].
+    channels: 1 or 3.
+  """
+  if image.shape[-1] == channels:
+    return image
+  if channels == 3:
+    return np.repeat(image, 3, axis=-1)
+  return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+
+
+def reduce(images: np.ndarray, factor: int) -> np.ndarray:
+  """Reduces uint8 images [n, h, w, c] by a whole factor, box by box."""
+  if factor == 1:
+    return images
+  n, height, width, channels = images.shape
+  boxes = images.reshape(
+    n, height // factor, factor, width // factor, factor, channels
+  )
+  return np.rint(boxes.mean((2, 4), dtype=np.float32)).astype(np.uint8)
+
+
+def in_threads(call: Callable, items: Sequence) -> list:
+  """Calls a function of each item; Pillow decodes in several threads."""
+  with futures.ThreadPoolExecutor(THREADS) as pool:
+    return list(pool.map(call, items))
+
+
+def files_in(directory: pathlib.Path) -> list[pathlib.Path]:
+  """Lists a folder's image files by name, and nothing may be between them.
+
+  Names that begin with a dot are passed over.
+
+  Raises:
+    InputError: something in it is no image file, as a folder or a link to
+      nowhere; says how many there are.
+  """
+  entries = [
+    path for path in sorted(directory.iterdir()) if path.name[0] != "."
+  ]
+  odd = [
+    path
+    for path in entries
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES
+  ]
+  if odd:
+    kind = "a folder" if odd[0].is_dir() else "a file of another kind"
+    if odd[0].is_symlink() and not odd[0].exists():
+      kind = "a link to nowhere"
+    raise errors.InputError(
+      f"{directory} holds {len(entries) - len(odd)} images, and {len(odd)} "
+      f"entries that are none ({odd[0].name} is {kind}): only files of "
+      f"{', '.join(SUFFIXES)} are wanted there."
+    )
+  return entries

@@ -1,0 +1,165 @@
+"""Anybody's images as a data set: a folder a class, or a table beside them.
+
+```
+FOLDER/CLASS/NAME.jpg            or    FOLDER/images.csv: image, label[, group]
+```
+
+Images of one `group` (of one lesion, one patient) are never divided between
+training and test. Where no table tells groups, identical images are one.
+"""
+
+import csv
+import hashlib
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from skinjax.data import images
+from skinjax.runtime import errors
+
+TABLE = "images.csv"
+
+
+class Found(NamedTuple):
+  """The images of a folder.
+
+  Attributes:
+    paths: of their files.
+    names: their ids: paths within the folder.
+    labels: class names.
+    groups: what they show; None where nothing tells.
+  """
+
+  paths: list[pathlib.Path]
+  names: list[str]
+  labels: list[str]
+  groups: list[str] | None
+
+
+def find(folder: str | pathlib.Path) -> Found:
+  """Finds the images of a folder and their classes.
+
+  Raises:
+    InputError: there is no such folder, nothing in it that could be read as
+      above, or a row of the table without an image.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  if not folder.is_dir():
+    raise errors.InputError(
+      f"data.folder={folder} is no folder: name one with a folder of images "
+      f"for each class, or with a table {TABLE} (image, label, group)."
+    )
+  if (folder / TABLE).exists():
+    return _in_table(folder)
+  classes = [
+    path
+    for path in sorted(folder.iterdir())
+    if path.is_dir() and path.name[0] != "."
+  ]
+  if len(classes) < 1:
+    loose = sum(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir())
+    raise errors.InputError(
+      f"data.folder={folder} holds {loose} images and no folder: a folder of "
+      f"images for each class is wanted, or a table {TABLE} (image, label)."
+    )
+  paths, labels = [], []
+  for directory in classes:
+    of_class = images.files_in(directory)
+    if not of_class:
+      raise errors.InputError(
+        f"data.folder={folder}: {directory.name}/ has no images."
+      )
+    paths += of_class
+    labels += [directory.name] * len(of_class)
+  return Found(paths, [_name(path, folder) for path in paths], labels, None)
+
+
+def read(
+  folder: str | pathlib.Path, size: int
+) -> tuple[np.ndarray, Found, list[str], tuple[str, ...]]:
+  """Reads the images of a folder, resized as all images are.
+
+  Args:
+    folder: see the module's docstring.
+    size: height and width of the images.
+
+  Returns:
+    uint8 [images, size, size, channels], of one channel where all images are
+    grey; what was found; the group of each image; class names, in order.
+
+  Raises:
+    InputError: as `find`; a file is no image; or identical images have two
+      labels.
+  """
+  found = find(folder)
+  pixels = images.in_threads(lambda path: images.read(path, size), found.paths)
+  channels = max(image.shape[-1] for image in pixels)
+  pixels = np.stack([images.in_channels(image, channels) for image in pixels])
+  groups = found.groups
+  if groups is None:
+    groups = [hashlib.sha256(image).hexdigest()[:16] for image in pixels]
+  first = {}
+  for name, label, group in zip(found.names, found.labels, groups, strict=True):
+    other, before = first.setdefault(group, (name, label))
+    if before != label:
+      what = "one group" if found.groups else "the same image"
+      raise errors.InputError(
+        f"{name} is of class {label} and {other}, {what}, of class {before}: "
+        "give them one class, or leave both out."
+      )
+  return pixels, found, groups, _in_order(set(found.labels))
+
+
+def _in_order(names: set[str]) -> tuple[str, ...]:
+  """Sorts class names; digits as numbers."""
+  key = lambda name: (int(name) if name.isdecimal() else float("inf"), name)
+  return tuple(sorted(names, key=key))
+
+
+def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
+  return path.relative_to(folder).as_posix()
+
+
+def _in_table(folder: pathlib.Path) -> Found:
+  table = folder / TABLE
+  try:
+    with table.open(newline="", encoding="utf-8-sig") as file:
+      rows = list(csv.DictReader(file, strict=True))
+  except (OSError, ValueError, csv.Error) as error:
+    raise errors.InputError(
+      f"{table} cannot be read as a CSV table in UTF-8 ({error})."
+    ) from error
+  columns = list(rows[0]) if rows else []
+  for column in ("image", "label"):
+    if column not in columns:
+      raise errors.InputError(
+        f"{table} has no column {column!r}: its first line names "
+        f"{', '.join(map(str, columns)) or 'nothing'}; image, label and, if "
+        "known, group are wanted."
+      )
+  grouped = "group" in columns
+  found = Found([], [], [], [] if grouped else None)
+  for line, row in enumerate(rows, 2):
+    image, label = row["image"], row["label"]
+    if not image or not label or (grouped and not row["group"]):
+      raise errors.InputError(
+        f"{table}, line {line}: a field is empty; image, label and, where the "
+        "table has that column, group are wanted in every row."
+      )
+    places = [folder / (image + suffix) for suffix in ("", *images.SUFFIXES)]
+    path = next(filter(pathlib.Path.is_file, places), None)
+    if path is None:
+      raise errors.InputError(
+        f"{table}, line {line}: there is no image {folder / image} (nor with "
+        f"{', '.join(images.SUFFIXES)} behind it)."
+      )
+    found.paths.append(path)
+    found.names.append(_name(path, folder))
+    found.labels.append(label)
+    if grouped:
+      found.groups.append(row["group"])
+  if len(set(found.names)) < len(found.names):
+    twice = next(n for n in found.names if found.names.count(n) > 1)
+    raise errors.InputError(f"{table} has {twice} twice: name an image once.")
+  return found

@@ -1,0 +1,183 @@
+"""What a network or a folder of images has learnt from, and where it may go.
+
+A workdir's `data.json` and the `trained_on` of an image folder's
+`provenance.json` say it alike: `groups` (lesions) or `image_ids`, and, where
+skinjax wrote them, `name`, `fingerprint`, `class_names` and `info`.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from skinjax.data import datasets, sources
+from skinjax.runtime import errors, files, processes
+
+
+def write_origin(path: pathlib.Path, dataset: datasets.Dataset) -> None:
+  """Records in `data.json` what a run learns from, or compares it.
+
+  Args:
+    path: the workdir.
+    dataset: what is learnt from.
+
+  Raises:
+    InputError: the workdir was begun on other images.
+  """
+  processes.require_same("The training data", dataset.info.fingerprint)
+  processes.on_first(lambda: _agree(path, dataset))
+
+
+def _agree(path: pathlib.Path, dataset: datasets.Dataset) -> None:
+  record, info = path / "data.json", dataset.info
+  held_out = [
+    datasets.fingerprint(split) for split in (dataset.validation, dataset.test)
+  ]
+  now = {"fingerprint": info.fingerprint, "held_out": held_out}
+  if record.exists():
+    before = read_origin(path)
+    if any(before.get(key) != value for key, value in now.items()):
+      raise errors.InputError(
+        f"{path} was begun on other images than {info.name} has now: use "
+        "another directory, or the data that it was begun with."
+      )
+    return
+  files.write_json(
+    record,
+    {
+      "name": info.name,
+      **now,
+      "class_names": info.class_names,
+      "groups": sorted({*dataset.train.groups.tolist(), *dataset.inherited}),
+      "info": dataclasses.asdict(info),
+    },
+  )
+
+
+def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
+  """Reads what a workdir's network was trained on.
+
+  Returns:
+    `name`, `fingerprint`, `class_names` and `groups`, the lesions; and `info`,
+    unless the workdir is of an earlier version.
+
+  Raises:
+    InputError: there is no such record.
+  """
+  record = pathlib.Path(path) / "data.json"
+  origin = files.read_json(record, "nothing tells what was learnt from there")
+  texts = [origin.get("name"), origin.get("fingerprint")]
+  for key in ("class_names", "groups"):
+    names = origin.get(key)
+    texts += names if isinstance(names, list) else [None]
+  if not all(isinstance(text, str) for text in texts):
+    raise errors.InputError(
+      f"{record} is damaged: it must have a name, a fingerprint, class_names "
+      "and groups, all of them text."
+    )
+  return origin
+
+
+def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
+  """Returns what compiled programs know of the data that a network learnt from.
+
+  Args:
+    origin: of `read_origin`; one without `info`, as earlier versions wrote it,
+      is of a data set that they knew.
+    size: of the network's config.
+
+  Raises:
+    InputError: the record is damaged.
+  """
+  try:
+    if "info" in origin:
+      kept = dict(origin["info"])
+      for key in ("class_names", "class_counts"):
+        kept[key] = tuple(kept[key])
+      return datasets.DataInfo(**kept)
+    source = sources.SOURCES[origin["name"]]
+    names = tuple(origin["class_names"])
+    return datasets.DataInfo(
+      name=origin["name"],
+      size=size,
+      channels=1 if origin["name"] == "mnist" else 3,
+      class_names=names,
+      class_counts=(1,) * len(names),  # of training only
+      drawn=source.drawn,
+      collapse=source.collapse,
+      groups_known=True,
+      stored=next(s for s in source.stored if s >= min(size, 28)),
+      fingerprint=origin["fingerprint"],
+    )
+  except (KeyError, TypeError, ValueError) as error:
+    raise errors.InputError(
+      f"The record of what a network learnt from is damaged ({error}): its "
+      "data.json is not as the run has written it."
+    ) from error
+
+
+def groups_learnt(
+  origin: Mapping[str, Any] | None, dataset: datasets.Dataset
+) -> frozenset[str] | None:
+  """Finds out which of a data set's groups something has learnt from.
+
+  Args:
+    origin: what it says itself; None where it says nothing.
+    dataset: where it is to be used.
+
+  Returns:
+    The groups; None if they cannot be traced: nothing is said, or ids that
+    this data set does not have.
+  """
+  ids, groups = (
+    {str(value) for value in _list((origin or {}).get(key))}
+    for key in ("image_ids", "groups")
+  )
+  group_of = dict(dataset.left_out)
+  for split in (dataset.train, dataset.validation, dataset.test):
+    group_of |= zip(
+      split.image_ids.tolist(), split.groups.tolist(), strict=True
+    )
+  own = (origin or {}).get("name") == dataset.info.name
+  traced = ids <= group_of.keys() and groups <= set(group_of.values())
+  if not (ids or groups) or not (traced or own):
+    return None
+  return frozenset(groups | {group_of[i] for i in ids if i in group_of})
+
+
+def _list(value: Any) -> list:
+  return value if isinstance(value, list | tuple) else []
+
+
+def refuse_seen(
+  origin: Mapping[str, Any] | None,
+  dataset: datasets.Dataset,
+  what: str,
+  place: str | pathlib.Path,
+) -> bool:
+  """Refuses what has learnt from groups that are tested on.
+
+  Args:
+    origin: what it learnt from; None where nothing tells.
+    dataset: that is tested on.
+    what: what it is, as in "The generator".
+    place: its workdir or folder.
+
+  Returns:
+    Whether a leak is excluded; False where its origin cannot be traced.
+
+  Raises:
+    InputError: it has seen lesions of the test or the validation split.
+  """
+  learnt = groups_learnt(origin, dataset)
+  if learnt is None:
+    return False
+  for split in ("test", "validation"):
+    leaked = learnt.intersection(getattr(dataset, split).groups)
+    if leaked:
+      raise errors.InputError(
+        f"{what} in {place} was trained on {len(leaked)} lesions of this "
+        f"study's {split} split ({min(leaked)}, …): train one with this "
+        "study's data.fold, data.num_folds and data.fold_seed."
+      )
+  return True

@@ -1,0 +1,253 @@
+"""What a training run watches and shows.
+
+Lines, curves, sheets of samples, time left; an alarm when a class collapses, a
+stop when a number is not finite.
+"""
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from skinjax.data import datasets
+from skinjax.metrics import diversity
+from skinjax.report import sheets
+from skinjax.runtime import errors, processes, randomness
+from skinjax.training import kid, schedules, tasks, trained
+from skinjax.training.writer import Writer
+
+_SHOWN = 7  # metrics on a line
+_COLUMNS = 10  # samples of a class on a sheet
+
+
+def _by_first(method: Callable) -> Callable:
+  """Has the first process alone call a method.
+
+  The others wait for it, have what it returns, and stop with it if it cannot.
+  """
+
+  @functools.wraps(method)
+  def call(*arguments, **options):
+    return processes.on_first(lambda: method(*arguments, **options))
+
+  return call
+
+
+class Monitor(contextlib.ExitStack):
+  """Watches one run and writes its files; a context manager."""
+
+  def __init__(
+    self,
+    path: pathlib.Path,
+    task: tasks.Task,
+    dataset: datasets.Dataset,
+    config,
+    *,
+    step: int,
+  ):
+    """Opens the files of a workdir.
+
+    Args:
+      path: the workdir.
+      task: what is trained.
+      dataset: what it learns from.
+      config: FrozenConfigDict.
+      step: where the run starts or resumes.
+
+    Raises:
+      InputError: they are not what a run has written, or the kernel distance
+        cannot be measured.
+    """
+    super().__init__()
+    self._begin(path, task, dataset, config, step)
+
+  @_by_first
+  def _begin(self, path, task, dataset, config, step) -> None:
+    self._every, self._phases = config.log_every, task.phases(config)
+    self._images = len(dataset.train.labels)
+    writer = Writer(path, step=step, total=config.train.steps)
+    self._writer = self.enter_context(writer)
+    if task.generates:
+      self._sheet = Sheet(task, dataset, config)
+      if config.kid_every:
+        self._kid = kid.Kid(task, dataset, config)
+
+  @_by_first
+  def begun(self, step: int, phase: schedules.Phase) -> None:
+    """Tells the resolution that training is at, if it changes at all."""
+    if phase.level is None:
+      return
+    self._writer.pause(forget=True)  # the next call compiles
+    images = (phase.stop - phase.first_step) * phase.batch_size
+    logging.info(
+      "%dx%d, steps %d to %d: %d images (%.1f passes over the data), %d of "
+      "them to fade in; batch %d, rate %g%s",
+      phase.size,
+      phase.size,
+      phase.first_step,
+      phase.stop,
+      images,
+      images / self._images,
+      phase.fade_images,
+      phase.batch_size,
+      phase.rate,
+      "; resumed" if step > phase.first_step else "",
+    )
+
+  @_by_first
+  def trained(self, step: int, means: dict[str, float]) -> None:
+    """Writes the metrics of a call of steps, and a line with the time left."""
+    self._scalars(step, means, "train/")
+    images = self._every * schedules.phase_at(self._phases, step - 1).batch_size
+    shown = [item for item in means.items() if "gradient" not in item[0]]
+    left = schedules.steps_left(self._phases, step)
+    self._writer.progress(step, self._every, images, dict(shown[:_SHOWN]), left)
+
+  @_by_first
+  def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+    """Writes the scores on the validation split."""
+    self._scalars(step, metrics, "validation/")
+    _log(step, metrics)
+
+  @_by_first
+  def measure(self, step: int, state: Any) -> dict[str, float]:
+    """Measures how far samples of a generator are from real images.
+
+    Returns:
+      The kernel distances, in every process; see kid.Kid.measure.
+    """
+    distances = self._kid.measure(state)
+    self._scalars(step, distances)
+    _log(step, distances)
+    return distances
+
+  @_by_first
+  def draw(self, step: int, state: Any) -> None:
+    """Draws samples of a generator and compares them with real images."""
+    picture, ratios = self._sheet.draw(step, state)
+    self._writer.picture(step, picture)
+    self._scalars(step, ratios, "diversity/")
+
+  @_by_first
+  def sync(self) -> None:
+    """Has all of it on the disk."""
+    self._writer.sync()
+
+  @_by_first
+  def pause(self) -> None:
+    """Leaves what happens between two calls of steps out of the speed."""
+    self._writer.pause()
+
+  def _scalars(self, step: int, values: dict[str, float], place="") -> None:
+    self._writer.scalars(step, {place + n: x for n, x in values.items()})
+
+
+def _log(step: int, values: dict[str, float]) -> None:
+  words = (f"{name} {value:.3f}" for name, value in values.items())
+  logging.info("step %d  %s", step, "  ".join(words))
+
+
+class Sheet:
+  """Samples from latents that never change, a row a class."""
+
+  def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
+    """Measures what the samples will be compared with.
+
+    Args:
+      task: what generates.
+      dataset: what it learns from.
+      config: FrozenConfigDict of its training.
+    """
+    self._task, self._config, self._info = task, config, dataset.info
+    self._labels = np.repeat(
+      np.arange(self._info.num_classes, dtype=np.int32), _COLUMNS
+    )
+    self._real = diversity.distances(
+      dataset.train.images, dataset.train.labels, self._info.class_names
+    )
+    # Classes that were once diverse, and those whose collapse was told.
+    self._came_up, self._warned = set(), set()
+
+  def draw(self, step: int, state: Any) -> tuple[Image.Image, dict[str, float]]:
+    """Draws the samples; warns of each class that has newly collapsed.
+
+    Args:
+      step: for the warning.
+      state: the task's, on one device.
+
+    Returns:
+      The picture, and by class the diversity of the samples over that of real
+      images (see metrics/diversity.py).
+    """
+    info = self._info
+    key = randomness.named(jax.random.key(self._config.seed), "sheet")
+    images = trained.samples(
+      self._task, state, self._labels, key, config=self._config, info=info
+    )
+    rows = images.reshape(info.num_classes, _COLUMNS, *images.shape[1:])
+    compared = diversity.compare(
+      diversity.distances(images, self._labels, info.class_names),
+      self._real,
+      info.collapse,
+    )
+    self._warn(step, compared)
+    picture = sheets.contact_sheet(rows, info.class_names)
+    return picture, {name: c.ratio for name, c in compared.items()}
+
+  def _warn(self, step: int, compared: dict) -> None:
+    collapsed = {name for name, c in compared.items() if c.collapsed}
+    # Every generator begins with images that are all alike: a class that has
+    # not come up yet is no news in the first half of the training.
+    late = 2 * step >= self._config.train.steps
+    due = collapsed if late else collapsed & self._came_up
+    if new := sorted(due - self._warned):
+      logging.warning(
+        "Step %d: collapsed: %s (diversity over that of real images; the limit "
+        "is %.2f). Look at samples/%08d.png.",
+        step,
+        ", ".join(f"{name} {compared[name].ratio:.2f}" for name in new),
+        self._info.collapse,
+        step,
+      )
+    if over := sorted(self._warned - collapsed):
+      logging.info("Step %d: no longer collapsed: %s.", step, ", ".join(over))
+    self._came_up |= compared.keys() - collapsed
+    self._warned = (self._warned & collapsed) | due
+
+
+def finite_means(
+  stacked: Mapping[str, np.ndarray], step: int, latest: int | None
+) -> dict[str, float]:
+  """Averages metrics over a call's steps, or says which one has diverged.
+
+  Args:
+    stacked: by name, losses and gradients [steps].
+    step: the step before the call.
+    latest: that of the last checkpoint; None if there is none yet.
+
+  Raises:
+    InputError: a number is not finite; names the first, and the checkpoint.
+  """
+  stacked = {name: np.asarray(values) for name, values in stacked.items()}
+  bad = {
+    name: int(np.argmin(np.isfinite(values)))
+    for name, values in stacked.items()
+    if not np.isfinite(values).all()
+  }
+  if bad:
+    name = min(bad, key=bad.get)
+    kept = "There is no checkpoint yet"
+    if latest is not None:
+      kept = f"The last good checkpoint is that of step {latest}"
+    raise errors.InputError(
+      f"{name} was {stacked[name][bad[name]]} at step {step + bad[name] + 1}: "
+      f"training has diverged. {kept}; begin anew in another workdir, with a "
+      "lower learning rate or a steadier loss."
+    )
+  return {name: float(values.mean()) for name, values in stacked.items()}

@@ -1,0 +1,300 @@
+"""Trained networks: loaded from their workdirs, and at work.
+
+What puts a network to work takes its task, state, config and info, as training
+has them and as `Trained` does.
+"""
+
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from skinjax.data import batches, datasets, provenance
+from skinjax.metrics import classification
+from skinjax.runtime import checkpoint, errors, parallel, workdir
+from skinjax.training import schedules, tasks
+
+CHECKPOINTS = ("latest", "best")  # of a workdir
+_BATCH = 256
+
+
+class Trained(NamedTuple):
+  """A network as its workdir holds it.
+
+  Attributes:
+    path: the workdir.
+    task: what trained it.
+    config: what it was trained with.
+    info: data.DataInfo of its data.
+    step: training steps done.
+    state: the state after them.
+    digest: the SHA-256 of the state.
+    origin: what it was trained on; see provenance.read_origin.
+  """
+
+  path: pathlib.Path
+  task: tasks.Task
+  config: ml_collections.FrozenConfigDict
+  info: datasets.DataInfo
+  step: int
+  state: Any
+  digest: str
+  origin: dict[str, Any]
+
+
+def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
+  """Loads the latest whole checkpoint of a workdir, or the best.
+
+  Args:
+    path: the workdir of a training task.
+    which: one of CHECKPOINTS; the best is that by its config's `best`.
+
+  Raises:
+    InputError: there is no such checkpoint.
+  """
+  errors.require_known("checkpoint", which, CHECKPOINTS)
+  path = pathlib.Path(path)
+  config = workdir.read_config(path)
+  known = workdir.flat(config)
+  for key, kind in (("task", str), ("data.size", int)):
+    if not isinstance(known.get(key), kind):
+      raise _undescribed(path, f"{key}={known.get(key)}")
+  if config.task not in tasks.known():
+    raise errors.InputError(
+      f"{path} is the workdir of task={config.task}, which trains no network: "
+      f"name one of {', '.join(tasks.known())}."
+    )
+  if not isinstance(known.get("train.steps"), int):
+    raise _undescribed(path, f"train.steps={known.get('train.steps')}")
+  task, origin = tasks.named(config.task), provenance.read_origin(path)
+  info = provenance.info_of(origin, config.data.size)
+  try:
+    like = jax.eval_shape(
+      functools.partial(task.init_state, config, info), jax.random.key(0)
+    )
+  # Whatever a changed file makes of building a network.
+  except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+    raise _undescribed(path, str(error).splitlines()[0][:200]) from error
+  best = known.get("best") if which == "best" else ""
+  if which == "best" and not (best and isinstance(best, str)):
+    raise errors.InputError(
+      f"{path} has no best checkpoint, as it was trained with best={best!r}: "
+      "use the latest."
+    )
+  with checkpoint.Checkpoints(
+    path / "checkpoints", best=best or None, read_only=True
+  ) as saved:
+    found = saved.restore(parallel.like(like, "one"), best=bool(best))
+  if found is None:
+    what = f"checkpoint with a {best}" if best else "checkpoint"
+    raise errors.InputError(f"{path} has no {what} yet: train there first.")
+  step, state = found
+  if best:
+    logging.info("%s: the best by %s is that of step %d.", path, best, step)
+  elif step < config.train.steps:
+    logging.warning(
+      "%s has been trained for %d of its %d steps only.",
+      path,
+      step,
+      config.train.steps,
+    )
+  digest = checkpoint.digest(state)
+  return Trained(path, task, config, info, step, state, digest, origin)
+
+
+def _undescribed(path, what: str) -> errors.InputError:
+  return errors.InputError(
+    f"{path}/config.json does not describe a network ({what}): it is not as "
+    "the run has written it."
+  )
+
+
+def load_generator(path: str | pathlib.Path, which: str = "latest") -> Trained:
+  """Loads a network that generates images; see `load`.
+
+  Raises:
+    InputError: it does not, or there is no such checkpoint.
+  """
+  generator = load(path, which)
+  if not generator.task.generates:
+    raise errors.InputError(
+      f"config.generator={path} is the workdir of "
+      f"task={generator.config.task}, which draws no images: name that of a "
+      "trained GAN."
+    )
+  return generator
+
+
+def load_classifier(path: str | pathlib.Path) -> Trained:
+  """Loads a classifier; see `load`.
+
+  Raises:
+    InputError: it is none.
+  """
+  classifier = load(path)
+  if classifier.task.generates:
+    raise errors.InputError(
+      f"config.classifier={path} is the workdir of a GAN: name that of a "
+      "trained classifier."
+    )
+  return classifier
+
+
+def require_for(network: Trained, info: datasets.DataInfo) -> None:
+  """Refuses a network of another data set, of another size or other classes.
+
+  Args:
+    network: what is to be used.
+    info: the data to use it on.
+
+  Raises:
+    InputError: they do not fit.
+  """
+  own, wanted = (
+    f"{x.name} at {x.size}x{x.size} with {', '.join(x.class_names)}"
+    for x in (network.info, info)
+  )
+  if own != wanted:
+    raise errors.InputError(
+      f"{network.path} was trained for {own}, not for {wanted}: give one that "
+      "was."
+    )
+
+
+def is_trained(path: pathlib.Path, steps: int) -> bool:
+  """Returns whether a workdir has the checkpoint of its last step."""
+  place = path / "checkpoints"
+  if not place.is_dir():
+    return False
+  with checkpoint.Checkpoints(place, read_only=True) as saved:
+    return saved.is_whole(steps)
+
+
+@functools.partial(jax.jit, static_argnames=("function", "static"))
+def _run(*arrays, function, static):
+  return function(*arrays, **dict(static))
+
+
+def _static(task: tasks.Task, state: Any, config, info) -> tuple:
+  """Returns what is static where a state is put to work, its phase included."""
+  phases = task.phases(config)
+  phase = phases[0]
+  if len(phases) > 1:
+    phase = schedules.phase_at(phases, int(state.step))
+  return (("config", config), ("info", info), ("phase", phase))
+
+
+def outputs(
+  task: tasks.Task, state: Any, split: datasets.Split, *, config, info
+) -> dict[str, np.ndarray]:
+  """Runs a task's eval_step over each example of a split exactly once.
+
+  Returns:
+    The arrays that eval_step returns, [examples, …], in the split's order.
+  """
+  parts, static = [], _static(task, state, config, info)
+  for batch in batches.in_order(split, _BATCH):
+    mask = batch.pop("mask")
+    part = _run(state, batch, function=task.eval_step, static=static)
+    parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
+  whole = {
+    name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+  }
+  for name, values in whole.items():
+    if len(values) != len(split.labels):
+      raise AssertionError(f"{name}: {len(values)} of {len(split.labels)}.")
+  return whole
+
+
+def evaluate(
+  task: tasks.Task, state: Any, split: datasets.Split, *, config, info
+) -> dict[str, float]:
+  """Scores a state on a split, each example exactly once.
+
+  Returns:
+    The scores of `probabilities` (see metrics/classification.py, recall by
+    class as `recall/NAME`) and the means of what else eval_step returns.
+  """
+  out = outputs(task, state, split, config=config, info=info)
+  scores = classification.scores(out.pop("probabilities"), split.labels)
+  metrics = {name: float(scores[name]) for name in classification.SCALARS}
+  for name, recall in zip(info.class_names, scores["recall"], strict=True):
+    metrics[f"recall/{name}"] = float(recall)
+  return metrics | {name: float(x.mean()) for name, x in out.items()}
+
+
+def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
+  """Tells which of a split's images a classifier puts in the labelled class.
+
+  Returns:
+    Booleans [images].
+  """
+  probabilities = outputs(
+    classifier.task,
+    classifier.state,
+    split,
+    config=classifier.config,
+    info=classifier.info,
+  )["probabilities"]
+  return probabilities.argmax(-1) == split.labels
+
+
+def samples(
+  task: tasks.Task,
+  state: Any,
+  labels: np.ndarray,
+  key: jax.Array,
+  *,
+  config,
+  info,
+) -> np.ndarray:
+  """Draws an image for each label, batch by batch.
+
+  Image i depends on the key, on i and on its label alone: asking for more
+  images leaves the first ones as they are.
+
+  Args:
+    task: what trained the generator.
+    state: its state.
+    labels: int32 [images].
+    key: the key of the latents.
+    config: what the generator was trained with.
+    info: data.DataInfo.
+
+  Returns:
+    uint8 [images, size, size, channels].
+  """
+  parts, static = [], _static(task, state, config, info)
+  for start in range(0, len(labels), _BATCH):
+    part = labels[start : start + _BATCH]
+    padded = np.pad(part, (0, _BATCH - len(part)))
+    key_here = jax.random.fold_in(key, start)
+    images = _run(state, padded, key_here, function=task.sample, static=static)
+    parts.append(np.asarray(images)[: len(part)])
+  return np.concatenate(parts)
+
+
+def draw(
+  task: tasks.Task,
+  state: Any,
+  latents: jax.Array,
+  labels: np.ndarray,
+  *,
+  config,
+  info,
+) -> np.ndarray:
+  """Draws an image of each latent.
+
+  Args: as of `samples`, with `latents` [images, dims].
+
+  Returns:
+    uint8 [images, size, size, channels].
+  """
+  static = _static(task, state, config, info)
+  return np.asarray(
+    _run(state, latents, labels, function=task.draw, static=static)
+  )

@@ -1,0 +1,181 @@
+"""Tests of a user's own images as a data set."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinjax.data import datasets, images
+from skinjax.runtime import errors
+from tests import shrunk
+
+
+def _config(folder, **changes):
+  changes = {f"data__{key}": value for key, value in changes.items()}
+  changes["data__folder"] = str(folder)
+  return shrunk.frozen("classifier", "dataset=folder", **changes).data
+
+
+def _draw(path, number, mode="RGB", side=20):
+  rng = np.random.default_rng(number)
+  shape = (side, side + 4) + ((3,) if mode == "RGB" else ())
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(rng.integers(0, 255, shape, np.uint8)).save(path)
+
+
+def _write(folder, names=("b", "a", "10", "9"), count=20, **options):
+  for place, name in enumerate(names):
+    for i in range(count):
+      suffix = ("png", "jpg", "JPEG")[i % 3]
+      number = 1000 * place + i
+      _draw(folder / name / f"x{i}.{suffix}", number, **options)
+  return folder
+
+
+def _table(folder, rows, columns=("image", "label", "group")):
+  with (folder / "images.csv").open("w", newline="") as file:
+    csv.writer(file).writerows([columns, *rows])
+  return folder
+
+
+def _splits(dataset):
+  return dataset.train, dataset.validation, dataset.test
+
+
+def test_a_folder_a_class(tmp_path):
+  (tmp_path / ".hidden").mkdir()
+  (tmp_path / "notes.txt").write_text("beside the classes")
+  dataset = datasets.load(_config(_write(tmp_path)))
+  info = dataset.info
+  assert info.class_names == ("9", "10", "a", "b")  # digits as numbers
+  assert (info.name, info.channels) == (tmp_path.name, 3)
+  assert info.size == info.stored == shrunk.SIZE
+  assert not info.groups_known
+  # The same ranking as HAM10000's, cut at 70, 80 and 100 percent.
+  assert [np.bincount(s.labels).tolist() for s in _splits(dataset)] == [
+    [14] * 4,
+    [2] * 4,
+    [4] * 4,
+  ]
+  ids = {i for split in _splits(dataset) for i in split.image_ids}
+  assert {"a/x0.png", "9/x2.JPEG"} < ids
+  again = datasets.load(_config(tmp_path))
+  assert again.info == info
+
+
+def test_images_are_cut_and_resized_as_all_are(tmp_path):
+  _write(tmp_path, ("a", "b"))
+  train = datasets.load(_config(tmp_path)).train
+  place = np.flatnonzero([i.endswith("png") for i in train.image_ids])[0]
+  with Image.open(tmp_path / train.image_ids[place]) as image:
+    wanted = image.resize(
+      (16, 16), Image.Resampling.LANCZOS, box=(2, 0, 22, 20)
+    )
+  np.testing.assert_array_equal(train.images[place], np.asarray(wanted))
+
+
+def test_grey_images_have_one_channel_unless_one_has_three(tmp_path):
+  _write(tmp_path, ("a", "b"), mode="L")
+  grey = datasets.load(_config(tmp_path))
+  assert grey.info.channels == 1
+  _draw(tmp_path / "a" / "coloured.png", 77)
+  mixed = datasets.load(_config(tmp_path))
+  assert mixed.info.channels == 3
+  assert mixed.train.images.shape[1:] == (16, 16, 3)
+
+
+def test_folds_hold_every_image_once(tmp_path):
+  _write(tmp_path, ("a", "b"))
+  tested = []
+  for fold in range(4):
+    dataset = datasets.load(_config(tmp_path, fold=fold, num_folds=4))
+    tested += dataset.test.image_ids.tolist()
+    assert dataset.info.class_counts == (10, 10)
+  assert len(tested) == len(set(tested)) == 40
+
+
+def test_identical_images_are_one_group(tmp_path):
+  _write(tmp_path, ("a", "b"))
+  for i in range(6):  # the same pixels by other names
+    _draw(tmp_path / "a" / f"again{i}.png", 0)
+  dataset = datasets.load(_config(tmp_path))
+  same = [f"a/again{i}.png" for i in range(6)] + ["a/x0.png"]
+  homes = [
+    place
+    for place, split in enumerate(_splits(dataset))
+    if set(same) & set(split.image_ids)
+  ]
+  assert len(homes) == 1
+  _draw(tmp_path / "b" / "again.png", 0)
+  with pytest.raises(errors.InputError, match=r"b/again.png is of class b and"):
+    datasets.load(_config(tmp_path))
+
+
+def test_a_table_tells_labels_and_groups(tmp_path):
+  rows = []
+  for i in range(60):
+    _draw(tmp_path / "pictures" / f"{i}.png", i)
+    label = "mole" if i % 4 < 2 else "wart"
+    # With and without the file's suffix; two images a group.
+    name = f"pictures/{i}" + ".png" * (i % 2)
+    rows.append((name, label, f"patient {i // 2}"))
+  dataset = datasets.load(_config(_table(tmp_path, rows)))
+  assert dataset.info.class_names == ("mole", "wart")
+  assert dataset.info.groups_known
+  groups = [set(split.groups) for split in _splits(dataset)]
+  assert sum(map(len, groups)) == len(set().union(*groups)) == 30
+  images_of = [len(split.labels) for split in _splits(dataset)]
+  assert images_of == [2 * len(g) for g in groups]
+
+
+@pytest.mark.parametrize(
+  ("rows", "told"),
+  [
+    ([("1.png", "mole", "a"), ("2.png", "", "b")], "line 3: a field is empty"),
+    ([("3.png", "mole", "a")], "line 2: there is no image .*3.png"),
+    ([("1.png", "mole", "a")] * 2, "has 1.png twice"),
+    (
+      [("1.png", "mole", "a"), ("2.png", "wart", "a")],
+      "2.png is of class wart and 1.png, one group, of class mole",
+    ),
+  ],
+)
+def test_a_bad_row_is_named(tmp_path, rows, told):
+  for i in (1, 2):
+    _draw(tmp_path / f"{i}.png", i)
+  with pytest.raises(errors.InputError, match=told):
+    datasets.load(_config(_table(tmp_path, rows)))
+
+
+def test_what_is_no_folder_of_images_is_told_what_is_there(tmp_path):
+  with pytest.raises(errors.InputError, match=r"data.folder is empty: name"):
+    datasets.load(_config(""))
+  with pytest.raises(errors.InputError, match="no folder: name one with"):
+    datasets.load(_config(tmp_path / "absent"))
+  _draw(tmp_path / "1.png", 1)
+  with pytest.raises(errors.InputError, match="holds 1 images and no folder"):
+    datasets.load(_config(tmp_path))
+  (tmp_path / "a").mkdir()
+  with pytest.raises(errors.InputError, match="a/ has no images"):
+    datasets.load(_config(tmp_path))
+  _table(tmp_path, [("1.png", "a")], ("file", "label"))
+  with pytest.raises(errors.InputError, match="no column 'image': its first"):
+    datasets.load(_config(tmp_path))
+
+
+def test_nothing_in_a_class_folder_vanishes(tmp_path):
+  for i in range(3):
+    _draw(tmp_path / f"{i}.png", i)
+  assert len(images.files_in(tmp_path)) == 3
+  for i in range(4):
+    (tmp_path / f"link{i}.png").symlink_to(tmp_path / "nowhere")
+  told = r"holds 3 images, and 4 entries that are none \(link0.png is a link to"
+  with pytest.raises(errors.InputError, match=told):
+    images.files_in(tmp_path)
+
+
+def test_a_split_without_images_is_refused(tmp_path):
+  _write(tmp_path, ("a", "b"), count=3)
+  with pytest.raises(errors.InputError, match="validation split has no image"):
+    datasets.load(_config(tmp_path))

@@ -1,0 +1,116 @@
+"""Tests of what is known of what a network has learnt from."""
+
+import re
+
+import numpy as np
+import pytest
+
+from skinjax.data import datasets, provenance
+from skinjax.runtime import errors
+from tests import shrunk
+
+
+@pytest.mark.parametrize("content", [None, "{", ""])
+def test_a_workdir_without_a_record_is_told(tmp_path, content):
+  if content is not None:
+    (tmp_path / "data.json").write_text(content)
+  with pytest.raises(errors.InputError, match="nothing tells what was learnt"):
+    provenance.read_origin(tmp_path)
+
+
+def test_who_learns_from_generated_images_learns_from_their_origin(
+  tmp_path, tiny_dataset
+):
+  more = shrunk.split("more", (0, 2, 4))
+  whole = datasets.extended(tiny_dataset, more, ["seen_by_the_gan"])
+  provenance.write_origin(tmp_path, whole)
+  assert provenance.read_origin(tmp_path)["groups"] == sorted(
+    {*tiny_dataset.train.groups, *more.groups, "seen_by_the_gan"}
+  )
+
+
+def test_origin(tmp_path, tiny_dataset):
+  provenance.write_origin(tmp_path, tiny_dataset)
+  provenance.write_origin(tmp_path, tiny_dataset)  # the same again is right
+  origin = provenance.read_origin(tmp_path)
+  assert origin["name"] == "toy_lesions"
+  assert tuple(origin["class_names"]) == shrunk.CLASSES
+  assert origin["groups"] == sorted(set(tiny_dataset.train.groups))
+  changed = tiny_dataset._replace(
+    info=tiny_dataset.info.__class__(
+      **{**vars(tiny_dataset.info), "fingerprint": "0" * 64}
+    )
+  )
+  with pytest.raises(errors.InputError, match="begun on other images"):
+    provenance.write_origin(tmp_path, changed)
+
+
+def test_the_record_gives_the_info_back(tmp_path, tiny_dataset):
+  provenance.write_origin(tmp_path, tiny_dataset)
+  origin = provenance.read_origin(tmp_path)
+  assert provenance.info_of(origin, shrunk.SIZE) == tiny_dataset.info
+
+
+def test_a_record_of_an_earlier_version_tells_the_network_all_the_same():
+  origin = {
+    "name": "mnist",
+    "fingerprint": "0" * 64,
+    "class_names": ["0", "1"],
+    "groups": [],
+  }
+  info = provenance.info_of(origin, 32)
+  assert (info.size, info.channels) == (32, 1)
+  assert info.class_names == ("0", "1")
+  assert info.collapse == 0.7
+  with pytest.raises(errors.InputError, match="is damaged"):
+    provenance.info_of({**origin, "name": "another"}, 32)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_what_has_seen_held_out_lesions_is_refused(split, tiny_dataset):
+  groups = np.unique(getattr(tiny_dataset, split).groups).tolist()
+  train = np.unique(tiny_dataset.train.groups).tolist()
+  origin = {"groups": [*train, groups[3], groups[1]]}
+  told = (
+    f"The filter in DIR was trained on 2 lesions of this study's {split} split "
+    f"({groups[1]}, …): train one with this study's data.fold,"
+  )
+  with pytest.raises(errors.InputError, match=re.escape(told)):
+    provenance.refuse_seen(origin, tiny_dataset, "The filter", "DIR")
+  provenance.refuse_seen({"groups": train}, tiny_dataset, "The filter", "DIR")
+
+
+def test_ids_are_traced_to_their_groups(tiny_dataset):
+  train, test = tiny_dataset.train, tiny_dataset.test
+  learnt = lambda **origin: provenance.groups_learnt(origin, tiny_dataset)
+  ids = train.image_ids[:3].tolist()
+  assert learnt(image_ids=ids) == set(train.groups[:3])
+  # One image of a test lesion is enough.
+  origin = {"image_ids": [*ids, test.image_ids[0]]}
+  with pytest.raises(errors.InputError, match="trained on 1 lesions"):
+    provenance.refuse_seen(origin, tiny_dataset, "The generator", "DIR")
+
+
+def test_what_cannot_be_traced_is_not_cleared(tiny_dataset):
+  ids = tiny_dataset.train.image_ids[:3].tolist()
+  for origin in (
+    None,
+    {},
+    {"groups": []},
+    {"image_ids": "all"},
+    {"image_ids": [*ids, "img_0001"]},
+    {"groups": ["HAM_0000118"]},
+  ):
+    assert provenance.groups_learnt(origin, tiny_dataset) is None
+    assert not provenance.refuse_seen(origin, tiny_dataset, "The set", "DIR")
+  # What skinjax wrote of the same data set is known, whatever it has more.
+  own = {
+    "name": "toy_lesions",
+    "groups": ["another", *tiny_dataset.train.groups],
+  }
+  assert provenance.refuse_seen(own, tiny_dataset, "The set", "DIR")
+
+
+def test_images_of_classes_that_are_left_out_are_traced(tiny_dataset):
+  less = tiny_dataset._replace(left_out={"id_1": "group_1"})
+  assert provenance.groups_learnt({"image_ids": ["id_1"]}, less) == {"group_1"}
