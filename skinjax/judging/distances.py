@@ -25,8 +25,7 @@ class Splits(NamedTuple):
   synthetic: Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
   """A split's features [images, dims], labels and lesions [images] of each."""
 
   values: np.ndarray
@@ -35,7 +34,7 @@ class Features:
 
   def take(self, index: np.ndarray) -> "Features":
     """Selects images by an index or mask."""
-    return Features(self.values[index], self.labels[index], self.lesions[index])
+    return Features(*(column[index] for column in self))
 
 
 def of_split(values: np.ndarray, split: datasets.Split) -> Features:
@@ -78,8 +77,9 @@ def compare(
     for features in (train, held_out, synthetic)
   )
   counts = [min(len(held[k].labels), len(made[k].labels), MOST) for k in labels]
-  first = lambda parts: [
-    part.take(slice(count)) for part, count in zip(parts, counts, strict=True)
+  first = lambda parts, times=1: [
+    part.take(slice(int(times * count)))
+    for part, count in zip(parts, counts, strict=True)
   ]
   rows = []
 
@@ -101,14 +101,11 @@ def compare(
   if len(class_names) > 1:
     # Training images in the same proportions, or those would be a distance.
     times = min(
-      len(part.labels) / count for part, count in zip(real, counts, strict=True)
+      len(part.labels) / count
+      for part, count in zip(real, counts, strict=True)
+      if count  # a folder may lack a class
     )
-    mixed = _joined(
-      [
-        part.take(slice(int(times * count)))
-        for part, count in zip(real, counts, strict=True)
-      ]
-    )
+    mixed = _joined(first(real, times))
     add(None, "synthetic", mixed, _joined(first(made)))
     add(None, "floor", mixed, _joined(first(held)))
   return rows
@@ -167,12 +164,7 @@ def _shuffled(features: Features, label: int, rng) -> Features:
 
 
 def _joined(parts: list[Features]) -> Features:
-  return Features(
-    *(
-      np.concatenate([getattr(part, field.name) for part in parts])
-      for field in dataclasses.fields(Features)
-    )
-  )
+  return Features(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _nearest(train: Features, label: int, classes: int) -> int:

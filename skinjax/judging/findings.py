@@ -25,10 +25,6 @@ class Findings:
     sentences: about these images.
     cautions: how the numbers must not be read.
     nearness: extractor to class (None: all of them) to one of KINDS.
-    near: how many classes are NEAR by the first extractor.
-    collapsed: classes whose images are nearly alike.
-    suspects: how many synthetic images are suspected copies.
-    searched: and of how many.
   """
 
   headline: str
@@ -36,10 +32,6 @@ class Findings:
   sentences: tuple[str, ...]
   cautions: tuple[str, ...]
   nearness: Mapping[str, Mapping[str | None, str]]
-  near: int
-  collapsed: tuple[str, ...]
-  suspects: int
-  searched: int
 
 
 def describe(evaluation: Mapping[str, Any]) -> Findings:
@@ -53,7 +45,7 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
   near = kinds.count(NEAR)
   farther = kinds.count(FAR) + kinds.count(BEYOND)
   diversity = evaluation["diversity"]
-  collapsed = tuple(n for n, row in diversity.items() if row["collapsed"])
+  collapsed = [name for name, row in diversity.items() if row["collapsed"]]
   rows = evaluation["copies"]["classes"].values()
   suspects, searched = (
     sum(row[key] for row in rows) for key in ("suspects", "images")
@@ -84,10 +76,6 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     ),
     cautions=tuple(_cautions(evaluation)),
     nearness=nearness,
-    near=near,
-    collapsed=collapsed,
-    suspects=suspects,
-    searched=searched,
   )
 
 

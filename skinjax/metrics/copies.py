@@ -104,9 +104,6 @@ def calibrate(
     labels: [h] integers.
     groups: [h], the lesion of each.
     num_classes: K.
-
-  Raises:
-    ValueError: see neighbours.nearest and `thresholds`.
   """
   distances = neighbours.nearest(real, training).distance
   limits = thresholds(distances, labels, groups, num_classes)
@@ -150,10 +147,7 @@ def flagged(
 
   Thresholds of all of them would flag too few of themselves.
 
-  Args:
-    criterion: calibrated on these images.
-    labels: [h] integers.
-    groups: [h], the lesion of each.
+  Args: labels and groups [h] of the images that set the criterion.
 
   Returns:
     Booleans [h].
@@ -197,8 +191,8 @@ def thresholds(
   all together are too few, that of the smallest of all, which promises less.
 
   Args:
-    distances: [n] of real images that are not training images to the nearest
-      training image; none of them shows a lesion of training.
+    distances: [n >= 1] of real images that are not training images to the
+      nearest training image; none of them shows a lesion of training.
     labels: [n] integers.
     groups: [n], the lesion of each.
     num_classes: K.
@@ -209,21 +203,11 @@ def thresholds(
     float64 [K].
 
   Raises:
-    ValueError: no images, shapes that do not fit, distances that are not
-      finite or negative, or labels out of range.
+    ValueError: shapes that do not fit.
   """
-  distances, labels = np.asarray(distances, np.float64), np.asarray(labels)
-  neighbours.require_rows("labels", labels, distances.size)
-  neighbours.require_rows("groups", groups, distances.size)
-  if not distances.size or not np.isfinite(distances).all():
-    raise ValueError("Expected distances that are finite, and at least one.")
-  if distances.min() < 0 or not 0 <= labels.min() <= labels.max() < num_classes:
-    raise ValueError(
-      "Expected distances from 0 on, and labels from 0 to num_classes - 1."
-    )
-  if not (0 < rate < 1 and 0 < confidence < 1):
-    raise ValueError("rate and confidence must be in (0, 1).")
-  lesions = _least_by_group(distances, np.asarray(groups))
+  neighbours.require_rows("labels", labels, len(distances))
+  neighbours.require_rows("groups", groups, len(distances))
+  lesions = _least_by_group(distances, groups)
   rank = _rank(len(lesions), rate, confidence)
   common = np.sort(lesions)[max(rank, 1) - 1]
   result = np.full(num_classes, common)

@@ -30,9 +30,8 @@ def mean_pairwise_distance(images: np.ndarray) -> float:
   """Averages the distance of two images over all pairs.
 
   The distance is the root mean square of the difference of pixels scaled to
-  [0, 1]: Euclidean / sqrt(H * W * C), from 0 (the same) to 1 (black and
-  white), whatever the size. A mean over pairs of different images does not
-  depend on their number but for noise, so sets of unequal size compare.
+  [0, 1], whatever the size. The mean does not depend on the number of images
+  but for noise.
 
   Args:
     images: [N, H, W, C] uint8, N >= 2; memory is of N^2 + N * H * W * C.
@@ -63,7 +62,7 @@ def distances(
   Args:
     images: [N, H, W, C] uint8.
     labels: [N] integers.
-    class_names: names of the K classes, by label.
+    class_names: by label.
     num_images: images compared of each class, drawn without replacement.
     seed: decides which images are drawn.
 

@@ -200,12 +200,11 @@ def authentic(
   """Tell which generated images are no nearer than real ones are to another.
 
   An image is authentic if its nearest training image is at least as far from
-  it as that one is from the nearest training image of another lesion. AuthPct
-  of Alaa et al., "How Faithful is your Synthetic Data?" (2022) is the share of
-  these, but with other photographs of one lesion among the neighbours, which
-  hide copies. There is no one share that a generator should reach: whoever is
-  the nearest of many has near neighbours itself, so that most new images are
-  authentic (0.85 of HAM10000's held-out ones, by pixels).
+  it as that one is from the nearest training image of another lesion. Their
+  share is AuthPct of Alaa et al., "How Faithful is your Synthetic Data?"
+  (2022), but for other photographs of one lesion, which hide copies. Most new
+  images are authentic (0.85 of HAM10000's held-out ones, by pixels): whoever
+  is the nearest of many has near neighbours itself.
 
   Args:
     found: the nearest training image of each of m generated ones.
@@ -243,8 +242,8 @@ def rank(distances: np.ndarray, rarer: float) -> tuple[np.ndarray, np.ndarray]:
 
   Returns:
     int64 [m, top], the columns of the nearest; and the logarithms of their
-    distances. Distances under a hundredth of the median nearest one count as
-    that. Rows are in an order of their own.
+    distances, of which those under a hundredth of the median count as that.
+    Rows are in an order of their own.
   """
   # Half of the lesions are left out for the interval.
   enough = int(np.ceil(np.log(_UNSEEN) / np.log1p(-rarer / 2)))

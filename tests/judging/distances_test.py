@@ -82,6 +82,17 @@ def test_other_proportions_than_training_s_are_no_distance():
   assert whole["kernel"]["low"] < 0.1
 
 
+def test_a_class_without_images_is_refused_and_left_out_of_all():
+  rng = np.random.default_rng(0)
+  train, held_out = _features(rng, (0, 3), 60), _features(rng, (0, 3), 30)
+  synthetic = held_out.take(held_out.labels == 0)
+  found = distances.compare(train, held_out, synthetic, NAMES, seed=0)
+  rows = {(row["class"], row["comparison"]): row for row in found}
+  assert rows["b", "synthetic"]["refused"].startswith("0 compared lesions")
+  assert rows[None, "synthetic"]["num_real"] == 60
+  assert rows[None, "synthetic"]["num_fake"] == 30
+
+
 def test_too_few_lesions_are_refused_in_words():
   rng = np.random.default_rng(0)
   train = _features(rng, (0,), 40)

@@ -83,11 +83,10 @@ def test_names_the_classes_of_each_extractor(make_evaluation):
 def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
   evaluation = make_evaluation({"df": 0.0, "mel": 0.0}, collapsed=["mel"])
   found = findings.describe(evaluation)
-  assert (found.tone, found.collapsed) == ("hurts", ("mel",))
+  assert found.tone == "hurts"
   assert found.headline.endswith("; 1 collapsed class.")
   assert "Collapsed: mel." in _told(evaluation)
   found = findings.describe(full_evaluation)
-  assert (found.near, found.suspects, found.searched) == (1, 2, 700)
   assert found.headline.endswith("; 1 collapsed class; 2 suspected copies.")
   told = _told(full_evaluation)
   assert (
