@@ -173,7 +173,11 @@ def _judge(
   compared = diversity.compare_images(
     judged.split, dataset.train, names, info.collapse
   )
-  extractors = _extractors(config, classifier)
+  extractors = [features.efficientnet(config.input_size)]
+  if config.inception:
+    extractors.append(features.inception(config.inception))
+  if classifier:
+    extractors.append(of_classifier(classifier))
   upright = [
     Splits(
       *map(
@@ -187,13 +191,11 @@ def _judge(
   rows = []
   for extractor, of_splits in zip(extractors, upright, strict=True):
     logging.info("Distances of %s by class", extractor.name)
-    known = {
-      "extractor": extractor.name,
-      "frechet_name": extractor.frechet_name,
-    }
     parts = map(distances.of_split, of_splits, splits)
     rows += [
-      known | row for row in distances.compare(*parts, names, config.seed)
+      {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
+      | row
+      for row in distances.compare(*parts, names, config.seed)
     ]
   logging.info("Nearest real images of each synthetic one")
   chosen = copying.some(held_out, config.seed)
@@ -227,7 +229,12 @@ def _judge(
     "usefulness": _usefulness(config, path, dataset, judged, classifier),
     "copies": found.summary,
     "notes": _notes(config, judged),
-    "next_steps": _next_steps(config),
+    "next_steps": [
+      "Whether the images help a classifier that has real ones, too: "
+      f"configs/study.py with --config.{kind}={config[kind]}"
+      for kind in ("generator", "synthetic")
+      if config[kind]
+    ],
   }
   points = plots.project(first.train, first.synthetic)
   shown = lambda split: {
@@ -244,15 +251,6 @@ def _judge(
     ),
   )
   return evaluation, pictures
-
-
-def _extractors(config, classifier) -> list[features.Extractor]:
-  found = [features.efficientnet(config.input_size)]
-  if config.inception:
-    found.append(features.inception(config.inception))
-  if classifier:
-    found.append(of_classifier(classifier))
-  return found
 
 
 def of_classifier(network: trained.Trained) -> features.Extractor:
@@ -355,17 +353,6 @@ def _notes(config, judged: Judged) -> list[str]:
       "training images, and knows them from held-out ones: its floor is not 0."
     )
   return notes
-
-
-def _next_steps(config) -> list[str]:
-  if not config.generator:
-    return []
-  arguments = f"dataset={config.data.name},size={config.data.size}"
-  return [
-    "Whether the images help a classifier that has real ones, too: "
-    f"python main.py --config=configs/study.py:{arguments} "
-    f"--config.generator={config.generator} --workdir=DIR",
-  ]
 
 
 def _pairs(splits: Splits, found: copying.Found) -> list[page.Pair]:

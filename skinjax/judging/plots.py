@@ -145,12 +145,12 @@ def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
 
   Args:
     real: [n, d] floats, n >= 2, d >= 2.
-    synthetic: [m, d] floats, m >= 2.
+    synthetic: [m, d] floats.
 
   Raises:
     ValueError: see `checks.feature_pair`.
   """
-  real, synthetic = checks.feature_pair(real, synthetic)
+  real, synthetic = checks.feature_pair(real, synthetic, least=1)
   mean = real.mean(0)
   centred = real - mean
   variances, axes = np.linalg.eigh(centred.T @ centred)

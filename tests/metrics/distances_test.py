@@ -1,3 +1,5 @@
+"""Tests of Fréchet and kernel distances, and of precision and recall."""
+
 import dataclasses
 
 import numpy as np
