@@ -200,8 +200,9 @@ def _cautions(evaluation) -> Iterator[str]:
   if evaluation["distances"]:
     yield (
       "An interval that reaches the floor does not show that the images are as "
-      "good as real ones: with few images intervals are wide, and those of small "
-      "distances hold the true one less often than in 95%, mostly as too low."
+      "good as real ones: with few images intervals are wide, and those of "
+      "small distances hold the true one less often than in 95%, mostly as too "
+      "low."
     )
     yield (
       "Fréchet distances are biased upwards by few images. KID has no such "
