@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from benchmarks import results, worker, workload
@@ -30,8 +30,6 @@ class Model(NamedTuple):
     widths: that are timed unless asked otherwise.
     torch: its class in PyTorch, as `module.Class`.
     fusions: the values of Variant.fused that differ.
-    operations: `operations(config, size, width, batch)` lists what a training
-      step computes; see flops.py.
     changes: values of the config beside the width, by key.
     least: height and width of the smallest images that it takes.
     most: of the largest.
@@ -43,7 +41,6 @@ class Model(NamedTuple):
   widths: tuple[int, ...]
   torch: str
   fusions: tuple[bool, ...]
-  operations: Callable[[Any, int, int, int], list[Any]]
   changes: Mapping[str, Any] = types.MappingProxyType({})
   least: int = 16
   most: float = math.inf
@@ -71,8 +68,8 @@ def cpu() -> str:
   return names[0].strip() if names else platform.processor()
 
 
-def check(name, model, config, size, variants) -> float:
-  """Compares variants with skinjax; returns the machine's product rate.
+def check(name, model, config, size, variants) -> None:
+  """Compares variants with skinjax.
 
   Raises:
     MismatchError: they do not compute the same.
@@ -80,12 +77,10 @@ def check(name, model, config, size, variants) -> float:
   config = workload.to_compare(config)
   with worker.Remote(*_OURS, config, size) as ours:
     reference = ours.reference(config, _STEPS)
-    rate = ours.product_rate()
   with worker.Remote(*_THEIRS, model.torch, config, size, 1) as theirs:
     for variant in variants:
       followed = theirs.follow(config, variant, reference)
       results.compare(f"{name} ({variant})", reference, followed)
-  return rate
 
 
 def fastest(model, config, size, steps) -> tuple[workload.Variant, list[str]]:

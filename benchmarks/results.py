@@ -50,24 +50,12 @@ def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
   }
 
 
-def rated(row: dict[str, Any], operations: int, rate: float) -> dict[str, Any]:
-  """Adds to a row what follows from a step's operations and FLOP/s."""
-  gflops = operations / row["skinjax_ms"] / 1e6
-  return row | {
-    "gflops": gflops,
-    "torch_gflops": operations / row["torch_ms"] / 1e6,
-    "share": gflops * 1e9 / rate,
-  }
-
-
 COLUMNS = {
   "model": ("model", "{:<12}"),
   "width": ("width", "{:>5}"),
   "skinjax_ms": ("skinjax ms", "{:>10.1f}"),
   "torch_ms": ("torch ms", "{:>8.1f}"),
   "ratio": ("ratio", "{:>5.2f}"),
-  "gflops": ("GFLOP/s", "{:>7.0f}"),
-  "share": ("share", "{:>5.0%}"),
   "skinjax_mib": ("skinjax MiB", "{:>11.0f}"),
   "torch_mib": ("torch MiB", "{:>9.0f}"),
   "torch_variant": ("torch variant", "{}"),
@@ -95,11 +83,5 @@ def heading(document: dict[str, Any]) -> str:
     for row in document["rows"]
     for note in row["notes"]
   }
-  return "\n".join(
-    [
-      f"{document['cpu']}, {document['cores']} cores; {versions}",
-      f"product of 2048x2048 matrices: {document['product_gflops']:.0f} GFLOP/s"
-      " (share is of it)",
-      *sorted(notes),
-    ]
-  )
+  machine = f"{document['cpu']}, {document['cores']} cores; {versions}"
+  return "\n".join([machine, *sorted(notes)])

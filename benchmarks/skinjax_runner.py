@@ -5,7 +5,7 @@ import os
 import jax
 import numpy as np
 
-from benchmarks import timing, worker, workload
+from benchmarks import worker, workload
 from skinjax.data import batches, datasets, sources
 from skinjax.runtime import parallel, randomness
 from skinjax.training import loop, tasks
@@ -137,10 +137,6 @@ class Steps:
       "inputs": inputs,
       "metrics": metrics,
     }
-
-  def product_rate(self) -> float:
-    """Returns the machine's measured matrix-product rate, in FLOP/s."""
-    return timing.product_rate()
 
   def versions(self) -> dict[str, str]:
     """Names the framework's version."""

@@ -24,14 +24,7 @@ import sys
 from typing import Any
 
 # Neither framework: each is imported in its own process only.
-from benchmarks import (
-  arguments,
-  flops,
-  flops_progan,
-  measure,
-  results,
-  workload,
-)
+from benchmarks import arguments, measure, results, workload
 from skinjax.runtime import files
 
 _PROGAN = measure.Model(
@@ -40,16 +33,6 @@ _PROGAN = measure.Model(
   widths=(16, 32),
   torch="torch_progan.Progan",
   fusions=(True,),
-  operations=lambda config, size, width, batch: flops_progan.operations(
-    size,
-    config.model.base,
-    config.model.most,
-    workload.CHANNELS,
-    config.model.latents,
-    workload.CLASSES,
-    batch,
-    config.loss.penalty,
-  ),
   least=4,
   most=256,
   multiple=4,
@@ -61,14 +44,6 @@ MODELS = {
     widths=(32, 64),
     torch="torch_steps.Acgan",
     fusions=(False,),
-    operations=lambda config, size, width, batch: flops.acgan_operations(
-      size,
-      width,
-      workload.CHANNELS,
-      config.model.latents,
-      workload.CLASSES,
-      batch,
-    ),
   ),
   "classifier": measure.Model(
     config="classifier",
@@ -76,9 +51,6 @@ MODELS = {
     widths=(16, 32, 64),
     torch="torch_steps.Classifier",
     fusions=(False, True),
-    operations=lambda config, size, width, batch: flops.classifier_operations(
-      size, width, workload.CHANNELS, workload.CLASSES, batch
-    ),
   ),
   "progan": _PROGAN,
   "progan_plain": _PROGAN._replace(
@@ -89,7 +61,7 @@ MODELS = {
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
   """Times what the arguments ask for; returns the JSON document."""
-  rows, counts, rates, versions = [], [], [], {}
+  rows, versions = [], {}
   for name in args.models:
     model = MODELS[name]
     for width in args.widths or model.widths:
@@ -98,25 +70,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
       config = workload.changed(config, log_every=args.steps)
       variant, notes = measure.fastest(model, config, args.size, args.steps)
       eager = {workload.Variant(False, fused) for fused in model.fusions}
-      rates.append(
-        measure.check(name, model, config, args.size, sorted(eager | {variant}))
-      )
+      measure.check(name, model, config, args.size, sorted(eager | {variant}))
       row = measure.duel(model, config, args.size, variant, args.rounds)
       versions |= row.pop("versions")
       rows.append({"model": name, "width": width, **row, "notes": notes})
-      passes = model.operations(config, args.size, width, args.batch)
-      counts.append(sum(operation.flops for operation in passes))
-  rate = max(rates)
   return {
-    "product_gflops": rate / 1e9,
     "cpu": measure.cpu(),
     "cores": os.cpu_count(),
     "versions": versions | {"python": platform.python_version()},
     "batch": args.batch,
     "size": args.size,
-    "rows": [
-      results.rated(*pair, rate) for pair in zip(rows, counts, strict=True)
-    ],
+    "rows": rows,
   }
 
 

@@ -4,9 +4,10 @@ r"""By class: a GAN for each class alone, all of them in turn.
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Trains a ProGAN (or, with the argument gan=acgan, an ACGAN) on each class, in
-DIR/CLASS, and shows all of them on DIR/sheet.png. DIR is then a generator as
-any other: --config.generator=DIR. A class of a hundred images is little to
-learn from; what the classes have in common is learnt in each of them anew.
+DIR/CLASS, and draws images of all of them, DIR/synthetic, shown on
+DIR/sheet.png. DIR is then a generator as any other: --config.generator=DIR. A
+class of a hundred images is little to learn from; what the classes have in
+common is learnt in each of them anew.
 """
 
 from configs import common
@@ -20,6 +21,8 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   config.parallel = "auto"
   arguments = f"dataset={dataset},size={size},quick={quick}"
   config.gan = common.gan_part(gan, arguments)
+  # Images of each class that are drawn at the end.
+  config.per_class = 8 if quick else 100
   if quick:  # two classes only: every one of them compiles programs of its own
     two = {"mnist": ("0", "1"), "folder": ()}
     config.data.classes = two.get(config.data.name, ("df", "vasc"))

@@ -1,7 +1,7 @@
-"""Copies what a run measured into results/, and rewrites README's tables.
+"""Copies what a run measured into results/, and rewrites the READMEs' tables.
 
   python results/collect.py NAME WORKDIR --hardware="2 cores of an AMD EPYC"
-  python results/collect.py  # README only, as after a benchmark
+  python results/collect.py  # tables only, as after a benchmark
 
 Small files only: tables, summaries, sheets of generated images. A report that
 shows real lesions stays behind, for they are not ours to publish.
@@ -38,20 +38,18 @@ MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",
 )
-# What README shows of results/speed/train_step.json: key, heading, format.
+# What benchmarks/README.md shows of a training step: key, heading, format.
 _SPEED = (
   ("model", "model", ""),
   ("width", "width", ""),
   ("skinjax_ms", "skinjax, ms", ".0f"),
   ("torch_ms", "PyTorch, ms", ".0f"),
   ("ratio", "ratio", ".2f"),
-  ("gflops", "GFLOP/s", ".0f"),
-  ("share", "of products' rate", ".0%"),
   ("skinjax_mib", "skinjax, MiB", ".0f"),
   ("torch_mib", "PyTorch, MiB", ".0f"),
   ("torch_variant", "PyTorch's best", ""),
 )
-# What README shows of the benchmark by size, likewise.
+# And of the memory by size.
 _SIZES = (
   ("size", "size", ""),
   ("MiB", "memory, MiB", ".0f"),
@@ -230,8 +228,8 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
     table.writerows(rows[key] for key in sorted(rows))
 
 
-def write_readme() -> None:
-  """Rewrites README's tables: of runs.csv, and of the speed that is noted."""
+def write_tables() -> None:
+  """Rewrites the tables in README.md, and in that of benchmarks/."""
   readme = ROOT.parent / "README.md"
   text = readme.read_text()
   runs = [
@@ -242,9 +240,10 @@ def write_readme() -> None:
     )
     for row in _rows()
   ]
-  text = _filled(
-    text, "results", ("run", "measured", "minutes", "hardware", "command"), runs
-  )
+  columns = ("run", "measured", "minutes", "hardware", "command")
+  readme.write_text(_filled(text, "results", columns, runs))
+  readme = ROOT.parent / "benchmarks" / "README.md"
+  text = readme.read_text()
   if speed := _read(sorted((ROOT / "speed").glob("train_step*.json"))):
     rows = [row for document in speed for row in document["rows"]]
     text = _filled(text, "speed", *_columns(_SPEED, rows))
@@ -296,4 +295,4 @@ if __name__ == "__main__":
     if not (arguments.workdir and arguments.hardware):
       parser.error("a name needs a workdir and --hardware")
     collect(arguments.name, arguments.workdir, arguments.hardware)
-  write_readme()
+  write_tables()

@@ -1,3 +1,42 @@
-"""Does adding images from a GAN help a skin-lesion classifier?"""
+"""skinjax: does adding synthetic images help a classifier of few images?
 
-__version__ = "0.1.0"
+From Python, without flags and without the data set:
+
+```
+generator = skinjax.load_generator("runs/gan")     # a workdir
+images = generator.sample(["mel", "df"], seed=0)   # uint8 [2, 64, 64, 3]
+classifier = skinjax.load_classifier("runs/classifier")
+probabilities = classifier.predict(images)         # float32 [2, classes]
+```
+"""
+
+__version__ = "0.2.0"
+
+
+def load_generator(path, which="latest"):
+  """Loads a trained generator; see synthesis/generators.py.
+
+  Args:
+    path: the workdir that trained it.
+    which: its latest or its best checkpoint.
+
+  Returns:
+    `Generator`, with `class_names` and `sample(labels, seed=0)`.
+  """
+  from skinjax.synthesis import generators  # importing skinjax is to be fast
+
+  return generators.load(path, which)
+
+
+def load_classifier(path):
+  """Loads a trained classifier; see training/predict.py.
+
+  Args:
+    path: the workdir that trained it.
+
+  Returns:
+    `Classifier`, with `class_names` and `predict(images)`.
+  """
+  from skinjax.training import predict
+
+  return predict.load(path)

@@ -22,7 +22,7 @@ from skinjax.training import loop, predictions, tasks
 _OTHERS = {
   "by_class": "skinjax.synthesis.by_class",
   "evaluate": "skinjax.judging.evaluate",
-  "leaks": "skinjax.leaks",
+  "predict": "skinjax.training.predict",
   "study": "skinjax.study.study",
   "synthesize": "skinjax.synthesis.synthesize",
 }

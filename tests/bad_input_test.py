@@ -17,7 +17,6 @@ from tests.bad_input import (
   prepared,
   synthetic_sets,
   tables,
-  weights,
   workdirs,
 )
 from tfds_ham10000.sources import INSTRUCTIONS
@@ -36,7 +35,6 @@ _MODULES = (
   prepared,
   synthetic_sets,
   tables,
-  weights,
   workdirs,
 )
 _CASES = {

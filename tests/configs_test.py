@@ -44,7 +44,7 @@ def test_every_config_takes_the_common_arguments(name, dataset, quick):
   hash(ml_collections.FrozenConfigDict(config))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"leaks"}))
+@pytest.mark.parametrize("name", NAMES)
 def test_quick_is_less_work(name):
   plain, quick = (workdir.flat(_get(name, t).to_dict()) for t in ("", "quick"))
   assert plain.keys() == quick.keys()
@@ -98,7 +98,7 @@ def test_arguments():
 # GANs measure a distance, and ProGAN has a schedule and a penalty on top.
 @pytest.mark.parametrize(
   ("name", "most"),
-  [("acgan", 37), ("classifier", 35), ("progan", 42), ("synthesize", 35)],
+  [("acgan", 38), ("classifier", 35), ("progan", 43), ("synthesize", 35)],
 )
 def test_configs_have_few_leaves(name, most):
   assert len(workdir.flat(_get(name).to_dict())) <= most
@@ -201,10 +201,9 @@ _LESS = {
 }
 
 
-# quickstart has study's keys, and progan_paper progan's; leaks trains nothing
-# and has the data's keys for the sake of being like the others (leaks_test.py).
+# quickstart has study's keys, and progan_paper progan's.
 @pytest.mark.parametrize(
-  "name", sorted(set(NAMES) - {"quickstart", "leaks", "progan_paper"})
+  "name", sorted(set(NAMES) - {"quickstart", "progan_paper"})
 )
 def test_every_leaf_is_read(shrunk_run, name):
   unread = shrunk_run(name, **_LESS.get(name, {}))

@@ -23,63 +23,25 @@ def _main(*arguments, **env):
 
 
 @pytest.mark.parametrize(
-  ("arguments", "told"),
+  ("arguments", "words"),
   [
+    (["more"], "unknown argument 'more'"),
+    (["--workdir="], "--workdir=: it must name the run's directory"),
     (
-      ["--config=configs/classifier.py", "--config.train.stepz=5"],
-      "Unknown config key 'train.stepz'. Did you mean 'train.steps'?",
-    ),
-    (
-      ["--config=configs/classifier.py:datset=mnist"],
-      "Unknown config argument 'datset'. Did you mean 'dataset'?",
-    ),
-    (["--config=configs/classifier.py:dataset=toy", "more"], "more"),
-    (["--config=configs/classifier.py", "--workdri=x"], "workdir"),
-    (["--config=configs/classifire.py"], "classifire"),
-    (
-      ["--config=configs/classifier.py:dataset=toy", "--num_processes=2"],
-      "--num_processes and --process_id need --coordinator",
-    ),
-  ],
-)
-def test_a_slip_is_told(tmp_path, arguments, told):
-  done = _main(*arguments, f"--workdir={tmp_path / 'run'}")
-  assert done.returncode != 0
-  assert told in done.stderr + done.stdout
-  assert "Traceback" not in done.stderr
-  assert not (tmp_path / "run").exists()
-
-
-def test_both_flags_are_needed():
-  done = _main()
-  assert done.returncode != 0
-  assert "--config" in done.stderr + done.stdout
-  done = _main("--config=configs/classifier.py")
-  assert done.returncode != 0
-  assert "--workdir" in done.stderr + done.stdout
-
-
-@pytest.mark.parametrize(
-  ("arguments", "told"),
-  [
-    (["--config=configs/classifier.py:size=big"], "size='big': int is wanted"),
-    (
-      ["--config=configs/acgan.py:dataset=toy", "--config.train.steps=7"],
+      ["--config.train.steps=7"],
       "train.steps=7 is not a multiple of log_every=50",
     ),
-    (
-      ["--config=configs/synthesize.py:dataset=toy"],
-      "config.generator is empty",
-    ),
   ],
 )
-def test_bad_input_is_one_line_without_a_traceback(tmp_path, arguments, told):
-  done = _main(*arguments, f"--workdir={tmp_path / 'run'}")
+def test_bad_input_is_one_line(tmp_path, arguments, words):
+  config = "--config=configs/acgan.py:dataset=toy"
+  done = _main(config, f"--workdir={tmp_path / 'run'}", *arguments)
   assert done.returncode == 2
-  assert "Traceback" not in done.stderr
-  last = done.stderr.strip().splitlines()[-1]
+  last = done.stderr.splitlines()[-1]
   assert last.startswith("main.py: ")
-  assert told in last
+  assert words in last
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
 
 
 def test_a_run_from_the_command_line(tmp_path, toy_dir):
@@ -97,29 +59,11 @@ def test_a_run_from_the_command_line(tmp_path, toy_dir):
   ]
   done = _main(*arguments, XDG_CACHE_HOME=str(tmp_path / "cache"))
   assert done.returncode == 0, done.stderr
-  assert "process 0 of 1" in done.stderr
-  assert "step 4/4" in done.stderr
+  lines = done.stderr.splitlines()
+  assert any(line.startswith("process 0 of 1, ") for line in lines)
+  assert any(line.startswith("step 4/4  ") for line in lines)
   for name in ("config.json", "metrics.jsonl", "predictions.csv", "scores.csv"):
     assert (tmp_path / "run" / name).exists()
-
-
-@pytest.mark.parametrize(
-  ("test_ids", "code", "told"),
-  [("a2", 1, "1 of 1 test images leak"), ("b1", 0, "No leak found")],
-)
-def test_a_leak_is_an_exit_code(tmp_path, test_ids, code, told):
-  rows = {"train": "ISIC_0000001,L1", "test": None}
-  rows["test"] = {"a2": "ISIC_0000002,L1", "b1": "ISIC_0000003,L2"}[test_ids]
-  for name, row in rows.items():
-    text = f"image_id,lesion_id\n{row}\n"
-    (tmp_path / f"{name}.csv").write_text(text)
-  done = _main(
-    "--config=configs/leaks.py",
-    *(f"--config.{name}={tmp_path / name}.csv" for name in rows),
-  )
-  assert done.returncode == code, done.stderr
-  assert told in done.stderr
-  assert sorted(p.name for p in tmp_path.iterdir()) == ["test.csv", "train.csv"]
 
 
 def test_ctrl_c_is_one_line(tmp_path, toy_dir):

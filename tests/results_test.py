@@ -1,4 +1,4 @@
-"""Tests of results/: what README shows is what runs measured."""
+"""Tests of results/: what the READMEs show is what runs measured."""
 
 import importlib.util
 import json
@@ -21,9 +21,11 @@ def collect(tmp_path, monkeypatch):
   results.mkdir(parents=True)
   monkeypatch.setattr(module, "ROOT", results)
   monkeypatch.setattr(module, "TABLE", results / "runs.csv")
-  marks = [m.format(n) for n in ("results", "speed") for m in module.MARKS]
-  readme = "before\n{}\nold\n{}\nthen\n{}\nold\n{}\nafter\n".format(*marks)
-  (results.parent / "README.md").write_text(readme)
+  (tmp_path / "project" / "benchmarks").mkdir()
+  for folder, name in ((".", "results"), ("benchmarks", "speed")):
+    start, end = (mark.format(name) for mark in module.MARKS)
+    readme = f"before\n{start}\nold\n{end}\nafter\n"
+    (tmp_path / "project" / folder / "README.md").write_text(readme)
   return module
 
 
@@ -52,10 +54,9 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   collect.collect("b", run, "a machine")
   collect.collect("a", run, "a machine")
   collect.collect("b", run, "another")
-  collect.write_readme()
+  collect.write_tables()
   lines = (collect.ROOT.parent / "README.md").read_text().splitlines()
-  lines = lines[: lines.index("then") + 1]
-  assert (lines[0], lines[-1]) == ("before", "then")
+  assert (lines[0], lines[-1]) == ("before", "after")
   assert "old" not in lines
   rows = [line for line in lines if line.startswith("| [")]
   assert [row.split("]")[0] for row in rows] == ["| [a", "| [b"]
@@ -70,29 +71,30 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
 
 def test_readme_shows_the_speed_that_was_noted(collect):
   row = {"model": "acgan", "width": 32, "skinjax_ms": 90.4, "torch_ms": 100.2}
-  row |= {"ratio": 0.9022, "gflops": 204.7, "share": 0.504, "torch_mib": 99.6}
-  row |= {"skinjax_mib": 1000.1, "torch_variant": "eager", "notes": []}
+  row |= {"ratio": 0.9022, "torch_mib": 99.6, "skinjax_mib": 1000.1}
+  row |= {"torch_variant": "eager", "notes": []}
   (collect.ROOT / "speed").mkdir()
   path = collect.ROOT / "speed" / "train_step.json"
   path.write_text(json.dumps({"rows": [row]}))
-  collect.write_readme()
-  text = (collect.ROOT.parent / "README.md").read_text()
-  wanted = "| acgan | 32 | 90 | 100 | 0.90 | 205 | 50% | 1000 | 100 | eager |"
-  assert wanted in text.partition("then")[2].splitlines()
+  collect.write_tables()
+  text = (collect.ROOT.parent / "benchmarks" / "README.md").read_text()
+  wanted = "| acgan | 32 | 90 | 100 | 0.90 | 1000 | 100 | eager |"
+  assert wanted in text.splitlines()
+  assert "old" not in text
 
 
-def test_readme_of_the_project_is_current(monkeypatch):
+def test_tables_of_the_project_are_current(monkeypatch):
   path = ROOT / "results" / "collect.py"
   spec = importlib.util.spec_from_file_location("collect", path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  readme = ROOT / "README.md"
-  written = []
-  monkeypatch.setattr(
-    type(readme), "write_text", lambda _, t: written.append(t)
-  )
-  module.write_readme()
-  assert written == [readme.read_text()]
+  written = {}
+  write = lambda path, text: written.update({path: text})
+  monkeypatch.setattr(type(ROOT), "write_text", write)
+  module.write_tables()
+  assert set(written) == {ROOT / "README.md", ROOT / "benchmarks" / "README.md"}
+  for readme, text in written.items():
+    assert text == readme.read_text()
 
 
 def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):

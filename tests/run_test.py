@@ -13,7 +13,6 @@ NAMES = (
   "acgan",
   "by_class",
   "classifier",
-  "leaks",
   "progan",
   "progan_paper",
   "quickstart",

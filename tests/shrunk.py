@@ -57,6 +57,7 @@ _CHANGES = {
     "growth.round_steps": 2,
   },
   "synthesize": {"per_class": 3},
+  "predict": {},
 }
 _CHANGES["study"] = {
   f"{part}.{key}": value
@@ -68,7 +69,9 @@ _CHANGES["evaluate"] = {"per_class": 3} | {
   f"training.{key}": value for key, value in _CHANGES["classifier"].items()
 }
 _CHANGES["progan_paper"] = _CHANGES["progan"]
-_CHANGES["by_class"] = {f"gan.{k}": v for k, v in _CHANGES["progan"].items()}
+_CHANGES["by_class"] = {
+  f"gan.{k}": v for k, v in _CHANGES["progan"].items()
+} | {"per_class": 3}
 
 
 def config(name, arguments="dataset=toy", **changes):
@@ -77,7 +80,8 @@ def config(name, arguments="dataset=toy", **changes):
   shrunk = module.get_config(arguments)
   if "parallel" in shrunk:
     shrunk.parallel = "one"
-  shrunk.data.size = SIZE
+  if "data" in shrunk:
+    shrunk.data.size = SIZE
   changes = {key.replace("__", "."): value for key, value in changes.items()}
   shrunk.update_from_flattened_dict({**_CHANGES[name], **changes})
   return shrunk.lock()

@@ -30,6 +30,26 @@ _SETTINGS = settings(
 )
 
 
+def _fuzzed(many, **strategies):
+  """Runs a check on some drawn inputs, and on many where slow tests are run."""
+
+  def decorate(check):
+    slow = pytest.param(many, marks=pytest.mark.slow)
+
+    @pytest.mark.parametrize("examples", [30, slow])
+    def test(path, examples):
+      @settings(_SETTINGS, max_examples=examples)
+      @given(**strategies)
+      def run(**drawn):
+        check(path, **drawn)
+
+      run()
+
+    return test
+
+  return decorate
+
+
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
   """One file to overwrite: a directory for each input would take longer."""
@@ -123,14 +143,12 @@ def _read(path, data):
     assert not set("".join(ids)) & set("/\\:\0\n")
 
 
-@settings(_SETTINGS, max_examples=400)
-@given(data=st.binary(max_size=300))
+@_fuzzed(400, data=st.binary(max_size=300))
 def test_table_of_noise(path, data):
   _read(path, data)
 
 
-@settings(_SETTINGS, max_examples=500)
-@given(draw=st.data())
+@_fuzzed(500, draw=st.data())
 def test_table_is_read_as_written(path, draw):
   rows, expected = draw.draw(_tables())
   path.write_bytes(draw.draw(_written(rows)))
@@ -138,8 +156,7 @@ def test_table_is_read_as_written(path, draw):
   assert repr(read_cases(path)) == repr(expected)
 
 
-@settings(_SETTINGS, max_examples=400)
-@given(draw=st.data())
+@_fuzzed(400, draw=st.data())
 def test_table_with_wrong_fields(path, draw):
   rows, _ = draw.draw(_tables())
   for odd in draw.draw(st.lists(_ODD, min_size=1, max_size=3)):
@@ -150,8 +167,7 @@ def test_table_with_wrong_fields(path, draw):
   _read(path, draw.draw(_written(rows)))
 
 
-@settings(_SETTINGS, max_examples=500)
-@given(draw=st.data(), changes=_CHANGES)
+@_fuzzed(500, draw=st.data(), changes=_CHANGES)
 def test_table_with_wrong_bytes(path, draw, changes):
   rows, _ = draw.draw(_tables())
   data = _mutate(draw.draw(_written(rows)), changes)
@@ -172,8 +188,9 @@ _METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 _MEMBERS = {"a.jpg": b"a" * 90, "x/b.JPG": bytes(range(64)), "c.jpg": b""}
 
 
-@settings(_SETTINGS, max_examples=300)
-@given(start=st.sampled_from([b"", b"PK\3\4"]), data=st.binary(max_size=200))
+@_fuzzed(
+  300, start=st.sampled_from([b"", b"PK\3\4"]), data=st.binary(max_size=200)
+)
 def test_zip_of_noise(path, start, data):
   end = b"PK\5\6" + data[:18].ljust(18, b"\0")
   for content in (start + data, start + data + end):
@@ -182,8 +199,7 @@ def test_zip_of_noise(path, start, data):
       assert not len(archive)
 
 
-@settings(_SETTINGS, max_examples=800)
-@given(changes=_CHANGES, method=_METHODS)
+@_fuzzed(800, changes=_CHANGES, method=_METHODS)
 def test_zip_with_wrong_bytes(path, changes, method):
   path.write_bytes(_mutate(_zipped(_MEMBERS, method), changes))
   with _refused_or_not(str(path)), ImageArchive([path]) as archive:
@@ -198,8 +214,8 @@ _PARTS = st.one_of(
 )
 
 
-@settings(_SETTINGS, max_examples=300)
-@given(
+@_fuzzed(
+  300,
   parts=st.lists(_PARTS, min_size=1, max_size=4),
   separator=st.sampled_from("/\\"),
   end=st.sampled_from(["", ".jpg", ".JPeG"]),
@@ -235,9 +251,9 @@ _EXIF[0x0112] = 6
 _JPEGS = (_jpeg(), _jpeg(progressive=True), _jpeg(exif=_EXIF, dpi=(72, 72)))
 
 
-@settings(_SETTINGS, max_examples=900)
-@given(start=st.sampled_from(_JPEGS), changes=_CHANGES)
-def test_image_with_wrong_bytes(start, changes):
+@_fuzzed(900, start=st.sampled_from(_JPEGS), changes=_CHANGES)
+def test_image_with_wrong_bytes(path, start, changes):
+  del path  # An image is checked in memory.
   data = _mutate(start, changes)
   with warnings.catch_warnings():
     warnings.simplefilter("error")

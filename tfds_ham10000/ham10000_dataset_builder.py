@@ -20,7 +20,7 @@ from tfds_ham10000.case_builder import (
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.images import check_jpeg, reduce_to_square
 from tfds_ham10000.splits import join_groups
-from tfds_ham10000.tables import Case, read_cases, read_pairs
+from tfds_ham10000.tables import Case, duplicates, read_cases
 
 # Images decoded at a time: enough to keep the threads busy, little in memory.
 _BATCH = 256
@@ -55,7 +55,7 @@ class Builder(CaseBuilder):
     cases = read_cases(source.table)
     groups = join_groups(
       {case.image_id: case.lesion_id for case in cases},
-      read_pairs(epath.resource_path("tfds_ham10000") / "DUPLICATES.csv"),
+      duplicates(),
     )
     with ImageArchive(source.places) as archive:
       _check_complete(cases, archive, source.table)

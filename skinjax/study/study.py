@@ -1,27 +1,35 @@
-"""The task that gives the verdict: classifiers with and without GAN images.
+"""The task that gives the verdict: whether synthetic images help a classifier.
 
-Its units of work are the GAN, the synthetic set, and a classifier for each arm
-and seed. Each has a lock of its own, so that any number of processes, on any
-machines that share the workdir, can work on one study.
+Its units of work are the GAN (unless images are given), the synthetic images,
+and a classifier for each arm and seed. Each has a lock of its own, so that any
+number of processes, on any machines that share the workdir, can work on one
+study.
 """
 
 import pathlib
 import re
 import time
+from typing import NamedTuple
 
 import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets, provenance
+from skinjax.data import datasets, image_folder, provenance
 from skinjax.runtime import errors, files, workdir
-from skinjax.study import study_report
-from skinjax.study.study_report import ARMS, PAIRS
-from skinjax.synthesis import synthesize
+from skinjax.study import report
+from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, predictions, tasks, trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5.0  # seconds between looks at what another process does
+
+
+class Unit(NamedTuple):
+  """A classifier of a study."""
+
+  arm: str
+  seed: int
 
 
 def run(
@@ -29,11 +37,11 @@ def run(
 ) -> dict | None:
   """Runs a study, from where it was left, and writes its report.
 
-  Trains a GAN on the fold's training lesions unless the config names one,
-  draws the synthetic set, trains every arm with every seed, and writes
-  `report/index.html`, `report/summary.json` and two tables, `report/scores.csv`
-  and `report/differences.csv`. A unit of work that is done is not done again;
-  one that another process does is waited for.
+  Takes the images that the config names, or draws them from the GAN that it
+  names, or trains one on the fold's training lesions first; then trains every
+  arm with every seed, and writes `report/index.html`, `report/summary.json` and
+  two tables, `report/scores.csv` and `report/differences.csv`. A unit of work
+  that is done is not done again; one that another process does is waited for.
 
   With `shard=i/n` only every n-th classifier is trained, and the report is
   written by whichever process finds all classifiers done.
@@ -46,29 +54,42 @@ def run(
     What summary.json holds; None where other shards' classifiers are missing.
 
   Raises:
-    InputError: bad config or data, or a generator that has seen test lesions.
+    InputError: bad config or data, images whose maker has seen test lesions, or
+      of which nothing tells unless `unknown_origin` allows it.
   """
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
-  arms, seeds = _arms(config), range(config.seed, config.seed + config.seeds)
-  units = [(arm, seed) for seed in seeds for arm in arms]
+  seeds = range(config.seed, config.seed + config.seeds)
+  units = [Unit(arm, seed) for seed in seeds for arm in config.arms]
   own = _shard(units, config.shard)
-  # What may be refused is, before anything is there.
-  dataset = datasets.load(config.data)
-  missing = _missing(config, dataset.info)
+  # What may be refused is, before anything is there; the quickest first.
+  _check(config)
+  generator = None
   if config.generator:
-    generator = _allowed(config, config.generator, dataset)
+    generator = generators.load(config.generator, config.generator_checkpoint)
+  dataset = datasets.load(config.data)
+  wanted = _wanted(config, dataset.info)
+  folder = None
+  if config.synthetic:
+    folder = image_folder.read(config.synthetic, dataset.info)
+    _require_origin(config, folder.origin, dataset, folder.path)
+  if generator:
+    _require_fits(config, generator, dataset)
   with workdir.claim(path, config, shared=True):
     with files.locked(path / ".lock", wait=True):
       provenance.write_origin(path, dataset)
-    if not config.generator:
-      place = _train_generator(config, path, dataset)
-      generator = _allowed(config, place, dataset)
-    with files.locked(path / ".synthetic.lock", wait=True):
-      synthetic = synthesize.obtain(
-        path / "synthetic", generator, missing, config.seed
-      )
-    extended = datasets.extended(dataset, synthetic, generator.origin["groups"])
+    if not folder:
+      if not generator:
+        place = _train_generator(config, path, dataset)
+        generator = generators.load(place, config.generator_checkpoint)
+        _require_fits(config, generator, dataset)
+      with files.locked(path / ".synthetic.lock", wait=True):
+        folder = synthesize.obtain(
+          path / "synthetic", generator, wanted, config.seed
+        )
+    added = _added(folder, wanted, dataset.info, config.seed)
+    learnt = provenance.groups_learnt(folder.origin, dataset)
+    extended = datasets.extended(dataset, added, learnt)
     _train(config, path, own, dataset, extended)
     with files.locked(path / ".report.lock", wait=True):
       if absent := [unit for unit in units if not _is_done(path, unit)]:
@@ -82,19 +103,20 @@ def run(
           _place(path, absent[0]).name,
         )
         return None
-      return study_report.write(
+      return report.write(
         path,
         config,
         dataset=dataset,
-        synthetic=synthetic,
-        generator=generator,
+        synthetic=added,
+        folder=folder,
         units={
-          arm: [_place(path, (arm, seed)) for seed in seeds] for arm in arms
+          arm: [_place(path, Unit(arm, seed)) for seed in seeds]
+          for arm in config.arms
         },
       )
 
 
-def _shard(units: list, text: str) -> list:
+def _shard(units: list[Unit], text: str) -> list[Unit]:
   """Returns the part of a list that `i/n` names, i from 0; all for ``."""
   if not text:
     return units
@@ -104,6 +126,108 @@ def _shard(units: list, text: str) -> list:
       f"shard={text}: i/n is wanted, with i from 0 to n - 1, as in 0/4."
     )
   return units[int(match[1]) :: int(match[2])]
+
+
+def _check(config) -> None:
+  """Refuses what would stop a part of the study in hours."""
+  if config.synthetic and config.generator:
+    raise errors.InputError(
+      "config.synthetic and config.generator are both given: name the images, "
+      "or the GAN that is to draw them."
+    )
+  for arm in config.arms:
+    errors.require_known("arm", arm, config.arm)
+  if len(set(config.arms)) < len(config.arms):
+    raise errors.InputError(f"config.arms={config.arms}: each of them once.")
+  if not set(config.pairs[0]) <= set(config.arms):
+    raise errors.InputError(
+      f"config.arms={config.arms}: a verdict needs "
+      f"{' and '.join(config.pairs[0])}."
+    )
+  if config.seeds < 1:
+    raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
+  for part, generates in (("gan", True), ("classifier", False)):
+    task = tasks.named(config[part].task)
+    if task.generates != generates:
+      raise errors.InputError(f"{part}.task={task.name} trains no {part}.")
+  for arm in config.arms:
+    loop.check(_unit_config(config, Unit(arm, config.seed)))
+  which = config.generator_checkpoint
+  errors.require_known("checkpoint", which, trained.CHECKPOINTS)
+  if not (config.generator or config.synthetic):
+    loop.check(workdir.composed(config, "gan"))
+    if which == "best" and not config.gan.best:
+      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
+
+
+def _require_fits(
+  config, generator: generators.Generator, dataset: datasets.Dataset
+) -> None:
+  """Refuses a generator of other data, or that has seen what is tested on."""
+  trained.require_for(generator, dataset.info)
+  _require_origin(config, generator.origin, dataset, generator.path)
+
+
+def _require_origin(config, origin, dataset, place) -> None:
+  """Refuses images whose maker has seen held-out lesions, or may have."""
+  known = provenance.refuse_seen(origin, dataset, "What made the images", place)
+  if not known and not config.unknown_origin:
+    raise errors.InputError(
+      f"{place} does not tell which lesions the maker of its images has learnt "
+      "from, so that it may have seen test lesions: give it a provenance.json "
+      'with {"trained_on": {"image_ids": [...]}}, ids of this data set (those '
+      f"of HAM10000: python -m tfds_ham10000.folds --fold={config.data.fold}), "
+      "or go on with --config.unknown_origin=True; the verdict then says that "
+      "a leak cannot be excluded."
+    )
+
+
+def _wanted(config, info: datasets.DataInfo) -> np.ndarray:
+  """Counts the synthetic images that each class is to have, [classes]."""
+  counts = np.array(info.class_counts)
+  fill_to = config.fill_to or max(int(np.median(counts)), 2 * counts.min())
+  wanted = np.maximum(fill_to - counts, 0)
+  if not wanted.any():
+    raise errors.InputError(
+      f"fill_to={fill_to} adds no image: every class has as many. The "
+      f"smallest has {counts.min()}."
+    )
+  return wanted
+
+
+def _added(
+  folder: image_folder.ImageFolder,
+  wanted: np.ndarray,
+  info: datasets.DataInfo,
+  seed: int,
+) -> datasets.Split:
+  """Takes so many images of each class at random, or all that there are."""
+  rng, places = np.random.default_rng(seed), []
+  for label, count in enumerate(wanted):
+    mine = np.flatnonzero(folder.split.labels == label)
+    places.append(np.sort(rng.permutation(mine)[:count]))
+  added = [len(part) for part in places]
+  names = info.class_names
+  if not sum(added):
+    lacking = [n for n, count in zip(names, wanted, strict=True) if count]
+    raise errors.InputError(
+      f"{folder.path} has no image of a class that lacks some "
+      f"({', '.join(lacking)}): raise fill_to, or give images of these."
+    )
+  logging.info(
+    "Added to the training images: %s",
+    ", ".join(f"{n} {k}" for n, k in zip(names, added, strict=True) if k),
+  )
+  short = [
+    f"{name} {given} of {count}"
+    for name, given, count in zip(names, added, wanted, strict=True)
+    if given < count
+  ]
+  if short:
+    logging.info(
+      "The folder has fewer images than fill_to asks for: %s.", ", ".join(short)
+    )
+  return folder.split.take(np.concatenate(places))
 
 
 def _train(config, path, units, dataset, extended) -> None:
@@ -123,7 +247,7 @@ def _train(config, path, units, dataset, extended) -> None:
         f", about {duration(each * rest)}" if done else "",
       )
       try:
-        _unit(config, path, unit, dataset, extended)
+        _train_unit(config, path, unit, dataset, extended)
         done += 1
       except errors.InUseError as error:
         logging.info("%s", error)
@@ -133,111 +257,54 @@ def _train(config, path, units, dataset, extended) -> None:
     left = busy
 
 
-def _arms(config) -> tuple[str, ...]:
-  for arm in config.arms:
-    errors.require_known("arm", arm, ARMS)
-  if len(set(config.arms)) < len(config.arms):
-    raise errors.InputError(f"config.arms={config.arms}: each of them once.")
-  for part, draws in (("gan", True), ("classifier", False)):
-    task = config[part].task
-    if tasks.named(task).generates != draws:
-      raise errors.InputError(f"{part}.task={task} trains no {part}.")
-  if not set(PAIRS[0]) <= set(config.arms):
-    raise errors.InputError(
-      f"config.arms={config.arms}: a verdict needs {' and '.join(PAIRS[0])}."
-    )
-  # What would stop a part of the study in hours is told now.
-  if config.seeds < 1:
-    raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
-  for arm in config.arms:
-    loop.check(_unit_config(config, arm, config.seed))
-  which = config.generator_checkpoint
-  errors.require_known("checkpoint", which, trained.CHECKPOINTS)
-  if not config.generator:
-    loop.check(_composed(config, "gan", config.seed))
-    if which == "best" and not config.gan.best:
-      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
-  return config.arms
-
-
-def _composed(config, part: str, seed: int) -> ml_collections.ConfigDict:
-  """Makes the config of a part of the study out of what the study has."""
-  composed = ml_collections.ConfigDict(config[part].to_dict())
-  composed.seed = seed
-  composed.parallel = config.parallel
-  composed.data = ml_collections.ConfigDict(config.data.to_dict())
-  return composed
-
-
 def _train_generator(config, path, dataset) -> pathlib.Path:
   """Trains the GAN in this study's workdir, unless that is done.
 
   One process does it while the others wait.
   """
-  place, gan = path / "generator", _composed(config, "gan", config.seed)
-  told = False
+  place, gan = path / "generator", workdir.composed(config, "gan")
+  waiting = False
   while not trained.is_trained(place, gan.train.steps):
     try:
       loop.train(tasks.named(gan.task), gan, place, dataset)
     except errors.InUseError as error:
-      if not told:
+      if not waiting:
         logging.info("%s Waiting.", error)
-      told = True
+      waiting = True
       time.sleep(_PAUSE)
   return place
 
 
-def _allowed(config, place, dataset: datasets.Dataset) -> trained.Trained:
-  """Loads a generator that has not seen what the study tests on."""
-  which = config.generator_checkpoint
-  generator = trained.load_generator(place, which)
-  trained.require_for(generator, dataset.info)
-  provenance.refuse_seen(generator.origin, dataset, "The generator", place)
-  return generator
+def _place(path: pathlib.Path, unit: Unit) -> pathlib.Path:
+  return path / "units" / f"{unit.arm}-{unit.seed}"
 
 
-def _missing(config, info: datasets.DataInfo) -> np.ndarray:
-  """Counts what each class lacks, [classes]."""
-  counts = np.maximum(config.fill_to - np.array(info.class_counts), 0)
-  if not counts.any():
-    raise errors.InputError(
-      f"fill_to={config.fill_to} adds no image: every class has as many. The "
-      f"smallest has {min(info.class_counts)}."
-    )
-  return counts
-
-
-def _place(path: pathlib.Path, unit: tuple[str, int]) -> pathlib.Path:
-  return path / "units" / "{}-{}".format(*unit)
-
-
-def _is_done(path: pathlib.Path, unit: tuple[str, int]) -> bool:
+def _is_done(path: pathlib.Path, unit: Unit) -> bool:
   return (_place(path, unit) / predictions.FILE).exists()
 
 
-def _unit_config(config, arm: str, seed: int) -> ml_collections.ConfigDict:
+def _unit_config(config, unit: Unit) -> ml_collections.ConfigDict:
   """Makes the config of one classifier."""
-  unit = _composed(config, "classifier", seed)
-  if ARMS[arm].classical:
-    unit.augment.orientations = config.classical.orientations
-    unit.augment.jitter = config.classical.jitter
-    unit.train.sampler = config.classical.sampler
-    unit.loss.balance = config.classical.balance
-  return unit
+  made = workdir.composed(config, "classifier")
+  made.seed = unit.seed
+  for section, changes in config.arm[unit.arm].changes.items():
+    errors.require_known(f"section of arm {unit.arm},", section, made)
+    for key, value in changes.items():
+      errors.require_known(f"key of arm {unit.arm},", key, made[section])
+      made[section][key] = value
+  return made
 
 
-def _unit(config, path, unit, dataset, extended) -> None:
+def _train_unit(config, path, unit: Unit, dataset, extended) -> None:
   """Trains one classifier and predicts the test split, unless that is done.
 
   Raises:
     InUseError: another process is at it.
   """
-  place, part = _place(path, unit), _unit_config(config, *unit)
+  place, made = _place(path, unit), _unit_config(config, unit)
   place.parent.mkdir(exist_ok=True)
   with files.locked(place.with_name(f".{place.name}.lock")):
     if not _is_done(path, unit):
-      data_of_arm = extended if ARMS[unit[0]].synthetic else dataset
-      task = tasks.named(part.task)
-      predictions.predict(
-        part, place, loop.train(task, part, place, data_of_arm)
-      )
+      learnt = extended if config.arm[unit.arm].synthetic else dataset
+      result = loop.train(tasks.named(made.task), made, place, learnt)
+      predictions.predict(made, place, result)

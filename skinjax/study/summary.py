@@ -16,9 +16,9 @@
           reliability: {confidence, accuracy, share: [15]}, seeds pooled}],
   differences: [{arm, rival, metric, class: str|null, level, verdict|null,
                  …ESTIMATE}],
-  verdict: {arm, rival, metric, kind, headline, detail, …ESTIMATE,
-            largest_gain, largest_loss},
-  original: [{classes, without, with, majority}]
+  verdict: {arm, rival, metric, kind, leak_excluded: bool, headline, detail,
+            …ESTIMATE, largest_gain, largest_loss},
+  original: [{classes, without, with, majority}], notes: [str]
 }
 ESTIMATE = {value, low, high, seed_sd}
 ```
@@ -41,11 +41,13 @@ import numpy as np
 
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import files
-from skinjax.study import comparison, verdict
+from skinjax.study import verdict
+
+HEADLINE_METRIC = "balanced_accuracy"
 
 # The student project that asked the question first: accuracies on HAM10000
 # at 64x64, 500 synthetic images, and "always nevus" from the class counts.
-_ORIGINAL = (
+ORIGINAL = (
   {"classes": 7, "without": 0.675, "with": 0.679, "majority": 0.6695},
   {"classes": 3, "without": 0.75, "with": 0.75, "majority": 0.7519},
 )
@@ -66,6 +68,11 @@ class About:
     diversity: by class, `diversity_ratio` of the synthetic images and
       whether the class has `collapsed`.
     subject: what is judged, a plural noun that begins a sentence.
+    leak_excluded: whether it is known that what made the synthetic images has
+      seen no test lesion.
+    notes: what limits this study beside what limits all.
+    original: accuracies of the project that asked first, where they are of the
+      same data: ORIGINAL or nothing.
     next_steps: what to run next; by default what the verdict suggests.
   """
 
@@ -80,6 +87,9 @@ class About:
     default_factory=dict
   )
   subject: str = "GAN images"
+  leak_excluded: bool = True
+  notes: Sequence[str] = ()
+  original: Sequence[Mapping[str, Any]] = ()
   next_steps: Sequence[str] = ()
 
 
@@ -156,13 +166,11 @@ def summarize(
   differences = [
     difference
     for arm, rival in pairs
-    for difference in comparison.compare(
+    for difference in _compare(
       arm, rival, draws, classes, num_seeds, level, seed
     )
   ]
-  decisive = next(
-    d for d in differences if d["metric"] == comparison.HEADLINE_METRIC
-  )
+  decisive = next(d for d in differences if d["metric"] == HEADLINE_METRIC)
   kind = decisive["verdict"]
   # Without width, the interval excludes nothing: see `verdict.decide`.
   wide = decisive["low"] < decisive["high"]
@@ -187,7 +195,7 @@ def summarize(
           "description": (descriptions or {}).get(name, ""),
           "seeds": num_seeds,
           "synthetic": (num_synthetic or {}).get(name, {}),
-          **comparison.score_arm(
+          **_score_arm(
             probabilities, labels, draws[name], class_names, level, seed
           ),
         }
@@ -197,9 +205,12 @@ def summarize(
       "verdict": {
         "arm": candidate,
         "rival": reference,
-        "metric": comparison.HEADLINE_METRIC,
+        "metric": HEADLINE_METRIC,
         "kind": kind,
-        "headline": verdict.headline(about.subject, kind),
+        "leak_excluded": about.leak_excluded,
+        "headline": verdict.headline(
+          about.subject, kind, leak_excluded=about.leak_excluded
+        ),
         "detail": verdict.detail(
           candidate=candidate,
           reference=reference,
@@ -212,6 +223,108 @@ def summarize(
         "largest_gain": max(ends["high"], 0.0) if wide else None,
         "largest_loss": max(-ends["low"], 0.0) if wide else None,
       },
-      "original": _ORIGINAL,
     }
   )
+
+
+def _score_arm(
+  probabilities: np.ndarray,
+  labels: np.ndarray,
+  draws: Mapping[str, statistics.Draws],
+  class_names: Sequence[str],
+  level: float,
+  seed: int,
+) -> dict[str, Any]:
+  """Score one arm by itself.
+
+  Args:
+    probabilities: [S, N, K].
+    labels: [N] integers.
+    draws: what `statistics.draw` made of them.
+    class_names: K names, by label.
+    level: of the intervals.
+    seed: of the intervals' draws.
+
+  Returns:
+    `scores`, `recall`, `auc`, `confusion` and `reliability`, as in the
+    schema of `summary`.
+  """
+  estimates = {
+    name: _estimates(
+      statistics.interval(
+        draws[name], level, (0, 2 if name == "brier" else 1), seed
+      )
+    )
+    for name in draws
+  }
+  pooled = np.concatenate(probabilities), np.tile(labels, len(probabilities))
+  return {
+    "scores": {name: estimates[name][0] for name in classification.SCALARS},
+    **{
+      name: dict(zip(class_names, estimates[name], strict=True))
+      for name in classification.BY_CLASS
+    },
+    "confusion": classification.confusion(*pooled) / len(probabilities),
+    "reliability": classification.reliability(*pooled),
+  }
+
+
+def _compare(
+  candidate: str,
+  rival: str,
+  draws: Mapping[str, Mapping[str, statistics.Draws]],
+  classes: Sequence[Mapping[str, Any]],
+  num_seeds: int,
+  level: float,
+  seed: int,
+) -> list[dict[str, Any]]:
+  """Compare an arm with a rival: every score, recall by class.
+
+  Args:
+    candidate: name of the arm that is compared.
+    rival: name of the arm that it is compared with.
+    draws: by arm, then by score.
+    classes: `name` and `test_lesions` of the K classes, by label.
+    num_seeds: S.
+    level: of the intervals; classes get 1 - (1 - level) / K.
+    seed: of the intervals' draws.
+
+  Returns:
+    Rows of `differences`, as in the schema of `summary`.
+  """
+  pair = {"arm": candidate, "rival": rival}
+  rows = []
+  for metric in classification.SCALARS:
+    paired = draws[candidate][metric] - draws[rival][metric]
+    (estimate,) = _estimates(statistics.interval(paired, level, seed=seed))
+    kind = None
+    if metric == HEADLINE_METRIC:
+      kind = verdict.decide(
+        estimate["low"], estimate["high"], testable=num_seeds > 1
+      )
+    rows.append(
+      pair
+      | {"metric": metric, "class": None, "level": level, "verdict": kind}
+      | estimate
+    )
+  strict = 1 - (1 - level) / len(classes)
+  paired = draws[candidate]["recall"] - draws[rival]["recall"]
+  estimates = _estimates(statistics.interval(paired, strict, (-1, 1), seed))
+  for item, estimate in zip(classes, estimates, strict=True):
+    testable = num_seeds > 1 and item["test_lesions"] >= verdict.MIN_LESIONS
+    kind = verdict.decide(estimate["low"], estimate["high"], testable=testable)
+    rows.append(
+      pair
+      | {"metric": "recall", "class": item["name"], "level": strict}
+      | {"verdict": kind}
+      | estimate
+    )
+  return rows
+
+
+def _estimates(interval: statistics.Interval) -> list[dict[str, float]]:
+  """Split an interval, of one value or one a class, into dicts."""
+  names = [field.name for field in dataclasses.fields(interval)]
+  columns = [np.atleast_1d(getattr(interval, name)) for name in names]
+  rows = zip(*columns, strict=True)
+  return [dict(zip(names, map(float, row), strict=True)) for row in rows]

@@ -51,15 +51,19 @@ def decide(low: float, high: float, *, testable: bool = True) -> str:
   return HURTS if high < 0 else NO_DIFFERENCE
 
 
-def headline(subject: str, kind: str) -> str:
-  """Say the verdict in one sentence about `subject`, a plural noun."""
-  return {
+def headline(subject: str, kind: str, *, leak_excluded: bool = True) -> str:
+  """Say the verdict in a sentence about `subject`, a plural noun.
+
+  Where a leak is not excluded, that is said first.
+  """
+  said = {
     HELPS: f"{subject} help.",
     HURTS: f"{subject} hurt.",
     NO_DIFFERENCE: f"{subject} make no detectable difference.",
     CANNOT_TELL: f"This study cannot tell whether {_uncapitalized(subject)} "
     "help.",
   }[kind]
+  return said if leak_excluded else f"A leak cannot be excluded. {said}"
 
 
 def detail(

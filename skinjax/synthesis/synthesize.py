@@ -1,8 +1,11 @@
-"""The task that makes a synthetic set from a trained generator."""
+"""The task that makes an image folder from a trained generator."""
 
 import pathlib
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
 
-import jax
 import ml_collections
 import numpy as np
 from absl import logging
@@ -13,7 +16,7 @@ from skinjax.metrics import copies as criteria
 from skinjax.metrics import diversity
 from skinjax.report import sheets
 from skinjax.runtime import errors, files, randomness, workdir
-from skinjax.synthesis import copy_filter
+from skinjax.synthesis import copy_filter, generators
 from skinjax.training import trained
 
 _COLUMNS = 16  # of the sheet
@@ -22,9 +25,10 @@ _COLUMNS = 16  # of the sheet
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   """Makes WORKDIR/synthetic, and says what its images are worth.
 
-  Writes `synthetic/` (see image_folder.py), `sheet.png` and `summary.json`:
-  by class the diversity beside that of real images, and, if the config names
-  a classifier, how often it agrees with the class that was asked for.
+  Writes `synthetic/` (see data/image_folder.py), `sheet.png` and
+  `summary.json`: by class the diversity beside that of real images, and, if
+  the config names a classifier, how often it agrees with the class that was
+  asked for. The data set is needed only where copies are to be dropped.
 
   Args:
     config: of configs/synthesize.py.
@@ -34,8 +38,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     What summary.json holds.
 
   Raises:
-    InputError: no generator, one of other data, too few images, or a set that
-      another generator made.
+    InputError: no generator, one of other data, too few images, or a folder
+      that another generator made.
   """
   config = ml_collections.FrozenConfigDict(config)
   if not config.generator:
@@ -43,24 +47,31 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       "config.generator is empty: name the workdir of a trained GAN."
     )
   require_several(config.per_class)
+  generator = generators.load(config.generator, config.generator_checkpoint)
+  info, asked = generator.info, tuple(map(str, config.data.classes))
+  for name in asked:
+    errors.require_known("class of this generator", name, info.class_names)
+  classifier = None
+  if config.classifier:
+    classifier = trained.load_classifier(config.classifier)
+    trained.require_for(classifier, info)
   with workdir.claim(path, config) as path:
-    dataset = datasets.load(config.data)
-    info, target = dataset.info, path / "synthetic"
-    which = config.generator_checkpoint
-    generator = trained.load_generator(config.generator, which)
-    trained.require_for(generator, info)
-    judge_of = copies = None
-    if config.classifier:
-      judge_of = trained.load_classifier(config.classifier)
-      trained.require_for(judge_of, info)
-    counts = np.full(info.num_classes, config.per_class)
+    copies = None
     if config.drop_copies:
+      dataset = datasets.load(config.data)
       copies = criteria.by_pixels(dataset, generator.origin["groups"])
-    split = obtain(target, generator, counts, config.seed, copies)
-    summary = judge(split, dataset, judge_of)
+    drawn = [not asked or name in asked for name in info.class_names]
+    folder = obtain(
+      path / "synthetic",
+      generator,
+      config.per_class * np.array(drawn),
+      config.seed,
+      copies,
+    )
+    summary = judge(folder.split, generator, classifier)
     files.write_json(path / "summary.json", summary)
-    sheet(split, info.class_names).save(path / "sheet.png")
-    logging.info("%d images are in %s", len(split.labels), target)
+    sheet(folder.split, info.class_names).save(path / "sheet.png")
+    logging.info("%d images are in %s", len(folder.split.labels), folder.path)
     return summary
 
 
@@ -75,22 +86,19 @@ def require_several(per_class: int) -> None:
 
 def obtain(
   directory: pathlib.Path,
-  generator: trained.Trained,
+  generator: generators.Generator,
   counts: np.ndarray,
   seed: int,
   copies: criteria.Criterion | None = None,
-) -> datasets.Split:
-  """Reads a synthetic set; draws and writes it first if it is not there.
+) -> image_folder.ImageFolder:
+  """Reads a generator's image folder; draws and writes it first if need be.
 
   Args:
     directory: where it is.
-    generator: a trained GAN.
+    generator: what draws.
     counts: how many images of each class, [classes].
     seed: of the latents.
     copies: tells images that are not to be drawn; None for none.
-
-  Returns:
-    The images.
 
   Raises:
     InputError: another generator made what is there.
@@ -99,124 +107,124 @@ def obtain(
     make(directory, generator, counts, seed, copies)
   folder = image_folder.read(directory, generator.info)
   maker = folder.provenance.get("generator")
-  digest = maker.get("state_sha256") if isinstance(maker, dict) else None
+  digest = maker.get("state_sha256") if isinstance(maker, Mapping) else None
   if digest != generator.digest:
     raise errors.InputError(
       f"{directory} was made by another generator, or before this one had "
       "trained further: use another workdir."
     )
-  return folder.split
+  return folder
 
 
 def make(
   directory: pathlib.Path,
-  generator: trained.Trained,
+  generator: generators.Generator,
   counts: np.ndarray,
   seed: int,
   copies: criteria.Criterion | None = None,
 ) -> None:
-  """Draws images and writes them as a synthetic set.
-
-  Args:
-    directory: where it goes.
-    generator: a trained GAN.
-    counts: how many images of each class, [classes].
-    seed: of the latents.
-    copies: tells images that are not to be drawn; None for none.
+  """Draws images and writes them as an image folder; see `obtain`.
 
   Raises:
-    InputError: a class has hardly any other images.
+    InputError: a class has hardly any images that are no suspected copies.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-  key = randomness.named(jax.random.key(seed), "synthesize")
-
-  def sample(labels, number):
-    return trained.samples(
-      generator.task,
-      generator.state,
-      labels,
-      randomness.named(key, f"again {number}") if number else key,
-      config=generator.config,
-      info=generator.info,
-    )
-
-  told = {}
+  key, told = generators.synthesis_key(seed), {}
   if copies is None:
-    images = sample(labels, 0)
+    pixels = generator.sample_by_key(labels, key)
   else:
-    names = generator.info.class_names
-    images, labels, found = copy_filter.draw(sample, labels, copies, names)
-    told = {"copies": found}
+    again = lambda number: (
+      randomness.named(key, f"again {number}") if number else key
+    )
+    pixels, labels, dropped = copy_filter.draw(
+      lambda labels, number: generator.sample_by_key(labels, again(number)),
+      labels,
+      copies,
+      generator.class_names,
+    )
+    told = {"copies": dropped}
   image_folder.write(
     directory,
-    images,
+    pixels,
     labels,
-    class_names=generator.info.class_names,
+    class_names=generator.class_names,
     seed=seed,
-    provenance={
-      "name": generator.task.title,
-      "skinjax": skinjax.__version__,
-      "generator": {
-        "step": generator.step,
-        "state_sha256": generator.digest,
-        "config": generator.config.to_dict(),
-      },
-      "trained_on": generator.origin,
-      **told,
-    },
+    provenance=provenance_of(generator) | told,
   )
+
+
+def provenance_of(generator: generators.Generator) -> dict[str, Any]:
+  """Says who makes a generator's images; see data/image_folder.py."""
+  return {
+    "name": generator.title,
+    "command": shlex.join(["python", *sys.argv]),
+    "skinjax": skinjax.__version__,
+    "generator": {
+      "workdir": str(generator.path),
+      "step": generator.step,
+      "state_sha256": generator.digest,
+      "config": generator.networks[0].config.to_dict(),
+    },
+    "trained_on": generator.origin,
+    "pretrained": [],
+  }
 
 
 def judge(
   split: datasets.Split,
-  dataset: datasets.Dataset,
+  generator: generators.Generator,
   classifier: trained.Trained | None = None,
 ) -> dict[str, dict]:
-  """Says by class how diverse a set is, and whether it shows what was asked.
+  """Says by class how diverse images are, and whether they show what was asked.
 
   Args:
     split: the synthetic images.
-    dataset: the real ones; the training split is compared with.
-    classifier: one that was trained on them; None for none.
+    generator: what drew them; it knows how diverse its training images were.
+    classifier: one that was trained on real images; None for none.
 
   Returns:
-    By class that has at least two images of either kind: `images`;
-    `diversity_ratio`, mean pairwise distance over that of real images;
-    `collapsed`; and `agreement`, the share of images that the classifier puts
-    in the asked class, None without one.
+    By class that has images: `images`; `diversity_ratio`, mean pairwise
+    distance over that of training images, and whether it has `collapsed`, both
+    None where the generator is of an earlier version; and `agreement`, the
+    share of images that the classifier puts in the asked class, None without
+    one.
   """
-  info = dataset.info
-  compared = diversity.compare_images(
-    split, dataset.train, info.class_names, info.collapse
+  info = generator.info
+  compared = diversity.compare(
+    diversity.distances(split.images, split.labels, info.class_names),
+    generator.origin.get("diversity", {}),
+    info.collapse,
   )
   agrees = trained.agrees(classifier, split) if classifier else None
   summary = {}
-  for name, found in compared.items():
-    chosen = split.labels == info.class_names.index(name)
+  for label, name in enumerate(info.class_names):
+    chosen = split.labels == label
+    if not chosen.any():
+      continue
+    found = compared.get(name)
     row = {
       "images": int(chosen.sum()),
-      "diversity_ratio": found.ratio,
-      "collapsed": found.collapsed,
+      "diversity_ratio": found and found.ratio,
+      "collapsed": found and found.collapsed,
       "agreement": None if agrees is None else float(agrees[chosen].mean()),
     }
     summary[name] = row
-    words = "" if agrees is None else f"  agreement {row['agreement']:.2f}"
-    logging.info(
-      "%-6s %5d images  diversity %.2f of real%s%s",
-      name,
-      row["images"],
-      row["diversity_ratio"],
-      "  COLLAPSED" if row["collapsed"] else "",
-      words,
-    )
+    words = f"{name:<6} {row['images']:5d} images"
+    if found:
+      words += f"  diversity {found.ratio:.2f} of real"
+      words += "  COLLAPSED" * found.collapsed
+    if agrees is not None:
+      words += f"  agreement {row['agreement']:.2f}"
+    logging.info("%s", words)
   return summary
 
 
 def sheet(split: datasets.Split, class_names: tuple[str, ...]):
-  """Draws the first images of each class, a row a class."""
-  count = min(_COLUMNS, *np.bincount(split.labels))
-  rows = [
-    split.images[split.labels == label][:count]
-    for label in range(len(class_names))
-  ]
-  return sheets.contact_sheet(np.stack(rows), class_names)
+  """Draws the first images of each class that has some, a row a class."""
+  counts = np.bincount(split.labels, minlength=len(class_names))
+  shown = np.flatnonzero(counts)
+  columns = min(_COLUMNS, *counts[shown])
+  rows = [split.images[split.labels == label][:columns] for label in shown]
+  return sheets.contact_sheet(
+    np.stack(rows), [class_names[label] for label in shown]
+  )

@@ -157,7 +157,6 @@ CASES = {
     "parent": (_with_member("a/../../b.jpg"), _OUTSIDE),
     "absolute": (_with_member("/etc/b.jpg"), _OUTSIDE),
     "drive": (_with_member("C:\\b.jpg"), _OUTSIDE),
-    "backslashes": (_with_member("..\\..\\b.jpg"), _OUTSIDE),
     "control_characters": (_with_member("../\x1b[2J\n.jpg"), r"x1b\[2J\\n"),
     "long_name": (_with_member("../" + "a" * 9999), _OUTSIDE),
     "declared_bomb": (
@@ -186,10 +185,6 @@ CASES = {
       _replace(lambda path: path.symlink_to("nowhere.jpg")),
       f"{_IMAGE}: a link to nowhere, where a JPEG image is expected; put",
     ),
-    "image_is_link_to_itself": (
-      _replace(lambda path: path.symlink_to(path)),
-      f"{_IMAGE}: a link to nowhere",
-    ),
     "image_is_pipe": (
       _replace(os.mkfifo),
       f"{_IMAGE}: a pipe or a device, where",
@@ -206,9 +201,8 @@ CASES = {
       lambda folder: _lock(folder / _PART),
       rf"{_PART}: can't be listed \(Permission denied\); make it readable",
     ),
-    "folders_in_zip": (lambda folder: _zip(folder, "a/b/"), None),
-    "upper_case": (
-      lambda folder: _zip(folder, rename=lambda jpg: jpg[:-3] + "JPEG"),
+    "folders_and_upper_case": (
+      lambda folder: _zip(folder, "a/b/", lambda jpg: jpg[:-3] + "JPEG"),
       None,
     ),
     "folders_in_folder": (_nest, None),

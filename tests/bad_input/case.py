@@ -1,7 +1,9 @@
 """What a case of bad input is."""
 
+import functools
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -44,14 +46,19 @@ def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
 
     def run():
       splits = _read(folder, tmp_path / "data")
-      expected = _read(_DUMMY_DATA, tmp_path / "expected")
-      for name, split in expected.items():
+      for name, split in _expected().items():
         for column, right in zip(splits[name], split, strict=True):
           np.testing.assert_array_equal(column, right)
 
     return run
 
   return Case(make, told)
+
+
+@functools.cache
+def _expected():
+  with tempfile.TemporaryDirectory() as place:
+    return _read(_DUMMY_DATA, place)
 
 
 def _read(folder, data_dir):

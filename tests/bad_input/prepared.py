@@ -76,17 +76,10 @@ _NO_PLACE = "Manual directory .*manual does not exist or is empty. .*"
 
 CASES = {
   "info_cut": _of(_INFO, _cut),
-  "info_empty": _of(_INFO, lambda data: b""),
-  "info_no_text": _of(_INFO, lambda data: b"\x80\xff"),
-  "info_is_list": _of(_INFO, lambda data: b"[1]"),
   "info_missing": _of(_INFO, None),
   "images_cut": _of(_SHARD, _cut),
-  "images_empty": _of(_SHARD, lambda data: b""),
   "images_missing": _of(_SHARD, None),
   "images_flipped": _of(_SHARD, _flip),
-  "images_of_another_kind": _of(_SHARD, lambda data: b"no images" * 9999),
   "manual_dir_is_zip": _manual_dir(_zip_file, _NO_FOLDER),
-  "manual_dir_is_file": _manual_dir(lambda path: path.touch(), _NO_FOLDER),
   "manual_dir_is_absent": _manual_dir(lambda path: None, _NO_PLACE),
-  "manual_dir_is_empty": _manual_dir(lambda path: path.mkdir(), _NO_PLACE),
 }

@@ -13,6 +13,7 @@ from skinjax.data import datasets, image_folder, sources
 from skinjax.judging import evaluate
 from skinjax.metrics import features
 from skinjax.runtime import errors
+from skinjax.synthesis import generators
 from skinjax.training import trained
 from skinjax.training.tasks import acgan
 from tests import shrunk
@@ -164,7 +165,7 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
-  generator = trained.load(networks["acgan"])
+  generator = generators.load(networks["acgan"])
   strips = evaluate.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():

@@ -11,7 +11,7 @@ from skinjax.data import batches
 from skinjax.metrics import features
 from skinjax.models import efficientnet
 from skinjax.runtime import errors
-from tests.bad_input.weights import planted
+from tests.bad_input.planted import planted
 from tests.golden import efficientnet as golden
 
 
@@ -180,7 +180,7 @@ def test_a_size_that_is_too_small(make, size):
 
 def test_a_file_of_another_network():
   path = efficientnet.weights_path()
-  with pytest.raises(errors.InputError, match="has not the 472 weights"):
+  with pytest.raises(errors.InputError, match="is not the published file"):
     features.inception(path)
 
 

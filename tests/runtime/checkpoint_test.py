@@ -98,10 +98,10 @@ def test_the_best_of_before_is_kept_when_training_goes_on(tmp_path):
   assert _steps(tmp_path) == [1, 4, 5]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "3", "[" * 100_000])
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\x80", b"[" * 100_000])
 def test_damaged_metrics_are_a_damaged_checkpoint(tmp_path, content, absl_log):
   _saved(tmp_path, [1, 2], {1: 0.5, 2: 0.9}, best="score")
-  (tmp_path / "2" / "metrics" / "metrics").write_text(content)
+  (tmp_path / "2" / "metrics" / "metrics").write_bytes(content)
   for best in (False, True):
     with checkpoint.Checkpoints(tmp_path, best="score") as saved:
       assert saved.restore(_like(_state()), best=best)[0] == 1
@@ -125,17 +125,6 @@ def test_the_best_is_restored(tmp_path, absl_log):
     assert saved.restore(_like(_state()), best=True) is None
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_damaged_metrics_cost_one_checkpoint(tmp_path, read_only, absl_log):
-  scores = {1: 0.1, 2: 0.9, 3: 0.3}
-  _saved(tmp_path, range(1, 4), scores, best="score", keep=3)
-  (tmp_path / "3" / "metrics" / "metrics").write_bytes(b"\x80no JSON")
-  step, state = _restored(tmp_path, best="score", read_only=read_only)
-  assert step == 2
-  _same(state, _state(2))
-  assert "step 3" in absl_log.text
-
-
 def test_a_checkpoint_without_an_evaluation_is_not_the_best(tmp_path):
   with checkpoint.Checkpoints(tmp_path, best="score") as saved:
     for step, metrics in [(1, {"score": 0.5}), (2, {}), (3, {}), (4, {})]:
@@ -149,7 +138,10 @@ def _flip(path, rng):
   path.write_bytes(content)
 
 
-def test_a_flipped_bit_anywhere_is_noticed(tmp_path, absl_log):
+@pytest.mark.parametrize(
+  "flips", [None, pytest.param(200, marks=pytest.mark.slow)]
+)
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path, flips, absl_log):
   _saved(tmp_path, [1, 2])
   files = [
     p
@@ -157,8 +149,7 @@ def test_a_flipped_bit_anywhere_is_noticed(tmp_path, absl_log):
     if p.is_file() and p.stat().st_size
   ]
   rng = np.random.default_rng(0)
-  assert len(files) < 200
-  for number in range(200):  # every file, several times
+  for number in range(flips or len(files)):  # every file
     file = files[number % len(files)]
     content = file.read_bytes()
     _flip(file, rng)

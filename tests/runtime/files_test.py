@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import threading
 import time
 
@@ -69,7 +70,7 @@ def test_a_lock_is_waited_for_in_words(tmp_path, absl_log):
 def test_what_cannot_be_locked_is_told(tmp_path):
   with (
     pytest.raises(errors.InputError, match="cannot be locked"),
-    files.locked(tmp_path / "none" / ".lock"),
+    files.locked(tmp_path),
   ):
     pass
 
@@ -80,6 +81,18 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path):
   (tmp_path / "file").touch()
   with pytest.raises(errors.InputError, match=r"data.data_dir=.*Not a direct"):
     files.make_directory(tmp_path / "file" / "below", "data.data_dir")
+
+
+def test_paths_of_users(monkeypatch):
+  monkeypatch.setenv("HOME", "/home/ada")
+  assert files.user_path("~/runs/a") == pathlib.Path("/home/ada/runs/a")
+  for text in ("/a/b", "a/~/b", "c:/x", "."):
+    assert files.user_path(text) == pathlib.Path(text)
+  for text in ("gs://bucket/runs", "s3://b", "file:///a"):
+    with pytest.raises(errors.InputError, match=f"{text} is a URL.*mount the"):
+      files.user_path(text)
+  with pytest.raises(errors.InputError, match="in no user's home"):
+    files.user_path("~no-such-user/a")
 
 
 def test_json_has_null_for_what_is_no_number(tmp_path):

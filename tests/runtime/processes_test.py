@@ -87,6 +87,7 @@ def test_processes_agree_or_are_told_why_not(tmp_path):
   assert "one is for one process, and there are 2" in told["one"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "mode"), [("acgan", "pmap"), ("classifier", "jit")]
 )
@@ -140,6 +141,7 @@ def test_a_coordinator_needs_numbers(count, index):
     processes.join("localhost:1", count, index)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_go_on(tmp_path, toy_dir):
   """From the command line; the signal comes to the second process only."""
 

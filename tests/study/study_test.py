@@ -2,12 +2,15 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from configs import study as study_config
 from skinjax.data import datasets
 from skinjax.runtime import errors, files
 from skinjax.study import study
@@ -60,10 +63,13 @@ def test_the_report_is_written(done):
 
 def test_the_report_tells_of_the_generator(done):
   _, result, _ = done
+  assert result["subject"] == "ACGAN images"
+  assert result["verdict"]["leak_excluded"]
+  assert result["original"] == []  # of HAM10000 only
   assert set(result["diversity"]) <= set(shrunk.CLASSES)
   for row in result["diversity"].values():
     assert row["diversity_ratio"] >= 0
-  assert "in its 4 steps" in result["split"]
+  assert "nor did the maker of the synthetic images" in result["split"]
   assert not [key for key in result["config"] if key.endswith("_dir")]
 
 
@@ -234,7 +240,7 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"arms": (*ARMS, "clasical")}, "Unknown arm 'clasical'. Did you mean"),
+    ({"arms": (*ARMS, "clasical")}, r"Unknown arm 'clasical'. Did you mean"),
     (
       {"arms": ("real", "classical")},
       "needs classical.synthetic and classical",
@@ -244,8 +250,11 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
     ({"arms": (*ARMS, "classical")}, "each of them once"),
     ({"gan__task": "classifier"}, "gan.task=classifier trains no gan"),
     ({"classifier__task": "acgan"}, "classifier.task=acgan trains no classif"),
-    ({"classical__sampler": "even"}, "Unknown train.sampler 'even'"),
-    ({"classical__balance": "weights"}, "corrects what train.sampler=balanced"),
+    (
+      {"arm__classical__changes__train__sampler": "even"},
+      "Unknown train.sampler 'even'",
+    ),
+    ({"synthetic": "DIR"}, "config.synthetic and config.generator are both"),
     ({"classifier__train__steps": 5}, "train.steps=5 is not a multiple"),
     (
       {"gan__loss__adversarial": "hing", "generator": ""},
@@ -275,3 +284,116 @@ def test_images_of_another_generator_are_refused(done, monkeypatch):
       study.run(_config(), path)
   finally:
     record.write_text(kept)
+
+
+@pytest.fixture
+def strangers(tmp_path):
+  """A folder that somebody else's GAN might have made: of another size."""
+  rng = np.random.default_rng(0)
+  for name, count in (("square", 20), ("stripes", 3)):
+    place = tmp_path / "images" / name
+    place.mkdir(parents=True)
+    for i in range(count):
+      pixels = rng.integers(0, 255, (40, 30, 3), np.uint8)
+      Image.fromarray(pixels).save(place / f"{i}.jpg")
+  return tmp_path / "images"
+
+
+def _quick_units(monkeypatch):
+  """Has classifiers predict at random instead of being trained."""
+  taught = {}
+
+  def train(task, config, path, dataset=None):
+    taught[path.name] = dataset
+    path.mkdir(parents=True)
+    (path / "metrics.jsonl").write_text("")
+
+  def predict(config, path, result):
+    rng = np.random.default_rng(len(path.name))
+    test = shrunk.dataset().test
+    rows = rng.dirichlet(np.ones(3), len(test.labels))
+    lines = [("image_id", *shrunk.CLASSES)]
+    lines += [(i, *row) for i, row in zip(test.image_ids, rows, strict=True)]
+    files.write_text(path / "predictions.csv", files.table(lines))
+
+  monkeypatch.setattr(loop, "train", train)
+  monkeypatch.setattr(study.predictions, "predict", predict)
+  return taught
+
+
+def test_a_strangers_folder_is_judged(strangers, tmp_path, monkeypatch):
+  train = shrunk.dataset().train
+  origin = {"trained_on": {"image_ids": train.image_ids.tolist()}}
+  files.write_json(strangers / "provenance.json", {"name": "DCGAN", **origin})
+  taught = _quick_units(monkeypatch)
+  config = _config(synthetic=str(strangers))
+  result = study.run(config, tmp_path / "run")
+  assert result["verdict"]["leak_excluded"]
+  assert result["verdict"]["headline"].startswith(
+    ("DCGAN images", "This study")
+  )
+  # Classes have 12, 7 and 5; of disc there are none, of stripes but three.
+  mixed = taught["classical+synthetic-0"]
+  assert mixed.info.class_counts == (12, 15, 8)
+  assert mixed.train.images.shape[1:] == (16, 16, 3)
+  assert set(train.groups) <= set(mixed.inherited)
+  (arm,) = (a for a in result["arms"] if a["name"] == "classical+synthetic")
+  assert arm["synthetic"] == {"disc": 0, "square": 8, "stripes": 3}
+
+
+def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
+  strangers, tmp_path, monkeypatch
+):
+  taught = _quick_units(monkeypatch)
+  told = r"images does not tell which lesions the maker .*image_ids.*unknown_o"
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(synthetic=str(strangers)), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+  config = _config(synthetic=str(strangers), unknown_origin=True)
+  result = study.run(config, tmp_path / "run")
+  headline = result["verdict"]["headline"]
+  assert headline.startswith("A leak cannot be excluded. ")
+  assert not result["verdict"]["leak_excluded"]
+  page = (tmp_path / "run" / "report" / "index.html").read_text()
+  assert page.index("A leak cannot be excluded: nothing") < page.index("<h1>")
+  # Whoever learnt from such images is of unknown origin, too.
+  assert taught["classical+synthetic-0"].inherited is None
+
+
+def test_a_folder_whose_maker_has_seen_test_lesions_is_refused(
+  strangers, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  ids = shrunk.dataset().test.image_ids[:2].tolist()
+  record = {"trained_on": {"image_ids": ids}}
+  files.write_json(strangers / "provenance.json", record)
+  for allowed in (False, True):
+    config = _config(synthetic=str(strangers), unknown_origin=allowed)
+    with pytest.raises(
+      errors.InputError, match=r"was trained on .* test split"
+    ):
+      study.run(config, tmp_path / "run")
+
+
+def test_how_much_is_added_unless_that_is_said():
+  info = shrunk.dataset().info
+  wanted = lambda counts: study._wanted(
+    _config(fill_to=0), dataclasses.replace(info, class_counts=counts)
+  ).tolist()
+  assert wanted((100, 40, 10)) == [0, 0, 30]  # the median class
+  assert wanted((100, 15, 10)) == [0, 5, 10]  # twice the smallest
+  assert wanted((10, 10, 10)) == [10, 10, 10]
+
+
+def test_an_arm_is_what_the_config_says():
+  config = _config(arm__classical__changes__augment__jitter=0.3)
+  made = study._unit_config(config, study.Unit("classical", 5))
+  assert made.augment.jitter == 0.3
+  assert made.seed == 5
+  config = _config().unlock()
+  config.arm["weighted"] = study_config.arm("x", loss={"balance": "weights"})
+  config.arm["wrong"] = study_config.arm("x", loss={"balanced": "weights"})
+  made = study._unit_config(config, study.Unit("weighted", 0))
+  assert made.loss.balance == "weights"
+  with pytest.raises(errors.InputError, match="Unknown key of arm wrong, 'bal"):
+    study._unit_config(config, study.Unit("wrong", 0))

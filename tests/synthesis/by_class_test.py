@@ -2,15 +2,14 @@
 
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
-from skinjax.data import datasets
+from skinjax.data import datasets, image_folder
 from skinjax.metrics import features
 from skinjax.runtime import errors
-from skinjax.synthesis import by_class, synthesize
-from skinjax.training import inference, kid, loop, pretrained
+from skinjax.synthesis import by_class, generators
+from skinjax.training import kid, loop, trained
 from tests import shrunk
 
 _CLASSES = ("mel", "df")
@@ -26,33 +25,41 @@ def _config(toy_dir, **changes):
 
 
 @pytest.fixture(scope="module")
-def trained(toy_dir, tmp_path_factory):
+def done(toy_dir, tmp_path_factory):
   """The workdir of a GAN for each of two classes."""
   path = tmp_path_factory.mktemp("by_class") / "run"
   by_class.run(_config(toy_dir), path)
   return path
 
 
-def _info(toy_dir):
-  return datasets.load(_config(toy_dir).data).info
-
-
-def test_every_class_has_a_run_of_its_own(trained):
-  assert (trained / "sheet.png").exists()
+def test_every_class_has_a_run_of_its_own(done):
+  assert (done / "sheet.png").exists()
   for name in _CLASSES:
-    assert pretrained.is_trained(trained / name, 4)
-    assert (trained / name / "metrics.jsonl").exists()
+    assert trained.is_trained(done / name, 4)
     # A network of one class knows of no labels.
-    assert "class" not in (trained / name / "metrics.jsonl").read_text()
+    assert "class" not in (done / name / "metrics.jsonl").read_text()
 
 
-def test_what_is_trained_is_not_trained_again(trained, toy_dir, monkeypatch):
+def test_images_of_all_are_in_one_folder(done, toy_dir):
+  generator = generators.load(done)
+  folder = image_folder.read(done / "synthetic", generator.info)
+  assert folder.split.labels.tolist() == [0, 0, 0, 1, 1, 1]
+  assert folder.title == "By-class ProGAN images"
+  assert generator.class_names == _CLASSES
+  dataset = datasets.load(_config(toy_dir).data)
+  assert set(folder.origin["groups"]) == set(dataset.train.groups)
+  np.testing.assert_array_equal(
+    generator.sample(folder.split.labels), folder.split.images
+  )
+
+
+def test_what_is_trained_is_not_trained_again(done, toy_dir, monkeypatch):
   monkeypatch.setattr(loop, "train", None)
-  by_class.run(_config(toy_dir), trained)
+  by_class.run(_config(toy_dir), done)
 
 
 def test_it_goes_on_with_the_class_that_was_interrupted(
-  trained, toy_dir, tmp_path, monkeypatch
+  done, toy_dir, tmp_path, monkeypatch
 ):
   plain, seen = loop.train, []
 
@@ -68,37 +75,32 @@ def test_it_goes_on_with_the_class_that_was_interrupted(
   assert not (tmp_path / "run" / "sheet.png").exists()
   by_class.run(_config(toy_dir), tmp_path / "run")
   assert seen == ["mel", "df", "df"]
-  info = _info(toy_dir)
-  resumed = pretrained.load(tmp_path / "run", info)
-  assert resumed.digest == pretrained.load(trained, info).digest
+  resumed = generators.load(tmp_path / "run")
+  assert resumed.digest == generators.load(done).digest
 
 
-def test_an_image_is_drawn_by_its_class_network(trained, toy_dir):
-  info = _info(toy_dir)
-  generator = pretrained.load_generator(trained, info)
-  labels = np.array([0, 1, 1, 0, 1], np.int32)
-  key = jax.random.key(3)
-  images = inference.samples(
-    generator.task,
-    generator.state,
-    labels,
-    key,
-    config=generator.config,
-    info=info,
-  )
-  for label, name in enumerate(_CLASSES):
-    config = by_class.part(generator.config, name)
-    alone = pretrained.load(trained / name, datasets.load(config.data).info)
-    own = inference.samples(
-      alone.task,
-      alone.state,
-      np.zeros(5, np.int32),
-      key,
-      config=alone.config,
-      info=alone.info,
+def test_an_image_is_drawn_by_its_class_network(done):
+  generator = generators.load(done)
+  labels = np.array([0, 1, 1, 0, 1])
+  images = generator.sample(labels, seed=3)
+  # Each class's own images do not depend on the others.
+  for label in (0, 1):
+    mine = labels == label
+    alone = generator.sample(labels[mine], seed=3)
+    np.testing.assert_array_equal(images[mine], alone)
+  networks = generator.networks
+  latents = np.ones((2, generator.num_latents), np.float32)
+  for label, network in enumerate(networks):
+    drawn = trained.draw(
+      network.task,
+      network.state,
+      latents,
+      np.zeros(2, np.int32),
+      config=network.config,
+      info=network.info,
     )
-    np.testing.assert_array_equal(images[labels == label], own[labels == label])
-  assert (images[0] != images[3]).any()
+    np.testing.assert_array_equal(generator.draw(latents, label), drawn)
+  assert (generator.draw(latents, 0) != generator.draw(latents, 1)).any()
 
 
 def test_the_best_of_each_class_is_drawn_at_its_own_size(
@@ -115,59 +117,24 @@ def test_the_best_of_each_class_is_drawn_at_its_own_size(
   )
   changes = {"gan__kid_every": 2, "gan__best": "kid"}
   by_class.run(_config(toy_dir, **changes), tmp_path)
-  info = _info(toy_dir)
-  generator = pretrained.load_generator(tmp_path, info, "best")
-  assert [int(alone.step) for alone in generator.state.classes] == [2, 4]
+  generator = generators.load(tmp_path, "best")
+  assert [network.step for network in generator.networks] == [2, 4]
   assert generator.step == 2
-  assert generator.digest != pretrained.load(tmp_path, info).digest
-  labels, key = np.array([0, 1, 1, 0], np.int32), jax.random.key(3)
-  images = inference.samples(
-    generator.task,
-    generator.state,
-    labels,
-    key,
-    config=generator.config,
-    info=info,
-  )
-  for label, name in enumerate(_CLASSES):
-    config = by_class.part(generator.config, name)
-    own_info = datasets.load(config.data).info
-    alone = pretrained.load(tmp_path / name, own_info, "best")
-    own = inference.samples(
-      alone.task,
-      alone.state,
-      np.zeros(4, np.int32),
-      key,
-      config=alone.config,
-      info=alone.info,
-    )
-    np.testing.assert_array_equal(images[labels == label], own[labels == label])
+  assert generator.digest != generators.load(tmp_path).digest
+  images = generator.sample(["mel", "df"])
+  pixels = images[0].reshape(8, 2, 8, 2, 3)  # one of 8x8, enlarged
+  assert (pixels == pixels[:, :1, :, :1]).all()
 
 
 def _remember_classes(self, task, dataset, config):
   (self.name,) = dataset.info.class_names
 
 
-def test_its_set_says_what_all_of_them_learnt_from(trained, toy_dir, tmp_path):
-  config = shrunk.config(
-    "synthesize",
-    generator=str(trained),
-    data__data_dir=toy_dir,
-    data__classes=_CLASSES,
-  )
-  summary = synthesize.run(config, tmp_path)
-  assert list(summary) == list(_CLASSES)
-  assert [row["images"] for row in summary.values()] == [3, 3]
-  origin = pretrained.load_generator(trained, _info(toy_dir)).origin
-  dataset = datasets.load(config.data)
-  assert set(origin["groups"]) == set(dataset.train.groups)
-
-
-def test_a_class_that_is_not_trained_is_named(trained, toy_dir, tmp_path):
-  shutil.copytree(trained, tmp_path / "run")
+def test_a_class_that_is_not_trained_is_named(done, tmp_path):
+  shutil.copytree(done, tmp_path / "run")
   shutil.rmtree(tmp_path / "run" / "df")
   with pytest.raises(errors.InputError, match="run/df"):
-    pretrained.load(tmp_path / "run", _info(toy_dir))
+    generators.load(tmp_path / "run")
 
 
 def test_a_part_that_is_no_gan_is_refused(toy_dir, tmp_path):

@@ -1,18 +1,20 @@
-"""Tests of making a synthetic set."""
+"""Tests of drawing image folders from trained generators."""
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+import skinjax
 from skinjax.data import datasets, image_folder
 from skinjax.metrics import diversity
-from skinjax.runtime import errors, randomness
-from skinjax.synthesis import synthesize
-from skinjax.training import loop, tasks, trained
+from skinjax.runtime import errors
+from skinjax.synthesis import generators, synthesize
+from skinjax.training import kid, loop, tasks, trained
 from tests import shrunk
+
+INFO = shrunk.dataset().info
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +23,15 @@ def networks(tmp_path_factory):
   paths = {}
   for name in ("acgan", "classifier"):
     paths[name] = tmp_path_factory.mktemp(name) / "run"
-    task = tasks.named(name)
-    loop.train(task, shrunk.config(name), paths[name], shrunk.dataset())
+    config = shrunk.config(name)
+    loop.train(tasks.named(name), config, paths[name], shrunk.dataset())
   return paths
 
 
 @pytest.fixture(autouse=True)
-def _tiny_data(monkeypatch):
-  monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
+def _no_data(monkeypatch):
+  """Nothing here needs the data set."""
+  monkeypatch.setattr(datasets, "load", pytest.fail)
 
 
 def _run(path, networks, **changes):
@@ -36,61 +39,55 @@ def _run(path, networks, **changes):
   return synthesize.run(shrunk.config("synthesize", **changes), path)
 
 
-def _images(path):
-  return image_folder.read(path / "synthetic", shrunk.dataset().info).split
+def _folder(path):
+  return image_folder.read(path / "synthetic", INFO)
 
 
 @pytest.fixture(scope="module")
 def made(networks, tmp_path_factory):
   path = tmp_path_factory.mktemp("made")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(datasets, "load", lambda config: shrunk.dataset())
-    summary = _run(path, networks, classifier=str(networks["classifier"]))
+  summary = _run(path, networks, classifier=str(networks["classifier"]))
   return path, summary
 
 
 def test_everything_is_there(made, networks):
   path, summary = made
-  split = _images(path)
-  assert np.bincount(split.labels).tolist() == [3, 3, 3]
-  assert split.images.shape == (9, 16, 16, 3)
+  folder = _folder(path)
+  assert np.bincount(folder.split.labels).tolist() == [3, 3, 3]
+  assert folder.split.images.shape == (9, 16, 16, 3)
   assert json.loads((path / "summary.json").read_text()) == summary
   with Image.open(path / "sheet.png") as sheet:
     assert min(sheet.size) > 3 * 16
-  folder = image_folder.read(path / "synthetic", shrunk.dataset().info)
-  provenance = folder.provenance
   network = trained.load(networks["acgan"])
-  assert provenance["generator"]["step"] == 4
-  assert provenance["generator"]["state_sha256"] == network.digest
-  assert provenance["trained_on"]["groups"] == network.origin["groups"]
+  assert folder.provenance["generator"]["step"] == 4
+  assert folder.provenance["generator"]["state_sha256"] == network.digest
+  assert folder.origin["groups"] == network.origin["groups"]
+  assert folder.title == "ACGAN images"
+  assert folder.provenance["pretrained"] == []
 
 
-def test_images_come_from_the_generator_under_their_labels(made, networks):
-  network = trained.load(networks["acgan"])
-  split = _images(made[0])
-  again = trained.samples(
-    network.task,
-    network.state,
-    split.labels,
-    randomness.named(jax.random.key(0), "synthesize"),
-    config=network.config,
-    info=network.info,
-  )
-  np.testing.assert_array_equal(split.images, again)
+def test_python_draws_the_same_images(made, networks):
+  generator = skinjax.load_generator(networks["acgan"])
+  assert generator.class_names == shrunk.CLASSES
+  split = _folder(made[0]).split
+  names = [shrunk.CLASSES[label] for label in split.labels]
+  for labels in (split.labels, names):
+    np.testing.assert_array_equal(generator.sample(labels), split.images)
+  other = generator.sample(names, seed=1)
+  assert (other != split.images).any((1, 2, 3)).all()
+  with pytest.raises(errors.InputError, match=r"Unknown class 'disk'. Did you"):
+    generator.sample(["disk"])
+  for label in (3, -1):
+    with pytest.raises(errors.InputError, match=f"There is no label {label}:"):
+      generator.sample([label])
 
 
 def test_judgement(made, networks):
   path, summary = made
-  split, real = _images(path), shrunk.dataset().train
-  network = trained.load(networks["classifier"])
-  out = trained.outputs(
-    network.task,
-    network.state,
-    split,
-    config=network.config,
-    info=network.info,
+  split, real = _folder(path).split, shrunk.dataset().train
+  predicted = skinjax.load_classifier(networks["classifier"]).predict(
+    split.images
   )
-  predicted = out["probabilities"].argmax(1)
   for label, name in enumerate(shrunk.CLASSES):
     row = summary[name]
     assert row["images"] == 3
@@ -100,61 +97,65 @@ def test_judgement(made, networks):
     ) / diversity.mean_pairwise_distance(real.images[real.labels == label])
     assert row["diversity_ratio"] == pytest.approx(ratio)
     assert row["collapsed"] == (ratio < 0.5)
-    share = np.mean(predicted[split.labels == label] == label)
-    assert row["agreement"] == pytest.approx(share)
+    agreeing = predicted[split.labels == label].argmax(1) == label
+    assert row["agreement"] == pytest.approx(agreeing.mean())
 
 
-def test_a_set_is_made_once_and_of_one_seed(made, networks, tmp_path):
-  path, _ = made
-  before = _images(path)
-  _run(tmp_path / "same", networks)
-  same = _images(tmp_path / "same")
-  np.testing.assert_array_equal(same.images, before.images)
-  _run(tmp_path / "other", networks, seed=1)
-  other = _images(tmp_path / "other")
-  assert (other.images != before.images).any((1, 2, 3)).all()
+def test_a_folder_is_made_once(made, networks, monkeypatch):
+  path, summary = made
+  monkeypatch.setattr(image_folder, "write", pytest.fail)
+  assert _run(path, networks, classifier=str(networks["classifier"])) == summary
 
 
-def test_without_a_classifier_nothing_agrees(networks, tmp_path):
-  summary = _run(tmp_path, networks)
-  assert [row["agreement"] for row in summary.values()] == [None] * 3
+def test_some_classes_may_be_asked_for(networks, tmp_path):
+  summary = _run(tmp_path, networks, data__classes=("stripes", "disc"))
+  assert list(summary) == ["disc", "stripes"]
+  assert [row["agreement"] for row in summary.values()] == [None] * 2
+  assert _folder(tmp_path).split.labels.tolist() == [0, 0, 0, 2, 2, 2]
+  with pytest.raises(errors.InputError, match="Unknown class of this gen"):
+    _run(tmp_path / "new", networks, data__classes=("nv",))
 
 
 def test_more_images_leave_the_first_as_they_are(networks):
-  network = trained.load(networks["acgan"])
-  draw = lambda labels: trained.samples(
-    network.task,
-    network.state,
-    np.array(labels, np.int32),
-    jax.random.key(0),
-    config=network.config,
-    info=network.info,
-  )
+  generator = generators.load(networks["acgan"])
   labels = [0, 1, 2] * 100  # more than one batch
-  many = draw(labels)
-  np.testing.assert_array_equal(draw(labels[:7]), many[:7])
+  many = generator.sample(labels)
+  np.testing.assert_array_equal(generator.sample(labels[:7]), many[:7])
   assert len({image.tobytes() for image in many}) == 300
 
 
 def test_a_generator_is_asked_for(networks, tmp_path):
   with pytest.raises(errors.InputError, match="generator is empty"):
     _run(tmp_path / "new", networks, generator="")
-  assert not (tmp_path / "new").exists()
   with pytest.raises(errors.InputError, match="is not the workdir of a run"):
     _run(tmp_path / "new", networks, generator=str(tmp_path / "none"))
+  with pytest.raises(errors.InputError, match="which draws no images"):
+    _run(tmp_path / "new", networks, generator=str(networks["classifier"]))
+  assert not (tmp_path / "new").exists()
 
 
-def test_a_generator_of_other_data_is_refused(networks, monkeypatch):
-  info = shrunk.dataset().info
-  fields = vars(info)
+def test_a_classifier_of_other_data_is_refused(networks):
+  classifier = trained.load_classifier(networks["classifier"])
+  trained.require_for(classifier, INFO)
   for change, told in [
     ({"class_names": ("disc", "square")}, "with disc, square: give one"),
     ({"size": 32}, "not for toy_lesions at 32x32"),
     ({"name": "mnist"}, "not for mnist at 16x16"),
   ]:
-    other = info.__class__(**{**fields, **change})
+    other = INFO.__class__(**{**vars(INFO), **change})
     with pytest.raises(errors.InputError, match=told):
-      trained.require_for(trained.load(networks["acgan"]), other)
+      trained.require_for(classifier, other)
+
+
+def test_images_of_another_generator_are_refused(made, networks):
+  path, _ = made
+  record = path / "synthetic" / "provenance.json"
+  kept = record.read_text()
+  for change in ({"generator": "a GAN"}, {"generator": {}}):
+    record.write_text(json.dumps(json.loads(kept) | change))
+    with pytest.raises(errors.InputError, match="made by another generator"):
+      _run(path, networks, classifier=str(networks["classifier"]))
+  record.write_text(kept)
 
 
 def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
@@ -162,4 +163,26 @@ def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
     content = (networks["acgan"] / name).read_text()
     (tmp_path / name).write_text(content)
   with pytest.raises(errors.InputError, match="has no checkpoint yet"):
-    trained.load(tmp_path)
+    generators.load(tmp_path)
+
+
+def test_images_are_made_by_the_checkpoint_that_is_asked_for(
+  tmp_path, monkeypatch
+):
+  # Of steps 2 and 4 the first is the best.
+  monkeypatch.setattr(kid.Kid, "__init__", lambda *_: None)
+  measure = lambda self, state: {"kid": float(state.step)}
+  monkeypatch.setattr(kid.Kid, "measure", measure)
+  config = shrunk.config("acgan", kid_every=2, best="kid")
+  gan = tmp_path / "gan"
+  loop.train(tasks.named("acgan"), config, gan, shrunk.dataset())
+  sets = {}
+  for which, step in (("latest", 4), ("best", 2)):
+    path, changes = tmp_path / which, {"generator_checkpoint": which}
+    _run(path, {"acgan": gan}, **changes)
+    provenance = json.loads((path / "synthetic/provenance.json").read_text())
+    assert provenance["generator"]["step"] == step
+    sets[which] = _folder(path).split.images
+  assert (sets["latest"] != sets["best"]).any()
+  with pytest.raises(errors.InputError, match="Did you mean 'best'"):
+    _run(tmp_path / "none", {"acgan": gan}, generator_checkpoint="bets")

@@ -28,7 +28,6 @@ _RUN = {
   "save_every": 4,
   "sample_every": 8,
 }
-_KILLS = 20
 # Processes that have imported JAX but not begun to use it can be forked, which
 # takes a fraction of the time that a new one takes to start.
 _forks = multiprocessing.get_context("forkserver")
@@ -86,8 +85,9 @@ def _compare(undisturbed, killed):
   assert not left
 
 
+@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
-  tmp_path,
+  tmp_path, count
 ):
   undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
   for path in (tmp_path / "compiled", undisturbed):  # the first one compiles
@@ -101,8 +101,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
   print(f"moments of seed {seed}")  # shown where the test fails
   rng = np.random.default_rng(seed)
   kills = while_saving = 0
-  for _ in range(5 * _KILLS):
-    if kills == _KILLS:
+  for _ in range(5 * count):
+    if kills == count:
       break
     process = _start(killed)
     process.join(timeout=rng.uniform(0.3, 0.9) * whole)
@@ -118,8 +118,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
     while_saving += any(
       not (place / "manifest.json").exists() for place in places
     )
-  assert kills == _KILLS, "most runs ended before they were killed"
-  assert while_saving > 0, "no kill met a checkpoint that was being written"
+  assert kills == count, "most runs ended before they were killed"
+  if count > 10:  # few may all miss
+    assert while_saving > 0, "no kill met a checkpoint that was being written"
   process = _start(killed)
   process.join(timeout=200)
   assert process.exitcode == 0
@@ -239,6 +240,7 @@ def test_two_processes_prepare_one_data_set_and_one_is_killed(
       np.testing.assert_array_equal(column, right)
 
 
+@pytest.mark.slow
 def test_two_runs_from_one_empty_cache_do_not_harm_each_other(tmp_path):
   started = [
     subprocess.Popen(
@@ -283,6 +285,7 @@ def _namespaces():
     return False
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
   if not _namespaces():
     pytest.skip("no file system can be mounted here")

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skinjax.data import datasets, sources, synthetic_set
+from skinjax.data import sources
 from skinjax.metrics import features, kernel
 from skinjax.models import efficientnet
 from skinjax.runtime import checkpoint, errors, randomness
-from skinjax.synthesis import synthesize
 from skinjax.training import kid, loop, tasks, trained, writer
 from tests import shrunk
 
@@ -52,10 +51,6 @@ def _steps(path):
   return sorted(int(p.name) for p in places if p.name.isdigit())
 
 
-def _load(path, which):
-  return trained.load(path, which)
-
-
 def _following(monkeypatch, distances):
   """Has runs measure what is given by step."""
 
@@ -87,7 +82,7 @@ def test_no_distances_unless_asked_for(tmp_path, monkeypatch):
 def test_the_last_step_is_measured(tmp_path):
   _train(tmp_path, train__steps=6)
   assert [x["step"] for x in _lines(tmp_path) if "kid" in x] == [4, 6]
-  assert _load(tmp_path, "best").step in (4, 6)
+  assert trained.load(tmp_path, "best").step in (4, 6)
 
 
 def _measured(task, state, dataset, **changes):
@@ -244,7 +239,7 @@ def test_an_interrupted_run_has_the_distances_of_an_undisturbed_one(
   )
   assert whole == killed
   assert b'"kid"' in whole
-  best = [_load(tmp_path / run, "best") for run in ("whole", "killed")]
+  best = [trained.load(tmp_path / run, "best") for run in ("whole", "killed")]
   assert best[0].digest == best[1].digest
 
 
@@ -253,11 +248,11 @@ def test_the_best_is_kept_while_the_latest_moves_on(tmp_path, monkeypatch):
   changes = {"train__steps": 10, "save_every": 2, "kid_every": 2}
   _train(tmp_path, **changes)
   assert _steps(tmp_path) == [4, 8, 10]
-  latest, best = (_load(tmp_path, which) for which in ("latest", "best"))
+  latest, best = (trained.load(tmp_path, which) for which in ("latest", "best"))
   assert (latest.step, best.step) == (10, 4)
   assert (int(latest.state.step), int(best.state.step)) == (10, 4)
   assert latest.digest != best.digest
-  assert _load(tmp_path, "latest").digest == latest.digest
+  assert trained.load(tmp_path, "latest").digest == latest.digest
   # Training goes on from the latest: there is nothing left to do.
   assert int(_train(tmp_path, **changes).state.step) == 10
 
@@ -265,46 +260,22 @@ def test_the_best_is_kept_while_the_latest_moves_on(tmp_path, monkeypatch):
 def test_what_is_measured_and_not_saved_is_not_the_best(tmp_path, monkeypatch):
   _following(monkeypatch, {2: -0.5, 4: 0.1, 6: -0.3, 8: 0.2})
   _train(tmp_path, kid_every=2)
-  assert _load(tmp_path, "best").step == 4
-
-
-def _synthesize(path, generator, which):
-  config = shrunk.config(
-    "synthesize", generator=str(generator), generator_checkpoint=which
-  )
-  synthesize.run(config, path)
-  return synthetic_set.read(path / "synthetic", shrunk.CLASSES)
-
-
-def test_images_are_made_by_the_checkpoint_that_is_asked_for(
-  tmp_path, monkeypatch
-):
-  monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
-  _following(monkeypatch, {4: 0.1, 8: 0.3})
-  _train(tmp_path / "gan")
-  sets = {}
-  for which, step in (("latest", 8), ("best", 4)):
-    found = _synthesize(tmp_path / which, tmp_path / "gan", which)
-    sets[which], provenance = found
-    assert provenance["generator"]["step"] == step
-  assert (sets["latest"].images != sets["best"].images).any()
-  with pytest.raises(errors.InputError, match="Did you mean 'best'"):
-    _synthesize(tmp_path / "none", tmp_path / "gan", "bets")
+  assert trained.load(tmp_path, "best").step == 4
 
 
 def test_a_best_that_is_not_there_is_refused(tmp_path):
   _train(tmp_path, kid_every=0, best="", train__steps=4)
   with pytest.raises(errors.InputError, match="trained with best='': use the"):
-    _load(tmp_path, "best")
+    trained.load(tmp_path, "best")
   record = tmp_path / "config.json"
   config = json.loads(record.read_text()) | {"best": "kid"}
   record.write_text(json.dumps(config))
   with pytest.raises(errors.InputError, match="no checkpoint with a kid yet"):
-    _load(tmp_path, "best")
+    trained.load(tmp_path, "best")
   record.write_text(json.dumps(config | {"best": ["kid"]}))
   with pytest.raises(errors.InputError, match=r"with best=\('kid',\)|\['kid'"):
-    _load(tmp_path, "best")
-  assert _load(tmp_path, "latest").step == 4
+    trained.load(tmp_path, "best")
+  assert trained.load(tmp_path, "latest").step == 4
 
 
 def test_a_best_that_is_no_number_is_none(tmp_path, monkeypatch):

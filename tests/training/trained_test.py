@@ -1,30 +1,81 @@
 """Tests of networks that are loaded from workdirs."""
 
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from skinjax.runtime import errors
 from skinjax.training import loop, tasks, trained
 from tests import shrunk
 
 
-def _network(path, **changes):
-  config = shrunk.config("classifier", **changes)
-  loop.train(tasks.named("classifier"), config, path, shrunk.dataset())
-  return trained.load(path)
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+  """Returns the workdir of a classifier, and what its training returned."""
+  path = tmp_path_factory.mktemp("run")
+  config = shrunk.config("classifier")
+  task = tasks.named("classifier")
+  return path, loop.train(task, config, path, shrunk.dataset())
 
 
-def test_the_digest_is_that_of_the_weights(tmp_path):
-  one, again, other = (
-    _network(tmp_path / name, seed=seed)
-    for name, seed in (("one", 0), ("again", 0), ("other", 1))
-  )
-  assert len(one.digest) == 64
-  # When and where they were written does not matter.
-  assert one.digest == again.digest
-  assert one.digest != other.digest
+def test_a_network_is_loaded_without_its_data(done):
+  path, result = done
+  network = trained.load(path)
+  assert (network.step, network.task.name) == (4, "classifier")
+  assert network.info == shrunk.dataset().info
+  assert network.config == shrunk.frozen("classifier")
+  # When and where it was written does not matter, only what it is.
+  assert network.digest == trained.digest(result.state)
+  assert len(network.digest) == 64
+  other = result.state.replace(step=np.int32(5))
+  assert network.digest != trained.digest(other)
 
 
-def test_is_trained(tmp_path):
+def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
+  done, tmp_path
+):
+  path = shutil.copytree(done[0], tmp_path / "run")
+  record = path / "data.json"
+  origin = json.loads(record.read_text())
+  del origin["info"]
+  record.write_text(json.dumps(origin))
+  network = trained.load(path)
+  assert network.digest == trained.load(done[0]).digest
+  trained.require_for(network, shrunk.dataset().info)
+  split, info = shrunk.dataset().test, network.info
+  state, config = network.state, network.config
+  out = trained.outputs(network.task, state, split, config=config, info=info)
+  assert out["probabilities"].shape == (len(split.labels), 3)
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"class_names": ("disc", "square")}, "with disc, square: give one that"),
+    ({"size": 32}, "not for toy_lesions at 32x32"),
+    ({"name": "mnist"}, "not for mnist at 16x16"),
+  ],
+)
+def test_a_network_of_other_data_is_refused(done, changes, told):
+  network, info = trained.load(done[0]), shrunk.dataset().info
+  trained.require_for(network, dataclasses.replace(info, fingerprint="other"))
+  with pytest.raises(errors.InputError, match=told):
+    trained.require_for(network, dataclasses.replace(info, **changes))
+
+
+def test_a_classifier_generates_nothing(done):
+  assert trained.load_classifier(done[0]).step == 4
+  with pytest.raises(errors.InputError, match="classifier, which draws no im"):
+    trained.load_generator(done[0])
+
+
+def test_is_trained(done, tmp_path):
   assert not trained.is_trained(tmp_path / "none", 4)
-  _network(tmp_path / "run")
-  assert trained.is_trained(tmp_path / "run", 4)
-  assert not trained.is_trained(tmp_path / "run", 6)
-  (tmp_path / "run" / "checkpoints" / "4" / "manifest.json").unlink()
-  assert not trained.is_trained(tmp_path / "run", 4)
+  path = shutil.copytree(done[0], tmp_path / "run")
+  assert trained.is_trained(path, 4)
+  assert not trained.is_trained(path, 6)
+  (path / "checkpoints" / "4" / "manifest.json").unlink()
+  assert not trained.is_trained(path, 4)

@@ -4,53 +4,21 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from absl import logging
 from PIL import Image
 
-from skinjax.data import datasets
+from skinjax.data import datasets, image_folder, provenance
+from skinjax.metrics import diversity
 from skinjax.report import sheets
 from skinjax.runtime import files, workdir
 from skinjax.study import page, summary
-from skinjax.synthesis import synthesize
-from skinjax.training import predictions, trained
+from skinjax.training import predictions
 
 _COLUMNS = 8  # of the sheets
 _CURVES = ("train/loss", "validation/balanced_accuracy")
-
-
-class Arm(NamedTuple):
-  """A way to train the classifier.
-
-  Attributes:
-    classical: whether real images are augmented and classes balanced.
-    synthetic: whether GAN images join the training set.
-    description: in words.
-  """
-
-  classical: bool
-  synthetic: bool
-  description: str
-
-
-ARMS = {
-  "real": Arm(False, False, "real images as they are"),
-  "classical": Arm(
-    True, False, "real images flipped, turned, recoloured, classes balanced"
-  ),
-  "real+synthetic": Arm(False, True, "as real, with GAN images added"),
-  "classical+synthetic": Arm(True, True, "as classical, with GAN images added"),
-}
-# What is compared. The first pair decides, and did so before any test lesion
-# was looked at: GAN images have to improve on the strongest training without
-# them.
-PAIRS = (
-  ("classical+synthetic", "classical"),
-  ("real+synthetic", "real"),
-)
 
 
 def write(
@@ -59,7 +27,7 @@ def write(
   *,
   dataset: datasets.Dataset,
   synthetic: datasets.Split,
-  generator: trained.Trained,
+  folder: image_folder.ImageFolder,
   units: dict[str, list[pathlib.Path]],
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
@@ -68,8 +36,8 @@ def write(
     path: the study's workdir.
     config: FrozenConfigDict of configs/study.py.
     dataset: the real images.
-    synthetic: the synthetic set.
-    generator: that it came from.
+    synthetic: the images that were added to them.
+    folder: that they are of.
     units: arm to the workdirs of its classifiers, by seed.
 
   Returns:
@@ -78,7 +46,7 @@ def write(
   info, train, test = dataset.info, dataset.train, dataset.test
   added = np.bincount(synthetic.labels, minlength=info.num_classes).tolist()
   result = summary.summarize(
-    about=_about(config, dataset, synthetic, generator),
+    about=_about(config, dataset, synthetic, folder),
     arms={
       arm: np.stack([predictions.read(place, dataset) for place in places])
       for arm, places in units.items()
@@ -91,13 +59,13 @@ def write(
       len(np.unique(train.groups[train.labels == label]))
       for label in range(info.num_classes)
     ],
-    descriptions={arm: ARMS[arm].description for arm in units},
+    descriptions={arm: config.arm[arm].description for arm in units},
     num_synthetic={
       arm: dict(zip(info.class_names, added, strict=True))
       for arm in units
-      if ARMS[arm].synthetic
+      if config.arm[arm].synthetic
     },
-    pairs=[pair for pair in PAIRS if set(pair) <= units.keys()],
+    pairs=[pair for pair in config.pairs if set(pair) <= units.keys()],
     seed=config.seed,
   )
   report = path / "report"
@@ -116,8 +84,8 @@ def write(
       for arm, places in units.items()
     },
     diversity={
-      name: _records(_trained_in(generator, name), [f"diversity/{name}"])
-      for name in info.class_names
+      name: _records(place, [f"diversity/{name}"])
+      for name, place in _trainings(folder, info.class_names).items()
     },
   )
   files.write_text(report / "index.html", text)
@@ -125,13 +93,27 @@ def write(
   return result
 
 
-def _trained_in(generator: trained.Trained, name: str) -> pathlib.Path:
-  """Returns where the GAN of a class was trained: its own, or that of all."""
-  alone = generator.path / name
-  return alone if alone.is_dir() else generator.path
+def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
+  """Returns where the GAN of each class was trained, if that is still there."""
+  maker = folder.provenance.get("generator")
+  place = maker.get("workdir") if isinstance(maker, Mapping) else None
+  if not isinstance(place, str):
+    return {}
+  places = {
+    name: next(
+      (
+        p
+        for p in (pathlib.Path(place, name), pathlib.Path(place))
+        if (p / "metrics.jsonl").exists()
+      ),
+      None,
+    )
+    for name in class_names
+  }
+  return {name: p for name, p in places.items() if p}
 
 
-def _about(config, dataset, synthetic, generator) -> summary.About:
+def _about(config, dataset, synthetic, folder) -> summary.About:
   info, training = dataset.info, config.classifier.train
   lesions = len(np.unique(dataset.test.groups))
   if config.data.fold == -1:
@@ -141,16 +123,36 @@ def _about(config, dataset, synthetic, generator) -> summary.About:
       f"fold {config.data.fold} of {config.data.num_folds} (seed "
       f"{config.data.fold_seed})"
     )
+  known = provenance.groups_learnt(folder.origin, dataset) is not None
+  sizes = (
+    f"{len(dataset.train.labels)} training, {len(dataset.validation.labels)} "
+    f"validation and {len(dataset.test.labels)} test images ({lesions} lesions)"
+  )
+  maker = (
+    "nor did the maker of the synthetic images see any of the last two"
+    if known
+    else "but nothing tells which of them the maker of the synthetic images saw"
+  )
+  notes = []
+  if not info.groups_known:
+    notes.append(
+      "Nothing tells which images show one lesion: identical images count as "
+      "one, all others as lesions of their own. If there are several images of "
+      "a lesion or a patient, the scores flatter every arm."
+    )
+  compared = diversity.compare(
+    *(
+      diversity.distances(part.images, part.labels, info.class_names)
+      for part in (synthetic, dataset.train)
+    ),
+    info.collapse,
+  )
   return summary.About(
-    name=f"GAN images for {info.name}",
+    name=f"Synthetic images for {info.name}",
     data=f"{info.name} at {info.size}\u00d7{info.size} pixels",
     drawn=info.drawn,
     split=(
-      f"{split}, by lesion: {len(dataset.train.labels)} training, "
-      f"{len(dataset.validation.labels)} validation and "
-      f"{len(dataset.test.labels)} test images ({lesions} lesions); no lesion "
-      "is in two of them, nor did the GAN see any of the last two, in its "
-      f"{generator.step} steps"
+      f"{split}, by lesion: {sizes}; no lesion is in two of them, {maker}"
     ),
     compute=(
       f"the same network and optimizer, {training.steps} steps of "
@@ -164,8 +166,14 @@ def _about(config, dataset, synthetic, generator) -> summary.About:
       for key, value in workdir.flat(config).items()
       if not workdir.is_free(key)
     },
-    diversity=synthesize.judge(synthetic, dataset),
-    subject=f"{generator.task.title} images",
+    diversity={
+      name: {"diversity_ratio": found.ratio, "collapsed": found.collapsed}
+      for name, found in compared.items()
+    },
+    subject=folder.title,
+    leak_excluded=known,
+    notes=notes,
+    original=summary.ORIGINAL if info.name == "ham10000" else (),
   )
 
 

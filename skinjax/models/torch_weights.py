@@ -1,0 +1,120 @@
+"""Published weights files of PyTorch, read without PyTorch.
+
+Such a file is a row of pickles and raw numbers, as `torch.save` wrote it before
+PyTorch 1.6. A pickle is a program, so no file is opened but one whose SHA-256
+is known; and of what its pickles name, nothing is found but tensors' parts.
+"""
+
+import hashlib
+import io
+import pathlib
+import pickle
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skinjax.runtime import errors
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_DTYPES = {
+  "DoubleStorage": "<f8",
+  "FloatStorage": "<f4",
+  "HalfStorage": "<f2",
+  "LongStorage": "<i8",
+  "IntStorage": "<i4",
+}
+
+
+class _Storage(NamedTuple):
+  """Numbers that lie behind the pickles, under a key."""
+
+  dtype: np.dtype
+  key: str
+  length: int
+
+
+class _Tensor(NamedTuple):
+  """A view of a storage; offset and strides in numbers, not in bytes."""
+
+  storage: _Storage
+  offset: int
+  shape: tuple[int, ...]
+  strides: tuple[int, ...]
+
+
+class _Unpickler(pickle.Unpickler):
+  """Unpickles a state_dict, without its numbers, and nothing else."""
+
+  def find_class(self, module: str, name: str) -> Any:
+    if module == "torch" and name in _DTYPES:
+      return np.dtype(_DTYPES[name])
+    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+      return lambda storage, offset, shape, strides, *_: _Tensor(
+        storage, offset, shape, strides
+      )
+    if (module, name) == ("collections", "OrderedDict"):
+      return OrderedDict
+    raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+  def persistent_load(self, pid: tuple) -> _Storage:
+    _, dtype, key, _, length, _ = pid
+    return _Storage(dtype, key, length)
+
+
+def read(path: str | pathlib.Path, digest: str) -> dict[str, np.ndarray]:
+  """Reads the tensors of a published file.
+
+  Args:
+    path: of the file.
+    digest: its SHA-256, in hex.
+
+  Returns:
+    Arrays by name, in the file's order, read-only.
+
+  Raises:
+    InputError: there is no such file, it is another one, or it is not of
+      tensors alone.
+  """
+  try:
+    content = pathlib.Path(path).read_bytes()
+  except (OSError, ValueError) as error:  # no path has a NUL in it
+    reason = getattr(error, "strerror", None) or error
+    raise errors.InputError(f"Cannot read {path}: {reason}.") from error
+  found = hashlib.sha256(content).hexdigest()
+  if found != digest:
+    raise errors.InputError(
+      f"{path} is not the published file: its SHA-256 is {found}, that of the "
+      f"published one is {digest}. Fetch it anew."
+    )
+  try:
+    return _arrays(content)
+  except Exception as error:  # whatever a damaged file makes of the readers
+    raise errors.InputError(
+      f"Cannot read {path}: no file of tensors that torch.save wrote before "
+      f"PyTorch 1.6 ({error})."
+    ) from error
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+  file = io.BytesIO(content)
+  # Five pickles: what it is, of which version and machine, the tensors, and the
+  # keys of their storages in the order in which these follow.
+  magic, _, system, tensors, keys = (_Unpickler(file).load() for _ in range(5))
+  if magic != _MAGIC or not system["little_endian"]:
+    raise ValueError("its header is another")
+  storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+  numbers = {}
+  for key in keys:
+    size = 8 + storages[key].length * storages[key].dtype.itemsize
+    numbers[key] = file.read(size)[8:]  # after their number
+  return {
+    name: np.ndarray(
+      tensor.shape,
+      tensor.storage.dtype,
+      numbers[tensor.storage.key],
+      tensor.offset * tensor.storage.dtype.itemsize,
+      [stride * tensor.storage.dtype.itemsize for stride in tensor.strides],
+    )
+    for name, tensor in tensors.items()
+  }

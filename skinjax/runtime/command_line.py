@@ -1,0 +1,128 @@
+"""The command line: what comes before and after a run of the program."""
+
+import logging as python_logging
+import re
+import sys
+from collections.abc import Callable
+
+import jax
+from absl import app, flags, logging
+
+from skinjax.runtime import errors, interruption, parallel, processes, workdir
+
+_PREFIXES = {"WARNING": "Warning: ", "ERROR": "Error: ", "CRITICAL": "Error: "}
+
+
+def run(
+  main: Callable[[list[str]], None],
+  values: flags.FlagValues,
+  refusals: tuple[type[Exception], ...],
+) -> None:
+  """Parses flags, runs a program and exits; what it refuses is one line.
+
+  The exit code is 0, 2 for bad input, or 128 + n for signal n.
+
+  Args:
+    main: is given the program's name, and what is not a flag.
+    values: get the flags' values; `config` is a flag of ml_collections.
+    refusals: the exceptions that mean bad input.
+  """
+  try:
+    app.run(main, flags_parser=lambda argv: parse(argv, values))
+  except refusals as error:
+    _leave(2, error)
+  except interruption.Interrupted as signal:
+    _leave(128 + signal.number, signal)
+
+
+def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
+  """Parses flags, or exits with one line that says what is wrong.
+
+  Args:
+    argv: the program's name and its arguments.
+    values: get the flags' values; `config` is a flag of ml_collections.
+
+  Returns:
+    The name, and what is not a flag.
+  """
+  text = "\n".join(argv)
+  try:
+    if path := re.search(r"^--?config[=\n](.+)", text, re.M):
+      known = workdir.flat(values["config"].parser.parse(path[1]))
+      for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
+        errors.require_known("config key", key, known)
+    return values(argv)
+  except (flags.Error, OSError, errors.InputError) as error:
+    # What a config refuses is wrapped by what loads it: the words are inside.
+    words = cause = error
+    while cause := cause.__cause__ or cause.__context__:
+      words = cause if isinstance(cause, errors.InputError) else words
+    _leave(2, words)
+
+
+def set_up(
+  cache: str,
+  coordinator: str | None,
+  num_processes: int | None,
+  process_id: int | None,
+) -> None:
+  """Sets up logging, the cache of compiled programs, processes and signals.
+
+  Args:
+    cache: directory of compiled programs.
+    coordinator: as in `processes.join`; None for a process alone.
+    num_processes: as in `processes.join`.
+    process_id: as in `processes.join`.
+
+  Raises:
+    InputError: the processes of the run cannot be found.
+  """
+  if coordinator is None and (num_processes, process_id) != (None, None):
+    raise errors.InputError(
+      "--num_processes and --process_id need --coordinator=HOST:PORT."
+    )
+  logging.set_verbosity(logging.INFO)
+  handler = logging.get_absl_handler()
+  handler.setFormatter(Formatter())
+  handler.addFilter(_is_for_people)
+  sys.unraisablehook = _unless_loop_is_closed
+  parallel.keep_compiled(cache)
+  if coordinator:
+    processes.join(coordinator, num_processes, process_id)
+  interruption.end_at_once()  # joining has set a handler of its own
+  devices = ", ".join(map(str, jax.local_devices()))
+  logging.info(
+    "process %d of %d, %s", jax.process_index(), jax.process_count(), devices
+  )
+  if not processes.is_first():
+    logging.set_verbosity(logging.WARNING)
+
+
+class Formatter(python_logging.Formatter):
+  """Formats messages for people: no time, no file, the level in words."""
+
+  def format(self, record: python_logging.LogRecord) -> str:
+    """Returns the message, behind "Warning: " or "Error: " if it is one."""
+    return _PREFIXES.get(record.levelname, "") + super().format(record)
+
+
+def _is_for_people(record):
+  """Leaves out what Orbax logs, except for errors that it does not raise."""
+  return "orbax" not in record.pathname or (
+    record.levelno >= python_logging.ERROR and not record.exc_info
+  )
+
+
+def _unless_loop_is_closed(unraisable):
+  """Shows an error that nothing can catch, but for one that says nothing.
+
+  Where a disk is full, Orbax raises for the first file that fails; what writes
+  the others, in threads of its own, then finds no event loop to report to.
+  """
+  if str(unraisable.exc_value) != "Event loop is closed":
+    sys.__unraisablehook__(unraisable)
+
+
+def _leave(code, words):
+  print(f"main.py: {words}", file=sys.stderr)
+  sys.exit(code)

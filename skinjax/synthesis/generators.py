@@ -1,0 +1,177 @@
+"""Trained generators at work, one for all classes or one for each."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from skinjax.data import provenance
+from skinjax.runtime import errors, randomness, workdir
+from skinjax.training import trained
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generator:
+  """Draws images by class; it needs neither flags nor the data set.
+
+  Attributes:
+    path: the workdir that it was loaded from.
+    class_names: by label.
+    networks: what draws: one network for all classes, or one for each.
+    origin: what they learnt from; see data/provenance.py.
+  """
+
+  path: pathlib.Path
+  class_names: tuple[str, ...]
+  networks: tuple[trained.Trained, ...]
+  origin: Mapping[str, Any]
+
+  @property
+  def by_class(self) -> bool:
+    """Returns whether each class has a network of its own."""
+    return len(self.networks) > 1 or len(self.networks[0].info.class_names) < (
+      len(self.class_names)
+    )
+
+  @property
+  def title(self) -> str:
+    """Returns what reports call it."""
+    title = self.networks[0].task.title
+    return f"By-class {title}" if self.by_class else title
+
+  @property
+  def info(self):
+    """Returns data.DataInfo of its images, but for the classes of all."""
+    return dataclasses.replace(
+      self.networks[0].info, class_names=self.class_names
+    )
+
+  @property
+  def step(self) -> int:
+    """Returns the training steps that every network has done at least."""
+    return min(network.step for network in self.networks)
+
+  @property
+  def digest(self) -> str:
+    """Returns the SHA-256 of all weights, in hex."""
+    if not self.by_class:
+      return self.networks[0].digest
+    digests = "".join(network.digest for network in self.networks)
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+  def sample(self, labels: Sequence[int | str], seed: int = 0) -> np.ndarray:
+    """Draws an image of each label.
+
+    The same seed and labels give the same images, and more labels leave the
+    first images as they are.
+
+    Args:
+      labels: [images], numbers or names of classes.
+      seed: of the latents.
+
+    Returns:
+      uint8 [images, size, size, channels].
+
+    Raises:
+      InputError: a label is no class.
+    """
+    return self.sample_by_key(
+      [self._number(label) for label in labels], synthesis_key(seed)
+    )
+
+  def sample_by_key(self, labels: Sequence[int], key: jax.Array) -> np.ndarray:
+    """Draws as `sample`, from a key of JAX and labels that are numbers."""
+    labels = np.asarray(labels, np.int32)
+    if not self.by_class:
+      return _sample(self.networks[0], labels, key)
+    info = self.networks[0].info
+    images = np.empty(
+      (len(labels), info.size, info.size, info.channels), np.uint8
+    )
+    for label, name in enumerate(self.class_names):
+      mine = np.flatnonzero(labels == label)
+      if mine.size:
+        images[mine] = _sample(
+          self.networks[label],
+          np.zeros(len(mine), np.int32),
+          randomness.named(key, name),
+        )
+    return images
+
+  def draw(self, latents: np.ndarray, label: int) -> np.ndarray:
+    """Draws images of one class from given latents.
+
+    Args:
+      latents: [images, num_latents].
+      label: of all of them.
+
+    Returns:
+      uint8 [images, size, size, channels].
+    """
+    network = self.networks[label if self.by_class else 0]
+    return trained.draw(
+      network.task,
+      network.state,
+      latents,
+      np.full(len(latents), 0 if self.by_class else label, np.int32),
+      config=network.config,
+      info=network.info,
+    )
+
+  @property
+  def num_latents(self) -> int:
+    """Returns the dimensions of a latent."""
+    return self.networks[0].config.model.latents
+
+  def _number(self, label: int | str) -> int:
+    if isinstance(label, str):
+      errors.require_known("class", label, self.class_names)
+      return self.class_names.index(label)
+    if not 0 <= label < len(self.class_names):
+      raise errors.InputError(
+        f"There is no label {label}: they are 0 to "
+        f"{len(self.class_names) - 1}, of {', '.join(self.class_names)}."
+      )
+    return int(label)
+
+
+def synthesis_key(seed: int) -> jax.Array:
+  """Returns the key of the latents of a synthetic set."""
+  return randomness.named(jax.random.key(seed), "synthesize")
+
+
+def _sample(network: trained.Trained, labels, key) -> np.ndarray:
+  return trained.samples(
+    network.task,
+    network.state,
+    labels,
+    key,
+    config=network.config,
+    info=network.info,
+  )
+
+
+def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
+  """Loads a generator from the workdir that trained it.
+
+  Args:
+    path: of a GAN's training, or of configs/by_class.py.
+    which: latest or best; see trained.load.
+
+  Raises:
+    InputError: it trained no generator, or there is no such checkpoint.
+  """
+  path = pathlib.Path(path).expanduser()
+  if workdir.read_config(path).get("task") != "by_class":
+    network = trained.load_generator(path, which)
+    names = network.info.class_names
+    return Generator(path, names, (network,), network.origin)
+  origin = provenance.read_origin(path)
+  names = tuple(origin["class_names"])
+  networks = tuple(trained.load_generator(path / n, which) for n in names)
+  groups = {group for n in networks for group in n.origin["groups"]}
+  return Generator(path, names, networks, origin | {"groups": sorted(groups)})

@@ -1,0 +1,143 @@
+"""The task that classifies images, and a trained classifier at work."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import ml_collections
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from skinjax.data import images as images_lib
+from skinjax.data.sources import Split
+from skinjax.runtime import errors, files, workdir
+from skinjax.training import trained
+
+Picture = str | pathlib.Path | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Classifier:
+  """Classifies images; it needs neither flags nor the data set.
+
+  Attributes:
+    network: what classifies.
+  """
+
+  network: trained.Trained
+
+  @property
+  def class_names(self) -> tuple[str, ...]:
+    """Returns the names of the classes, by label."""
+    return self.network.info.class_names
+
+  def predict(self, images: Sequence[Picture] | np.ndarray) -> np.ndarray:
+    """Predicts the class of each image, resized as training images were.
+
+    Args:
+      images: paths of PNG or JPEG files, or arrays uint8 [height, width, 1 or
+        3]; of any sizes, also mixed.
+
+    Returns:
+      float32 [images, classes], probabilities.
+
+    Raises:
+      InputError: a file that is no image, or an array of another type or shape.
+    """
+    info = self.network.info
+    pixels = images_lib.in_threads(self._pixels, list(images))
+    if not pixels:
+      return np.zeros((0, info.num_classes), np.float32)
+    places = np.arange(len(pixels)).astype(str)
+    labels = np.zeros(len(pixels), np.int32)
+    outputs = trained.outputs(
+      self.network.task,
+      self.network.state,
+      Split(np.stack(pixels), labels, places, places),
+      config=self.network.config,
+      info=info,
+    )
+    return outputs["probabilities"].astype(np.float32)
+
+  def _pixels(self, image: Picture) -> np.ndarray:
+    info = self.network.info
+    if isinstance(image, str | pathlib.Path):
+      pixels = images_lib.read(image, info.size, info.stored)
+    else:
+      image = np.asarray(image)
+      if image.ndim == 2:
+        image = image[..., None]
+      if (
+        image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[-1] not in (1, 3)
+        or 0 in image.shape
+      ):
+        raise errors.InputError(
+          f"An image is {image.dtype} {list(image.shape)}: uint8 [height, "
+          "width, 1 or 3] is wanted."
+        )
+      picture = Image.fromarray(
+        image[..., 0] if image.shape[-1] == 1 else image
+      )
+      pixels = images_lib.resized(picture, info.size, info.stored)
+    return images_lib.in_channels(pixels, info.channels)
+
+
+def load(path: str | pathlib.Path) -> Classifier:
+  """Loads a classifier from the workdir that trained it.
+
+  Raises:
+    InputError: it trained none, or there is no checkpoint.
+  """
+  return Classifier(trained.load_classifier(pathlib.Path(path).expanduser()))
+
+
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
+  """Writes WORKDIR/predictions.csv: an image's file, class, probabilities.
+
+  Args:
+    config: of configs/predict.py.
+    path: the workdir.
+
+  Raises:
+    InputError: no classifier, no images, or a file that is none.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  for key, what in (
+    ("classifier", "the workdir of a trained classifier"),
+    ("images", "an image, or a folder of images"),
+  ):
+    if not config[key]:
+      raise errors.InputError(f"config.{key} is empty: name {what}.")
+  classifier = load(config.classifier)
+  pictures = _find(pathlib.Path(config.images).expanduser())
+  with workdir.claim(path, config) as path:
+    probabilities = classifier.predict(pictures)
+    names = classifier.class_names
+    rows = [("image", "predicted", *names)]
+    for picture, row in zip(pictures, probabilities, strict=True):
+      shown = (f"{p:.6f}" for p in row)
+      rows.append((picture, names[int(row.argmax())], *shown))
+    files.write_text(path / "predictions.csv", files.table(rows))
+    logging.info(
+      "%d images are classified in %s", len(pictures), path / "predictions.csv"
+    )
+
+
+def _find(place: pathlib.Path) -> list[pathlib.Path]:
+  """Lists an image, or the images in a folder and in its folders."""
+  if place.is_file():
+    return [place]
+  found = sorted(
+    path
+    for path in place.rglob("*")
+    if path.suffix.lower() in images_lib.SUFFIXES and path.is_file()
+  )
+  if not found:
+    raise errors.InputError(
+      f"config.images={place} has no image: files of "
+      f"{', '.join(images_lib.SUFFIXES)} are wanted."
+    )
+  return found

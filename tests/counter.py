@@ -1,0 +1,26 @@
+"""What benchmarks_test serves from a process of its own: it imports little."""
+
+import importlib
+import os
+
+
+def configure():
+  """What worker.Remote calls first."""
+
+
+class Counter:
+  def __init__(self, first):
+    self.value = first
+
+  def add(self, number):
+    self.value += number
+    return self.value
+
+  def process(self):
+    return os.getpid()
+
+  def load(self, name):
+    importlib.import_module(name)
+
+  def fail(self):
+    return 1 / 0

@@ -1,0 +1,76 @@
+"""Tests of the command line: what is refused, in which words."""
+
+import logging
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from skinjax.runtime import command_line, errors
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def values():
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file("config", flag_values=values)
+  flags.DEFINE_string("workdir", None, "", flag_values=values)
+  flags.mark_flag_as_required("workdir", flag_values=values)
+  return values
+
+
+@pytest.mark.parametrize(
+  ("config", "others", "words"),
+  [
+    (
+      "classifier.py",
+      ["--config.train.stepz=5"],
+      "Unknown config key 'train.stepz'. Did you mean 'train.steps'?",
+    ),
+    (
+      "classifier.py:datset=mnist",
+      [],
+      "Unknown config argument 'datset'. Did you mean 'dataset'?",
+    ),
+    ("classifier.py:size=big", [], "size='big': int is wanted"),
+    ("classifire.py", [], "classifire.py"),
+    ("classifier.py", ["--workdri=x"], "Did you mean: workdir"),
+    ("classifier.py", [], "--workdir"),
+  ],
+)
+def test_a_slip_is_one_line(values, capsys, config, others, words):
+  arguments = ["main.py", f"--config={ROOT / 'configs' / config}", *others]
+  with pytest.raises(SystemExit) as ended:
+    command_line.parse(arguments, values)
+  assert ended.value.code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith("main.py: ")
+  assert words in line
+
+
+def test_flags_are_parsed(values):
+  path = ROOT / "configs" / "classifier.py:dataset=toy"
+  arguments = ["main.py", f"--config={path}", "--workdir=a", "more"]
+  assert command_line.parse(arguments, values) == ["main.py", "more"]
+  assert values.workdir == "a"
+  assert values.config.data.name == "toy_lesions"
+
+
+def test_several_processes_need_a_coordinator():
+  with pytest.raises(errors.InputError, match="need --coordinator=HOST:PORT"):
+    command_line.set_up("cache", None, 2, None)
+
+
+@pytest.mark.parametrize(
+  ("level", "line"),
+  [
+    ("INFO", "step 2 of 4"),
+    ("WARNING", "Warning: step 2 of 4"),
+    ("ERROR", "Error: step 2 of 4"),
+  ],
+)
+def test_people_are_shown_no_logger(level, line):
+  record = logging.makeLogRecord(
+    {"levelname": level, "msg": "step %d of %d", "args": (2, 4)}
+  )
+  assert command_line.Formatter().format(record) == line

@@ -1,0 +1,99 @@
+"""Tests of classifying images, from Python and by a config."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import skinjax
+from skinjax.runtime import errors
+from skinjax.training import loop, predict, tasks, trained
+from tests import shrunk
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("classifier") / "run"
+  config = shrunk.config("classifier")
+  loop.train(tasks.named("classifier"), config, path, shrunk.dataset())
+  return path
+
+
+@pytest.fixture(scope="module")
+def classifier(workdir):
+  return skinjax.load_classifier(workdir)
+
+
+def test_arrays_are_classified_as_in_evaluation(classifier):
+  split, network = shrunk.dataset().test, classifier.network
+  wanted = trained.outputs(
+    network.task,
+    network.state,
+    split,
+    config=network.config,
+    info=network.info,
+  )["probabilities"]
+  predicted = classifier.predict(split.images)
+  assert predicted.dtype == np.float32
+  np.testing.assert_allclose(predicted, wanted, atol=1e-6)
+  assert classifier.class_names == shrunk.CLASSES
+  assert classifier.predict([]).shape == (0, 3)
+
+
+def test_other_sizes_and_grey_are_brought_to_the_network_s(classifier):
+  image = shrunk.dataset().test.images[0]
+  grey = np.asarray(Image.fromarray(image).convert("L"))
+  wide = np.pad(image, ((0, 0), (5, 5), (0, 0)), constant_values=7)
+  large = np.repeat(np.repeat(image, 4, 0), 4, 1)
+  rows = classifier.predict([image, wide, large, grey, grey[..., None]])
+  np.testing.assert_array_equal(rows[0], rows[1])  # the middle is what is kept
+  np.testing.assert_allclose(rows[0], rows[2], atol=0.05)
+  np.testing.assert_array_equal(rows[3], rows[4])
+  for bad in (image.astype(float), image[..., :2], image[None]):
+    with pytest.raises(errors.InputError, match=r"uint8 .height, width, 1 or"):
+      classifier.predict([bad])
+
+
+def test_a_folder_of_files(classifier, workdir, tmp_path):
+  images = shrunk.dataset().test.images
+  for place in range(3):
+    path = tmp_path / "pictures" / f"{place % 2}" / f"{place}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(images[place]).save(path)
+  config = shrunk.config(
+    "predict",
+    "",
+    classifier=str(workdir),
+    images=str(tmp_path / "pictures"),
+  )
+  predict.run(config, tmp_path / "run")
+  with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  order = [0, 2, 1]  # by path
+  wanted = classifier.predict(images[order])
+  assert [row["image"][-7:] for row in rows] == [
+    "0/0.png",
+    "0/2.png",
+    "1/1.png",
+  ]
+  for row, probabilities in zip(rows, wanted, strict=True):
+    assert row["predicted"] == shrunk.CLASSES[probabilities.argmax()]
+    told = [float(row[name]) for name in shrunk.CLASSES]
+    np.testing.assert_allclose(told, probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"classifier": ""}, "config.classifier is empty"),
+    ({"images": ""}, "config.images is empty"),
+    ({"images": "no/such"}, "config.images=no/such has no image"),
+    ({"classifier": "no/such"}, "is not the workdir of a run"),
+  ],
+)
+def test_what_is_missing_is_told(workdir, tmp_path, changes, told):
+  changes = {"classifier": str(workdir), "images": str(tmp_path), **changes}
+  with pytest.raises(errors.InputError, match=told):
+    predict.run(shrunk.config("predict", "", **changes), tmp_path / "run")
+  assert not (tmp_path / "run").exists()

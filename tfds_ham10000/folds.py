@@ -1,0 +1,65 @@
+r"""Writes which images are in which split of a fold, for training elsewhere.
+
+  python -m tfds_ham10000.folds --fold=0 \
+    --manual_dir=~/Downloads/ham10000 --output=fold_0.csv
+
+CSV with the columns image_id, lesion_id, group, label and split (train,
+validation or test). Of HAM10000 only the table of cases is needed. The splits
+are by group, that is by lesion joined over known duplicates: fold i is tested
+on, fold i+1 validated on. Fold -1 means the data set's own splits.
+
+Exit codes: 0 done; 2 bad input.
+"""
+
+import argparse
+import contextlib
+import csv
+import sys
+
+from etils import epath
+
+from tfds_ham10000 import command_line, sources, splits, tables
+from tfds_ham10000.errors import DataError
+
+
+def _work(args: argparse.Namespace) -> int:
+  folder = epath.Path(args.manual_dir).expanduser()
+  cases = tables.read_cases(sources.find_table(folder))
+  lesions = {case.image_id: case.lesion_id for case in cases}
+  group_of = splits.join_groups(lesions, tables.duplicates())
+  groups = [group_of[case.image_id] for case in cases]
+  try:
+    names = splits.fold_splits(
+      groups, [case.dx for case in cases], args.fold, args.num_folds, args.seed
+    )
+  except ValueError as error:
+    raise DataError(str(error)) from error
+  rows = [("image_id", "lesion_id", "group", "label", "split")]
+  for case, group, name in zip(cases, groups, names, strict=True):
+    rows.append((case.image_id, case.lesion_id, group, case.dx, name))
+  with (
+    open(args.output, "w", newline="", encoding="utf-8")
+    if args.output
+    else contextlib.nullcontext(sys.stdout)
+  ) as file:
+    csv.writer(file, lineterminator="\n").writerows(rows)
+  return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command and returns its exit code; see this module's docstring."""
+  parser = command_line.Parser("folds", __doc__)
+  add = parser.add_argument
+  add("--fold", type=int, required=True, help="from 0, or -1")
+  add("--num_folds", type=int, default=5, help="default: %(default)s")
+  add("--seed", type=int, default=0, help="default: %(default)s")
+  add("--manual_dir", required=True, help="has HAM10000's table of cases")
+  add("--output", help="CSV file to write; without it, it is printed")
+  return parser.run(_work, argv)
+
+
+if __name__ == "__main__":
+  sys.exit(main())
+# What is imported becomes an attribute of the package: `tfds_ham10000.folds` is
+# a function there, and stays the same function.
+sys.modules[__name__] = splits.folds

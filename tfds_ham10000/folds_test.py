@@ -1,0 +1,112 @@
+"""Tests of the command that writes folds, and of the function of its name."""
+
+import collections
+import csv
+import importlib
+import io
+import runpy
+import sys
+
+import pytest
+
+import tfds_ham10000
+from tfds_ham10000 import splits
+from tfds_ham10000.tables import duplicates
+
+_HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+
+
+def _run(monkeypatch, capsys, *arguments):
+  """Runs the command as `python -m` does; returns exit code, output, errors."""
+  monkeypatch.delitem(sys.modules, "tfds_ham10000.folds", raising=False)
+  monkeypatch.setattr(sys, "argv", ["folds", *map(str, arguments)])
+  with pytest.raises(SystemExit) as end:
+    runpy.run_module("tfds_ham10000.folds", run_name="__main__")
+  return end.value.code, *capsys.readouterr()
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A table of 24 images of 12 lesions, two of which are duplicates."""
+  a, b = duplicates()[0]
+  rows = [f"L00,{a},nv", f"L01,{b},nv"]
+  rows += [
+    f"L{i % 12:02d},I{i:02d},{'nv' if i % 12 < 6 else 'mel'}"
+    for i in range(2, 24)
+  ]
+  lines = [_HEADER, *(f"{row},histo,,," for row in rows)]
+  (tmp_path / "HAM10000_metadata.csv").write_text("\n".join(lines))
+  return tmp_path
+
+
+def test_the_splits_of_a_fold(folder, monkeypatch, capsys):
+  tested = collections.Counter()
+  for fold in range(3):
+    code, text, _ = _run(
+      *(monkeypatch, capsys, f"--fold={fold}", "--num_folds=3", "--seed=5"),
+      f"--manual_dir={folder}",
+    )
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == ["image_id", "lesion_id", "group", "label", "split"]
+    ids = [row["image_id"] for row in rows]
+    assert len(ids) == 24
+    assert ids == sorted(ids)
+    # Duplicates are one group; a group is in one split.
+    groups = {row["lesion_id"]: row["group"] for row in rows}
+    assert groups["L01"] == groups["L00"] == "L00"
+    assert len(set(groups.values())) == 11
+    assert len({(row["group"], row["split"]) for row in rows}) == 11
+    dealt = splits.folds(
+      [row["group"] for row in rows], [row["label"] for row in rows], 3, 5
+    )
+    for row, place in zip(rows, dealt, strict=True):
+      names = {fold: "test", (fold + 1) % 3: "validation"}
+      assert row["split"] == names.get(place, "train")
+      assert row["label"] == ("nv" if row["lesion_id"] < "L06" else "mel")
+    tested.update(row["image_id"] for row in rows if row["split"] == "test")
+  assert set(tested.values()) == {1}
+  assert len(tested) == 24
+
+
+def test_a_file_is_written(folder, monkeypatch, capsys):
+  output = folder / "folds.csv"
+  done = _run(
+    *(monkeypatch, capsys, "--fold=-1", f"--manual_dir={folder}"),
+    f"--output={output}",
+  )
+  assert done == (0, "", "")
+  rows = list(csv.DictReader(output.open(newline="")))
+  names = tfds_ham10000.assign_splits(
+    [row["group"] for row in rows], [row["label"] for row in rows]
+  )
+  assert [row["split"] for row in rows] == names.tolist()
+
+
+@pytest.mark.parametrize(
+  ("arguments", "told"),
+  [
+    (["--fold=5"], "folds: fold 5 of 5; a fold from 0 to one less than"),
+    (["--fold=0", "--num_folds=7"], "class 'mel' has 6 groups, too few for 7"),
+    (["--fold=0", "--manual_dir=none"], "none: can't be listed"),
+    (["--fold=x"], "argument --fold: invalid int value: 'x'"),
+    ([], "the following arguments are required: --fold"),
+  ],
+)
+def test_bad_input_is_told_in_one_line(
+  folder, monkeypatch, capsys, arguments, told
+):
+  arguments = [f"--manual_dir={folder}", *arguments]
+  code, _, error = _run(monkeypatch, capsys, *arguments)
+  assert code == 2
+  assert told in error
+  assert error.count("\n") == 1
+
+
+def test_the_function_stays_a_function_whatever_is_imported():
+  for _ in range(2):
+    imported = importlib.import_module("tfds_ham10000.folds")
+    assert tfds_ham10000.folds is imported is splits.folds
+  from tfds_ham10000 import folds
+
+  assert folds(list("ABCDA"), [0] * 5, 2, 7).tolist() == [0, 0, 1, 1, 0]

@@ -1,0 +1,338 @@
+r"""Tells whether a train/test split of HAM10000 leaks.
+
+  python -m tfds_ham10000.leaks --train=a.csv --test=b.csv \
+    --manual_dir=~/Downloads/ham10000 --csv=leaks.csv
+
+Tells by class which test images share an image, a lesion or a known duplicate
+with training. A table of images is CSV with a column image_id (or image, path
+and the like), or plain text with an id or a path a line. Lesions are looked up
+in HAM10000's table of cases in the manual directory, without one in ham10000
+as TFDS has prepared it, and in the tables' own column lesion_id.
+
+Exit codes: 0 no leak, and all could be traced; 1 some test images leak; 2 bad
+input; 3 no leak was found, but not all could be traced.
+"""
+
+import argparse
+import collections
+import csv
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import tensorflow_datasets as tfds
+from etils import epath
+
+from tfds_ham10000 import command_line, image_tables, sources, splits, tables
+from tfds_ham10000.errors import DataError
+from tfds_ham10000.image_tables import Row
+
+# What a test image can share with training, the plainest first.
+KINDS = ("image", "lesion", "duplicate")
+_SHOWN = 10  # leaking images that are printed
+
+
+class Known(NamedTuple):
+  """HAM10000's own table, empty if there is none.
+
+  Attributes:
+    lesions: lesion id by image id.
+    labels: diagnosis by image id.
+    where: it was found.
+  """
+
+  lesions: dict[str, str]
+  labels: dict[str, str]
+  where: str
+
+
+class Leak(NamedTuple):
+  """A test image, and the first training image that it shares `kind` with."""
+
+  image_id: str
+  kind: str
+  train_id: str
+
+
+class Result(NamedTuple):
+  """What was found.
+
+  Attributes:
+    leaks: the test images that leak, in the test table's order.
+    lesions: lesion id by image id, of all images that have one.
+    labels: the class of every test image, "?" if nothing tells it.
+    untraced: by `train` and `test`, the images whose lesion nothing tells,
+      without those that leak all the same.
+    pairs_apart: how many known duplicates could not be compared.
+  """
+
+  leaks: list[Leak]
+  lesions: dict[str, str]
+  labels: dict[str, str]
+  untraced: dict[str, list[str]]
+  pairs_apart: int
+
+  @property
+  def exit_code(self) -> int:
+    """Returns 1 if any test image leaks, 3 if one may, else 0."""
+    if self.leaks:
+      return 1
+    return 3 if any(self.untraced.values()) or self.pairs_apart else 0
+
+
+def look_up(manual_dir: str, data_dir: str) -> Known:
+  """Reads HAM10000's table, or the same from what TFDS has prepared.
+
+  Args:
+    manual_dir: the directory with the table; empty to use `data_dir`.
+    data_dir: TFDS's data directory; empty for its default.
+
+  Raises:
+    DataError: there is no such table, or what is prepared can't be read.
+  """
+  if not manual_dir:
+    return _prepared(data_dir)
+  place = sources.find_table(epath.Path(manual_dir).expanduser())
+  cases = tables.read_cases(place)
+  lesions = {case.image_id: case.lesion_id for case in cases}
+  return Known(lesions, {case.image_id: case.dx for case in cases}, str(place))
+
+
+def judge(
+  train: Sequence[Row],
+  test: Sequence[Row],
+  known: Known,
+  pairs: Sequence[tuple[str, str]],
+) -> Result:
+  """Finds what leaks, and what can't be traced.
+
+  Args:
+    train: the table of training images.
+    test: the table of test images.
+    known: HAM10000's table.
+    pairs: image ids known to show one lesion.
+
+  Raises:
+    DataError: an image has two lesions.
+  """
+  lesions = _lesions(train, test, known.lesions)
+  train_ids, test_ids = (
+    list(dict.fromkeys(row.image_id for row in table))
+    for table in (train, test)
+  )
+  leaks = find_leaks(train_ids, test_ids, lesions, pairs)
+  labels: dict[str, str] = {}
+  for row in test:
+    label = row.label or known.labels.get(row.image_id, "?")
+    labels.setdefault(row.image_id, label)
+  told = lesions.keys() | {leak.image_id for leak in leaks}
+  untraced = {
+    "train": [image for image in train_ids if image not in lesions],
+    "test": [image for image in test_ids if image not in told],
+  }
+  # Where HAM10000's table is known, so are the lesions of all duplicates.
+  traced, apart = lesions.keys() | {*train_ids, *test_ids}, 0
+  if not known.lesions and any(i.startswith("ISIC_") for i in traced):
+    apart = sum(not traced.issuperset(pair) for pair in pairs)
+  return Result(leaks, lesions, labels, untraced, apart)
+
+
+def find_leaks(
+  train: Sequence[str],
+  test: Sequence[str],
+  known: dict[str, str],
+  pairs: Iterable[tuple[str, str]],
+) -> list[Leak]:
+  """Finds the test images that training has seen in one way or another.
+
+  Args:
+    train: image ids.
+    test: image ids.
+    known: lesion id by image id, also of images in neither; an image without
+      one is taken for the only one of its lesion.
+    pairs: image ids known to show one lesion; they join whole lesions.
+
+  Returns:
+    One leak for each test image that has any, of the first kind of KINDS.
+  """
+  lesion = {image: f"only {image}" for image in (*train, *test)} | known
+  groups = splits.join_groups(lesion, pairs)
+  names = ({image: image for image in lesion}, lesion, groups)
+  seen = [{name[image]: image for image in train[::-1]} for name in names]
+  leaks = []
+  for image in dict.fromkeys(test):
+    for kind, name, first in zip(KINDS, names, seen, strict=True):
+      if name[image] in first:
+        leaks.append(Leak(image, kind, first[name[image]]))
+        break
+  return leaks
+
+
+def _prepared(data_dir: str) -> Known:
+  lesions, labels = {}, {}
+  for size in ("64x64", "128x128", "256x256", "original"):
+    name = f"ham10000/{size}"
+    try:
+      builder = tfds.builder(name, data_dir=data_dir or None)
+      if not builder.is_prepared():
+        continue
+      classes = builder.info.features["label"].names
+      for split in builder.info.splits:
+        for example in _examples(builder, split):
+          image = example["image_id"].decode()
+          lesions[image] = example["lesion_id"].decode()
+          labels[image] = classes[example["label"]]
+    except Exception as error:  # of TFDS, array_record, protobuf and others
+      raise DataError(
+        f"{name}, prepared in --data_dir={data_dir}, can't be read ({error}); "
+        "remove it, or give --manual_dir"
+      ) from error
+    return Known(lesions, labels, builder.data_dir)
+  return Known({}, {}, "")
+
+
+def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[dict]:
+  """Reads examples in either file format without decoding their images."""
+  decoders = {"image": tfds.decode.SkipDecoding()}
+  if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+    return builder.as_data_source(split, decoders=decoders)
+  return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders))
+
+
+def _lesions(
+  train: Iterable[Row], test: Iterable[Row], known: dict[str, str]
+) -> dict[str, str]:
+  """Names the lesion of each image, by HAM10000's table before own ids.
+
+  Own ids count only where they can be compared: not if they are other ones
+  than HAM10000's, nor if the two tables have none of one kind.
+  """
+  own: dict[str, str] = {}
+  kinds, clash = [], ""
+  for name, table in (("--train", train), ("--test", test)):
+    for image, lesion, _, line in table:
+      before = own.setdefault(image, lesion) if lesion else ""
+      if lesion != before:
+        clash = clash or (
+          f"{name}, line {line}: image {image} has lesion_id {lesion} here and "
+          f"{before} before; an image shows one lesion"
+        )
+    ids = {known.get(row.image_id, row.lesion) for row in table} - {""}
+    kinds.append({re.sub(r"\d+", "0", lesion) for lesion in ids})
+  if not kinds[0] & kinds[1]:  # HAM_0000118 and IL_0000118 never meet
+    return known
+  if any(known.get(image, lesion) != lesion for image, lesion in own.items()):
+    return known
+  if clash:
+    raise DataError(clash)
+  return own | known
+
+
+def _counts(result: Result) -> list[tuple[str, ...]]:
+  """Lists what was found by class and in all, below the columns' names."""
+  found = {leak.image_id: leak.kind for leak in result.leaks}
+  found |= dict.fromkeys(result.untraced["test"], "untraced")
+  kinds = ("same image", "same lesion", "known duplicate")
+  rows = [("class", "test images", *kinds, "leaking", "share", "untraced")]
+  for name in (*sorted(set(result.labels.values())), "total"):
+    images = [
+      i for i, label in result.labels.items() if name in (label, "total")
+    ]
+    count = collections.Counter(map(found.get, images))
+    leaking = sum(count[kind] for kind in KINDS)
+    numbers = (len(images), *(count[kind] for kind in KINDS), leaking)
+    share = f"{leaking / len(images):.1%}"
+    rows.append((name, *map(str, numbers), share, str(count["untraced"])))
+  return rows
+
+
+def _leaks(result: Result) -> list[tuple[str, ...]]:
+  """Lists the leaks, below the columns' names."""
+  rows = [("image_id", "class", "kind", "train_image_id", "lesion_id")]
+  for image, kind, met in result.leaks:
+    lesion = result.lesions.get(image, "")
+    rows.append((image, result.labels[image], kind, met, lesion))
+  return rows
+
+
+def _print_aligned(rows: list[tuple[str, ...]], align) -> None:
+  """Prints rows in columns, of which all but the first are aligned so."""
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  for first, *others in rows:
+    fields = [first.ljust(widths[0]), *map(align, others, widths[1:])]
+    print("  ".join(fields).rstrip())
+
+
+def _print(result: Result, known: Known) -> None:
+  """Prints the counts by class, the first leaks and what can't be traced."""
+  where = (
+    known.where or "the tables' own lesion ids; HAM10000's table is absent"
+  )
+  print(f"Lesions are looked up in {where}.")
+  _print_aligned(_counts(result), str.rjust)
+  for name, images in result.untraced.items():
+    if images:
+      print(
+        f"--{name}: nothing tells the lesion of {len(images)} images (as "
+        f"{images[0]}); they are compared by image id only."
+      )
+  if result.pairs_apart:
+    print(
+      f"{result.pairs_apart} known duplicates can't be compared: neither table "
+      "has both images."
+    )
+  total, leaking = len(result.labels), len(result.leaks)
+  if result.exit_code == 0:
+    print(
+      f"No leak found: none of {total} test images shares an image, a lesion "
+      "or a known duplicate with training."
+    )
+  elif result.exit_code == 3:
+    print(
+      "A leak can't be excluded, as not all could be traced: of "
+      f"{total} test images {total - len(result.untraced['test'])} could, and "
+      "none of them is known to leak."
+    )
+    if not known.where:
+      print(
+        "--manual_dir=DIR names the directory with HAM10000_metadata.csv; or "
+        "give both tables a column lesion_id with ids of one kind."
+      )
+  else:
+    print(f"{leaking} of {total} test images leak, as")
+    columns = ("test image", "class", "shares its", "with", "lesion")
+    _print_aligned([columns, *_leaks(result)[1 : 1 + _SHOWN]], str.ljust)
+    if leaking > _SHOWN:
+      print(f"and {leaking - _SHOWN} more; --csv=FILE has all.")
+
+
+def _work(args: argparse.Namespace) -> int:
+  train = image_tables.read(args.train, "--train")
+  test = image_tables.read(args.test, "--test")
+  known = look_up(args.manual_dir, args.data_dir)
+  for name, table in (("train", train), ("test", test)):
+    images = len({row.image_id for row in table})
+    print(f"--{name}: {images} images in {len(table)} lines.")
+  result = judge(train, test, known, tables.duplicates())
+  _print(result, known)
+  if args.csv:
+    with open(args.csv, "w", newline="", encoding="utf-8") as file:
+      csv.writer(file, lineterminator="\n").writerows(_leaks(result))
+  return result.exit_code
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command and returns its exit code; see this module's docstring."""
+  parser = command_line.Parser("leaks", __doc__)
+  add = parser.add_argument
+  add("--train", required=True, help="table of the training images")
+  add("--test", required=True, help="table of the test images")
+  add("--manual_dir", default="", help="has HAM10000's table of cases")
+  add("--data_dir", default="", help="TFDS's, where it is not the default")
+  add("--csv", help="file to write all leaks to")
+  return parser.run(_work, argv)
+
+
+if __name__ == "__main__":
+  sys.exit(main())
