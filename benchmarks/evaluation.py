@@ -7,7 +7,7 @@ Features are EfficientNet-Lite0's of made-up images of 64x64 pixels, resized to
 each input size; their first batch, which compiles, is in the time. Distances
 are of made-up features in HAM10000's numbers: by class and of all classes, of
 synthetic images, floor and ceiling, with intervals; see
-skinjax/judging/comparisons.py.
+skinjax/judging/distances.py.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import arguments, measure
-from skinjax.judging import comparisons
+from skinjax.judging import distances
 from skinjax.metrics import features
 from skinjax.runtime import files
 
@@ -54,9 +54,9 @@ def comparing(
   for counts in (train, held_out, (synthetic,) * len(train)):
     labels = np.repeat(np.arange(len(counts)), counts)
     values = rng.normal(size=(len(labels), _DIMS)).astype(np.float32)
-    sets.append(comparisons.Features(values, labels, np.arange(len(labels))))
+    sets.append(distances.Features(values, labels, np.arange(len(labels))))
   start = time.perf_counter()
-  comparisons.compare(*sets, CLASSES[: len(train)], seed=0)
+  distances.compare(*sets, CLASSES[: len(train)], seed=0)
   return time.perf_counter() - start
 
 

@@ -72,8 +72,9 @@ def measured(workdir: pathlib.Path) -> str:
     return judged(json.loads((workdir / "evaluation.json").read_text()))
   if (workdir / "summary.json").exists():
     classes = json.loads((workdir / "summary.json").read_text())
-    least = min(classes, key=lambda name: classes[name]["diversity_ratio"])
-    words = f"diversity at least {classes[least]['diversity_ratio']:.2f} of "
+    ratio = lambda name: classes[name]["diversity_ratio"] or 0.0
+    least = min(classes, key=ratio)
+    words = f"diversity at least {ratio(least):.2f} of "
     words += f"real ({least})"
     collapsed = [name for name in classes if classes[name]["collapsed"]]
     words += f"; collapsed: {', '.join(collapsed) or 'none'}"
@@ -230,17 +231,20 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
 
 def write_tables() -> None:
   """Rewrites the tables in README.md, and in that of benchmarks/."""
+  for row in _rows():
+    took = f"# {row['minutes']} minutes, {row['hardware']}"
+    place = ROOT / row["name"] / "command.txt"
+    files.write_text(place, f"{row['command']}\n{took}\n")
   readme = ROOT.parent / "README.md"
   text = readme.read_text()
   runs = [
     (
       f"[{row['name']}](results/{row['name']})",
-      *(row["measured"], row["minutes"], row["hardware"]),
-      f"`{row['command']}`",
+      *(row["measured"], row["minutes"]),
     )
     for row in _rows()
   ]
-  columns = ("run", "measured", "minutes", "hardware", "command")
+  columns = ("run", "measured", "minutes")
   readme.write_text(_filled(text, "results", columns, runs))
   readme = ROOT.parent / "benchmarks" / "README.md"
   text = readme.read_text()

@@ -15,7 +15,6 @@ from tests.bad_input import (
   configs,
   images,
   prepared,
-  synthetic_sets,
   tables,
   workdirs,
 )
@@ -33,7 +32,6 @@ _MODULES = (
   configs,
   images,
   prepared,
-  synthetic_sets,
   tables,
   workdirs,
 )

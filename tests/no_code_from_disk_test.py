@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import csv
 import hashlib
 import importlib
 import json
@@ -14,7 +13,7 @@ import pytest
 
 import tfds_ham10000
 from skinjax import run
-from skinjax.data import sources
+from skinjax.data import image_folder, sources
 from skinjax.runtime import errors
 from skinjax.training import predictions, tasks, trained
 from tests import shrunk
@@ -220,23 +219,30 @@ def _forge(folder):
 @pytest.mark.parametrize(
   "name", ["provenance.json", "metadata.csv", "disc/disc_000000.png"]
 )
-def test_a_synthetic_set(tmp_path, marker, name):
-  path = runs.copy(runs.drawn(), tmp_path / "run")
-  place, content = path / "synthetic", planted(marker)
-  assert (place / name).exists()
-  with (place / "metadata.csv").open(newline="") as file:
-    (was,) = (r["sha256"] for r in csv.DictReader(file) if r["index"] == "0")
+def test_an_image_folder(tmp_path, marker, name):
+  place, content = tmp_path / "folder", planted(marker)
+  info, split = shrunk.dataset().info, shrunk.dataset().train
+  image_folder.write(
+    place,
+    split.images[:1],
+    split.labels[:1],
+    class_names=info.class_names,
+    seed=0,
+    provenance={},
+  )
+  was = hashlib.sha256((place / name).read_bytes()).hexdigest()
+  now = hashlib.sha256(content).hexdigest()
   (place / name).write_bytes(content)
   # With digests that are right, or the image would not even be looked at.
   table = place / "metadata.csv"
-  digest = hashlib.sha256(content).hexdigest()
-  table.write_bytes(table.read_bytes().replace(was.encode(), digest.encode()))
+  table.write_bytes(table.read_bytes().replace(was.encode(), now.encode()))
   with contextlib.suppress(ValueError):
     record = json.loads((place / "provenance.json").read_text())
     record["metadata_sha256"] = hashlib.sha256(table.read_bytes()).hexdigest()
     (place / "provenance.json").write_text(json.dumps(record))
-  with _refused(marker):
-    runs.draw(path)
+  with pytest.raises(errors.InputError):
+    image_folder.read(place, info)
+  assert not marker.exists()
 
 
 def test_every_file_of_a_prepared_data_set(tmp_path, marker, toy_dir):

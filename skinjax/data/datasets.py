@@ -193,28 +193,20 @@ def _resplit(
       "train": train.take(tenth > 0),
       "validation": train.take(tenth == 0),
     }
-  if not 0 <= config.fold < config.num_folds or config.num_folds < 3:
-    raise errors.InputError(
-      f"data.fold={config.fold} of data.num_folds={config.num_folds}: a fold "
-      "from 0 to num_folds - 1 of at least 3, or -1 for the fixed splits."
-    )
   pool = joined(splits.values())
-  labels = [names[label] for label in pool.labels]
   try:
-    fold = tfds_ham10000.folds(
-      pool.groups, labels, config.num_folds, config.fold_seed
+    assigned = tfds_ham10000.fold_splits(
+      pool.groups,
+      [names[label] for label in pool.labels],
+      config.fold,
+      config.num_folds,
+      config.fold_seed,
     )
   except ValueError as error:
     raise errors.InputError(
-      f"data.num_folds={config.num_folds}: {error}."
+      f"data.fold={config.fold}, data.num_folds={config.num_folds}: {error}."
     ) from error
-  test = fold == config.fold
-  validation = fold == (config.fold + 1) % config.num_folds
-  return {
-    "train": pool.take(~test & ~validation),
-    "validation": pool.take(validation),
-    "test": pool.take(test),
-  }
+  return {key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS}
 
 
 def _asked(config) -> tuple[str, ...]:

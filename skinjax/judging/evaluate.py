@@ -1,37 +1,39 @@
 """The task that judges a set of images: how real, how various, whose copies."""
 
+import dataclasses
+import functools
 import pathlib
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import (
-  datasets,
-  image_folder,
-  provenance,
-  sources,
-  synthetic_set,
-)
+from skinjax.data import datasets, image_folder, provenance, sources
 from skinjax.judging import (
-  comparisons,
   copying,
-  evaluate_report,
+  distances,
+  findings,
   page,
-  usefulness,
+  plots,
+  synthetic_training,
 )
-from skinjax.judging.comparisons import Splits
-from skinjax.metrics import features
-from skinjax.runtime import errors, files, workdir
-from skinjax.synthesis import synthesize
+from skinjax.judging.distances import Splits
+from skinjax.metrics import diversity, features, pixels
+from skinjax.runtime import errors, files, randomness, workdir
+from skinjax.synthesis import generators, synthesize
 from skinjax.training import trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5  # seconds between lines about progress
+_SHOWN = 12  # images of a class, and pairs
+_STEPS = 10  # images from one latent to another
 
 
 class Judged(NamedTuple):
@@ -40,15 +42,16 @@ class Judged(NamedTuple):
   Attributes:
     split: the images.
     subject: what they are, in words.
-    generator: what has drawn them; None for a folder.
-    origin: what their generator has learnt from, see data/provenance.py; None
-      where nothing tells.
+    learnt: the groups of the real data that their generator has learnt from;
+      None where these cannot be traced.
+    interpolations: by class, images along a line between two latents of their
+      generator; empty without one.
   """
 
   split: datasets.Split
   subject: str
-  generator: trained.Trained | None
-  origin: dict[str, Any] | None
+  learnt: frozenset[str] | None
+  interpolations: Mapping[str, np.ndarray]
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
@@ -74,136 +77,208 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   synthesize.require_several(config.per_class)
   with workdir.claim(path, config) as path:
     dataset = datasets.load(config.data)
-    classifier = _classifier(config, dataset)
-    judged = _judged(config, path, dataset)
-    held_out = datasets.joined([dataset.validation, dataset.test])
-    splits = Splits(dataset.train, held_out, judged.split)
-    extractors = _extractors(config, dataset.info)
-    extracted = [_extract_all(extractor, splits) for extractor in extractors]
-    compared = splits._replace(held_out=copying.some(held_out, config.seed))
-    found = _copies(extractors[0], dataset, compared, config.seed)
-    evaluation = {
-      "schema": 1,
-      "name": "Evaluation",
-      "data": dataset.info.name,
-      "drawn": dataset.info.drawn,
-      "command": shlex.join(["python", *sys.argv]),
-      "subject": judged.subject,
-      "classes": evaluate_report.counts(splits, dataset.info),
-      "diversity": evaluate_report.diversities(judged.split, dataset),
-      "distances": [
-        row
-        for extractor, of_splits in zip(extractors, extracted, strict=True)
-        for row in _distances(extractor, of_splits, splits, dataset, config)
-      ],
-      "usefulness": _usefulness(config, path, dataset, judged, classifier),
-      "copies": found.summary,
-      "notes": evaluate_report.notes(config, judged),
-      "next_steps": evaluate_report.next_steps(config, judged),
-    }
+    classifier = None
+    if config.classifier:
+      classifier = trained.load_classifier(config.classifier)
+      _require(classifier, dataset, "The classifier")
+    judged = _read(config, path, dataset)
+    evaluation, pictures = _judge(config, path, dataset, judged, classifier)
     files.write_json(path / "evaluation.json", evaluation)
-    pictures = evaluate_report.pictures(
-      compared,
-      dataset.info,
-      found,
-      extractors[0].name,
-      extracted[0],
-      judged.generator,
-      config.seed,
-    )
     page.write(path / "index.html", evaluation, pictures)
-    evaluate_report.tell(evaluation)
+    found = findings.describe(evaluation)
+    for sentence in (found.headline, *found.sentences):
+      logging.info("%s", sentence)
     logging.info("All of it is in %s", path / "index.html")
     return evaluation
 
 
-def _classifier(config, dataset) -> trained.Trained | None:
-  if not config.classifier:
-    return None
-  classifier = trained.load_classifier(config.classifier)
-  trained.require_for(classifier, dataset.info)
+def _require(network, dataset: datasets.Dataset, what: str) -> None:
+  """Refuses a network that does not fit the data, or leaks."""
+  trained.require_for(network, dataset.info)
+  provenance.refuse_seen(network.origin, dataset, what, network.path)
+
+
+def _read(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
+  """Reads the images, drawn first where a generator is given."""
+  directory, strips = config.synthetic, {}
+  if config.generator:
+    generator = generators.load(config.generator, config.generator_checkpoint)
+    _require(generator, dataset, "The generator")
+    directory = path / "synthetic"
+    counts = np.full(dataset.info.num_classes, config.per_class)
+    synthesize.obtain(directory, generator, counts, config.seed)
+    strips = interpolations(generator, config.seed)
+  folder = image_folder.read(directory, dataset.info)
   provenance.refuse_seen(
-    classifier.origin, dataset, "The classifier", config.classifier
+    folder.origin, dataset, "What made the images", directory
   )
-  return classifier
+  return Judged(
+    folder.split,
+    f"{folder.title}, of {config.generator or directory}",
+    provenance.groups_learnt(folder.origin, dataset),
+    strips,
+  )
 
 
-def _judged(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
-  """Draws or reads the images, and refuses them if they leak."""
-  info = dataset.info
-  if config.synthetic:
-    directory, origin = pathlib.Path(config.synthetic), None
-    if (directory / "provenance.json").exists():
-      _, provenance = synthetic_set.read(directory, info.class_names)
-      origin = provenance["trained_on"]
-      provenance.refuse_seen(origin, dataset, "What made the images", directory)
-    split = image_folder.read(directory, info)
-    return Judged(split, f"the images in {directory}", None, origin)
-  generator = trained.load_generator(
-    config.generator, config.generator_checkpoint
-  )
-  trained.require_for(generator, info)
-  provenance.refuse_seen(
-    generator.origin, dataset, "The generator", config.generator
-  )
-  counts = np.full(info.num_classes, config.per_class)
-  split = synthesize.obtain(path / "synthetic", generator, counts, config.seed)
-  subject = (
-    f"images of the {generator.task.title} in {config.generator}, step "
-    f"{generator.step}"
-  )
-  return Judged(split, subject, generator, generator.origin)
+def interpolations(
+  generator: generators.Generator, seed: int
+) -> dict[str, np.ndarray]:
+  """Draws by class what lies between two latents.
+
+  Args:
+    generator: a trained GAN.
+    seed: of the latents.
+
+  Returns:
+    By class uint8 [images, size, size, channels], along the great circle that
+    joins the two (White 2016): latents on it are as long as those that were
+    trained on, and those on the straight line are not.
+  """
+  names, dims = generator.class_names, generator.num_latents
+  key = randomness.named(jax.random.key(seed), "interpolation")
+  first, last = jax.random.normal(key, (2, len(names), 1, dims))
+  unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+  cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
+  angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+  share = jnp.linspace(0, 1, _STEPS)[None, :, None]
+  latents = (
+    jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * last
+  ) / jnp.sin(angle)
+  return {
+    name: generator.draw(latents[label], label)
+    for label, name in enumerate(names)
+  }
 
 
-def _extractors(config, info: datasets.DataInfo) -> list[features.Extractor]:
-  found = [features.efficientnet(config.input_size)]
+def _judge(
+  config, path, dataset, judged: Judged, classifier
+) -> tuple[dict[str, Any], page.Pictures]:
+  """Computes an evaluation and the pictures beside it; see judging/page.py."""
+  info, names = dataset.info, dataset.info.class_names
+  held_out = datasets.joined([dataset.validation, dataset.test])
+  splits = Splits(dataset.train, held_out, judged.split)
+  counts = (
+    np.bincount(split.labels, minlength=len(names)).tolist() for split in splits
+  )
+  compared = diversity.compare(
+    diversity.distances(judged.split.images, judged.split.labels, names),
+    diversity.distances(dataset.train.images, dataset.train.labels, names),
+    info.collapse,
+  )
+  extractors = [features.efficientnet(config.input_size)]
   if config.inception:
-    found.append(features.inception(config.inception))
-  if config.classifier:
-    found.append(features.classifier(config.classifier, info))
-  return found
-
-
-def _extract_all(extractor: features.Extractor, splits: Splits) -> Splits:
-  """Computes the features of all images, each array [images, dims]."""
-  return Splits(
-    *(
-      _extract(extractor, split.images, what)
-      for split, what in zip(
-        splits, ("training", "held-out", "synthetic"), strict=True
+    extractors.append(features.inception(config.inception))
+  if classifier:
+    extractors.append(of_classifier(classifier))
+  upright = [
+    Splits(
+      *map(
+        functools.partial(_extract, extractor),
+        (split.images for split in splits),
+        ("training", "held-out", "synthetic"),
       )
     )
-  )
-
-
-def _distances(
-  extractor,
-  of_splits: Splits,
-  splits: Splits,
-  dataset,
-  config,
-) -> list[dict[str, Any]]:
-  """Compares sets of features; see comparisons.compare."""
-  logging.info("Distances of %s by class", extractor.name)
-  rows = comparisons.compare(
-    *map(comparisons.of_split, of_splits, splits),
-    dataset.info.class_names,
-    config.seed,
-  )
-  known = {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
-  return [known | row for row in rows]
-
-
-def _copies(extractor, dataset, splits: Splits, seed: int) -> copying.Found:
+    for extractor in extractors
+  ]
+  rows = []
+  for extractor, of_splits in zip(extractors, upright, strict=True):
+    logging.info("Distances of %s by class", extractor.name)
+    parts = map(distances.of_split, of_splits, splits)
+    rows += [
+      {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
+      | row
+      for row in distances.compare(*parts, names, config.seed)
+    ]
   logging.info("Nearest real images of each synthetic one")
-  arguments = dataset, splits.held_out, splits.synthetic
+  chosen = copying.some(held_out, config.seed)
+  searched = splits._replace(held_out=held_out.take(chosen))
+  first = upright[0]._replace(held_out=upright[0].held_out[chosen])
   vectors = {
-    "pixels": copying.of_pixels(*arguments),
+    "pixels": copying.of_pixels(*searched),
     "features": copying.of_features(
-      lambda images, what: _extract(extractor, images, what), *arguments
+      functools.partial(_extract, extractors[0]), first, *searched
     ),
   }
-  return copying.judge(vectors, *arguments, seed)
+  found = copying.search(vectors, *searched, names, config.seed)
+  evaluation = {
+    "schema": 1,
+    "name": "Evaluation",
+    "data": info.name,
+    "drawn": info.drawn,
+    "command": shlex.join(["python", *sys.argv]),
+    "subject": judged.subject,
+    "classes": [
+      {
+        "name": name,
+        "train_images": train,
+        "heldout_images": held,
+        "synthetic_images": synthetic,
+      }
+      for name, train, held, synthetic in zip(names, *counts, strict=True)
+    ],
+    "diversity": {n: dataclasses.asdict(row) for n, row in compared.items()},
+    "distances": rows,
+    "usefulness": _usefulness(config, path, dataset, judged, classifier),
+    "copies": found.summary,
+    "notes": _notes(config, judged),
+    "next_steps": [
+      "Whether the images help a classifier that has real ones, too: "
+      f"configs/study.py with --config.{kind}={config[kind]}"
+      for kind in ("generator", "synthetic")
+      if config[kind]
+    ],
+  }
+  points = plots.project(first.train, first.synthetic)
+  shown = lambda split: {
+    name: split.images[split.labels == label][:_SHOWN]
+    for label, name in enumerate(names)
+  }
+  pictures = page.Pictures(
+    real=shown(dataset.train),
+    synthetic=shown(judged.split),
+    pairs=_pairs(searched, found),
+    interpolations=judged.interpolations,
+    embedding=plots.embedding(
+      points, dataset.train.labels, judged.split.labels, names
+    ),
+  )
+  return evaluation, pictures
+
+
+def of_classifier(network: trained.Trained) -> features.Extractor:
+  """Makes an extractor of a classifier that this project has trained.
+
+  Features that know the classes see differences that ImageNet's do not. Those
+  of images that it was trained on are other than those of new ones.
+
+  Returns:
+    The extractor "lesions@SIZE"; of another data set than HAM10000 "NAME@SIZE".
+
+  Raises:
+    InputError: it has no features.
+  """
+  task, config, info = network.task, network.config, network.info
+  if task.features is None:
+    raise errors.InputError(
+      f"{network.path} is the workdir of task={config.task}, which has no "
+      "features to compare: give one of task=classifier."
+    )
+  apply = lambda variables, images: task.features(
+    variables, images / 127.5 - 1, config=config, info=info
+  )
+  variables = jax.device_get(network.state.average)
+  shape = (1, info.size, info.size, info.channels)
+  images = jax.ShapeDtypeStruct(shape, jnp.float32)
+  shown = "lesions" if info.name == "ham10000" else info.name
+  return features.Extractor(
+    name=f"{shown}@{info.size}",
+    size=info.size,
+    channels=info.channels,
+    dims=jax.eval_shape(apply, variables, images).shape[1],
+    apply=apply,
+    variables=variables,
+    digest=f"{network.digest} {config.model.dtype}",
+  )
 
 
 def _extract(
@@ -229,17 +304,17 @@ def _extract(
 def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   agreement, cas = {}, None
   if classifier:
-    agreement = usefulness.agreement(classifier, judged.split)
+    agreement = synthetic_training.agreement(classifier, judged.split)
   if config.usefulness:
     training = ml_collections.ConfigDict(config.training.to_dict())
     training.seed, training.parallel = config.seed, config.parallel
     training.data = ml_collections.ConfigDict(config.data.to_dict())
-    cas = usefulness.classification_accuracy_score(
+    cas = synthetic_training.classification_accuracy_score(
       training,
       path / "classifiers",
       dataset,
       judged.split,
-      tuple((judged.origin or {}).get("groups", ())),
+      judged.learnt and sorted(judged.learnt),
     )
   if not agreement and not cas:
     return None
@@ -248,3 +323,54 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
     "classifier": str(config.classifier),
     "cas": cas,
   }
+
+
+def _notes(config, judged: Judged) -> list[str]:
+  """Says what a reader has to know of the numbers."""
+  notes = [
+    "Held-out images are those of the validation and the test lesions; the "
+    "classifiers are scored on the test lesions alone. The Fréchet distance, "
+    "precision, recall, density and coverage are of as many synthetic images "
+    "as there are held-out ones; the kernel distance is of all synthetic "
+    f"images, up to {distances.MOST} of a class."
+  ]
+  if judged.learnt is None:
+    notes.append(
+      "Nothing tells which lesions the images' generator has learnt from: if "
+      "it has seen held-out ones, the numbers flatter it."
+    )
+  if config.classifier:
+    notes.append(
+      "The classifier whose features are compared has been trained on the "
+      "training images, and knows them from held-out ones: its floor is not 0."
+    )
+  return notes
+
+
+def _pairs(splits: Splits, found: copying.Found) -> list[page.Pair]:
+  """Shows the suspects, or else the images that are nearest to training.
+
+  Synthetic ones are turned as they are nearest.
+  """
+  kinds = {}  # an image may be suspected by pixels and by features
+  for suspect in found.suspects:
+    kinds.setdefault(suspect.synthetic, suspect.kind)
+  order = np.argsort(found.training["pixels"].distance)
+  pairs = []
+  for place in (list(kinds) or order.tolist())[:_SHOWN]:
+    kind = kinds.get(place, "pixels")
+    nearest, held = found.training[kind], found.held_out[kind]
+    turned = pixels.orientations(splits.synthetic.images[place : place + 1])
+    turn, training = nearest.orientation[place], nearest.index[place]
+    pairs.append(
+      page.Pair(
+        turned[turn, 0],
+        splits.train.images[training],
+        splits.held_out.images[held.index[place]],
+        f"{splits.synthetic.image_ids[place]} and "
+        f"{splits.train.image_ids[training]}: {nearest.distance[place]:.3f} "
+        f"by {kind}, {copying.ORIENTATIONS[turn]}",
+        bool(kinds),
+      )
+    )
+  return pairs

@@ -32,11 +32,9 @@ ESTIMATE = {value, low, high}; PAIR = {synthetic: ESTIMATE, real: ESTIMATE}
 ```
 
 A number that does not exist is null. All of `distances` are from a class's
-training images: the floor is that of held-out real images of the class, a
-ceiling that of another class's. The first extractor decides the headline.
-Of `copies`, `nearer_share` is that of the synthetic images nearer to a
-training image than to any of as many held-out ones: a half is expected of
-images that copy nothing. Without a search, `copies.classes` is empty.
+training images; the first extractor decides the headline. Of `copies`,
+`nearer_share` is that of the synthetic images nearer to a training image than
+to any of as many held-out ones: a half is expected of images that copy nothing.
 """
 
 import dataclasses
@@ -45,8 +43,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from skinjax.judging import nearness, plots, projection, words
+from skinjax.judging import findings, plots
 from skinjax.report import rendering, sheets
 from skinjax.runtime import files
 
@@ -62,33 +61,16 @@ class Pair:
   Attributes:
     synthetic: the image.
     training: the nearest training image.
-    heldout: the nearest held-out image, if known.
+    held_out: the nearest held-out image.
     caption: names, distance and transform, in words.
     suspect: whether it is a suspected copy.
   """
 
   synthetic: np.ndarray
   training: np.ndarray
-  heldout: np.ndarray | None = None
-  caption: str = ""
-  suspect: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Embedding:
-  """Images as points of a plane.
-
-  Attributes:
-    points: of real and of synthetic images.
-    real_labels: [n] integers, places in the evaluation's `classes`.
-    synthetic_labels: [m] integers.
-    extractor: whose features these are.
-  """
-
-  points: projection.Projection
-  real_labels: np.ndarray
-  synthetic_labels: np.ndarray
-  extractor: str
+  held_out: np.ndarray
+  caption: str
+  suspect: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +82,16 @@ class Pictures:
     synthetic: class to synthetic ones.
     pairs: suspected copies, or else the pairs that are nearest.
     interpolations: class to images along a line between two latents.
-    embedding: a map of images.
+    embedding: a map of images in the features of the first extractor.
   """
 
   real: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   synthetic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   pairs: Sequence[Pair] = ()
-  interpolations: Mapping[str, np.ndarray] | None = None
-  embedding: Embedding | None = None
+  interpolations: Mapping[str, np.ndarray] = dataclasses.field(
+    default_factory=dict
+  )
+  embedding: Figure | None = None
 
 
 def write(
@@ -130,93 +114,60 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
   Returns:
     The text of the page.
   """
-  kinds = nearness.judge(evaluation)
   rows = evaluation["distances"]
-  by_extractor = {
-    extractor: [row for row in rows if row["extractor"] == extractor]
-    for extractor in kinds
-  }
-  suspects, searched = words.copies(evaluation)
-  names = [c["name"] for c in evaluation["classes"]]
+  by_extractor = {}
+  for row in rows:
+    by_extractor.setdefault(row["extractor"], []).append(row)
+  images = {"Real": pictures.real, "Synthetic": pictures.synthetic}
   return (
     rendering.environment()
     .get_template("evaluation.html")
     .render(
       evaluation=evaluation,
       drawn=evaluation["drawn"],
-      words=words.describe(evaluation),
-      first=nearness.by_class(next(iter(kinds.values()), {})),
-      kinds=kinds,
-      near=nearness.NEAR,
-      tones=nearness.TONES,
-      collapsed=words.collapsed_classes(evaluation),
-      suspects=suspects,
-      searched=searched,
+      found=findings.describe(evaluation),
+      tones=findings.TONES,
       most_suspects=_MOST_SUSPECTS,
       tables=by_extractor,
-      kernels=_figure(plots.kernels, rows),
-      shares=_figure(plots.shares, rows),
+      kernels=rendering.svg_uri(plots.kernels(rows)) if rows else None,
+      shares=rendering.svg_uri(plots.shares(rows)) if rows else None,
       curves={
-        extractor: _figure(plots.frechet_curves, of_extractor)
+        extractor: rendering.svg_uri(plots.frechet_curves(of_extractor))
         for extractor, of_extractor in by_extractor.items()
       },
-      sheets=[
-        (
-          name,
-          {
-            "Real": _sheet(pictures.real, name),
-            "Synthetic": _sheet(pictures.synthetic, name),
-          },
-        )
-        for name in names
-        if _any(pictures.real, name) or _any(pictures.synthetic, name)
-      ],
+      sheets={
+        name: {
+          title: _grid(of_class.get(name, ()), _COLUMNS)
+          for title, of_class in images.items()
+        }
+        for name in (row["name"] for row in evaluation["classes"])
+        if any(len(of_class.get(name, ())) for of_class in images.values())
+      },
       pairs=[
         {
-          "suspect": pair.suspect,
-          "caption": pair.caption,
+          "pair": pair,
           "images": {
             title: rendering.png_uri(sheets.grid(image[None], 1))
             for title, image in (
               ("synthetic", pair.synthetic),
               ("nearest training", pair.training),
-              ("nearest held-out", pair.heldout),
+              ("nearest held-out", pair.held_out),
             )
-            if image is not None
           },
         }
         for pair in pictures.pairs
       ],
       strips={
-        name: rendering.jpeg_uri(sheets.grid(images, len(images)))
-        for name, images in (pictures.interpolations or {}).items()
-        if len(images)
+        name: _grid(strip, len(strip))
+        for name, strip in pictures.interpolations.items()
       },
-      embedding=pictures.embedding,
-      embedding_image=None
-      if pictures.embedding is None
-      else rendering.svg_uri(
-        projection.draw(
-          pictures.embedding.points,
-          pictures.embedding.real_labels,
-          pictures.embedding.synthetic_labels,
-          names,
-        )
-      ),
+      embedding=pictures.embedding and rendering.svg_uri(pictures.embedding),
     )
   )
 
 
-def _any(images, name):
-  return len(images.get(name, ())) > 0
-
-
-def _figure(draw, rows):
-  return rendering.svg_uri(draw(rows)) if rows else None
-
-
-def _sheet(images, name):
-  """Embed a class's images, which the page's style enlarges."""
-  if not _any(images, name):
+def _grid(images, columns):
+  """Embed images, which the page's style enlarges; None of none."""
+  if not len(images):
     return None
-  return rendering.jpeg_uri(sheets.grid(images[name], _COLUMNS))
+  return rendering.jpeg_uri(sheets.grid(images, columns))

@@ -1,16 +1,17 @@
-"""Figures of the page of an evaluation: see `evaluation_page` for its schema.
+"""Figures of the page of an evaluation; see judging/page.py for its schema.
 
 Everywhere, a colour and a marker say what was compared with the training
 images of a class, so that they are told apart in grey too.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from skinjax.metrics import checks
 from skinjax.report.figures import (
   COLORS,
   FAINT,
@@ -22,14 +23,29 @@ from skinjax.report.figures import (
   wrapped,
 )
 
-# Of each comparison: its name, colour, marker, and where it is in a row.
+# Of each comparison: its name, marker, colour, and where it is in a row.
 _COMPARISONS = {
-  "synthetic": ("synthetic images", COLORS[1], "o", 0.0),
-  "floor": ("floor: held-out real images", COLORS[0], "s", -0.25),
-  "ceiling": ("ceiling: another class", COLORS[6], "D", 0.25),
+  "synthetic": ("synthetic images", "o", COLORS[1], 0.0),
+  "floor": ("floor: held-out real images", "s", COLORS[0], -0.25),
+  "ceiling": ("ceiling: another class", "D", COLORS[6], 0.25),
 }
 _SHARES = ("precision", "recall", "density", "coverage")
 _ALL = "all classes"
+_MOST_POINTS = 1500  # of each set: more would only cover each other
+
+
+class Projection(NamedTuple):
+  """Points of two sets, in the plane in which the real ones vary most.
+
+  Attributes:
+    real: [n, 2] floats, of mean zero.
+    synthetic: [m, 2] floats.
+    explained: shares of the real images' variance along the two axes.
+  """
+
+  real: np.ndarray
+  synthetic: np.ndarray
+  explained: tuple[float, float]
 
 
 def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -41,19 +57,15 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
     of_extractor = [r for r in rows if r["extractor"] == extractor]
     panel(axis, wrapped(extractor, 3 * 24 // len(extractors)))
     axis.axvline(0, color=FAINT, linewidth=0.8)
-    for row in of_extractor:
-      _, color, marker, offset = _COMPARISONS[row["comparison"]]
-      place = classes.index(row["class"]) + offset
-      if not row.get("refused"):
-        size = 6 if row["comparison"] == "synthetic" else 4
-        whisker(
-          axis, row["kernel"], place, color, size, vertical=False, marker=marker
-        )
-    _refusals(axis, of_extractor, classes)
+    for row, marker, color, place in _measured(axis, of_extractor, classes):
+      size = 6 if row["comparison"] == "synthetic" else 4
+      whisker(
+        axis, row["kernel"], place, color, size, vertical=False, marker=marker
+      )
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.set_xlabel("KID (0: alike)", fontsize=9)
   _class_rows(axes[0], classes)
-  return _finished(figure, rows)
+  return _finished(figure, _marks(rows))
 
 
 def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -67,49 +79,35 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
     of_extractor = [r for r in rows if r["extractor"] == extractor]
     for axis, share in zip(line, _SHARES, strict=True):
       panel(axis, share)
-      for row in of_extractor:
-        if not row.get("refused") and row["prdc"][share] is not None:
-          _, color, marker, offset = _COMPARISONS[row["comparison"]]
-          axis.plot(
-            [row["prdc"][share]],
-            [classes.index(row["class"]) + offset],
-            marker,
-            color=color,
-            markersize=4.5,
-          )
+      for row, marker, color, place in _measured(axis, of_extractor, classes):
+        if (value := row["prdc"][share]) is not None:
+          axis.plot([value], [place], marker, color=color, markersize=4.5)
       # Density alone may exceed 1.
       axis.set_xlim(-0.08, max(1.08, 1.08 * axis.dataLim.x1))
       axis.xaxis.set_major_locator(MaxNLocator(3))
       axis.grid(axis="x", color=FAINT, linewidth=0.5)
-    _refusals(line[0], of_extractor, classes)
     _class_rows(line[0], classes)
     if len(extractors) > 1:
       # Beside the names of the classes, never over the panels' titles.
       line[0].set_ylabel(wrapped(extractor, int(14 * inches)), fontsize=8)
-  return _finished(figure, rows)
+  return _finished(figure, _marks(rows))
 
 
 def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
   """Draw Fréchet distances of one extractor over 1 / n, a panel a class."""
   _, classes = _names(rows)
-  columns = min(4, len(classes))
-  lines = -(-len(classes) // columns)
-  figure = Figure(figsize=(WIDTH, 0.7 + 1.75 * lines))
-  axes = figure.subplots(lines, columns, squeeze=False).ravel()
-  for axis in axes[len(classes) :]:
-    axis.set_axis_off()
-  for axis, name in zip(axes, classes, strict=False):
-    panel(axis, wrapped(name or _ALL, 80 // columns))
+  figure, axes = _panels([name or _ALL for name in classes])
+  for axis, name in zip(axes, classes, strict=True):
     right = 0.0
     for row in (r for r in rows if r["class"] == name):
       if row.get("refused") or row["curve"]["limit"] is None:
         continue
-      _, color, marker, _ = _COMPARISONS[row["comparison"]]
+      _, marker, color, _ = _COMPARISONS[row["comparison"]]
       curve = row["curve"]
-      inverse = 1 / np.array(curve["counts"], float)
+      inverse = 1 / np.array(curve["counts"])
       right = max(right, inverse.max())
       axis.plot(inverse, curve["values"], marker, color=color, markersize=3.5)
-      slope = np.polyfit(inverse, np.array(curve["values"], float), 1)[0]
+      slope = np.polyfit(inverse, curve["values"], 1)[0]
       ends = np.array([0, inverse.max()])
       axis.plot(ends, curve["limit"] + slope * ends, color=color, linewidth=0.9)
       axis.errorbar(
@@ -124,25 +122,92 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         linewidth=1,
       )
     axis.set_xticks(right * np.array([0, 0.5, 1]))
-    axis.xaxis.set_major_formatter(FuncFormatter(_one_over))
+    axis.xaxis.set_major_formatter(
+      FuncFormatter(lambda v, _: "0" if v <= 0 else f"1/{1 / v:.0f}")
+    )
     axis.yaxis.set_major_locator(MaxNLocator(4))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
     axis.margins(x=0.08)
     if not right:
       axis.set_xticks([])
       axis.set_yticks([])
-      axis.text(
-        0.5,
-        0.5,
-        "too few images",
-        transform=axis.transAxes,
-        ha="center",
-        fontsize=8,
-        color=INK,
-      )
+      _say_too_few(axis, 0.3, 0.5, axis.transAxes)
   figure.supxlabel("1 / number of images", fontsize=9, color=INK)
   figure.supylabel("Fréchet distance", fontsize=9, color=INK)
-  return _finished(figure, rows)
+  return _finished(figure, _marks(rows))
+
+
+def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
+  """Project features on the first two principal components of real ones.
+
+  The plane is that of the real images alone: synthetic ones, however odd,
+  cannot turn it towards themselves.
+
+  Args:
+    real: [n, d] floats, n >= 2, d >= 2.
+    synthetic: [m, d] floats.
+
+  Raises:
+    ValueError: see `checks.feature_pair`.
+  """
+  real, synthetic = checks.feature_pair(real, synthetic, least=1)
+  mean = real.mean(0)
+  centred = real - mean
+  variances, axes = np.linalg.eigh(centred.T @ centred)
+  axes = axes.T[:-3:-1]
+  # The sign of an axis is free: its largest part is made positive.
+  largest = axes[[0, 1], np.abs(axes).argmax(1)]
+  axes = axes * np.where(largest < 0, -1, 1)[:, None]
+  shares = variances[:-3:-1] / max(variances.sum(), np.finfo(float).tiny)
+  return Projection(
+    centred @ axes.T, (synthetic - mean) @ axes.T, tuple(shares.tolist())
+  )
+
+
+def embedding(
+  points: Projection,
+  real_labels: np.ndarray,
+  synthetic_labels: np.ndarray,
+  classes: Sequence[str],
+) -> Figure:
+  """Draw the map of images: a panel a class, all real images in grey behind.
+
+  Args:
+    points: of the images.
+    real_labels: [n] integers.
+    synthetic_labels: [m] integers.
+    classes: names, by label.
+  """
+  labels = sorted({*real_labels, *synthetic_labels})
+  figure, axes = _panels(
+    [classes[label] for label in labels], sharex=True, sharey=True
+  )
+  kinds = (("all real images", ".", FAINT, 2),)
+  kinds += (("real images of the class", "s", COLORS[0], 2.5),)
+  kinds += (("synthetic ones of it", "o", COLORS[1], 2.5),)
+  for axis, label in zip(axes, labels, strict=True):
+    axis.set_xticks([])
+    axis.set_yticks([])
+    real = points.real[np.asarray(real_labels) == label]
+    fake = points.synthetic[np.asarray(synthetic_labels) == label]
+    for of_kind, (_, marker, color, size) in zip(
+      (points.real, real, fake), kinds, strict=True
+    ):
+      # As pixels: thousands of marks would make a large page.
+      step = -(-len(of_kind) // _MOST_POINTS) or 1
+      axis.plot(
+        *of_kind[::step].T,
+        marker,
+        color=color,
+        markersize=size,
+        markeredgewidth=0,
+        alpha=0.75,
+        rasterized=True,
+      )
+  first, second = points.explained
+  figure.supxlabel(f"first axis ({first:.0%} of the variance)", fontsize=9)
+  figure.supylabel(f"second axis ({second:.0%})", fontsize=9)
+  return _finished(figure, [kind[:3] for kind in kinds])
 
 
 def _names(rows):
@@ -159,33 +224,55 @@ def _class_rows(axis, classes):
   axis.set_ylim(len(classes) - 0.5, -0.5)
 
 
-def _refusals(axis, rows, classes):
-  """Say in the row of a class that it was not measured."""
+def _measured(axis, rows, classes):
+  """Yield rows with their mark and place; says which class was not measured."""
   for row in rows:
-    if row.get("refused") and row["comparison"] == "synthetic":
-      axis.text(
-        0.03,
-        classes.index(row["class"]),
-        "too few images",
-        transform=axis.get_yaxis_transform(),
-        va="center",
-        fontsize=8,
-        color=INK,
-      )
+    _, marker, color, offset = _COMPARISONS[row["comparison"]]
+    place = classes.index(row["class"])
+    if not row.get("refused"):
+      yield row, marker, color, place + offset
+    elif row["comparison"] == "synthetic":
+      _say_too_few(axis, 0.03, place, axis.get_yaxis_transform())
 
 
-def _one_over(value, _):
-  return "0" if value <= 0 else f"1/{1 / value:.0f}"
+def _say_too_few(axis, x, y, transform):
+  axis.text(
+    x,
+    y,
+    "too few images",
+    transform=transform,
+    va="center",
+    fontsize=8,
+    color=INK,
+  )
 
 
-def _finished(figure, rows):
+def _panels(titles, **options):
+  """Make a figure with a panel for each title, four in a row."""
+  columns = min(4, len(titles))
+  lines = -(-len(titles) // columns)
+  figure = Figure(figsize=(WIDTH, 0.7 + 1.75 * lines), dpi=144)
+  axes = figure.subplots(lines, columns, squeeze=False, **options).ravel()
+  for axis in axes[len(titles) :]:
+    axis.set_axis_off()
+  for axis, title in zip(axes, titles, strict=False):
+    panel(axis, wrapped(title, 80 // columns))
+  return figure, axes[: len(titles)]
+
+
+def _finished(figure, marks):
   """Lay the panels out, and say what the marks are."""
   figure.tight_layout()
-  shown = [k for k in _COMPARISONS if any(r["comparison"] == k for r in rows)]
   axis = figure.axes[0]
   handles = [
-    axis.plot([], [], _COMPARISONS[k][2], color=_COMPARISONS[k][1])[0]
-    for k in shown
+    axis.plot([], [], marker, color=color, markersize=5)[0]
+    for _, marker, color in marks
   ]
-  legend(figure, handles, [_COMPARISONS[k][0] for k in shown])
+  legend(figure, handles, [name for name, _, _ in marks])
   return figure
+
+
+def _marks(rows):
+  """Name, marker and colour of each comparison that is there."""
+  there = {row["comparison"] for row in rows}
+  return [mark[:3] for kind, mark in _COMPARISONS.items() if kind in there]

@@ -2,17 +2,22 @@
 
 How near is too near is learnt from real images alone: those of other lesions
 than training's are no copies, however alike, and hardly any may be flagged.
-Pixels (pixels.py) find them without a network. Features are another criterion,
-with thresholds of their own: those of all of pixels.orientations, extracted
-one by one and stacked, are compared by neighbours.nearest likewise.
+Images are compared as vectors of pixels (pixels.py) or as features, in all 8
+orientations; each kind of vector has thresholds of its own.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
 
-from skinjax.metrics import neighbours
+from skinjax.data import datasets
+from skinjax.metrics import neighbours, pixels
+from skinjax.runtime import errors
+
+# Real lesions that one kind of vector may flag: of two kinds, 1% at most.
+RATE = 0.005
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +42,139 @@ class Suspect:
   threshold: float
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Criterion:
+  """What tells copies of training images by one kind of vector.
+
+  Attributes:
+    kind: of vector, "pixels" or "features".
+    training: float32 [n, d], the training images.
+    real: float64 [h], distances of real images that are no copies.
+    limits: float64 [classes], the distances under which an image is suspected.
+  """
+
+  kind: str
+  training: np.ndarray
+  real: np.ndarray
+  limits: np.ndarray
+
+  def nearest(self, oriented: np.ndarray) -> neighbours.Nearest:
+    """Find the nearest training image of each of [8, m, d] vectors."""
+    return neighbours.nearest(oriented, self.training)
+
+  def suspects(
+    self, found: neighbours.Nearest, labels: np.ndarray
+  ) -> list[Suspect]:
+    """List the images that are nearer than the threshold of their class.
+
+    Args:
+      found: what `nearest` returned for m images.
+      labels: [m] integers, the classes that were asked for.
+    """
+    labels = np.asarray(labels)
+    neighbours.require_rows("labels", labels, len(found.distance))
+    limit = self.limits[labels]
+    return [
+      Suspect(
+        synthetic=int(i),
+        training=int(found.index[i]),
+        orientation=int(found.orientation[i]),
+        kind=self.kind,
+        distance=float(found.distance[i]),
+        threshold=float(limit[i]),
+      )
+      for i in np.flatnonzero(found.distance < limit)
+    ]
+
+
+def calibrate(
+  kind: str,
+  training: np.ndarray,
+  real: np.ndarray,
+  labels: np.ndarray,
+  groups: np.ndarray,
+  num_classes: int,
+) -> Criterion:
+  """Learn from real images how near to the training images is too near.
+
+  Args:
+    kind: of vector, "pixels" or "features".
+    training: [n, d] floats, the training images.
+    real: [8, h, d] floats, real images of other lesions, in all orientations.
+    labels: [h] integers.
+    groups: [h], the lesion of each.
+    num_classes: K.
+  """
+  distances = neighbours.nearest(real, training).distance
+  limits = thresholds(distances, labels, groups, num_classes)
+  return Criterion(kind, training, distances, limits)
+
+
+def by_pixels(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
+  """Calibrate on the pixels of what a generator has not learnt from.
+
+  Args:
+    dataset: the real images, of all splits.
+    groups: the lesions that the generator has learnt from, whichever splits
+      they are in here.
+
+  Raises:
+    InputError: it has learnt from none of these images, or from all.
+  """
+  whole = datasets.joined([dataset.train, dataset.validation, dataset.test])
+  learnt = np.isin(whole.groups, list(groups))
+  if learnt.all() or not learnt.any():
+    which = "all" if learnt.all() else "none"
+    raise errors.InputError(
+      f"The generator has learnt from {which} of the lesions of "
+      f"{dataset.info.name}, and copies are told by training images and "
+      "others: use config.drop_copies=False."
+    )
+  return calibrate(
+    "pixels",
+    pixels.vectors(whole.images[learnt]),
+    pixels.oriented_vectors(whole.images[~learnt]),
+    whole.labels[~learnt],
+    whole.groups[~learnt],
+    dataset.info.num_classes,
+  )
+
+
+def flagged(
+  criterion: Criterion, labels: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+  """Tell which real images the thresholds of half of the others would flag.
+
+  Thresholds of all of them would flag too few of themselves.
+
+  Args: labels and groups [h] of the images that set the criterion.
+
+  Returns:
+    Booleans [h].
+  """
+  names, lesions = np.unique(groups, return_inverse=True)
+  half = np.random.default_rng(0).integers(2, size=len(names))[lesions]
+  result = np.zeros(len(labels), bool)
+  for side in (0, 1):
+    mine, other = half == side, half != side
+    if mine.any() and other.any():
+      limits = thresholds(
+        criterion.real[other],
+        labels[other],
+        groups[other],
+        len(criterion.limits),
+      )
+      result[mine] = criterion.real[mine] < limits[labels[mine]]
+  return result
+
+
 def thresholds(
   distances: np.ndarray,
   labels: np.ndarray,
   groups: np.ndarray,
   num_classes: int,
   *,
-  rate: float = 0.01,
+  rate: float = RATE,
   confidence: float = 0.95,
 ) -> np.ndarray:
   """Set by class the distance under which an image is suspected.
@@ -55,13 +186,13 @@ def thresholds(
   whatever the distribution. Images of one lesion are alike: each lesion
   counts once, with the smallest of its distances.
 
-  That takes 299 lesions for 1% at 95%. A class with fewer has the threshold of
+  That takes 598 lesions for 0.5% at 95%. A class with fewer has that of
   all classes together, or its own smallest distance, whichever is less; if
   all together are too few, that of the smallest of all, which promises less.
 
   Args:
-    distances: [n] of real images that are not training images to the nearest
-      training image; none of them shows a lesion of training.
+    distances: [n >= 1] of real images that are not training images to the
+      nearest training image; none of them shows a lesion of training.
     labels: [n] integers.
     groups: [n], the lesion of each.
     num_classes: K.
@@ -72,21 +203,11 @@ def thresholds(
     float64 [K].
 
   Raises:
-    ValueError: no images, shapes that do not fit, distances that are not
-      finite or negative, or labels out of range.
+    ValueError: shapes that do not fit.
   """
-  distances, labels = np.asarray(distances, np.float64), np.asarray(labels)
-  neighbours.require_rows("labels", labels, distances.size)
-  neighbours.require_rows("groups", groups, distances.size)
-  if not distances.size or not np.isfinite(distances).all():
-    raise ValueError("Expected distances that are finite, and at least one.")
-  if distances.min() < 0 or not 0 <= labels.min() <= labels.max() < num_classes:
-    raise ValueError(
-      "Expected distances from 0 on, and labels from 0 to num_classes - 1."
-    )
-  if not (0 < rate < 1 and 0 < confidence < 1):
-    raise ValueError("rate and confidence must be in (0, 1).")
-  lesions = _least_by_group(distances, np.asarray(groups))
+  neighbours.require_rows("labels", labels, len(distances))
+  neighbours.require_rows("groups", groups, len(distances))
+  lesions = _least_by_group(distances, groups)
   rank = _rank(len(lesions), rate, confidence)
   common = np.sort(lesions)[max(rank, 1) - 1]
   result = np.full(num_classes, common)
@@ -97,46 +218,6 @@ def thresholds(
       rank = _rank(len(lesions), rate, confidence)
       result[label] = lesions[rank - 1] if rank else min(common, lesions[0])
   return result
-
-
-def suspects(
-  found: neighbours.Nearest,
-  labels: np.ndarray,
-  limits: np.ndarray,
-  kind: str,
-) -> list[Suspect]:
-  """List the generated images that are too near to a training image.
-
-  Args:
-    found: the nearest training image of each of m generated ones.
-    labels: [m] integers, the classes that were asked for.
-    limits: [K] from `thresholds`, of the same kind of distance.
-    kind: of distance, "pixels" or "features".
-
-  Returns:
-    Those that are nearer than their class's threshold, in their order.
-
-  Raises:
-    ValueError: shapes that do not fit, labels out of range, another kind.
-  """
-  if kind not in ("pixels", "features"):
-    raise ValueError(f"kind must be pixels or features, got {kind!r}.")
-  labels = np.asarray(labels)
-  neighbours.require_rows("labels", labels, len(found.distance))
-  if labels.size and not 0 <= labels.min() <= labels.max() < len(limits):
-    raise ValueError(f"labels must be from 0 to {len(limits) - 1}.")
-  limit = np.asarray(limits, np.float64)[labels]
-  return [
-    Suspect(
-      synthetic=int(i),
-      training=int(found.index[i]),
-      orientation=int(found.orientation[i]),
-      kind=kind,
-      distance=float(found.distance[i]),
-      threshold=float(limit[i]),
-    )
-    for i in np.flatnonzero(found.distance < limit)
-  ]
 
 
 def _least_by_group(distances, groups):

@@ -6,10 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.spatial import distance
 
-# A class has collapsed if its images are less diverse than real ones by so
-# much. Digits fill their frames alike; lesions differ in skin and light too.
-COLLAPSE = {"mnist": 0.7, "ham10000": 0.5, "toy_lesions": 0.5}
-
 
 @dataclasses.dataclass(frozen=True)
 class ClassDiversity:
@@ -32,9 +28,8 @@ def mean_pairwise_distance(images: np.ndarray) -> float:
   """Averages the distance of two images over all pairs.
 
   The distance is the root mean square of the difference of pixels scaled to
-  [0, 1]: Euclidean / sqrt(H * W * C), from 0 (the same) to 1 (black and
-  white), whatever the size. A mean over pairs of different images does not
-  depend on their number but for noise, so sets of unequal size compare.
+  [0, 1], whatever the size. The mean does not depend on the number of images
+  but for noise.
 
   Args:
     images: [N, H, W, C] uint8, N >= 2; memory is of N^2 + N * H * W * C.
@@ -65,7 +60,7 @@ def distances(
   Args:
     images: [N, H, W, C] uint8.
     labels: [N] integers.
-    class_names: names of the K classes, by label.
+    class_names: by label.
     num_images: images compared of each class, drawn without replacement.
     seed: decides which images are drawn.
 

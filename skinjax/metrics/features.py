@@ -7,6 +7,8 @@ and one way of resizing; so they carry the extractor's name, "EffLite0@64".
 import dataclasses
 import functools
 import hashlib
+import io
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +16,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
-from skinjax.data import datasets
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
-from skinjax.runtime import array_cache, errors
-from skinjax.training import trained
+from skinjax.runtime import checkpoint, errors, files
 
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
 _FID = "Inception@299"
-_SHOWN = {"ham10000": "lesions"}  # what a data set shows, if not its name
+_DIGEST_BYTES = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,13 +61,10 @@ class Extractor:
 
 
 def efficientnet(size: int = 64) -> Extractor:
-  """Loads EfficientNet-Lite0, trained on ImageNet: it is there offline.
+  """Loads EfficientNet-Lite0, trained on ImageNet: "EffLite0@SIZE".
 
   Args:
     size: of its input, 32 or more; 224 is what it was trained on.
-
-  Returns:
-    The extractor "EffLite0@SIZE".
 
   Raises:
     InputError: the package with its weights is not installed, or the size is
@@ -82,55 +80,10 @@ def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
     path: of pt_inception-2015-12-05-6726825d.pth.
     size: of its input, 75 or more; FID is of 299.
 
-  Returns:
-    The extractor "Inception@SIZE".
-
   Raises:
     InputError: it is no file of this network, or the size is too small.
   """
   return _pretrained("Inception", size, 75, inceptions, _inception, path)
-
-
-def classifier(path: str | pathlib.Path, info: datasets.DataInfo) -> Extractor:
-  """Loads a classifier that this project has trained.
-
-  Features that know the classes see differences that ImageNet's do not. Those
-  of images that it was trained on are other than those of new ones: compare
-  with a classifier that has seen neither set.
-
-  Args:
-    path: its workdir.
-    info: the data that it was trained for; decides the size and channels.
-
-  Returns:
-    The extractor "lesions@SIZE"; of another data set than HAM10000 "NAME@SIZE".
-
-  Raises:
-    InputError: it is no workdir of a classifier of this data.
-  """
-  network = trained.load(path)
-  trained.require_for(network, info)
-  if not network.task.features:
-    raise errors.InputError(
-      f"{path} is the workdir of task={network.config.task}, which has no "
-      "features to compare: give one of task=classifier."
-    )
-  features = functools.partial(
-    network.task.features, config=network.config, info=info
-  )
-  apply = lambda variables, images: features(variables, images / 127.5 - 1)
-  variables = jax.device_get(network.state.average)
-  shape = (1, info.size, info.size, info.channels)
-  images = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return Extractor(
-    name=f"{_SHOWN.get(info.name, info.name)}@{info.size}",
-    size=info.size,
-    channels=info.channels,
-    dims=jax.eval_shape(apply, variables, images).shape[1],
-    apply=apply,
-    variables=variables,
-    digest=f"{network.digest} {network.config.model.dtype}",
-  )
 
 
 def extract(
@@ -144,9 +97,8 @@ def extract(
   """Computes features; how many at a time changes nothing but rounding.
 
   Images are resized by antialiased bicubic interpolation and clipped, without
-  rounding, as Parmar et al. 2022 (clean-fid) advise; those of the extractor's
-  size stay as they are. FID as first published resized bilinearly and without
-  antialiasing: its numbers differ where images are of another size than 299.
+  rounding, as Parmar et al. 2022 (clean-fid) advise; FID as first published
+  resized bilinearly and without antialiasing.
 
   Args:
     extractor: what computes them.
@@ -154,25 +106,29 @@ def extract(
       One is repeated where the extractor takes 3.
     batch_size: images at a time; more than 32 take longer on a CPU.
     cache_dir: where features are kept, by the images' content and the
-      extractor's; None for nowhere.
+      extractor's, if it can be written in; None for nowhere. It is safe to
+      remove at any time.
     progress: is told how many images are done, and of how many.
 
   Returns:
     float32 [n, dims].
 
   Raises:
-    InputError: the images are of another type or shape, or the directory
-      cannot be written in.
+    InputError: the images are of another type or shape.
   """
   images = np.ascontiguousarray(images)
   _require_images(images, extractor)
   if batch_size < 1:
     raise errors.InputError(f"A batch of {batch_size} images: use 1 or more.")
-  compute = lambda: _computed(extractor, images, batch_size, progress)
-  if cache_dir is None:
-    return compute()
-  shape = (len(images), extractor.dims)
-  return array_cache.fetch(cache_dir, _key(extractor, images), shape, compute)
+  path = None
+  if cache_dir is not None:
+    path = pathlib.Path(cache_dir) / f"{_key(extractor, images)}.npy"
+    if (kept := _read(path, (len(images), extractor.dims))) is not None:
+      return kept
+  computed = _computed(extractor, images, batch_size, progress)
+  if path:
+    _keep(path, computed)
+  return computed
 
 
 def _pretrained(name, size, least, module, apply, *path) -> Extractor:
@@ -186,7 +142,7 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
     dims=module.DIMS,
     apply=apply,
     variables=variables,
-    digest=trained.digest(variables),
+    digest=checkpoint.digest(variables),
   )
 
 
@@ -250,3 +206,46 @@ def _key(extractor: Extractor, images: np.ndarray) -> str:
   digest = hashlib.sha256(repr(what).encode())
   digest.update(images)
   return digest.hexdigest()
+
+
+def _keep(path: pathlib.Path, features: np.ndarray) -> None:
+  """Writes a .npy file with its SHA-256 behind, which np.load passes over."""
+  buffer = io.BytesIO()
+  np.save(buffer, features, allow_pickle=False)
+  content = buffer.getvalue()
+  own = path.with_suffix(f".{os.getpid()}")  # others may write the same
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(own, content + hashlib.sha256(content).digest())
+    own.replace(path)
+  except OSError as error:
+    _warn_once(path.parent, str(error))
+
+
+@functools.cache
+def _warn_once(directory: pathlib.Path, error: str) -> None:
+  logging.warning(
+    "Features cannot be kept in %s, and are computed anew each time (%s): set "
+    "XDG_CACHE_HOME to a directory to write in.",
+    directory,
+    error,
+  )
+
+
+def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
+  """Reads what `_keep` wrote; None if it is not there, or not whole."""
+  try:
+    content = path.read_bytes()
+  except OSError:  # no such file, or directory: `_keep` says so
+    return None
+  content, digest_read = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+  try:
+    if hashlib.sha256(content).digest() != digest_read:
+      raise ValueError("its SHA-256 is another")
+    features = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    if features.dtype != np.float32 or features.shape != shape:
+      raise ValueError(f"it has {features.dtype} {list(features.shape)}")
+  except Exception as error:  # whatever a forged file makes of the reader
+    logging.warning("%s is damaged (%s): it is computed anew.", path, error)
+    return None
+  return features

@@ -97,6 +97,10 @@ def kernel_distance_interval(
   less quadratic is right for distributions alike and apart; the deviations
   are scaled to it. (Unscaled, they are sqrt(3) too wide for equal ones.)
 
+  Between alike and apart, intervals of 95% are too narrow and lie too low: of
+  uniform variables shifted by 0.1 (one feature) they hold the true distance in
+  0.83 of 1000 draws of 60 images, and in 0.87 of 600 draws of 120.
+
   Args:
     real: [n, d] floats, n >= 10.
     fake: [m, d] floats, m >= 10.

@@ -39,16 +39,15 @@ def nearest(
 ) -> Nearest:
   """Find the nearest reference of each query, in any orientation.
 
-  Products of matrices in single precision find the best of each orientation,
-  whose distances are then computed anew by subtraction: that of a copy is 0,
-  where products would leave the rounding of large numbers.
+  Products of matrices find the best of each orientation, whose distances are
+  then computed anew by subtraction, so that that of a copy is 0.
 
   Args:
     queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
     references: [n, d] floats.
     query_groups: [m], the lesion of each query; references of the same lesion
       are excluded. None excludes none.
-    reference_groups: [n], given if and only if the former are.
+    reference_groups: [n], given with the former.
 
   Raises:
     ValueError: a set is empty or not finite, or shapes do not fit.

@@ -43,10 +43,9 @@ def vectors(images: np.ndarray) -> np.ndarray:
   An image is reduced to 16x16 by averaging over areas, which takes away most
   of what JPEG changes. Each channel is brought to mean 0, which takes away
   shifts of its values, and the picture to standard deviation 1, which takes
-  away contrast. (With a standard deviation for each channel, scales of single
-  channels would go too; but a channel that varies little is mostly JPEG's
-  noise, and hides copies. Other scales by 5% move a picture by about 0.04.)
-  What varies by less than one grey level is rounding, and stays near 0.
+  away contrast. (Not each channel: one that varies little is mostly JPEG's
+  noise, and hides copies.) What varies by less than one grey level is
+  rounding, and stays near 0.
 
   The Euclidean distance of two vectors is the root mean square of their
   pictures' difference: 0 for the same, sqrt(2) expected of unrelated ones, at
@@ -66,17 +65,7 @@ def vectors(images: np.ndarray) -> np.ndarray:
 
 
 def oriented_vectors(images: np.ndarray) -> np.ndarray:
-  """Describe all orientations of images; see `vectors`.
-
-  Args:
-    images: uint8 [n, size, size, channels] in [0, 255].
-
-  Returns:
-    float32 [8, n, d], in the order of `orientations`.
-
-  Raises:
-    ValueError: as `vectors`.
-  """
+  """Describe images as `vectors` does, in all `orientations`: [8, n, d]."""
   pictures = orientations(_thumbnails(images))
   return pictures.reshape(*pictures.shape[:2], -1)
 

@@ -1,8 +1,9 @@
-"""What makes a page of text, pictures and figures one file."""
+"""Numbers, pictures and figures as a page that is one file shows them."""
 
 import base64
 import functools
 import io
+import math
 import pathlib
 
 import jinja2
@@ -10,7 +11,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from skinjax.report import figures
-from skinjax.study import verdict
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -26,7 +26,7 @@ def environment() -> jinja2.Environment:
     lstrip_blocks=True,
   )
   environment.filters["score"] = _score
-  environment.filters["signed"] = _signed
+  environment.filters["signed"] = signed
   environment.filters["number"] = number
   environment.filters["percent"] = lambda share: (
     "n/a" if share is None else f"{share:.1%}"
@@ -76,5 +76,9 @@ def _score(value):
   return "n/a" if value is None else f"{value:.3f}"
 
 
-def _signed(value):
-  return "n/a" if value is None else verdict.signed(value)
+def signed(value: float | None) -> str:
+  """Format a difference: sign always shown, a true minus, three decimals."""
+  if value is None or math.isnan(value):
+    return "n/a"
+  text = f"{value:+.3f}".replace("-", "−")
+  return "0.000" if float(f"{value:.3f}") == 0 else text

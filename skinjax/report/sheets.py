@@ -33,12 +33,7 @@ def contact_sheet(
     ValueError: another shape or type, or another number of names than rows.
   """
   images = np.asarray(images)
-  if (
-    images.dtype != np.uint8
-    or images.ndim != 5
-    or images.shape[-1] not in (1, 3)
-    or len(row_names) != images.shape[0]
-  ):
+  if images.ndim != 5 or len(row_names) != len(images):
     raise ValueError(
       f"Expected uint8 [{len(row_names)}, columns, H, W, 1 or 3], got "
       f"{images.dtype} {list(images.shape)}."

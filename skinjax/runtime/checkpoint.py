@@ -8,6 +8,7 @@ Of several processes each saves and restores what its devices hold; the first
 alone writes, verifies and deletes.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -16,6 +17,8 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
@@ -247,3 +250,13 @@ class Checkpoints:
   def _digests(self, step: int) -> dict[str, str]:
     found = files.digests(self._directory / str(step))
     return {name: x for name, x in found.items() if name != _MANIFEST}
+
+
+def digest(tree: Any) -> str:
+  """Computes the SHA-256 of a tree's arrays with their names, in hex."""
+  whole = hashlib.sha256()
+  for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    array = np.asarray(leaf)
+    name = f"{jax.tree_util.keystr(place)} {array.dtype} {array.shape}"
+    whole.update(name.encode() + array.tobytes())
+  return whole.hexdigest()

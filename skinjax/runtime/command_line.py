@@ -57,7 +57,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
     words = cause = error
     while cause := cause.__cause__ or cause.__context__:
       words = cause if isinstance(cause, errors.InputError) else words
-    _leave(2, words)
+    _leave(2, " ".join(str(words).split()))
 
 
 def set_up(

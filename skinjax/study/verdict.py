@@ -1,6 +1,6 @@
 """What an interval of a difference allows to be said, and in which words."""
 
-import math
+from skinjax.report.rendering import signed
 
 HELPS = "helps"
 HURTS = "hurts"
@@ -102,14 +102,6 @@ def next_steps(kind: str, *, drawn: bool) -> list[str]:
   """Propose what to run after a study that ended with this verdict."""
   real = ["Run the same study on HAM10000: these pictures are drawn."]
   return real * drawn + list(_NEXT_STEPS[kind])
-
-
-def signed(value: float) -> str:
-  """Format a difference: sign always shown, a true minus, three decimals."""
-  if value is None or math.isnan(value):
-    return "n/a"
-  text = f"{value:+.3f}".replace("-", "−")
-  return "0.000" if float(f"{value:.3f}") == 0 else text
 
 
 def _uncapitalized(text: str) -> str:

@@ -12,6 +12,7 @@ from absl import logging
 
 import skinjax
 from skinjax.data import datasets, image_folder
+from skinjax.metrics import copies as criteria
 from skinjax.metrics import diversity
 from skinjax.report import sheets
 from skinjax.runtime import errors, files, randomness, workdir
@@ -58,7 +59,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     copies = None
     if config.drop_copies:
       dataset = datasets.load(config.data)
-      copies = copy_filter.calibrate(dataset, generator.origin["groups"])
+      copies = criteria.by_pixels(dataset, generator.origin["groups"])
     drawn = [not asked or name in asked for name in info.class_names]
     folder = obtain(
       path / "synthetic",
@@ -88,7 +89,7 @@ def obtain(
   generator: generators.Generator,
   counts: np.ndarray,
   seed: int,
-  copies: copy_filter.Filter | None = None,
+  copies: criteria.Criterion | None = None,
 ) -> image_folder.ImageFolder:
   """Reads a generator's image folder; draws and writes it first if need be.
 
@@ -120,7 +121,7 @@ def make(
   generator: generators.Generator,
   counts: np.ndarray,
   seed: int,
-  copies: copy_filter.Filter | None = None,
+  copies: criteria.Criterion | None = None,
 ) -> None:
   """Draws images and writes them as an image folder; see `obtain`.
 

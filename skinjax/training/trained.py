@@ -5,7 +5,6 @@ has them and as `Trained` does.
 """
 
 import functools
-import hashlib
 import pathlib
 from typing import Any, NamedTuple
 
@@ -103,7 +102,8 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
       step,
       config.train.steps,
     )
-  return Trained(path, task, config, info, step, state, digest(state), origin)
+  digest = checkpoint.digest(state)
+  return Trained(path, task, config, info, step, state, digest, origin)
 
 
 def _undescribed(path, what: str) -> errors.InputError:
@@ -172,16 +172,6 @@ def is_trained(path: pathlib.Path, steps: int) -> bool:
     return False
   with checkpoint.Checkpoints(place, read_only=True) as saved:
     return saved.is_whole(steps)
-
-
-def digest(state: Any) -> str:
-  """Computes the SHA-256 of a tree's arrays with their names, in hex."""
-  whole = hashlib.sha256()
-  for place, leaf in jax.tree_util.tree_leaves_with_path(state):
-    array = np.asarray(leaf)
-    name = f"{jax.tree_util.keystr(place)} {array.dtype} {array.shape}"
-    whole.update(name.encode() + array.tobytes())
-  return whole.hexdigest()
 
 
 @functools.partial(jax.jit, static_argnames=("function", "static"))

@@ -12,7 +12,8 @@ from tests.bad_input.case import Case
 
 
 def _in_memory(config, names=shrunk.CLASSES):
-  return names, {key: getattr(shrunk.dataset(), key) for key in shrunk.COUNTS}
+  splits = {key: getattr(shrunk.dataset(), key) for key in shrunk.COUNTS}
+  return sources.Raw("toy_lesions", names, splits, True, shrunk.SIZE)
 
 
 def _of(name, told, *, read=_in_memory, **changes):
@@ -44,7 +45,6 @@ def _numbers():
     ("classifier", "loss.smoothing", 2.0, f"{share} up to, but not, 1"),
     ("classifier", "augment.jitter", -0.1, f"{share} to 1"),
     ("acgan", "train.beta1", 1.0, f"{share} up to, but not, 1"),
-    ("study", "gan.augment.jitter", math.nan, "a finite number"),
     ("study", "gan.model.latents", -1, f"{least} 1"),
   ]:
     told = rf"^{key}={value}: {wanted}.* is wanted\.$"
@@ -102,9 +102,9 @@ def _sizes():
 
 def _folds():
   """Yields folds that cannot be."""
-  wanted = "a fold from 0 to num_folds - 1 of at least 3, or -1 for the fixed"
+  wanted = "a fold from 0 to one less than their number"
   for fold, num_folds in ((0, 2), (5, 5)):
-    told = f"data.fold={fold} of data.num_folds={num_folds}: {wanted}"
+    told = f"data.num_folds={num_folds}: fold {fold} of {num_folds}; {wanted}"
     changes = {"data__fold": fold, "data__num_folds": num_folds}
     yield f"fold_{fold}_of_{num_folds}", _of("classifier", told, **changes)
   told = "data.num_folds=8: class 'stripes' has 7 groups, .*at most 7 folds"

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from unittest import mock
 
+from skinjax import run
 from skinjax.data import datasets
-from skinjax.synthesis import synthesize
 from skinjax.training import loop, tasks
 from tests import shrunk
 
@@ -46,15 +46,7 @@ def draw(path, **changes):
   """Runs synthesize.py's config with the networks above."""
   changes = {"generator": str(network("acgan")), **changes}
   with tiny_data():
-    return synthesize.run(shrunk.config("synthesize", **changes), path)
-
-
-@functools.cache
-def drawn():
-  """Returns the workdir of a synthetic set."""
-  path = _directory()
-  draw(path)
-  return path
+    return run.run(shrunk.config("synthesize", **changes), path)
 
 
 def copy(original, path):

@@ -145,7 +145,7 @@ CASES = {
   ),
   "of_another_task": Case(
     _other_task,
-    r"another config \(best was 'balanced_accuracy', is ''; .* and \d+ more\)",
+    r"another config \(.* was .*, is .*; and \d+ more\): use another",
   ),
   "on_other_data": _resumed(
     lambda path: None,

@@ -183,9 +183,9 @@ def test_the_same_config_reads_the_same_data(toy_folds, toy_dir):
     ({"size": 0}, "toy_lesions has no size 0"),
     ({"size": -64}, "toy_lesions has no size -64"),
     ({"classes": ("nv", "mole")}, "Unknown class of toy_lesions 'mole'"),
-    ({"fold": 5}, "data.fold=5 of data.num_folds=5: a fold from 0"),
+    ({"fold": 5}, "data.num_folds=5: fold 5 of 5; a fold from 0"),
     ({"fold": -2}, "data.fold=-2"),
-    ({"fold": 0, "num_folds": 2}, "data.num_folds=2: .* of at least 3"),
+    ({"fold": 0, "num_folds": 2}, "data.num_folds=2: .*which is at least 3"),
   ],
 )
 def test_what_does_not_exist_is_refused(toy_dir, changes, told):

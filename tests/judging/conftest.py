@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skinjax.judging import page, projection
+from skinjax.judging import page, plots
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
@@ -106,7 +106,7 @@ def full_evaluation(make_evaluation):
     "real": _estimate(real),
   }
   return make_evaluation(
-    extractors=("EffLite0@64", "Inception-v3@299", "pixels@16"),
+    extractors=("EffLite0@64", "Inception-v3@299"),
     collapsed=("vasc",),
     usefulness={
       "classifier": "EfficientNet-Lite0, 2,000 steps",
@@ -115,7 +115,7 @@ def full_evaluation(make_evaluation):
         for i, name in enumerate(CLASSES)
       },
       "cas": {
-        "classes": {n: pair(0.413, 0.527) for n in CLASSES if n != "df"},
+        "classes": dict.fromkeys(CLASSES, pair(0.413, 0.527)),
         "balanced_accuracy": pair(0.412, 0.583),
         "majority": 1 / 7,
         "images": dict.fromkeys(CLASSES, 100),
@@ -164,15 +164,22 @@ def _blobs(rng, num, size):
 
 
 @pytest.fixture(scope="session")
-def full_pictures():
-  """All pictures of `full_evaluation`."""
+def full_embedding():
+  """A map of seven classes."""
   rng = np.random.default_rng(0)
-  draw = lambda num: _blobs(rng, num, 64)
   labels = np.repeat(np.arange(7), 60)
-  points = projection.project(
+  points = plots.project(
     rng.normal(size=(420, 8)) + np.eye(8)[labels] * 3,
     rng.normal(size=(420, 8)) + np.eye(8)[labels] * 4,
   )
+  return plots.embedding(points, labels, labels, [*"abcdef", "$x^{$"])
+
+
+@pytest.fixture(scope="session")
+def full_pictures(full_embedding):
+  """All pictures of `full_evaluation`."""
+  rng = np.random.default_rng(0)
+  draw = lambda num: _blobs(rng, num, 64)
   return page.Pictures(
     real={name: draw(16) for name in CLASSES},
     synthetic={name: draw(16) for name in CLASSES},
@@ -180,5 +187,5 @@ def full_pictures():
       page.Pair(*draw(3), f"vasc/{i:05}.png, mirrored", i < 2) for i in range(4)
     ],
     interpolations={name: draw(8) for name in CLASSES},
-    embedding=page.Embedding(points, labels, labels, "EffLite0@64"),
+    embedding=full_embedding,
   )

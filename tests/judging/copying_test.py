@@ -8,8 +8,6 @@ from skinjax.judging import copying
 from skinjax.metrics import pixels
 from tests import shrunk
 
-INFO = shrunk.dataset().info
-
 
 def _split(rng, name, count):
   """Draws unrelated pictures of one class, each a lesion of its own."""
@@ -19,19 +17,19 @@ def _split(rng, name, count):
   return datasets.Split(images, np.zeros(count, np.int32), ids, ids)
 
 
-def _judged(synthetic, train, held_out):
-  dataset = datasets.Dataset(INFO, train, held_out, held_out)
-  arguments = dataset, held_out, synthetic
+def _searched(synthetic, train, held_out):
+  splits = train, held_out, synthetic
   # Not features of a network, but as good as any here.
   flat = lambda images, what: images.reshape(len(images), -1).astype("f4")
+  upright = [flat(split.images, "") for split in splits]
   vectors = {
-    "pixels": copying.of_pixels(*arguments),
-    "features": copying.of_features(flat, *arguments),
+    "pixels": copying.of_pixels(*splits),
+    "features": copying.of_features(flat, upright, *splits),
   }
-  return copying.judge(vectors, *arguments, seed=0)
+  return copying.search(vectors, *splits, shrunk.CLASSES, seed=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def real():
   rng = np.random.default_rng(0)
   return _split(rng, "train", 60), _split(rng, "held", 700)
@@ -59,7 +57,7 @@ def test_copies_are_found_whatever_way_they_are_turned(real):
   for place in range(8):
     turned = pixels.orientations(train.images[place : place + 1])[place, 0]
     synthetic.images[place] = turned
-  found = _judged(synthetic, train, held_out)
+  found = _searched(synthetic, train, held_out)
   row = found.summary["classes"]["disc"]
   assert row["images"] == 40
   assert row["suspects"] == 8  # each once, though both criteria see it
@@ -76,7 +74,7 @@ def test_copies_are_found_whatever_way_they_are_turned(real):
 
 def test_honest_images_are_no_copies(real):
   synthetic = _split(np.random.default_rng(1), "made", 40)
-  found = _judged(synthetic, *real)
+  found = _searched(synthetic, *real)
   row = found.summary["classes"]["disc"]
   assert row["suspects"] == 0
   assert found.summary["suspects"] == []
@@ -89,6 +87,26 @@ def test_honest_images_are_no_copies(real):
 
 def test_a_class_without_images_has_no_numbers(real):
   synthetic = _split(np.random.default_rng(1), "made", 4)
-  row = _judged(synthetic, *real).summary["classes"]["square"]
+  row = _searched(synthetic, *real).summary["classes"]["square"]
   assert row["images"] == row["suspects"] == 0
   assert row["p_value"] is row["authenticity"] is None
+
+
+def test_features_of_an_image_are_computed_once(real):
+  train, held_out = (split.take(slice(10)) for split in real)
+  told = []
+
+  def flat(images, what):
+    told.append(what)
+    return images.reshape(len(images), -1).astype("f4")
+
+  splits = train, held_out, held_out
+  upright = [flat(split.images, "") for split in splits]
+  del told[:]
+  vectors = copying.of_features(flat, upright, *splits)
+  assert len(told) == len(set(told)) == 14
+  expected = pixels.orientations(held_out.images).reshape(8, 10, -1)
+  np.testing.assert_array_equal(vectors.synthetic, expected)
+  places = np.array([3, 5])
+  expected = pixels.orientations(train.images[places]).reshape(8, 2, -1)
+  np.testing.assert_array_equal(vectors.orient(places), expected)

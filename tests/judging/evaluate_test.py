@@ -1,34 +1,36 @@
 """Tests of judging a set of images, from its config to its page."""
 
+import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.data import datasets, sources, synthetic_set
-from skinjax.judging import evaluate, evaluate_report
+from skinjax.data import datasets, image_folder, sources
+from skinjax.judging import evaluate
+from skinjax.metrics import features
 from skinjax.runtime import errors
-from skinjax.training import loop, tasks, trained
+from skinjax.synthesis import generators
+from skinjax.training import trained
+from skinjax.training.tasks import acgan
 from tests import shrunk
+from tests.bad_input import trained as runs
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
+def networks():
   """Workdirs of a GAN and a classifier of the tiny data set."""
-  paths = {}
-  for name in ("acgan", "classifier"):
-    paths[name] = tmp_path_factory.mktemp(name) / "run"
-    task = tasks.named(name)
-    loop.train(task, shrunk.config(name), paths[name], shrunk.dataset())
-  return paths
+  return {name: runs.network(name) for name in ("acgan", "classifier")}
 
 
 @pytest.fixture(autouse=True)
 def _tiny_data(monkeypatch, tmp_path):
   monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
   monkeypatch.setattr(sources, "cache_dir", lambda: str(tmp_path / "cache"))
+  monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
 
 
 def _run(path, **changes):
@@ -40,13 +42,13 @@ def _run(path, **changes):
 def folder(tmp_path):
   """Real images as a folder that nothing is known of."""
   split, path = shrunk.split("folder", (12, 12, 12)), tmp_path / "folder"
-  synthetic_set.write(
+  image_folder.write(
     path,
     split.images,
     split.labels,
     class_names=shrunk.CLASSES,
     seed=0,
-    origin={"trained_on": {"groups": ["elsewhere"]}},
+    provenance={},
   )
   (path / "provenance.json").unlink()
   (path / "metadata.csv").unlink()
@@ -64,14 +66,14 @@ def test_a_gan_is_judged(tmp_path, networks):
   kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
   assert kept == json.loads(json.dumps(found))
   extractors = {row["extractor"] for row in found["distances"]}
-  assert extractors == {"EffLite0@64", "toy_lesions@16"}
+  assert extractors == {"Blocks@16", "toy_lesions@16"}
   assert set(found["diversity"]) == set(shrunk.CLASSES)
   assert found["usefulness"]["agreement"].keys() == set(shrunk.CLASSES)
   assert set(found["usefulness"]["cas"]["classes"]) == set(shrunk.CLASSES)
   assert (tmp_path / "run" / "index.html").exists()
 
 
-def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
+def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
   tmp_path, folder, monkeypatch
 ):
   splits = {
@@ -81,10 +83,8 @@ def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
   splits = {k: s._replace(groups=s.image_ids) for k, s in splits.items()}
   dataset = datasets.Dataset(shrunk.dataset().info, **splits)
   monkeypatch.setattr(datasets, "load", lambda config: dataset)
-  rng = np.random.default_rng(0)
   for path in (folder / "square").iterdir():
-    noise = rng.integers(0, 256, (16, 16, 3), np.uint8)
-    Image.fromarray(noise).save(path)
+    Image.fromarray(np.full((16, 16, 3), 255, np.uint8)).save(path)
   found = _run(tmp_path / "run", synthetic=str(folder))
   kernel = {
     (row["class"], row["comparison"]): row["kernel"]
@@ -99,16 +99,43 @@ def test_what_is_real_is_at_the_floor_and_what_is_noise_is_not(
   )
 
 
+def test_features_of_a_classifier(networks):
+  dataset = shrunk.dataset()
+  run = trained.load(networks["classifier"])
+  extractor = evaluate.of_classifier(run)
+  assert extractor.name == f"toy_lesions@{shrunk.SIZE}"
+  assert extractor.frechet_name == f"FD(toy_lesions@{shrunk.SIZE})"
+  images = dataset.test.images
+  got = features.extract(extractor, images, batch_size=8)
+  assert got.shape == (len(images), extractor.dims)
+  assert got.std(0).max() > 0
+  # They are what the last layer makes its logits of.
+  wanted = trained.outputs(
+    run.task, run.state, dataset.test, config=run.config, info=dataset.info
+  )["probabilities"]
+  head = extractor.variables["params"]["Dense_0"]
+  logits = got @ head["kernel"] + head["bias"]
+  np.testing.assert_allclose(jax.nn.softmax(logits), wanted, rtol=1e-3)
+  lesions = dataclasses.replace(run.info, name="ham10000")
+  named = evaluate.of_classifier(run._replace(info=lesions)).name
+  assert named == f"lesions@{shrunk.SIZE}"
+  gan = run._replace(task=acgan.TASK, config=shrunk.frozen("acgan"))
+  with pytest.raises(errors.InputError, match="task=acgan, which has no"):
+    evaluate.of_classifier(gan)
+
+
 def test_images_that_leak_are_refused(tmp_path, folder):
   shutil.rmtree(folder)
   split = shrunk.split("folder", (12, 12, 12))
-  synthetic_set.write(
+  image_folder.write(
     folder,
     split.images,
     split.labels,
     class_names=shrunk.CLASSES,
     seed=0,
-    origin={"trained_on": {"groups": shrunk.dataset().test.groups.tolist()}},
+    provenance={
+      "trained_on": {"groups": shrunk.dataset().test.groups.tolist()}
+    },
   )
   with pytest.raises(errors.InputError, match="lesions of this"):
     _run(tmp_path / "run", synthetic=str(folder))
@@ -138,13 +165,13 @@ def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
 
 
 def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
-  generator = trained.load(networks["acgan"])
-  strips = evaluate_report.interpolations(generator, seed=0)
+  generator = generators.load(networks["acgan"])
+  strips = evaluate.interpolations(generator, seed=0)
   assert set(strips) == set(shrunk.CLASSES)
   for strip in strips.values():
     assert strip.shape == (10, 16, 16, 3)
     assert strip.dtype == np.uint8
-  again = evaluate_report.interpolations(generator, seed=0)
+  again = evaluate.interpolations(generator, seed=0)
   np.testing.assert_array_equal(strips["disc"], again["disc"])
-  other = evaluate_report.interpolations(generator, seed=1)
+  other = evaluate.interpolations(generator, seed=1)
   assert (strips["disc"] != other["disc"]).any()

@@ -3,8 +3,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from sklearn import decomposition
 
-from skinjax.judging import plots, projection
+from skinjax.judging import plots
 from skinjax.report import figures
 
 _DRAW = (
@@ -46,8 +47,10 @@ def _overlap(figure):
 
 
 @pytest.mark.parametrize("draw", _DRAW)
-@pytest.mark.parametrize("num_extractors", [1, 3])
-@pytest.mark.parametrize("names", [("mel",), (*"abcdefg", None), (_LONG,)])
+@pytest.mark.parametrize(
+  ("num_extractors", "names"),
+  [(1, ("mel",)), (3, (*"abcdefg", None)), (3, (_LONG,))],
+)
 def test_nothing_overlaps(make_evaluation, draw, num_extractors, names):
   extractors = ("EffLite0@64", "Inception-v3@299", _LONG)[:num_extractors]
   rows = _rows(make_evaluation(dict.fromkeys(names, 0.1), extractors))
@@ -100,26 +103,58 @@ def test_shares_are_within_their_panels(make_evaluation):
   assert len(by_title["recall"].lines) == 2
 
 
-def test_map_draws_every_class(full_pictures):
-  embedding = full_pictures.embedding
-  draw = lambda: projection.draw(
-    embedding.points,
-    embedding.real_labels,
-    embedding.synthetic_labels,
-    [*"abcdef", "$x^{$"],
-  )
-  figure = draw()
-  assert not _overlap(figure)
-  assert len(figure.axes) == 8
-  assert len(figure.axes[1].lines[1].get_xdata()) == 60
-  image = figures.svg(draw())
-  assert image == figures.svg(draw())
+def test_map_draws_every_class(full_embedding):
+  assert not _overlap(full_embedding)
+  assert len(full_embedding.axes) == 8
+  assert len(full_embedding.axes[1].lines[1].get_xdata()) == 60
+  image = figures.svg(full_embedding)
+  assert ElementTree.fromstring(image).tag.endswith("svg")
+  assert image == figures.svg(full_embedding)
   assert len(image) < 4e5
 
 
 def test_map_of_many_images_draws_some_of_them():
-  points = projection.Projection(
-    np.zeros((9000, 2)), np.zeros((4, 2)), (0.5, 0.5)
-  )
-  figure = projection.draw(points, np.zeros(9000, int), np.ones(4, int), "ab")
+  points = plots.Projection(np.zeros((9000, 2)), np.zeros((4, 2)), (0.5, 0.5))
+  figure = plots.embedding(points, np.zeros(9000, int), np.ones(4, int), "ab")
   assert len(figure.axes[0].lines[0].get_xdata()) == 1500
+
+
+@pytest.mark.parametrize("num", [6, 50])
+def test_agrees_with_scikit_learn(num):
+  rng = np.random.default_rng(0)
+  real = rng.normal(size=(num, 12)) * np.arange(1, 13)
+  synthetic = rng.normal(size=(9, 12)) + 5
+  found = plots.project(real, synthetic)
+  expected = decomposition.PCA(2, svd_solver="full").fit(real)
+  np.testing.assert_allclose(
+    found.explained, expected.explained_variance_ratio_[:2]
+  )
+  for points, features in ((found.real, real), (found.synthetic, synthetic)):
+    np.testing.assert_allclose(
+      np.abs(points), np.abs(expected.transform(features)), atol=1e-9
+    )
+
+
+def test_synthetic_images_do_not_turn_the_plane():
+  rng = np.random.default_rng(0)
+  real = rng.normal(size=(20, 5))
+  first = plots.project(real, rng.normal(size=(9, 5)))
+  second = plots.project(real, 1e3 * rng.normal(size=(9, 5)))
+  np.testing.assert_array_equal(first.real, second.real)
+  assert first.explained == second.explained
+
+
+def test_sign_is_settled():
+  rng = np.random.default_rng(0)
+  real = rng.normal(size=(20, 5))
+  shuffled = plots.project(real[::-1], real)
+  np.testing.assert_allclose(
+    plots.project(real, real).real, shuffled.real[::-1], atol=1e-9
+  )
+
+
+def test_degenerate_features():
+  alike = plots.project(np.ones((3, 4)), np.zeros((2, 4)))
+  assert alike.explained == (0, 0)
+  with pytest.raises(ValueError, match="same d"):
+    plots.project(np.ones((3, 4)), np.ones((3, 5)))

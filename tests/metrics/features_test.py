@@ -1,9 +1,7 @@
-import dataclasses
 import hashlib
 import io
 import pickle
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
@@ -13,10 +11,6 @@ from skinjax.data import batches
 from skinjax.metrics import features
 from skinjax.models import efficientnet
 from skinjax.runtime import errors
-from skinjax.training import trained
-from skinjax.training.tasks import acgan
-from tests import shrunk
-from tests.bad_input import trained as runs
 from tests.bad_input.planted import planted
 from tests.golden import efficientnet as golden
 
@@ -284,12 +278,8 @@ def _npy(array):
   [
     lambda content: b"",
     lambda content: content[:-1],
-    lambda content: content[:100],
     lambda content: content[:300] + b"\1" + content[301:],
-    lambda content: content + b"\0",
-    lambda content: _signed(b""),
     lambda content: _signed(b"\x93NUMPY\1\0\xff\xff{"),
-    lambda content: _signed(_npy(np.zeros((3, 192)))),
     lambda content: _signed(_npy(np.zeros((2, 192), np.float32))),
     lambda content: _signed(_npy(np.array([{}]))),
   ],
@@ -307,49 +297,23 @@ def test_a_damaged_file_is_computed_anew(cached, tmp_path, absl_log, damage):
   assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_nothing_of_a_cached_file_runs(cached, tmp_path, protocol):
+def test_nothing_of_a_cached_file_runs(cached, tmp_path):
   images, marker = _images(3), tmp_path / "ran"
   cached(_pixels(), images)
   header = _npy(np.array([{}]))[:128]
-  for content in (b"", header):
-    content = _signed(content + planted(marker, protocol))
-    _file(tmp_path).write_bytes(content)
-    cached(_pixels(), images)
+  content = header + planted(marker, pickle.HIGHEST_PROTOCOL)
+  _file(tmp_path).write_bytes(_signed(content))
+  cached(_pixels(), images)
   assert not marker.exists()
 
 
-def test_a_cache_that_cannot_be(tmp_path):
+def test_a_cache_that_cannot_be_does_not_stop_a_run(tmp_path, absl_log):
   (tmp_path / "file").write_text("")
-  with pytest.raises(errors.InputError, match="cache_dir="):
-    features.extract(_pixels(), _images(1), cache_dir=tmp_path / "file")
-
-
-def test_features_of_a_classifier():
-  dataset = shrunk.dataset()
-  path = runs.network("classifier")
-  extractor = features.classifier(path, dataset.info)
-  assert extractor.name == f"toy_lesions@{shrunk.SIZE}"
-  assert extractor.frechet_name == f"FD(toy_lesions@{shrunk.SIZE})"
-  images = dataset.test.images
-  got = features.extract(extractor, images, batch_size=8)
-  assert got.shape == (len(images), extractor.dims)
-  assert got.std(0).max() > 0
-  # They are what the last layer makes its logits of.
-  run = trained.load(path)
-  wanted = trained.outputs(
-    run.task, run.state, dataset.test, config=run.config, info=dataset.info
-  )["probabilities"]
-  head = extractor.variables["params"]["Dense_0"]
-  logits = got @ head["kernel"] + head["bias"]
-  np.testing.assert_allclose(jax.nn.softmax(logits), wanted, rtol=1e-3)
-
-
-def test_of_ham10000_they_are_called_lesions(monkeypatch):
-  info = dataclasses.replace(shrunk.dataset().info, name="ham10000")
-  run = trained.load(runs.network("classifier"))._replace(info=info)
-  monkeypatch.setattr(trained, "load", lambda *_: run)
-  assert features.classifier("run", info).name == f"lesions@{shrunk.SIZE}"
+  images = _images(3)
+  for _ in range(2):
+    got = features.extract(_pixels(), images, cache_dir=tmp_path / "file")
+    np.testing.assert_array_equal(got, images.reshape(3, 192))
+  assert absl_log.text.count("set XDG_CACHE_HOME to a directory") == 1
 
 
 def test_a_classifier_s_images_are_normalized_as_in_training():
@@ -357,12 +321,3 @@ def test_a_classifier_s_images_are_normalized_as_in_training():
   np.testing.assert_allclose(
     images.astype(jnp.float32) / 127.5 - 1, batches.to_float(images)
   )
-
-
-def test_a_generator_is_no_classifier(monkeypatch):
-  info = shrunk.dataset().info
-  run = trained.load(runs.network("classifier"))
-  run = run._replace(task=acgan.TASK, config=shrunk.frozen("acgan"))
-  monkeypatch.setattr(trained, "load", lambda *_: run)
-  with pytest.raises(errors.InputError, match="task=acgan, which has no"):
-    features.classifier("run", info)

@@ -154,7 +154,14 @@ def test_modes_agree_in_float64(name, sgd):
       _compare(measured, metrics, 1e-10)
 
 
-@pytest.mark.parametrize("name", ["acgan", "classifier", "progan"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "classifier",
+    pytest.param("acgan", marks=pytest.mark.slow),
+    pytest.param("progan", marks=pytest.mark.slow),
+  ],
+)
 def test_modes_agree_in_float32(name, sgd):
   _, state, metrics = _five_steps(name, "one")
   for mode in ("pmap", "jit"):

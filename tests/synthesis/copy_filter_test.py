@@ -1,17 +1,19 @@
 """Tests of leaving copies of training images out of a synthetic set."""
 
+import functools
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from skinjax.data import datasets, synthetic_set
-from skinjax.metrics import pixels
+from skinjax.data import datasets, image_folder
+from skinjax.metrics import copies, pixels
 from skinjax.runtime import errors, randomness
 from skinjax.synthesis import copy_filter, synthesize
-from skinjax.training import loop, tasks, trained
+from skinjax.training import trained
 from tests import shrunk
+from tests.bad_input import trained as runs
 
 DATASET = shrunk.dataset()
 TRAIN = DATASET.train
@@ -22,8 +24,14 @@ def _noise(num, seed):
   return rng.integers(0, 256, (num, 16, 16, 3), np.uint8)
 
 
+@functools.cache
 def _filter():
-  return copy_filter.calibrate(DATASET, TRAIN.groups.tolist())
+  return copies.by_pixels(DATASET, TRAIN.groups.tolist())
+
+
+def _suspects(chosen, images, labels):
+  found = chosen.nearest(pixels.oriented_vectors(images))
+  return chosen.suspects(found, labels)
 
 
 class _Fake:
@@ -60,7 +68,7 @@ def test_copies_are_left_out_and_others_drawn(absl_log):
   expected = _noise(30, 0)
   expected[::3] = _noise(10, 1)
   np.testing.assert_array_equal(images, expected)
-  assert not _filter().suspects(images, labels)
+  assert not _suspects(_filter(), images, labels)
   assert (
     "10 suspected copies of training images were dropped (disc 4, square"
     in (absl_log.text)
@@ -107,27 +115,25 @@ def test_a_generator_of_copies_is_refused():
 
 def test_training_images_are_those_that_were_learnt_from():
   # A generator of another fold has learnt from the test split here.
-  chosen = copy_filter.calibrate(DATASET, DATASET.test.groups.tolist())
+  chosen = copies.by_pixels(DATASET, DATASET.test.groups.tolist())
   assert len(chosen.training) == len(DATASET.test.labels)
   labels = DATASET.test.labels
-  found = chosen.suspects(DATASET.test.images, labels)
+  found = _suspects(chosen, DATASET.test.images, labels)
   assert [s.synthetic for s in found] == list(range(len(labels)))
-  assert not chosen.suspects(TRAIN.images, TRAIN.labels)
+  assert not _suspects(chosen, TRAIN.images, TRAIN.labels)
 
 
 def test_both_kinds_of_lesions_are_asked_for():
   with pytest.raises(errors.InputError, match="learnt from none"):
-    copy_filter.calibrate(DATASET, ["other"])
+    copies.by_pixels(DATASET, ["other"])
   everything = [g for s in DATASET[1:4] for g in s.groups.tolist()]
   with pytest.raises(errors.InputError, match="learnt from all"):
-    copy_filter.calibrate(DATASET, everything)
+    copies.by_pixels(DATASET, everything)
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-  path = tmp_path_factory.mktemp("acgan") / "run"
-  loop.train(tasks.named("acgan"), shrunk.config("acgan"), path, DATASET)
-  return path
+def generator():
+  return runs.network("acgan")
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +144,8 @@ def _tiny_data(monkeypatch):
 def _run(path, generator, **changes):
   config = shrunk.config("synthesize", generator=str(generator), **changes)
   synthesize.run(config, path)
-  return synthetic_set.read(path / "synthetic", shrunk.CLASSES)
+  folder = image_folder.read(path / "synthetic", DATASET.info)
+  return folder.split, folder.provenance
 
 
 def test_synthesize_tells_how_many_were_dropped(

@@ -1,10 +1,12 @@
 """Tests of distances beside their floor and ceiling."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from skinjax.judging import comparisons
-from skinjax.metrics import distances
+from skinjax.judging import distances
+from skinjax.metrics import frechet, kernel, prdc
 
 NAMES = ("a", "b")
 
@@ -12,19 +14,19 @@ NAMES = ("a", "b")
 def _features(rng, shifts, count, dims=6):
   values = [rng.normal(shift, 1, (count, dims)) for shift in shifts]
   labels = np.repeat(np.arange(len(shifts)), count)
-  return comparisons.Features(
+  return distances.Features(
     np.concatenate(values), labels, np.arange(len(labels))
   )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows():
   """Two classes, 2 apart: images of the first are right, of the second not."""
   rng = np.random.default_rng(0)
   train = _features(rng, (0, 2), 80)
   held_out = _features(rng, (0, 2), 30)
   synthetic = _features(rng, (0, 5), 60)
-  found = comparisons.compare(train, held_out, synthetic, NAMES, seed=0)
+  found = distances.compare(train, held_out, synthetic, NAMES, seed=0)
   return {(row["class"], row["comparison"]): row for row in found}
 
 
@@ -51,21 +53,21 @@ def test_what_is_right_is_at_the_floor_and_what_is_wrong_is_not(rows):
   assert kernel(None, "synthetic")["low"] > 0
 
 
-def test_the_kernel_distance_has_all_synthetic_images(rows):
+def test_the_kernel_distance_has_all_synthetic_images():
   rng = np.random.default_rng(0)
   train = _features(rng, (0,), 40)
   held_out = _features(rng, (0,), 12)
   synthetic = _features(rng, (1,), 50)
-  row = comparisons.compare(train, held_out, synthetic, ("a",), seed=0)[0]
+  row = distances.compare(train, held_out, synthetic, ("a",), seed=0)[0]
   assert row["num_fake"] == 12
-  everything = distances.judge(train.values, synthetic.values, seed=0)
-  assert row["kernel"]["value"] == pytest.approx(everything.kernel.value)
+  everything = kernel.kernel_distance(train.values, synthetic.values)
+  assert row["kernel"]["value"] == pytest.approx(everything)
 
 
 def test_one_class_has_no_ceiling():
   rng = np.random.default_rng(0)
   parts = [_features(rng, (0,), 20) for _ in range(3)]
-  rows = comparisons.compare(*parts, ("a",), seed=0)
+  rows = distances.compare(*parts, ("a",), seed=0)
   assert [row["comparison"] for row in rows] == ["synthetic", "floor"]
 
 
@@ -74,19 +76,54 @@ def test_other_proportions_than_training_s_are_no_distance():
   train = _features(rng, (0, 3), 200)
   train = train.take(np.r_[0:200, 200:250])
   held_out = _features(rng, (0, 3), 30)
-  rows = comparisons.compare(train, held_out, held_out, NAMES, seed=0)
+  rows = distances.compare(train, held_out, held_out, NAMES, seed=0)
   whole = next(row for row in rows if row["class"] is None)
   assert whole["num_real"] == 100  # 50 of each
   assert whole["kernel"]["low"] < 0.1
 
 
+def test_a_class_without_images_is_refused_and_left_out_of_all():
+  rng = np.random.default_rng(0)
+  train, held_out = _features(rng, (0, 3), 60), _features(rng, (0, 3), 30)
+  synthetic = held_out.take(held_out.labels == 0)
+  found = distances.compare(train, held_out, synthetic, NAMES, seed=0)
+  rows = {(row["class"], row["comparison"]): row for row in found}
+  assert rows["b", "synthetic"]["refused"].startswith("0 compared lesions")
+  assert rows[None, "synthetic"]["num_real"] == 60
+  assert rows[None, "synthetic"]["num_fake"] == 30
+
+
 def test_too_few_lesions_are_refused_in_words():
   rng = np.random.default_rng(0)
   train = _features(rng, (0,), 40)
-  few = comparisons.Features(
+  few = distances.Features(
     rng.normal(0, 1, (40, 6)), np.zeros(40, int), np.arange(40) // 5
   )
-  rows = comparisons.compare(train, few, train, ("a",), seed=0)
+  rows = distances.compare(train, few, train, ("a",), seed=0)
   assert rows[1]["refused"].startswith("8 compared lesions")
   assert "kernel" not in rows[1]
   assert "kernel" in rows[0]
+
+
+def test_all_distances_are_measured_and_whole_lesions_resampled():
+  rng = np.random.default_rng(0)
+  real, fake = (
+    distances.Features(
+      rng.normal(shift, 1, (50, 6)), np.zeros(50, int), np.arange(50) // 2
+    )
+    for shift in (0, 0.5)
+  )
+  pair = real.values, fake.values
+  row = distances.measure(real, fake, seed=3)
+  assert (row["num_real"], row["num_fake"]) == (50, 50)
+  assert row["frechet"] == frechet.frechet(*pair)
+  expected = frechet.frechet_curve(*pair, seed=3)
+  assert row["curve"] == dataclasses.asdict(expected)
+  groups = {"groups": real.lesions, "fake_groups": fake.lesions}
+  expected = kernel.kernel_distance_interval(*pair, **groups, seed=3)
+  assert row["kernel"] == dataclasses.asdict(expected)
+  expected = prdc.precision_recall_density_coverage(*pair)
+  assert row["prdc"] == dataclasses.asdict(expected)
+  other = distances.measure(real, fake, seed=4)
+  assert row["kernel"]["low"] != other["kernel"]["low"]
+  assert row["curve"]["limit"] != other["curve"]["limit"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skinjax.data import datasets
-from skinjax.metrics import distances, kernel
+from skinjax.metrics import frechet, kernel, prdc
 
 LEAST = 10  # images and lesions without which a distance says nothing
 MOST = 1000  # images of a class that are compared
@@ -25,8 +25,7 @@ class Splits(NamedTuple):
   synthetic: Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
   """A split's features [images, dims], labels and lesions [images] of each."""
 
   values: np.ndarray
@@ -35,7 +34,7 @@ class Features:
 
   def take(self, index: np.ndarray) -> "Features":
     """Selects images by an index or mask."""
-    return Features(self.values[index], self.labels[index], self.lesions[index])
+    return Features(*(column[index] for column in self))
 
 
 def of_split(values: np.ndarray, split: datasets.Split) -> Features:
@@ -68,9 +67,8 @@ def compare(
 
   Returns:
     By class (None: all of them) and comparison, with `against` the class that
-    is the ceiling: that whose mean feature is nearest. Either the fields of
-    `distances.Distances`, or the numbers of images and `refused`, why there
-    is nothing more.
+    is the ceiling: that whose mean feature is nearest. Either what `measure`
+    returns, or the numbers of images and `refused`, why there is nothing more.
   """
   rng = np.random.default_rng(seed)
   labels = range(len(class_names))
@@ -79,40 +77,85 @@ def compare(
     for features in (train, held_out, synthetic)
   )
   counts = [min(len(held[k].labels), len(made[k].labels), MOST) for k in labels]
-  first = lambda parts: [
-    part.take(slice(count)) for part, count in zip(parts, counts, strict=True)
+  first = lambda parts, times=1: [
+    part.take(slice(int(times * count)))
+    for part, count in zip(parts, counts, strict=True)
   ]
   rows = []
+
+  def add(name, kind, real, fake, *, against=None, everything=None):
+    found = measure(real, fake, everything, seed=seed)
+    row = {"class": name, "comparison": kind, "against": against}
+    rows.append(row | found)
+
   for k, (name, drawn, floor) in enumerate(
     zip(class_names, first(made), first(held), strict=True)
   ):
-    pairs = [("synthetic", None, drawn), ("floor", None, floor)]
-    if (other := _nearest(train, k, len(class_names))) is not None:
+    everything = made[k].take(slice(MOST))
+    add(name, "synthetic", real[k], drawn, everything=everything)
+    add(name, "floor", real[k], floor)
+    if len(class_names) > 1:
+      other = _nearest(train, k, len(class_names))
       ceiling = real[other].take(slice(counts[k]))
-      pairs.append(("ceiling", class_names[other], ceiling))
-    for kind, against, part in pairs:
-      whole = made[k].take(slice(MOST)) if kind == "synthetic" else part
-      judged = _judge(real[k], part, whole, seed)
-      rows.append(_row(name, kind, against, judged))
+      add(name, "ceiling", real[k], ceiling, against=class_names[other])
   if len(class_names) > 1:
     # Training images in the same proportions, or those would be a distance.
     times = min(
-      len(part.labels) / count for part, count in zip(real, counts, strict=True)
+      len(part.labels) / count
+      for part, count in zip(real, counts, strict=True)
+      if count  # a folder may lack a class
     )
-    mixed = _joined(
-      [
-        part.take(slice(int(times * count)))
-        for part, count in zip(real, counts, strict=True)
-      ]
-    )
-    for kind, parts in (("synthetic", made), ("floor", held)):
-      part = _joined(first(parts))
-      rows.append(_row(None, kind, None, _judge(mixed, part, part, seed)))
+    mixed = _joined(first(real, times))
+    add(None, "synthetic", mixed, _joined(first(made)))
+    add(None, "floor", mixed, _joined(first(held)))
   return rows
 
 
-def _row(name, kind, against, judged) -> dict[str, Any]:
-  return {"class": name, "comparison": kind, "against": against, **judged}
+def measure(
+  real: Features,
+  fake: Features,
+  everything: Features | None = None,
+  *,
+  seed: int,
+) -> dict[str, Any]:
+  """Measures all distances of one pair of sets.
+
+  Args:
+    real: the training images.
+    fake: the images that are compared with them.
+    everything: these and more, for the kernel distance; None for `fake`.
+    seed: decides subsets and resamples.
+
+  Returns:
+    `num_real`, `num_fake`, and `frechet` of all images, its `curve`, `kernel`
+    and `prdc`, the last three as dicts of what skinjax/metrics returns; or,
+    of fewer than LEAST lesions, `refused`, why there is nothing more.
+  """
+  numbers = {"num_real": len(real.labels), "num_fake": len(fake.labels)}
+  for what, features in (("training", real), ("compared", fake)):
+    lesions = len(np.unique(features.lesions))
+    if lesions < LEAST:
+      return numbers | {
+        "refused": f"{lesions} {what} lesions or images: at least {LEAST} are "
+        "needed to say anything.",
+      }
+  pair = real.values, fake.values
+  whole = everything or fake
+  curve = frechet.frechet_curve(*pair, seed=seed)
+  interval = kernel.kernel_distance_interval(
+    real.values,
+    whole.values,
+    groups=real.lesions,
+    fake_groups=whole.lesions,
+    seed=seed,
+  )
+  shares = prdc.precision_recall_density_coverage(*pair)
+  return numbers | {
+    "frechet": frechet.frechet(*pair),
+    "curve": dataclasses.asdict(curve),
+    "kernel": dataclasses.asdict(interval),
+    "prdc": dataclasses.asdict(shares),
+  }
 
 
 def _shuffled(features: Features, label: int, rng) -> Features:
@@ -121,51 +164,14 @@ def _shuffled(features: Features, label: int, rng) -> Features:
 
 
 def _joined(parts: list[Features]) -> Features:
-  return Features(
-    *(
-      np.concatenate([getattr(part, field.name) for part in parts])
-      for field in dataclasses.fields(Features)
-    )
-  )
+  return Features(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _nearest(train: Features, label: int, classes: int) -> int | None:
-  """Returns the other class whose mean is nearest; None without another."""
+def _nearest(train: Features, label: int, classes: int) -> int:
+  """Returns the other class whose mean is nearest."""
   means = np.stack(
     [train.values[train.labels == k].mean(0) for k in range(classes)]
   )
   away = np.linalg.norm(means - means[label], axis=1)
   away[label] = np.inf
-  return int(np.argmin(away)) if classes > 1 else None
-
-
-def _judge(
-  real: Features, fake: Features, everything: Features, seed: int
-) -> dict[str, Any]:
-  """Measures one pair of sets; the kernel distance of everything there is."""
-  for what, features in (("training", real), ("compared", fake)):
-    lesions = len(np.unique(features.lesions))
-    if lesions < LEAST:
-      return {
-        "num_real": len(real.labels),
-        "num_fake": len(fake.labels),
-        "refused": f"{lesions} {what} lesions or images: at least {LEAST} are "
-        "needed to say anything.",
-      }
-  found = distances.judge(
-    real.values,
-    fake.values,
-    groups=real.lesions,
-    fake_groups=fake.lesions,
-    seed=seed,
-  )
-  if len(everything.labels) > len(fake.labels):
-    whole = kernel.kernel_distance_interval(
-      real.values,
-      everything.values,
-      groups=real.lesions,
-      fake_groups=everything.lesions,
-      seed=seed,
-    )
-    found = dataclasses.replace(found, kernel=whole)
-  return dataclasses.asdict(found)
+  return int(np.argmin(away))

@@ -1,6 +1,7 @@
-"""Whether generated images show what was asked, and can be learnt from."""
+"""Whether images show their class, and what a classifier learns from them."""
 
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import ml_collections
@@ -19,7 +20,7 @@ KINDS = ("synthetic", "real")  # what a classifier learns from
 def agreement(
   classifier: trained.Trained, split: datasets.Split
 ) -> dict[str, dict[str, float]]:
-  """Says by class how often a classifier sees the class that was asked for.
+  """Measures by class how often a classifier sees the class asked for.
 
   Args:
     classifier: one that real images have trained.
@@ -51,7 +52,7 @@ def classification_accuracy_score(
   path: pathlib.Path,
   dataset: datasets.Dataset,
   synthetic: datasets.Split,
-  inherited: tuple[str, ...],
+  inherited: Iterable[str] | None,
 ) -> dict[str, Any]:
   """Trains a classifier on generated images alone, and one on real ones.
 
@@ -63,7 +64,8 @@ def classification_accuracy_score(
     path: where their workdirs are; what is done there is not done again.
     dataset: the real images.
     synthetic: the generated ones.
-    inherited: the groups that their generator has learnt from.
+    inherited: the groups that their generator has learnt from; None where
+      these cannot be traced.
 
   Returns:
     `classes`, the recall, and `balanced_accuracy`, by kind with `value`, `low`

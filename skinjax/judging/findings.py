@@ -1,0 +1,219 @@
+"""What the numbers of an evaluation allow to be said, in words."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# What the kernel distance (KID) of a class's synthetic images says of them.
+NEAR = "as near as held-out real images"
+UNCLEAR = "cannot tell"
+FAR = "farther than held-out real images"
+BEYOND = "farther than real images of another class"
+NOT_MEASURED = "too few images"
+KINDS = (NEAR, UNCLEAR, FAR, BEYOND, NOT_MEASURED)
+# Of the page's style: see style.css.
+TONES = {NEAR: "helps", FAR: "hurts", BEYOND: "hurts"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+  """An evaluation in words.
+
+  Attributes:
+    headline: one sentence.
+    tone: "helps", "hurts" or "cannot", which colours the headline.
+    sentences: about these images.
+    cautions: how the numbers must not be read.
+    nearness: extractor to class (None: all of them) to one of KINDS.
+  """
+
+  headline: str
+  tone: str
+  sentences: tuple[str, ...]
+  cautions: tuple[str, ...]
+  nearness: Mapping[str, Mapping[str | None, str]]
+
+
+def describe(evaluation: Mapping[str, Any]) -> Findings:
+  """Say in words what an evaluation (see judging/page.py) found.
+
+  The first extractor decides the headline; the others only stand beside it.
+  """
+  nearness = judge(evaluation["distances"])
+  first = next(iter(nearness.values()), {})
+  kinds = [kind for name, kind in first.items() if name is not None]
+  near = kinds.count(NEAR)
+  farther = kinds.count(FAR) + kinds.count(BEYOND)
+  diversity = evaluation["diversity"]
+  collapsed = [name for name, row in diversity.items() if row["collapsed"]]
+  rows = evaluation["copies"]["classes"].values()
+  suspects, searched = (
+    sum(row[key] for row in rows) for key in ("suspects", "images")
+  )
+  if near or farther:
+    headline = (
+      f"In {near} of {len(kinds)} classes, synthetic images are as near to "
+      "real ones as held-out real images are"
+    )
+  else:
+    headline = "Too little to tell how near to real ones these images are"
+  if collapsed:
+    headline += f"; {_count(len(collapsed), 'collapsed class')}"
+  if suspects:
+    headline += f"; {_count(suspects, 'suspected copy')}"
+  if collapsed or suspects or (farther and not near):
+    tone = "hurts"
+  else:
+    tone = "helps" if near and near == len(kinds) else "cannot"
+  return Findings(
+    headline=headline + ".",
+    tone=tone,
+    sentences=(
+      *_of_distances(nearness),
+      *_of_diversity(diversity, collapsed),
+      *_of_copies(evaluation["copies"], suspects, searched),
+      *_of_training((evaluation["usefulness"] or {}).get("cas")),
+    ),
+    cautions=tuple(_cautions(evaluation)),
+    nearness=nearness,
+  )
+
+
+def judge(
+  distances: list[Mapping[str, Any]],
+) -> dict[str, dict[str | None, str]]:
+  """Judge each class by its kernel distance, its floor and its ceiling.
+
+  `FAR` and `BEYOND` ask for the whole interval to lie above the floor's
+  interval or another class's value; `NEAR` asks it to reach the floor's value
+  and not the other class's.
+
+  Args:
+    distances: of an evaluation.
+
+  Returns:
+    Extractor to class to one of KINDS. The class None is that of all classes
+    together.
+  """
+  kernels: dict = {}
+  for row in distances:
+    of_class = kernels.setdefault(row["extractor"], {}).setdefault(
+      row["class"], {}
+    )
+    if not row.get("refused") and row["kernel"]["low"] is not None:
+      of_class[row["comparison"]] = row["kernel"]
+  return {
+    extractor: {
+      name: _nearness(*map(found.get, ("synthetic", "floor", "ceiling")))
+      for name, found in of_extractor.items()
+    }
+    for extractor, of_extractor in kernels.items()
+  }
+
+
+def _nearness(synthetic, floor, ceiling):
+  if synthetic is None:
+    return NOT_MEASURED
+  if ceiling and synthetic["low"] > ceiling["value"]:
+    return BEYOND
+  if floor is None:
+    return UNCLEAR
+  if synthetic["low"] > floor["high"]:
+    return FAR
+  if ceiling and synthetic["high"] >= ceiling["value"]:
+    return UNCLEAR
+  return NEAR if synthetic["low"] <= floor["value"] else UNCLEAR
+
+
+def _of_distances(nearness) -> Iterator[str]:
+  for extractor, kinds in nearness.items():
+    names = {
+      kind: [
+        name or "all classes together" for name in kinds if kinds[name] == kind
+      ]
+      for kind in KINDS
+    }
+    clauses = (f"{kind}: {', '.join(n)}" for kind, n in names.items() if n)
+    yield f"By KID in {extractor}, {'; '.join(clauses)}."
+
+
+def _of_diversity(diversity, collapsed) -> Iterator[str]:
+  if collapsed:
+    yield (
+      f"Collapsed: {', '.join(collapsed)}. The synthetic images there are "
+      "nearly alike, whatever else the numbers say."
+    )
+  elif diversity:
+    yield f"None of {_count(len(diversity), 'class')} collapsed."
+
+
+def _of_copies(found, suspects, searched) -> Iterator[str]:
+  if not searched:
+    yield "Copies of training images were not searched for."
+    return
+  text = (
+    f"{_count(suspects, 'suspected copy')} of training images among "
+    f"{_count(searched, 'synthetic image')}"
+  )
+  if found["heldout_flagged"] is not None:
+    text += (
+      f"; of as many held-out real images, which are no copies, about "
+      f"{found['heldout_flagged'] * searched:.0f} would be suspected"
+    )
+  yield text + "."
+  tested = {
+    name: row
+    for name, row in found["classes"].items()
+    if row["p_value"] is not None
+  }
+  # Bonferroni: of many classes, one is unlikely by chance alone.
+  nearer = [
+    name
+    for name, row in tested.items()
+    if row["p_value"] < 0.05 / len(tested) and row["nearer_share"] > 0.5
+  ]
+  if nearer:
+    yield (
+      f"Drawn to the training images: {', '.join(nearer)}. More of the "
+      "synthetic images there lie nearer to them than to as many held-out "
+      "ones than chance explains: a small distance may come from copying."
+    )
+
+
+def _of_training(cas) -> Iterator[str]:
+  if not cas:
+    return
+  shown = {
+    kind: "{value:.2f} ({low:.2f} to {high:.2f})".format(**estimate)
+    for kind, estimate in cas["balanced_accuracy"].items()
+  }
+  yield (
+    "A classifier trained on synthetic images alone has a balanced accuracy of "
+    f"{shown['synthetic']} on held-out real images; trained on as many real "
+    f"ones, {shown['real']}; always answering one class, {cas['majority']:.2f}."
+  )
+
+
+def _cautions(evaluation) -> Iterator[str]:
+  if evaluation["drawn"]:
+    yield "The real images are drawn pictures: nothing here is about skin."
+  if evaluation["distances"]:
+    yield (
+      "An interval that reaches the floor does not show that the images are as "
+      "good as real ones: with few images intervals are wide, and those of "
+      "small distances hold the true one less often than in 95%, mostly as too "
+      "low."
+    )
+    yield (
+      "Fréchet distances are biased upwards by few images. KID has no such "
+      "bias: for small classes, it is the one to read."
+    )
+    yield (
+      "Distances in other features, of another panel of this page or of a "
+      "paper, cannot be compared with these."
+    )
+
+
+def _count(number, noun):
+  plural = {"y": noun[:-1] + "ies", "s": noun + "es"}.get(noun[-1], noun + "s")
+  return f"{number:,} {noun if number == 1 else plural}"

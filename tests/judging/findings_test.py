@@ -1,0 +1,125 @@
+"""Tests of what the numbers of an evaluation allow to be said."""
+
+import pytest
+
+from skinjax.judging import findings
+
+
+def _kernel(value, half=0.01):
+  return {"value": value, "low": value - half, "high": value + half}
+
+
+def _told(evaluation):
+  found = findings.describe(evaluation)
+  return " ".join(found.sentences)
+
+
+@pytest.mark.parametrize(
+  ("value", "half", "kind"),
+  [
+    (0.0, 0.01, findings.NEAR),
+    (0.012, 0.01, findings.NEAR),
+    (0.015, 0.01, findings.UNCLEAR),
+    (0.03, 0.01, findings.FAR),
+    (0.3, 0.01, findings.BEYOND),
+    (0.1, 0.2, findings.UNCLEAR),
+    (None, 0, findings.NOT_MEASURED),
+  ],
+)
+def test_kinds(make_evaluation, value, half, kind):
+  # The floor is 0.002 ± 0.01, and the ceiling 0.25 ± 0.01.
+  rows = make_evaluation({"mel": value})["distances"]
+  if value is not None:
+    rows[0]["kernel"] = _kernel(value, half)
+  assert findings.judge(rows) == {"EffLite0@64": {"mel": kind}}
+
+
+def test_without_floor_or_ceiling(make_evaluation):
+  synthetic, floor, ceiling = make_evaluation({"mel": 0.03})["distances"]
+  judge = lambda *rows: findings.judge(rows)["EffLite0@64"]
+  assert judge(synthetic, ceiling) == {"mel": findings.UNCLEAR}
+  assert judge(synthetic, floor) == {"mel": findings.FAR}
+  null = dict.fromkeys(("value", "low", "high"))
+  assert judge({**synthetic, "kernel": null}, floor) == {
+    "mel": findings.NOT_MEASURED
+  }
+
+
+_GOAL = "synthetic images are as near to real ones as held-out real images are."
+
+
+@pytest.mark.parametrize(
+  ("kids", "headline", "tone"),
+  [
+    ({"df": 0.0, "mel": 0.0}, f"In 2 of 2 classes, {_GOAL}", "helps"),
+    (
+      {"df": 0.0, "mel": 0.1, None: 0.1},
+      f"In 1 of 2 classes, {_GOAL}",
+      "cannot",
+    ),
+    ({"df": 0.1, "mel": None}, f"In 0 of 2 classes, {_GOAL}", "hurts"),
+    (
+      {"mel": 0.015, "df": None},
+      "Too little to tell how near to real ones these images are.",
+      "cannot",
+    ),
+  ],
+)
+def test_headline(make_evaluation, kids, headline, tone):
+  found = findings.describe(make_evaluation(kids))
+  assert (found.headline, found.tone) == (headline, tone)
+
+
+def test_names_the_classes_of_each_extractor(make_evaluation):
+  evaluation = make_evaluation(extractors=("a", "b"))
+  evaluation["distances"][-3]["kernel"] = _kernel(0.0)
+  told = _told(evaluation)
+  assert "By KID in a, as near as held-out real images: mel; farther" in told
+  assert "than held-out real images: akiec, bcc, bkl, vasc;" in told
+  assert "another class: nv; too few images: df." in told
+  assert "By KID in b, as near as held-out real images: mel, vasc;" in told
+
+
+def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
+  evaluation = make_evaluation({"df": 0.0, "mel": 0.0}, collapsed=["mel"])
+  found = findings.describe(evaluation)
+  assert found.tone == "hurts"
+  assert found.headline.endswith("; 1 collapsed class.")
+  assert "Collapsed: mel." in _told(evaluation)
+  found = findings.describe(full_evaluation)
+  assert found.headline.endswith("; 1 collapsed class; 2 suspected copies.")
+  told = _told(full_evaluation)
+  assert (
+    "2 suspected copies of training images among 700 synthetic images; of as "
+    "many held-out real images, which are no copies, about 9 would be "
+    "suspected." in told
+  )
+  # 0.004 is under 0.05 / 7, and 0.008 is not.
+  assert "Drawn to the training images: vasc. " in told
+
+
+def test_no_copies(full_evaluation):
+  row = {**full_evaluation["copies"]["classes"]["df"], "suspects": 0}
+  copies = {**full_evaluation["copies"], "classes": {"df": row}}
+  for p_value, drawn in ((0.04, True), (0.06, False), (None, False)):
+    row["p_value"] = p_value
+    told = _told({**full_evaluation, "copies": copies})
+    assert "0 suspected copies of training images among 100" in told
+    assert ("Drawn to the training images" in told) == drawn
+
+
+def test_usefulness(full_evaluation):
+  assert (
+    "0.41 (0.35 to 0.47) on held-out real images; trained on as many real "
+    "ones, 0.58 (0.52 to 0.64); always answering one class, 0.14."
+  ) in _told(full_evaluation)
+
+
+def test_cautions(make_evaluation):
+  cautions = findings.describe(make_evaluation({"mel": 0.0})).cautions
+  assert len(cautions) == 3
+  assert "drawn" not in " ".join(cautions)
+  (caution,) = findings.describe(
+    make_evaluation(drawn=True, distances=[])
+  ).cautions
+  assert "drawn pictures: nothing here is about skin" in caution

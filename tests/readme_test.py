@@ -1,0 +1,66 @@
+"""Tests of README.md: what it tells people to type works."""
+
+import dataclasses
+import importlib
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinjax.runtime import workdir
+from skinjax.training import loop, tasks
+from tests import shrunk
+from tests.conftest import ROOT
+
+PAGES = (
+  "README.md",
+  "skinjax/judging/README.md",
+  "skinjax/runtime/README.md",
+  "skinjax/training/README.md",
+)
+_COMMAND = re.compile(r"--config=configs/(\w+)\.py(?::([\w=,]+))?(.*)")
+_KEY = re.compile(r"--config\.([\w.]+)=")
+
+
+def _commands():
+  for page in PAGES:
+    for name, arguments, rest in _COMMAND.findall((ROOT / page).read_text()):
+      yield pytest.param(name, arguments, rest, id=f"{page}-{name}-{arguments}")
+
+
+@pytest.mark.parametrize(("name", "arguments", "rest"), list(_commands()))
+def test_commands_name_configs_and_keys_that_there_are(name, arguments, rest):
+  config = importlib.import_module(f"configs.{name}").get_config(arguments)
+  assert set(_KEY.findall(rest)) <= workdir.flat(config).keys()
+
+
+def test_links_lead_to_files():
+  for page in PAGES:
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+      assert ((ROOT / page).parent / link).exists(), link
+
+
+def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
+  own = shrunk.dataset()
+  names = ("mel", "df", "nv")
+  info = dataclasses.replace(own.info, class_names=names)
+  for name, place in (("acgan", "gan"), ("classifier", "classifier")):
+    path = tmp_path / "runs" / place
+    loop.train(
+      tasks.named(name), shrunk.config(name), path, own._replace(info=info)
+    )
+  monkeypatch.chdir(tmp_path)
+  (snippet,) = re.findall(
+    r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+  )
+  done = {}
+  exec(snippet, done)
+  assert done["images"].dtype == np.uint8
+  assert done["images"].shape == (2, 16, 16, 3)
+  assert done["probabilities"].shape == (2, 3)
+  assert capsys.readouterr().out.strip() in names
+  Image.fromarray(done["images"][0]).save("a.png")  # paths work, too
+  again = done["classifier"].predict(["a.png"])
+  np.testing.assert_allclose(again[0], done["probabilities"][0], atol=1e-6)
