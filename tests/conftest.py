@@ -20,8 +20,10 @@ import jax
 import pytest
 from absl import flags
 
+from skinjax.models import convolution
 from tests import shrunk
 
+_BY_PLATFORM = convolution._by_platform
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -34,6 +36,28 @@ jax.config.update(
 )
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _native_convolutions():
+  """Has programs compile in a fraction of the time, to the same numbers.
+
+  What a CPU computes instead is tested in models/convolution_test.py, in the
+  tests of other processes, and where `products` is asked for.
+  """
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(convolution, "_by_platform", _native)
+    yield
+
+
+def _native(x, kernel, *, cpu, native):
+  return native(x, kernel)
+
+
+@pytest.fixture
+def products(monkeypatch):
+  """Has convolutions be those of CPUs, as they are outside of tests."""
+  monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
 
 
 @pytest.fixture

@@ -38,11 +38,11 @@ def conv(x: Array, kernel: Array, *, stride: int = 1) -> Array:
   _check(x, kernel, stride)
   if stride == 2 and (x.shape[1] % 2 or x.shape[2] % 2):
     raise ValueError(f"Stride 2 needs an even height and width: {x.shape}")
-  return lax.platform_dependent(
+  return _by_platform(
     x,
     kernel,
     cpu=lambda x, kernel: products.conv(x, kernel, stride),
-    default=lambda x, kernel: _native(x, kernel, stride),
+    native=lambda x, kernel: _native(x, kernel, stride),
   )
 
 
@@ -66,11 +66,8 @@ def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
   if stride != 2:
     raise ValueError(f"A transposed convolution has stride 2, not {stride}")
   _check(x, kernel, stride)
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=products.conv_transpose,
-    default=_transposed_native,
+  return _by_platform(
+    x, kernel, cpu=products.conv_transpose, native=_transposed_native
   )
 
 
@@ -110,6 +107,10 @@ def conv_downsample(x: Array, kernel: Array) -> Array:
     ValueError: for any other shape.
   """
   return conv(x, _boxed(kernel) / 4, stride=2)
+
+
+def _by_platform(x, kernel, *, cpu, native):
+  return lax.platform_dependent(x, kernel, cpu=cpu, default=native)
 
 
 def _check(x, kernel, stride):

@@ -10,6 +10,8 @@ from jax import lax
 
 from skinjax.models import convolution
 
+pytestmark = pytest.mark.usefixtures("products")
+
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _CONVS = [(1, 1), (3, 1), (5, 1), (4, 2), (5, 2)]
 _PADDING = {(4, 2): (1, 1), (5, 2): (1, 2)}
