@@ -138,7 +138,7 @@ def read(
       something that is no PNG or JPEG image, or an image that is not the one
       that was written.
   """
-  directory = pathlib.Path(directory)
+  directory = files.user_path(directory)
   if not directory.is_dir():
     raise errors.InputError(
       f"{directory} is no folder: name one that has a folder of images for "

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skinjax.data import images
-from skinjax.runtime import errors
+from skinjax.runtime import errors, files
 
 TABLE = "images.csv"
 
@@ -44,7 +44,7 @@ def find(folder: str | pathlib.Path) -> Found:
     InputError: there is no such folder, nothing in it that could be read as
       above, or a row of the table without an image.
   """
-  folder = pathlib.Path(folder).expanduser()
+  folder = files.user_path(folder)
   if not folder.is_dir():
     raise errors.InputError(
       f"data.folder={folder} is no folder: name one with a folder of images "

@@ -117,7 +117,7 @@ def read(config) -> Raw:
   if config.name == "folder":
     return _read_folder(config)
   builder, stored = _builder(config)
-  manual_dir = os.path.expanduser(config.manual_dir)
+  manual_dir = config.manual_dir and str(files.user_path(config.manual_dir))
   if not builder.is_prepared():
     _prepare(config, pathlib.Path(builder.data_dir), manual_dir)
     builder, stored = _builder(config)
@@ -145,7 +145,7 @@ def _read_folder(config) -> Raw:
   pool = Split(pixels, labels, np.array(found.names), np.array(groups))
   assigned = tfds_ham10000.assign_splits(groups, found.labels)
   return Raw(
-    pathlib.Path(config.folder).expanduser().resolve().name,
+    files.user_path(config.folder).resolve().name,
     names,
     {key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS},
     groups_known=found.groups is not None,
@@ -173,7 +173,7 @@ def _whole(place: str) -> Iterator[None]:
 
 def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
   """Prepares a data set, while other processes that want it wait."""
-  root = pathlib.Path(os.path.expanduser(config.data_dir or default_dir()))
+  root = files.user_path(config.data_dir or default_dir())
   files.make_directory(root, "data.data_dir")
   with files.locked(root / f".{config.name}.lock", wait=True):
     # TFDS removes what it had half done, unless it was killed.
@@ -189,7 +189,7 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
 def _builder(config):
   """Returns the builder and the side of the pictures that it stores."""
   known = SOURCES[config.name].stored
-  data_dir = os.path.expanduser(config.data_dir or default_dir())
+  data_dir = str(files.user_path(config.data_dir or default_dir()))
   if config.name == "mnist":
     if config.size != 32:
       raise errors.InputError(

@@ -20,13 +20,14 @@ from absl import logging
 from skinjax.runtime import errors
 
 
-def user_path(text: str) -> pathlib.Path:
+def user_path(path: str | os.PathLike) -> pathlib.Path:
   """Returns the path that a user has named, with `~` expanded.
 
   Raises:
     InputError: it is a URL, or of a user that does not exist.
   """
-  if re.match(r"[A-Za-z][\w+.-]*://", text):
+  text = str(path)
+  if re.match(r"[A-Za-z][\w+.-]*:/", text):  # pathlib makes one slash of two
     raise errors.InputError(
       f"{text} is a URL, and a path is expected: mount the bucket with Cloud "
       "Storage FUSE (gcsfuse), and name the directory where it is mounted."

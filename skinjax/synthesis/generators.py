@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from skinjax.data import provenance
-from skinjax.runtime import errors, randomness, workdir
+from skinjax.runtime import errors, files, randomness, workdir
 from skinjax.training import trained
 
 
@@ -165,7 +165,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
   Raises:
     InputError: it trained no generator, or there is no such checkpoint.
   """
-  path = pathlib.Path(path).expanduser()
+  path = files.user_path(path)
   if workdir.read_config(path).get("task") != "by_class":
     network = trained.load_generator(path, which)
     names = network.info.class_names

@@ -91,7 +91,7 @@ def load(path: str | pathlib.Path) -> Classifier:
   Raises:
     InputError: it trained none, or there is no checkpoint.
   """
-  return Classifier(trained.load_classifier(pathlib.Path(path).expanduser()))
+  return Classifier(trained.load_classifier(path))
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
@@ -112,7 +112,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     if not config[key]:
       raise errors.InputError(f"config.{key} is empty: name {what}.")
   classifier = load(config.classifier)
-  pictures = _find(pathlib.Path(config.images).expanduser())
+  pictures = _find(files.user_path(config.images))
   with workdir.claim(path, config) as path:
     probabilities = classifier.predict(pictures)
     names = classifier.class_names

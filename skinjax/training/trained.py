@@ -15,7 +15,7 @@ from absl import logging
 
 from skinjax.data import batches, datasets, provenance
 from skinjax.metrics import classification
-from skinjax.runtime import checkpoint, errors, parallel, workdir
+from skinjax.runtime import checkpoint, errors, files, parallel, workdir
 from skinjax.training import schedules, tasks
 
 CHECKPOINTS = ("latest", "best")  # of a workdir
@@ -57,7 +57,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
     InputError: there is no such checkpoint.
   """
   errors.require_known("checkpoint", which, CHECKPOINTS)
-  path = pathlib.Path(path)
+  path = files.user_path(path)
   config = workdir.read_config(path)
   known = workdir.flat(config)
   for key, kind in (("task", str), ("data.size", int)):

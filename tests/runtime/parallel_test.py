@@ -162,7 +162,7 @@ def test_modes_agree_in_float64(name, sgd):
     pytest.param("progan", marks=pytest.mark.slow),
   ],
 )
-def test_modes_agree_in_float32(name, sgd):
+def test_modes_agree_in_float32(name, sgd, products):
   _, state, metrics = _five_steps(name, "one")
   for mode in ("pmap", "jit"):
     _, other, measured = _five_steps(name, mode)
@@ -221,7 +221,7 @@ def test_mean():
 
 
 @pytest.mark.parametrize("name", ["acgan", "classifier", "progan"])
-def test_no_native_convolution_is_in_a_step_on_cpu(name):
+def test_no_native_convolution_is_in_a_step_on_cpu(name, products):
   task = tasks.named(name)
   config = shrunk.frozen(name)
   info = shrunk.dataset().info
