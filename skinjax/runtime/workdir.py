@@ -114,6 +114,13 @@ def _agree(path: pathlib.Path, config: ml_collections.FrozenConfigDict) -> bool:
   if not (path / "config.json").exists():
     files.write_json(path / "config.json", config.to_dict())
     return True
+  before = flat(read_config(path))
+  if "data.fold" in before and "data.folder" not in before:
+    raise errors.InputError(
+      f"--workdir={path} holds a run of version 0.1: what it trained can be "
+      "used (config.generator, config.classifier), and its training can not be "
+      "resumed. Use another directory."
+    )
   if differ := _differences(path, config):
     more = f"; and {len(differ) - _SHOWN} more" if differ[_SHOWN:] else ""
     raise errors.InputError(
