@@ -31,6 +31,7 @@ def make_summary():
           "compute": "2,000 steps of 64 images",
           "command": "python main.py --config=configs/study.py:quick",
           "config": {"seed": 0, "rates": (0.1, float("nan"))},
+          "original": summary.ORIGINAL,
           **dict(about),
         }
       ),

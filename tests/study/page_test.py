@@ -146,3 +146,17 @@ def test_diversity_in_training_is_drawn(make_summary, images):
   )
   nothing = {"mel": [{"step": 5}]}
   assert page.render(study, sheets=images, diversity=nothing) == without
+
+
+def test_what_limits_this_study_is_told(make_summary, images):
+  about = {"leak_excluded": False, "notes": ["No groups."], "original": ()}
+  words = html_checker.parse(
+    page.render(make_summary(about=about), sheets=images)
+  ).words
+  told = "A leak cannot be excluded: nothing tells which lesions"
+  assert words.index(told) < words.index("What was compared")
+  assert "No groups." in words
+  assert "The experiment that asked first" not in words
+  plain = html_checker.parse(page.render(make_summary(), sheets=images)).words
+  assert told not in plain
+  assert "The experiment that asked first" in plain
