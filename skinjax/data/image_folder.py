@@ -72,10 +72,10 @@ def write(
   seed: int,
   provenance: Mapping[str, Any],
 ) -> None:
-  """Writes a folder, whole or not at all.
+  """Writes a folder that does not exist yet, whole or not at all.
 
   Args:
-    directory: where it goes; must not exist yet.
+    directory: where it goes.
     pixels: uint8 [images, size, size, channels].
     labels: int32 [images].
     class_names: by label.
@@ -122,21 +122,16 @@ def read(
   *,
   all_classes: bool = False,
 ) -> ImageFolder:
-  """Reads an image folder, its images resized as the real ones were.
+  """Reads an image folder, its images resized as the real ones of `info` were.
 
   Folders and files whose names begin with a dot, and files beside the folders,
   are passed over. Of a folder that skinjax has written every image is compared
   with what was written.
 
-  Args:
-    directory: where it is.
-    info: of the real data: classes, size and channels.
-    all_classes: whether each class must have images.
-
   Raises:
-    InputError: there is no such folder, a folder that is no class, no image,
-      something that is no PNG or JPEG image, or an image that is not the one
-      that was written.
+    InputError: there is no such folder, a folder that is no class, no image (of
+      a class, if `all_classes`), something that is no PNG or JPEG image, or an
+      image that is not the one that was written.
   """
   directory = files.user_path(directory)
   if not directory.is_dir():

@@ -89,9 +89,8 @@ class Raw(NamedTuple):
     name: what reports call it.
     class_names: by label.
     splits: train, test and, if the data set has one, validation.
-    groups_known: whether something tells which images show one lesion.
-    stored: the side of its images before they were reduced, or padded, to the
-      size that was asked for.
+    groups_known: as of datasets.DataInfo.
+    stored: as of datasets.DataInfo.
   """
 
   name: str
@@ -102,11 +101,7 @@ class Raw(NamedTuple):
 
 
 def read(config) -> Raw:
-  """Reads a data set as it is split, preparing it if need be.
-
-  Args:
-    config: `name`, `size`, `data_dir`, `manual_dir`, `folder`; see
-      configs/common.py.
+  """Reads `data` of a config as it is split, preparing it if need be.
 
   Raises:
     InputError: a data set or size that does not exist, or a user's folder that
@@ -244,8 +239,7 @@ def _read(builder, key: str, config, stored: int) -> Split:
 def _examples(builder, key: str) -> list[Mapping[str, Any]]:
   """Reads the features of a split's examples as TFDS stores them.
 
-  TFDS would make NumPy arrays of them one by one, in Python, and take longer
-  over that than all the rest of the reading takes.
+  TFDS would make NumPy arrays one by one, slower than all the rest of reading.
   """
   source = builder.as_data_source(
     key, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
@@ -268,10 +262,6 @@ def _decode(contents: list[bytes]) -> np.ndarray:
 
 
 def _decode_part(contents: list[bytes]) -> np.ndarray:
-  return np.stack([_pixels(content) for content in contents])
-
-
-def _pixels(content: bytes) -> np.ndarray:
   # TFDS stores PNG; Pillow, not told, takes a tenth longer to find that out.
-  with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-    return np.asarray(image)
+  pictures = (Image.open(io.BytesIO(c), formats=("PNG",)) for c in contents)
+  return np.stack([np.asarray(picture) for picture in pictures])
