@@ -57,7 +57,7 @@ def growth(
   steps: int,
   work: Callable[[int], float] = lambda level: 1.0,
 ) -> tuple[Phase, ...]:
-  """Divides training into phases.
+  """Divides training into phases, from step 0 to `steps` without a gap.
 
   Args:
     first_size: of the first phase, which does not fade in.
@@ -70,9 +70,6 @@ def growth(
       calls of several steps end where it ends.
     steps: of the whole training.
     work: what an image costs at a level, in any unit.
-
-  Returns:
-    The phases, from step 0 to `steps` without a gap.
 
   Raises:
     InputError: sizes that do not lead from one to the other, no batch size or
@@ -159,14 +156,9 @@ def images_seen(phase: Phase, step: jax.Array) -> jax.Array:
 
 
 def fade(phase: Phase, step: jax.Array) -> jax.Array:
-  """Computes the share of the newest level, from 0 to 1.
+  """Computes the newest level's share in the step that follows `step`.
 
-  Args:
-    phase: the phase of the step that follows.
-    step: int32 [], steps done.
-
-  Returns:
-    [] in JAX's default float type: 0 at the phase's first step.
+  From 0, at the phase's first step, to 1; [] in JAX's default float type.
   """
   done = (step - phase.first_step) * phase.batch_size
   if not phase.fade_images:

@@ -29,7 +29,7 @@ class Trained(NamedTuple):
     path: the workdir.
     task: what trained it.
     config: what it was trained with.
-    info: data.DataInfo of its data.
+    info: of its data.
     step: training steps done.
     state: the state after them.
     digest: the SHA-256 of the state.
@@ -47,14 +47,10 @@ class Trained(NamedTuple):
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
-  """Loads the latest whole checkpoint of a workdir, or the best.
-
-  Args:
-    path: the workdir of a training task.
-    which: one of CHECKPOINTS; the best is that by its config's `best`.
+  """Loads the latest or the best (by its config's `best`) whole checkpoint.
 
   Raises:
-    InputError: there is no such checkpoint.
+    InputError: the workdir has no such checkpoint, or trains no network.
   """
   errors.require_known("checkpoint", which, CHECKPOINTS)
   path = files.user_path(path)
@@ -147,10 +143,6 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
 def require_for(network: Trained, info: datasets.DataInfo) -> None:
   """Refuses a network of another data set, of another size or other classes.
 
-  Args:
-    network: what is to be used.
-    info: the data to use it on.
-
   Raises:
     InputError: they do not fit.
   """
@@ -228,11 +220,7 @@ def evaluate(
 
 
 def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Tells which of a split's images a classifier puts in the labelled class.
-
-  Returns:
-    Booleans [images].
-  """
+  """Tells which images [images] a classifier puts in the labelled class."""
   probabilities = outputs(
     classifier.task,
     classifier.state,
@@ -257,14 +245,6 @@ def samples(
   Image i depends on the key, on i and on its label alone: asking for more
   images leaves the first ones as they are.
 
-  Args:
-    task: what trained the generator.
-    state: its state.
-    labels: int32 [images].
-    key: the key of the latents.
-    config: what the generator was trained with.
-    info: data.DataInfo.
-
   Returns:
     uint8 [images, size, size, channels].
   """
@@ -287,13 +267,7 @@ def draw(
   config,
   info,
 ) -> np.ndarray:
-  """Draws an image of each latent.
-
-  Args: as of `samples`, with `latents` [images, dims].
-
-  Returns:
-    uint8 [images, size, size, channels].
-  """
+  """Draws images, as `samples`, of latents [images, dims] that are given."""
   static = _static(task, state, config, info)
   return np.asarray(
     _run(state, latents, labels, function=task.draw, static=static)

@@ -119,9 +119,9 @@ def eval_step(
   """Shows the discriminator real images that it has not seen.
 
   Returns:
-    An example each: `probabilities` [batch, classes] of the class head, and
-    `d_real` [batch], the source logits (far under those of training images:
-    the discriminator has learnt its training set by heart).
+    `probabilities` [batch, classes] of the class head, and `d_real` [batch],
+    the source logits (far under those of training images: the discriminator has
+    learnt its training set by heart).
   """
   source, classes = _discriminator(config, info).apply(
     state.discriminator, batches.to_float(batch["image"]), None, train=False

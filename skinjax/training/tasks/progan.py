@@ -195,13 +195,9 @@ def eval_step(
   info,
   phase: Phase,
 ) -> dict[str, jax.Array]:
-  """Shows the discriminator real images that it has not seen.
+  """Shows the discriminator real images, a multiple of 4; see acgan.eval_step.
 
-  Args: as in the contract; the batch is a multiple of 4 images.
-
-  Returns:
-    An example each: `probabilities` [batch, classes] of the class head (1 where
-    there is one class only), and `d_real` [batch], the source logits.
+  `probabilities` are 1 where there is one class only.
   """
   fade = schedules.fade(phase, state.step)
   images = batches.to_float(batch["image"])
