@@ -71,9 +71,7 @@ class Checkpoints:
     if best:
       policies.append(
         checkpoint_managers.BestN(
-          get_metric_fn=self._merit,
-          n=1,
-          keep_checkpoints_without_metrics=False,
+          get_metric_fn=self._merit, n=1, keep_checkpoints_without_metrics=False
         )
       )
     self._manager = _Manager(

@@ -28,20 +28,15 @@ def render(
 ) -> str:
   """Render a study as a self-contained HTML page.
 
-  Images and styles are embedded; the page loads nothing and runs no script.
-  The same arguments give the same page.
+  Images and styles are embedded; the page loads nothing and runs no script. The
+  same arguments give the same page.
 
   Args:
-    summary: what `summary.summarize` returned, or the same read back from
-      summary.json.
-    sheets: caption to sheet of images (PIL images or PNG bytes), shown side
-      by side, usually "Real" and "Synthetic".
+    summary: what `summary.summarize` returned, or the same read back.
+    sheets: by caption, PIL images or PNG bytes, shown side by side.
     curves: arm to its runs' records, as in `plots.curves`.
     diversity: class to records `{"step": …, "diversity/CLASS": ratio}` of the
       generator's training.
-
-  Returns:
-    The text of the page.
   """
   decided = summary["verdict"]
   pairs = plots.pairs(summary)

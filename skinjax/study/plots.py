@@ -1,7 +1,6 @@
 """Figures of the report, drawn from a summary, one matplotlib Figure each.
 
-Figures are made without pyplot: nothing global is changed, and no display
-is needed.
+Made without pyplot: nothing global is changed, and no display is needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -110,9 +109,8 @@ def curves(
 ) -> Figure:
   """Draw scalars against steps: a panel for each name, a colour for each arm.
 
-  Args:
-    runs: arm to its runs (seeds), each a list of `{"step": …, name: value}`;
-      a record may lack names.
+  An arm has runs (seeds), each a list of `{"step": …, name: value}`, which may
+  lack names.
   """
   names = list(
     dict.fromkeys(

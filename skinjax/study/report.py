@@ -32,13 +32,8 @@ def write(
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
 
-  Args:
-    path: the study's workdir.
-    config: FrozenConfigDict of configs/study.py.
-    dataset: the real images.
-    synthetic: the images that were added to them.
-    folder: that they are of.
-    units: arm to the workdirs of its classifiers, by seed.
+  `synthetic` are the images of `folder` that were added to the real ones;
+  `units` has by arm the workdirs of its classifiers, by seed.
 
   Returns:
     What summary.json holds; see study/summary.py.

@@ -65,14 +65,12 @@ class About:
     compute: what every arm had alike (network, steps, batch, schedule).
     command: the command that makes this study.
     config: its config, JSON-able.
-    diversity: by class, `diversity_ratio` of the synthetic images and
-      whether the class has `collapsed`.
+    diversity: as in the schema.
     subject: what is judged, a plural noun that begins a sentence.
     leak_excluded: whether it is known that what made the synthetic images has
       seen no test lesion.
     notes: what limits this study beside what limits all.
-    original: accuracies of the project that asked first, where they are of the
-      same data: ORIGINAL or nothing.
+    original: ORIGINAL, where it is of the same data.
     next_steps: what to run next; by default what the verdict suggests.
   """
 
@@ -111,13 +109,13 @@ def summarize(
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
 
-  The first pair's rival is named beforehand: the strongest
-  one there is without synthetic images, not the best one on this test set.
+  The first pair decides; its rival is named beforehand: the strongest one there
+  is without synthetic images, not the best one on this test set.
 
   Args:
     about: what the predictions do not say.
-    arms: name to probabilities [S, N, K]; seed s of all arms is one seed.
-      Test folds may be pooled along N, each predicted by its own model.
+    arms: name to probabilities [S, N, K]; seed s of all arms is one seed. Test
+      folds may be pooled along N, each predicted by its own model.
     labels: [N] integers.
     groups: [N] lesion of each test example.
     class_names: K names, by label.
@@ -125,9 +123,9 @@ def summarize(
     train_groups: [K] real training lesions, if known.
     descriptions: of each arm, in words.
     num_synthetic: arm to class to number of synthetic images added.
-    pairs: (arm, rival) to compare; the first one decides.
+    pairs: (arm, rival) to compare.
     level: of the intervals.
-    num_resamples: bootstrap resamples.
+    num_resamples: of the bootstrap.
     seed: of the bootstrap.
 
   Returns:
@@ -235,20 +233,7 @@ def _score_arm(
   level: float,
   seed: int,
 ) -> dict[str, Any]:
-  """Score one arm by itself.
-
-  Args:
-    probabilities: [S, N, K].
-    labels: [N] integers.
-    draws: what `statistics.draw` made of them.
-    class_names: K names, by label.
-    level: of the intervals.
-    seed: of the intervals' draws.
-
-  Returns:
-    `scores`, `recall`, `auc`, `confusion` and `reliability`, as in the
-    schema of `summary`.
-  """
+  """Score one arm's probabilities [S, N, K] by itself, as in the schema."""
   estimates = {
     name: _estimates(
       statistics.interval(
@@ -278,19 +263,10 @@ def _compare(
   level: float,
   seed: int,
 ) -> list[dict[str, Any]]:
-  """Compare an arm with a rival: every score, recall by class.
+  """Compare an arm with a rival: every score, and recall by class.
 
-  Args:
-    candidate: name of the arm that is compared.
-    rival: name of the arm that it is compared with.
-    draws: by arm, then by score.
-    classes: `name` and `test_lesions` of the K classes, by label.
-    num_seeds: S.
-    level: of the intervals; classes get 1 - (1 - level) / K.
-    seed: of the intervals' draws.
-
-  Returns:
-    Rows of `differences`, as in the schema of `summary`.
+  `draws` are by arm, then by score; classes get level 1 - (1 - level) / K.
+  Returns rows of `differences`, as in the schema.
   """
   pair = {"arm": candidate, "rival": rival}
   rows = []

@@ -123,10 +123,7 @@ def train_step(
   )
   gradients = mean(gradients)
   optimizer, variables = optimizer_update(
-    _optimizer(config),
-    gradients,
-    state.optimizer,
-    {**state.variables, **stats},
+    _optimizer(config), gradients, state.optimizer, {**state.variables, **stats}
   )
   batch_size = config.train.batch_size
   seen = (state.step + 1) * batch_size

@@ -188,12 +188,7 @@ def train_step(
 
 
 def eval_step(
-  state: GanState,
-  batch: dict[str, jax.Array],
-  *,
-  config,
-  info,
-  phase: Phase,
+  state: GanState, batch: dict[str, jax.Array], *, config, info, phase: Phase
 ) -> dict[str, jax.Array]:
   """Shows the discriminator real images, a multiple of 4; see acgan.eval_step.
 
