@@ -12,6 +12,7 @@ import tfds_ham10000
 from skinjax.data import sources
 from skinjax.data.sources import Split
 from skinjax.runtime import errors
+from tfds_ham10000.splits import fold_splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _resplit(
     }
   pool = joined(splits.values())
   try:
-    assigned = tfds_ham10000.fold_splits(
+    assigned = fold_splits(
       pool.groups,
       [names[label] for label in pool.labels],
       config.fold,
