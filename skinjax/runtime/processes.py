@@ -57,18 +57,8 @@ def on_first(call: Callable[[], Any]) -> Any:
   """
   if jax.process_count() == 1:
     return call()
-  told, failed = {}, None
-  try:
-    told["value"] = call() if is_first() else None
-    text = json.dumps(told)
-  except BaseException as error:
-    failed, text = error, json.dumps({"error": _words(error)})
-  told = json.loads(_gather(text)[0])
-  if failed:
-    raise failed
-  if "error" in told:
-    raise errors.InputError(told["error"])
-  return told["value"]
+  text = together(lambda: json.dumps(call()) if is_first() else "")
+  return json.loads(_gather(text)[0])
 
 
 def together(call: Callable[[], Any]) -> Any:

@@ -94,18 +94,12 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   place = maker.get("workdir") if isinstance(maker, Mapping) else None
   if not isinstance(place, str):
     return {}
-  places = {
-    name: next(
-      (
-        p
-        for p in (pathlib.Path(place, name), pathlib.Path(place))
-        if (p / "metrics.jsonl").exists()
-      ),
-      None,
-    )
-    for name in class_names
-  }
-  return {name: p for name, p in places.items() if p}
+  found = {}
+  for name in class_names:
+    for training in (pathlib.Path(place), pathlib.Path(place, name)):
+      if (training / "metrics.jsonl").exists():
+        found[name] = training  # a GAN of the class comes before one of all
+  return found
 
 
 def _about(config, dataset, synthetic, folder) -> summary.About:

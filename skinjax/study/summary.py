@@ -226,22 +226,14 @@ def summarize(
 
 
 def _score_arm(
-  probabilities: np.ndarray,
-  labels: np.ndarray,
-  draws: Mapping[str, statistics.Draws],
-  class_names: Sequence[str],
-  level: float,
-  seed: int,
+  probabilities, labels, draws, class_names, level: float, seed: int
 ) -> dict[str, Any]:
   """Score one arm's probabilities [S, N, K] by itself, as in the schema."""
-  estimates = {
-    name: _estimates(
-      statistics.interval(
-        draws[name], level, (0, 2 if name == "brier" else 1), seed
-      )
-    )
-    for name in draws
-  }
+  estimates = {}
+  for name in draws:
+    bounds = (0, 2 if name == "brier" else 1)
+    interval = statistics.interval(draws[name], level, bounds, seed)
+    estimates[name] = _estimates(interval)
   pooled = np.concatenate(probabilities), np.tile(labels, len(probabilities))
   return {
     "scores": {name: estimates[name][0] for name in classification.SCALARS},
@@ -255,13 +247,7 @@ def _score_arm(
 
 
 def _compare(
-  candidate: str,
-  rival: str,
-  draws: Mapping[str, Mapping[str, statistics.Draws]],
-  classes: Sequence[Mapping[str, Any]],
-  num_seeds: int,
-  level: float,
-  seed: int,
+  candidate, rival, draws, classes, num_seeds: int, level: float, seed: int
 ) -> list[dict[str, Any]]:
   """Compare an arm with a rival: every score, and recall by class.
 
@@ -273,28 +259,19 @@ def _compare(
   for metric in classification.SCALARS:
     paired = draws[candidate][metric] - draws[rival][metric]
     (estimate,) = _estimates(statistics.interval(paired, level, seed=seed))
-    kind = None
+    ends, kind = (estimate["low"], estimate["high"]), None
     if metric == HEADLINE_METRIC:
-      kind = verdict.decide(
-        estimate["low"], estimate["high"], testable=num_seeds > 1
-      )
-    rows.append(
-      pair
-      | {"metric": metric, "class": None, "level": level, "verdict": kind}
-      | estimate
-    )
+      kind = verdict.decide(*ends, testable=num_seeds > 1)
+    row = {"metric": metric, "class": None, "level": level, "verdict": kind}
+    rows.append(pair | row | estimate)
   strict = 1 - (1 - level) / len(classes)
   paired = draws[candidate]["recall"] - draws[rival]["recall"]
   estimates = _estimates(statistics.interval(paired, strict, (-1, 1), seed))
   for item, estimate in zip(classes, estimates, strict=True):
     testable = num_seeds > 1 and item["test_lesions"] >= verdict.MIN_LESIONS
     kind = verdict.decide(estimate["low"], estimate["high"], testable=testable)
-    rows.append(
-      pair
-      | {"metric": "recall", "class": item["name"], "level": strict}
-      | {"verdict": kind}
-      | estimate
-    )
+    row = {"metric": "recall", "class": item["name"], "level": strict}
+    rows.append(pair | row | {"verdict": kind} | estimate)
   return rows
 
 

@@ -79,16 +79,12 @@ def check(config) -> None:
   Raises:
     InputError: there is no such dtype, loss or augmentation.
   """
-  for key, value, known in (
-    ("model.dtype", config.model.dtype, layers.DTYPES),
-    ("loss.adversarial", config.loss.adversarial, losses.ADVERSARIAL),
-    (
-      "augment.discriminator",
-      config.augment.discriminator,
-      augment.DISCRIMINATOR,
-    ),
-  ):
-    errors.require_known(key, value, known)
+  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
+  loss, transform = config.loss.adversarial, config.augment.discriminator
+  errors.require_known("loss.adversarial", loss, losses.ADVERSARIAL)
+  errors.require_known(
+    "augment.discriminator", transform, augment.DISCRIMINATOR
+  )
 
 
 def init_state(

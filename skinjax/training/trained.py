@@ -193,13 +193,9 @@ def outputs(
     mask = batch.pop("mask")
     part = _run(state, batch, function=task.eval_step, static=static)
     parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
-  whole = {
+  return {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
   }
-  for name, values in whole.items():
-    if len(values) != len(split.labels):
-      raise AssertionError(f"{name}: {len(values)} of {len(split.labels)}.")
-  return whole
 
 
 def evaluate(
@@ -232,15 +228,9 @@ def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
 
 
 def samples(
-  task: tasks.Task,
-  state: Any,
-  labels: np.ndarray,
-  key: jax.Array,
-  *,
-  config,
-  info,
+  task: tasks.Task, state: Any, labels, key: jax.Array, *, config, info
 ) -> np.ndarray:
-  """Draws an image for each label, batch by batch.
+  """Draws an image for each label, int32 [images], batch by batch.
 
   Image i depends on the key, on i and on its label alone: asking for more
   images leaves the first ones as they are.
@@ -259,13 +249,7 @@ def samples(
 
 
 def draw(
-  task: tasks.Task,
-  state: Any,
-  latents: jax.Array,
-  labels: np.ndarray,
-  *,
-  config,
-  info,
+  task: tasks.Task, state: Any, latents, labels, *, config, info
 ) -> np.ndarray:
   """Draws images, as `samples`, of latents [images, dims] that are given."""
   static = _static(task, state, config, info)

@@ -80,13 +80,13 @@ def init_state(config, info, key: jax.Array) -> ClassifierState:
 
 def train_step(
   state: ClassifierState,
-  batch: dict[str, jax.Array],
-  key: jax.Array,
+  batch,
+  key,
   *,
   config,
   info,
   phase=None,
-  axis_name: str | None = None,
+  axis_name=None,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
   """Updates the network on one batch.
 
@@ -138,12 +138,7 @@ def train_step(
 
 
 def eval_step(
-  state: ClassifierState,
-  batch: dict[str, jax.Array],
-  *,
-  config,
-  info,
-  phase=None,
+  state: ClassifierState, batch, *, config, info, phase=None
 ) -> dict[str, jax.Array]:
   """Classifies images with the averaged network: `probabilities`."""
   logits = _network(config, info).apply(
