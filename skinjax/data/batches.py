@@ -31,11 +31,9 @@ def on_device(split: Split, num_classes: int) -> dict[str, np.ndarray]:
 def draw(data: dict[str, jax.Array], keys: jax.Array, sampler: str):
   """Draws a batch by index, with replacement, inside a compiled program.
 
-  Args:
-    data: what `on_device` returns.
-    keys: [batch].
-    sampler: `natural` (every image is equally likely), `balanced` (every class)
-      or `tempered` (a class by the square root of its count).
+  From what `on_device` returns, an example from each of the keys [batch]. The
+  sampler is `natural` (every image is equally likely), `balanced` (every class)
+  or `tempered` (a class by the square root of its count).
 
   Returns:
     `image` uint8 [batch, size, size, channels] and `label` int32 [batch].

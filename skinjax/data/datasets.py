@@ -17,32 +17,20 @@ from tfds_ham10000.splits import fold_splits
 
 @dataclasses.dataclass(frozen=True)
 class DataInfo:
-  """A hashable record of the data, static in every compiled program.
-
-  Attributes:
-    name: the data set's name.
-    size: height and width in pixels.
-    channels: 1 or 3.
-    class_names: by label.
-    class_counts: training images by label.
-    drawn: as of sources.Source.
-    collapse: as of sources.Source.
-    groups_known: whether it is known which images show one lesion.
-    stored: the side that images are resized to before they are reduced by a
-      whole factor, or padded, to `size`.
-    fingerprint: SHA-256 of the training split's ids, labels and pixels.
-  """
+  """A hashable record of the data, static in every compiled program."""
 
   name: str
-  size: int
-  channels: int
-  class_names: tuple[str, ...]
-  class_counts: tuple[int, ...]
-  drawn: bool
-  collapse: float
-  groups_known: bool
+  size: int  # height and width in pixels
+  channels: int  # 1 or 3
+  class_names: tuple[str, ...]  # by label
+  class_counts: tuple[int, ...]  # training images by label
+  drawn: bool  # as of sources.Source
+  collapse: float  # as of sources.Source
+  groups_known: bool  # whether it is known which images show one lesion
+  # The side that images are resized to before they are reduced by a whole
+  # factor, or padded, to `size`.
   stored: int
-  fingerprint: str
+  fingerprint: str  # SHA-256 of the training split's ids, labels, pixels
 
   @property
   def num_classes(self) -> int:
@@ -51,18 +39,16 @@ class DataInfo:
 
 
 class Dataset(NamedTuple):
-  """A data set, read and split.
-
-  `inherited` are the groups that generators of training images have learnt
-  from; None if that is unknown. `left_out` is the group of each image of
-  classes that are not used, by its id.
-  """
+  """A data set, read and split."""
 
   info: DataInfo
   train: Split
   validation: Split
   test: Split
+  # The groups that generators of training images have learnt from; None if
+  # that is unknown.
   inherited: tuple[str, ...] | None = ()
+  # The group of each image of classes that are not used, by its id.
   left_out: Mapping[str, str] = types.MappingProxyType({})
 
 

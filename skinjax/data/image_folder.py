@@ -38,17 +38,11 @@ _COLUMNS = ("file_name", "label", "seed", "index", "sha256")
 
 
 class ImageFolder(NamedTuple):
-  """An image folder, read.
-
-  Attributes:
-    path: where it is.
-    split: the images, each a group of its own; an image's id is CLASS/NAME.
-    provenance: what provenance.json holds; empty without one.
-  """
+  """An image folder, read."""
 
   path: pathlib.Path
-  split: Split
-  provenance: Mapping[str, Any]
+  split: Split  # each image a group of its own; its id is CLASS/NAME
+  provenance: Mapping[str, Any]  # what provenance.json holds, if it is there
 
   @property
   def origin(self) -> Mapping[str, Any] | None:
@@ -74,13 +68,8 @@ def write(
 ) -> None:
   """Writes a folder that does not exist yet, whole or not at all.
 
-  Args:
-    directory: where it goes.
-    pixels: uint8 [images, size, size, channels].
-    labels: int32 [images].
-    class_names: by label.
-    seed: that the images were drawn with.
-    provenance: what is known of their maker.
+  The images, uint8 [images, size, size, channels], were drawn with the seed;
+  `provenance` is what is known of their maker.
   """
   directory = pathlib.Path(directory)
   partial = directory.with_name(f"{directory.name}.partial")

@@ -22,16 +22,12 @@ TABLE = "images.csv"
 
 
 class Found(NamedTuple):
-  """The images of a folder.
-
-  `names` are their paths within the folder, and their ids; `labels` are class
-  names; `groups` is None where nothing tells what the images show.
-  """
+  """The images of a folder."""
 
   paths: list[pathlib.Path]
-  names: list[str]
-  labels: list[str]
-  groups: list[str] | None
+  names: list[str]  # their ids: paths within the folder
+  labels: list[str]  # class names
+  groups: list[str] | None  # what they show; None where nothing tells
 
 
 def find(folder: str | pathlib.Path) -> Found:

@@ -12,9 +12,9 @@ from PIL import Image
 
 from skinjax.data import datasets, image_folder, provenance
 from skinjax.metrics import diversity
-from skinjax.report import sheets
 from skinjax.runtime import files, workdir
 from skinjax.study import page, summary
+from skinjax.synthesis import synthesize
 from skinjax.training import predictions
 
 _COLUMNS = 8  # of the sheets
@@ -170,15 +170,12 @@ def _sheet(
   split: datasets.Split, info, synthetic: datasets.Split
 ) -> Image.Image:
   """Draws a row for each class that has synthetic images."""
-  counts = np.bincount(synthetic.labels, minlength=info.num_classes)
-  labels = np.flatnonzero(counts)
-  columns = min(_COLUMNS, *counts[labels])
+  labels, counts = np.unique(synthetic.labels, return_counts=True)
+  columns = min(_COLUMNS, *counts)
   # Evenly spaced: neighbours often show one lesion.
   pick = lambda rows: rows[np.linspace(0, len(rows) - 1, columns).astype(int)]
-  rows = [pick(split.images[split.labels == label]) for label in labels]
-  return sheets.contact_sheet(
-    np.stack(rows), [info.class_names[label] for label in labels]
-  )
+  rows = [pick(np.flatnonzero(split.labels == label)) for label in labels]
+  return synthesize.sheet(split.take(np.concatenate(rows)), info.class_names)
 
 
 def _records(place: pathlib.Path, names: Iterable[str]) -> list[dict]:

@@ -55,39 +55,26 @@ ORIGINAL = (
 
 @dataclasses.dataclass(frozen=True)
 class About:
-  """What a reader must know of a study beside its predictions.
+  """What a reader must know of a study beside its predictions."""
 
-  Attributes:
-    name: short name of the study.
-    data: the data set in words, with its image size.
-    drawn: whether the pictures are procedurally drawn, not photographs.
-    split: how train and test were told apart, with fold and seed.
-    compute: what every arm had alike (network, steps, batch, schedule).
-    command: the command that makes this study.
-    config: its config, JSON-able.
-    diversity: as in the schema.
-    subject: what is judged, a plural noun that begins a sentence.
-    leak_excluded: whether it is known that what made the synthetic images has
-      seen no test lesion.
-    notes: what limits this study beside what limits all.
-    original: ORIGINAL, where it is of the same data.
-    next_steps: what to run next; by default what the verdict suggests.
-  """
-
-  name: str
-  data: str
-  drawn: bool
-  split: str
-  compute: str
-  command: str
-  config: Mapping[str, Any]
+  name: str  # short name of the study
+  data: str  # the data set in words, with its image size
+  drawn: bool  # whether a program drew the pictures
+  split: str  # how train and test were told apart, with fold and seed
+  compute: str  # what every arm had alike (network, steps, batch)
+  command: str  # makes this study
+  config: Mapping[str, Any]  # that of the study, JSON-able
   diversity: Mapping[str, Mapping[str, Any]] = dataclasses.field(
     default_factory=dict
   )
-  subject: str = "GAN images"
+  subject: str = "GAN images"  # a plural noun that begins a sentence
+  # Whether it is known that what made the synthetic images has seen no test
+  # lesion.
   leak_excluded: bool = True
-  notes: Sequence[str] = ()
+  notes: Sequence[str] = ()  # what limits this study beside what limits all
+  # Accuracies of the project that asked first, of the same data.
   original: Sequence[Mapping[str, Any]] = ()
+  # What to run next; by default what the verdict suggests.
   next_steps: Sequence[str] = ()
 
 
@@ -109,24 +96,13 @@ def summarize(
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
 
-  The first pair decides; its rival is named beforehand: the strongest one there
-  is without synthetic images, not the best one on this test set.
-
-  Args:
-    about: what the predictions do not say.
-    arms: name to probabilities [S, N, K]; seed s of all arms is one seed. Test
-      folds may be pooled along N, each predicted by its own model.
-    labels: [N] integers.
-    groups: [N] lesion of each test example.
-    class_names: K names, by label.
-    train_counts: [K] real training images.
-    train_groups: [K] real training lesions, if known.
-    descriptions: of each arm, in words.
-    num_synthetic: arm to class to number of synthetic images added.
-    pairs: (arm, rival) to compare.
-    level: of the intervals.
-    num_resamples: of the bootstrap.
-    seed: of the bootstrap.
+  Arms have probabilities [S, N, K]; seed s of all arms is one seed. Test folds
+  may be pooled along N, each predicted by its own model. `labels` [N] are
+  integers, `groups` [N] the examples' lesions; `train_counts` and
+  `train_groups` [K] count real training images and lesions, `num_synthetic` by
+  arm and class the images added. Of the `pairs` (arm, rival) the first one
+  decides; its rival is named beforehand: the strongest one there is without
+  synthetic images, not the best one on this test set.
 
   Returns:
     The summary (see the module's docstring), free of NaN and of numpy types.

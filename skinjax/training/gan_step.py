@@ -29,15 +29,10 @@ Values = dict[str, jax.Array]
 
 
 class Logits(NamedTuple):
-  """What a discriminator says of images.
+  """What a discriminator says of images."""
 
-  Attributes:
-    source: high for real images, [batch].
-    classes: [batch, classes]; no column where there is one class only.
-  """
-
-  source: jax.Array
-  classes: jax.Array
+  source: jax.Array  # high for real images, [batch]
+  classes: jax.Array  # [batch, classes]; no column if there is one class only
 
 
 class Networks(NamedTuple):

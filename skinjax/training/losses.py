@@ -16,18 +16,15 @@ _relu, _softplus = jax.nn.relu, jax.nn.softplus
 
 
 class Adversarial(NamedTuple):
-  """An adversarial loss: both sides map source logits to losses, [batch] each.
+  """An adversarial loss: both sides map source logits to losses, [batch]."""
 
-  Attributes:
-    discriminator: `discriminator(real, fake)`.
-    generator: `generator(real, fake)`, where logits are those of the updated
-      discriminator; `real` is None unless the loss is relativistic.
-    relativistic: whether the generator's side compares with real images, for
-      which the discriminator must look at them once more.
-  """
-
+  # discriminator(real, fake).
   discriminator: Callable[[jax.Array, jax.Array], jax.Array]
+  # generator(real, fake), where logits are those of the updated discriminator;
+  # `real` is None unless the loss is relativistic.
   generator: Callable[[jax.Array | None, jax.Array], jax.Array]
+  # Whether the generator's side compares with real images, for which the
+  # discriminator must look at them once more.
   relativistic: bool = False
 
 
@@ -119,11 +116,8 @@ def cross_entropy(
 ) -> jax.Array:
   """Computes the softmax cross-entropy in nats, [batch].
 
-  Args:
-    logits: [batch, classes].
-    labels: integers [batch].
-    smoothing: the share of the target spread evenly over all classes (Szegedy
-      et al. 2016).
+  Logits are [batch, classes], labels integers [batch]; `smoothing` is the share
+  of the target spread evenly over all classes (Szegedy et al. 2016).
   """
   targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
   targets = optax.smooth_labels(targets, smoothing)

@@ -23,27 +23,16 @@ _BATCH = 256
 
 
 class Trained(NamedTuple):
-  """A network as its workdir holds it.
+  """A network as its workdir holds it."""
 
-  Attributes:
-    path: the workdir.
-    task: what trained it.
-    config: what it was trained with.
-    info: of its data.
-    step: training steps done.
-    state: the state after them.
-    digest: the SHA-256 of the state.
-    origin: what it was trained on; see provenance.read_origin.
-  """
-
-  path: pathlib.Path
-  task: tasks.Task
-  config: ml_collections.FrozenConfigDict
-  info: datasets.DataInfo
-  step: int
-  state: Any
-  digest: str
-  origin: dict[str, Any]
+  path: pathlib.Path  # the workdir
+  task: tasks.Task  # what trained it
+  config: ml_collections.FrozenConfigDict  # what it was trained with
+  info: datasets.DataInfo  # of its data
+  step: int  # training steps done
+  state: Any  # the state after them
+  digest: str  # the SHA-256 of the state
+  origin: dict[str, Any]  # what it was trained on; see provenance.read_origin
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
