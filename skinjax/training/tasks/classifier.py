@@ -80,13 +80,13 @@ def init_state(config, info, key: jax.Array) -> ClassifierState:
 
 def train_step(
   state: ClassifierState,
-  batch,
-  key,
+  batch: dict[str, jax.Array],
+  key: jax.Array,
   *,
   config,
   info,
   phase=None,
-  axis_name=None,
+  axis_name: str | None = None,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
   """Updates the network on one batch.
 
