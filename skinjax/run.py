@@ -31,12 +31,8 @@ _OTHERS = {
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   """Runs a config in a workdir, and notes in `runs.jsonl` what that took.
 
-  Args:
-    config: `task` names what it is for.
-    path: the workdir; None for a task that can do without one.
-
-  Returns:
-    What the task returns.
+  The path may be None for a task that can do without a workdir. Returns what
+  the task returns.
 
   Raises:
     InputError: see the task; or the disk is full.
@@ -65,10 +61,7 @@ def _note(path: pathlib.Path, seconds: float) -> None:
     "cores": os.cpu_count(),
   }
   # A note that does not fit on the disk is not worth an error.
-  with (
-    contextlib.suppress(OSError),
-    (path / "runs.jsonl").open("a") as file,
-  ):
+  with contextlib.suppress(OSError), (path / "runs.jsonl").open("a") as file:
     file.write(json.dumps(note) + "\n")
 
 
@@ -137,15 +130,11 @@ RANGES = {
 
 
 def check(config: Any) -> None:
-  """Refuses numbers that are out of range, or no finite numbers.
+  """Refuses numbers that are out of range, or no finite numbers, of any task.
 
   Only what stops the program, or means nothing, is out of range; whether a
   number is wise is not judged here. Cadences, folds and sizes depend on more
   than themselves, and are looked at where they are used.
-
-
-  Args:
-    config: of any task; keys that it does not have are not missed.
 
   Raises:
     InputError: a number is out of range.

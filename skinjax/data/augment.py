@@ -1,8 +1,9 @@
 """Augmentation on the device, each example from a key of its own.
 
-Images are float [batch, height, width, channels] in [-1, 1]. Flips and right
-angles keep a lesion's label; colour carries diagnostic meaning, so its
-strength is capped by the config and nothing here changes hue.
+Images are floats [batch, height, width, channels] in [-1, 1], keys are [batch],
+and what comes out has the shape and dtype of what went in. Flips and right
+angles keep a lesion's label; colour carries diagnostic meaning, so its strength
+is capped by the config and nothing here changes hue.
 """
 
 import jax
@@ -28,13 +29,6 @@ def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
 
   A transposition and two flips, each with probability 1/2, make the dihedral
   group of the square with equal probability.
-
-  Args:
-    images: [batch, size, size, channels].
-    keys: keys [batch].
-
-  Returns:
-    Images of the same shape, dtype and pixel values.
   """
   transpose, vertical, horizontal = (
     _coins(keys, name) for name in ("transpose", "vertical", "horizontal")
@@ -45,16 +39,10 @@ def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
-  """Changes brightness, contrast and saturation of each image.
+  """Changes brightness, contrast and saturation of each image, clipped.
 
-  Args:
-    images: [batch, height, width, channels] in [-1, 1].
-    keys: keys [batch].
-    strength: brightness moves by at most `strength` (of the half range 1), and
-      contrast and saturation are scaled by 1 - strength to 1 + strength.
-
-  Returns:
-    Images of the same shape and dtype, clipped to [-1, 1].
+  Brightness moves by at most `strength` (of the half range 1), and contrast and
+  saturation are scaled by 1 - strength to 1 + strength.
   """
 
   def uniform(name):
@@ -88,13 +76,7 @@ def seen_in_training(
 ) -> jax.Array:
   """Returns a batch's images as a network in training sees them.
 
-  Args:
-    batch: `image` uint8 [batch, size, size, channels].
-    keys: the examples' keys [batch].
-    config: FrozenConfigDict with `augment`.
-
-  Returns:
-    Floats [batch, size, size, channels] in [-1, 1], augmented as asked.
+  Augmented as the config's `augment` asks, floats in [-1, 1] of uint8.
   """
   return augment(
     batches.to_float(batch["image"]),
@@ -108,14 +90,8 @@ def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
   """Shifts each square image, by up to an eighth of its size along each axis.
 
   What comes in from outside is 0, the middle of the range. The translation of
-  DiffAugment (Zhao et al. 2020); images under 8 pixels stay as they are.
-
-  Args:
-    images: [batch, size, size, channels].
-    keys: keys [batch].
-
-  Returns:
-    Images of the same shape and dtype, differentiable in the given ones.
+  DiffAugment (Zhao et al. 2020), differentiable in the images; those under 8
+  pixels stay as they are.
   """
   size = images.shape[1]
   most = size // 8

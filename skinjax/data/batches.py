@@ -13,11 +13,7 @@ SAMPLERS = {"natural": 1.0, "tempered": 0.5, "balanced": 0.0}
 
 
 def on_device(split: Split, num_classes: int) -> dict[str, np.ndarray]:
-  """Returns what the compiled programs draw from.
-
-  Args:
-    split: examples sorted by label.
-    num_classes: the number of classes.
+  """Returns what the compiled programs draw from, of examples sorted by label.
 
   Returns:
     `images`, `labels` as in the split, `counts` and `starts` int32 [classes]:
@@ -35,11 +31,9 @@ def on_device(split: Split, num_classes: int) -> dict[str, np.ndarray]:
 def draw(data: dict[str, jax.Array], keys: jax.Array, sampler: str):
   """Draws a batch by index, with replacement, inside a compiled program.
 
-  Args:
-    data: what `on_device` returns.
-    keys: keys [batch].
-    sampler: `natural` (every image is equally likely), `balanced` (every
-      class) or `tempered` (a class by the square root of its count).
+  From what `on_device` returns, an example from each of the keys [batch]. The
+  sampler is `natural` (every image is equally likely), `balanced` (every class)
+  or `tempered` (a class by the square root of its count).
 
   Returns:
     `image` uint8 [batch, size, size, channels] and `label` int32 [batch].
@@ -75,8 +69,8 @@ def in_order(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
   """Yields a split once, in order, the last batch padded with zeros.
 
   Yields:
-    `image` [batch_size, …] uint8, `label` int32 and `mask` bool, False where
-    an example is padding.
+    `image` uint8 [batch_size, …], `label` int32 and `mask` bool, False where an
+    example is padding.
   """
   for start in range(0, len(split.labels), batch_size):
     part = slice(start, start + batch_size)

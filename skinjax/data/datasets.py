@@ -12,37 +12,25 @@ import tfds_ham10000
 from skinjax.data import sources
 from skinjax.data.sources import Split
 from skinjax.runtime import errors
+from tfds_ham10000.splits import fold_splits
 
 
 @dataclasses.dataclass(frozen=True)
 class DataInfo:
-  """A hashable record of the data, static in every compiled program.
-
-  Attributes:
-    name: the data set's name.
-    size: height and width in pixels.
-    channels: 1 or 3.
-    class_names: by label.
-    class_counts: training images by label.
-    drawn: whether a program drew the pictures.
-    collapse: a class of generated images whose diversity is under so much of
-      the real images' counts as collapsed.
-    groups_known: whether it is known which images show one lesion.
-    stored: the side that images are resized to before they are reduced by a
-      whole factor, or padded, to `size`.
-    fingerprint: SHA-256 of the training split's ids, labels and pixels.
-  """
+  """A hashable record of the data, static in every compiled program."""
 
   name: str
-  size: int
-  channels: int
-  class_names: tuple[str, ...]
-  class_counts: tuple[int, ...]
-  drawn: bool
-  collapse: float
-  groups_known: bool
+  size: int  # height and width in pixels
+  channels: int  # 1 or 3
+  class_names: tuple[str, ...]  # by label
+  class_counts: tuple[int, ...]  # training images by label
+  drawn: bool  # as of sources.Source
+  collapse: float  # as of sources.Source
+  groups_known: bool  # whether it is known which images show one lesion
+  # The side that images are resized to before they are reduced by a whole
+  # factor, or padded, to `size`.
   stored: int
-  fingerprint: str
+  fingerprint: str  # SHA-256 of the training split's ids, labels, pixels
 
   @property
   def num_classes(self) -> int:
@@ -51,35 +39,25 @@ class DataInfo:
 
 
 class Dataset(NamedTuple):
-  """A data set, read and split.
-
-  Attributes:
-    info: what compiled programs know of it.
-    train: the training split.
-    validation: the validation split.
-    test: the test split.
-    inherited: the groups that generators of training images have learnt from;
-      None if that is unknown.
-    left_out: the group of each image of classes that are not used, by its id.
-  """
+  """A data set, read and split."""
 
   info: DataInfo
   train: Split
   validation: Split
   test: Split
+  # The groups that generators of training images have learnt from; None if
+  # that is unknown.
   inherited: tuple[str, ...] | None = ()
+  # The group of each image of classes that are not used, by its id.
   left_out: Mapping[str, str] = types.MappingProxyType({})
 
 
 def load(config) -> Dataset:
   """Reads a data set, preparing it first where it is not yet prepared.
 
-  Args:
-    config: `data` of a config; see configs/common.py.
-
-  Returns:
-    The three splits. Fold -1 means the data set's own; fold i is the test
-    split, fold i+1 mod k the validation split, the rest the training split.
+  Of `data` of a config (see configs/common.py), fold -1 means the data set's
+  own splits; fold i is the test split, fold i+1 mod k the validation split, the
+  rest the training split.
 
   Raises:
     InputError: a data set, size, class or fold that does not exist, or a class
@@ -92,13 +70,8 @@ def load(config) -> Dataset:
   pool = joined(splits.values())
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
   used = set(joined(splits.values()).image_ids.tolist())
-  left_out = {
-    image_id: group
-    for image_id, group in zip(
-      pool.image_ids.tolist(), pool.groups.tolist(), strict=True
-    )
-    if image_id not in used
-  }
+  pairs = zip(pool.image_ids.tolist(), pool.groups.tolist(), strict=True)
+  left_out = {name: group for name, group in pairs if name not in used}
   names = _asked(config) or names
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
@@ -132,13 +105,10 @@ def load(config) -> Dataset:
 def extended(
   dataset: Dataset, more: Split, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Adds images to the training split; the other splits stay as they are.
+  """Adds generated images to the training split.
 
-  Args:
-    dataset: the real images.
-    more: generated ones.
-    inherited: the groups that their generator has learnt from: whoever learns
-      from its images learns from them. None if that is unknown.
+  `inherited` are the groups that their generator has learnt from: whoever
+  learns from its images learns from them. None if that is unknown.
   """
   train = joined([dataset.train, more]).take(slice(None))
   return trained_on(dataset, train, inherited)
@@ -147,13 +117,7 @@ def extended(
 def trained_on(
   dataset: Dataset, train: Split, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Puts other images in the place of the training split.
-
-  Args:
-    dataset: the real images.
-    train: the images to learn from.
-    inherited: as of `extended`.
-  """
+  """Puts other images in the place of the training split; see `extended`."""
   counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
   info = dataclasses.replace(
     dataset.info,
@@ -195,7 +159,7 @@ def _resplit(
     }
   pool = joined(splits.values())
   try:
-    assigned = tfds_ham10000.fold_splits(
+    assigned = fold_splits(
       pool.groups,
       [names[label] for label in pool.labels],
       config.fold,

@@ -38,17 +38,11 @@ _COLUMNS = ("file_name", "label", "seed", "index", "sha256")
 
 
 class ImageFolder(NamedTuple):
-  """An image folder, read.
-
-  Attributes:
-    path: where it is.
-    split: the images, each a group of its own; an image's id is CLASS/NAME.
-    provenance: what provenance.json holds; empty without one.
-  """
+  """An image folder, read."""
 
   path: pathlib.Path
-  split: Split
-  provenance: Mapping[str, Any]
+  split: Split  # each image a group of its own; its id is CLASS/NAME
+  provenance: Mapping[str, Any]  # what provenance.json holds, if it is there
 
   @property
   def origin(self) -> Mapping[str, Any] | None:
@@ -72,15 +66,10 @@ def write(
   seed: int,
   provenance: Mapping[str, Any],
 ) -> None:
-  """Writes a folder, whole or not at all.
+  """Writes a folder that does not exist yet, whole or not at all.
 
-  Args:
-    directory: where it goes; must not exist yet.
-    pixels: uint8 [images, size, size, channels].
-    labels: int32 [images].
-    class_names: by label.
-    seed: that the images were drawn with.
-    provenance: what is known of their maker.
+  The images, uint8 [images, size, size, channels], were drawn with the seed;
+  `provenance` is what is known of their maker.
   """
   directory = pathlib.Path(directory)
   partial = directory.with_name(f"{directory.name}.partial")
@@ -122,21 +111,16 @@ def read(
   *,
   all_classes: bool = False,
 ) -> ImageFolder:
-  """Reads an image folder, its images resized as the real ones were.
+  """Reads an image folder, its images resized as the real ones of `info` were.
 
   Folders and files whose names begin with a dot, and files beside the folders,
   are passed over. Of a folder that skinjax has written every image is compared
   with what was written.
 
-  Args:
-    directory: where it is.
-    info: of the real data: classes, size and channels.
-    all_classes: whether each class must have images.
-
   Raises:
-    InputError: there is no such folder, a folder that is no class, no image,
-      something that is no PNG or JPEG image, or an image that is not the one
-      that was written.
+    InputError: there is no such folder, a folder that is no class, no image (of
+      a class, if `all_classes`), something that is no PNG or JPEG image, or an
+      image that is not the one that was written.
   """
   directory = files.user_path(directory)
   if not directory.is_dir():

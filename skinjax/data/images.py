@@ -23,15 +23,7 @@ _FORMATS = ("PNG", "JPEG")
 def read(
   path: str | pathlib.Path, size: int, stored: int | None = None
 ) -> np.ndarray:
-  """Reads an image file and resizes it as training images are.
-
-  Args:
-    path: a PNG or JPEG file.
-    size: height and width of the result.
-    stored: see `resized`.
-
-  Returns:
-    uint8 [size, size, channels]; 1 channel of a grey image, else 3.
+  """Reads a PNG or JPEG file and resizes it; see `resized`.
 
   Raises:
     InputError: it cannot be read as a PNG or JPEG image.
@@ -56,12 +48,9 @@ def resized(
 ) -> np.ndarray:
   """Cuts the centre square out of an image and resizes it, antialiased.
 
-  Args:
-    image: of any size and mode; one of [size, size] stays as it is.
-    size: height and width of the result.
-    stored: the side that training images were stored at, before they were
-      reduced by a whole factor, or padded with zeros, to `size`; None where
-      they were not.
+  An image of [size, size] stays as it is. `stored` is the side that training
+  images were stored at, before they were reduced by a whole factor, or padded
+  with zeros, to `size`; None where they were not.
 
   Returns:
     uint8 [size, size, channels]; 1 channel of a grey image, else 3.
@@ -78,12 +67,7 @@ def resized(
 
 
 def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
-  """Repeats grey images, or turns coloured ones grey (ITU-R BT.601).
-
-  Args:
-    image: uint8 [height, width, 1 or 3].
-    channels: 1 or 3.
-  """
+  """Makes uint8 [height, width, 1 or 3] grey (ITU-R BT.601) or coloured."""
   if image.shape[-1] == channels:
     return image
   if channels == 3:
@@ -109,22 +93,15 @@ def in_threads(call: Callable, items: Sequence) -> list:
 
 
 def files_in(directory: pathlib.Path) -> list[pathlib.Path]:
-  """Lists a folder's image files by name, and nothing may be between them.
-
-  Names that begin with a dot are passed over.
+  """Lists a folder's image files by name, but for those that begin with a dot.
 
   Raises:
     InputError: something in it is no image file, as a folder or a link to
       nowhere; says how many there are.
   """
-  entries = [
-    path for path in sorted(directory.iterdir()) if path.name[0] != "."
-  ]
-  odd = [
-    path
-    for path in entries
-    if not path.is_file() or path.suffix.lower() not in SUFFIXES
-  ]
+  entries = sorted(p for p in directory.iterdir() if p.name[0] != ".")
+  image = lambda path: path.is_file() and path.suffix.lower() in SUFFIXES
+  odd = [path for path in entries if not image(path)]
   if odd:
     kind = "a folder" if odd[0].is_dir() else "a file of another kind"
     if odd[0].is_symlink() and not odd[0].exists():

@@ -22,19 +22,12 @@ TABLE = "images.csv"
 
 
 class Found(NamedTuple):
-  """The images of a folder.
-
-  Attributes:
-    paths: of their files.
-    names: their ids: paths within the folder.
-    labels: class names.
-    groups: what they show; None where nothing tells.
-  """
+  """The images of a folder."""
 
   paths: list[pathlib.Path]
-  names: list[str]
-  labels: list[str]
-  groups: list[str] | None
+  names: list[str]  # their ids: paths within the folder
+  labels: list[str]  # class names
+  groups: list[str] | None  # what they show; None where nothing tells
 
 
 def find(folder: str | pathlib.Path) -> Found:
@@ -57,7 +50,7 @@ def find(folder: str | pathlib.Path) -> Found:
     for path in sorted(folder.iterdir())
     if path.is_dir() and path.name[0] != "."
   ]
-  if len(classes) < 1:
+  if not classes:
     loose = sum(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir())
     raise errors.InputError(
       f"data.folder={folder} holds {loose} images and no folder: a folder of "
@@ -79,10 +72,6 @@ def read(
   folder: str | pathlib.Path, size: int
 ) -> tuple[np.ndarray, Found, list[str], tuple[str, ...]]:
   """Reads the images of a folder, resized as all images are.
-
-  Args:
-    folder: see the module's docstring.
-    size: height and width of the images.
 
   Returns:
     uint8 [images, size, size, channels], of one channel where all images are

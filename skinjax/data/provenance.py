@@ -16,11 +16,7 @@ from skinjax.runtime import errors, files, processes
 
 
 def write_origin(path: pathlib.Path, dataset: datasets.Dataset) -> None:
-  """Records in `data.json` what a run learns from, or compares it.
-
-  Args:
-    path: the workdir.
-    dataset: what is learnt from.
+  """Records in a workdir's `data.json` what a run learns from, or compares it.
 
   Raises:
     InputError: the workdir was begun on other images.
@@ -89,10 +85,8 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
 def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
   """Returns what compiled programs know of the data that a network learnt from.
 
-  Args:
-    origin: of `read_origin`; one without `info`, as earlier versions wrote it,
-      is of a data set that they knew.
-    size: of the network's config.
+  An `origin` without `info`, as earlier versions wrote it, is of a data set
+  that they knew; `size` is that of the network's config.
 
   Raises:
     InputError: the record is damaged.
@@ -129,13 +123,9 @@ def groups_learnt(
 ) -> frozenset[str] | None:
   """Finds out which of a data set's groups something has learnt from.
 
-  Args:
-    origin: what it says itself; None where it says nothing.
-    dataset: where it is to be used.
-
   Returns:
-    The groups; None if they cannot be traced: nothing is said, or ids that
-    this data set does not have.
+    The groups; None if they cannot be traced: `origin` says nothing, or ids
+    that this data set does not have.
   """
   ids, groups = (
     {str(value) for value in _list((origin or {}).get(key))}
@@ -167,11 +157,7 @@ def refuse_seen(
 ) -> bool:
   """Refuses what has learnt from groups that are tested on.
 
-  Args:
-    origin: what it learnt from; None where nothing tells.
-    dataset: that is tested on.
-    what: what it is, as in "The generator".
-    place: its workdir or folder.
+  `what` names it, as "The generator", and `place` its workdir or folder.
 
   Returns:
     Whether a leak is excluded; False where its origin cannot be traced.

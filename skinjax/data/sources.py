@@ -20,25 +20,18 @@ from skinjax.runtime import errors, files
 
 
 class Source(NamedTuple):
-  """What is known of a data set before it is read.
+  """What is known of a data set before it is read."""
 
-  Attributes:
-    stored: sizes that its TFDS builder stores; none of a user's own folder.
-    size: that it is used at unless the user says otherwise.
-    drawn: whether a program drew it: nobody may take the images for real.
-    upright: whether flips change what an image shows, as of digits.
-    collapse: a class of generated images whose diversity is under so much of
-      the real images' counts as collapsed; digits fill their frames alike,
-      lesions differ in skin and light too.
-    fill_to: a study's synthetic images fill each class up to so many; 0 leaves
-      that to the numbers of real images.
-  """
-
-  stored: tuple[int, ...]
-  size: int
-  drawn: bool = False
-  upright: bool = False
+  stored: tuple[int, ...]  # sizes that its TFDS builder stores, if it has one
+  size: int  # that it is used at unless the user says otherwise
+  drawn: bool = False  # by a program: nobody may take it for real
+  upright: bool = False  # whether flips change what it shows, as of digits
+  # A class of generated images whose diversity is under so much of the real
+  # images' counts as collapsed; digits fill their frames alike, lesions differ
+  # in skin and light too.
   collapse: float = 0.5
+  # A study's synthetic images fill each class up to so many; 0 leaves that to
+  # the numbers of real images.
   fill_to: int = 0
 
 
@@ -51,19 +44,12 @@ SOURCES = {
 
 
 class Split(NamedTuple):
-  """Images in host memory, sorted by label, then as the data set has them.
+  """Images in host memory, sorted by label, then as the data set has them."""
 
-  Attributes:
-    images: uint8 [examples, size, size, channels].
-    labels: int32 [examples].
-    image_ids: str [examples].
-    groups: str [examples]; images of one group show one lesion.
-  """
-
-  images: np.ndarray
-  labels: np.ndarray
-  image_ids: np.ndarray
-  groups: np.ndarray
+  images: np.ndarray  # uint8 [examples, size, size, channels]
+  labels: np.ndarray  # int32 [examples]
+  image_ids: np.ndarray  # str [examples]
+  groups: np.ndarray  # str [examples]; images of one group show one lesion
 
   def take(self, index: np.ndarray) -> "Split":
     """Selects examples by index or mask, sorted by label."""
@@ -83,30 +69,17 @@ def default_dir() -> str:
 
 
 class Raw(NamedTuple):
-  """A data set as it was read.
+  """A data set as it was read."""
 
-  Attributes:
-    name: what reports call it.
-    class_names: by label.
-    splits: train, test and, if the data set has one, validation.
-    groups_known: whether something tells which images show one lesion.
-    stored: the side of its images before they were reduced, or padded, to the
-      size that was asked for.
-  """
-
-  name: str
-  class_names: tuple[str, ...]
-  splits: dict[str, Split]
-  groups_known: bool
-  stored: int
+  name: str  # what reports call it
+  class_names: tuple[str, ...]  # by label
+  splits: dict[str, Split]  # train, test and, if there is one, validation
+  groups_known: bool  # as of datasets.DataInfo
+  stored: int  # as of datasets.DataInfo
 
 
 def read(config) -> Raw:
-  """Reads a data set as it is split, preparing it if need be.
-
-  Args:
-    config: `name`, `size`, `data_dir`, `manual_dir`, `folder`; see
-      configs/common.py.
+  """Reads `data` of a config as it is split, preparing it if need be.
 
   Raises:
     InputError: a data set or size that does not exist, or a user's folder that
@@ -244,8 +217,7 @@ def _read(builder, key: str, config, stored: int) -> Split:
 def _examples(builder, key: str) -> list[Mapping[str, Any]]:
   """Reads the features of a split's examples as TFDS stores them.
 
-  TFDS would make NumPy arrays of them one by one, in Python, and take longer
-  over that than all the rest of the reading takes.
+  TFDS would make NumPy arrays one by one, slower than all the rest of reading.
   """
   source = builder.as_data_source(
     key, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
@@ -268,10 +240,6 @@ def _decode(contents: list[bytes]) -> np.ndarray:
 
 
 def _decode_part(contents: list[bytes]) -> np.ndarray:
-  return np.stack([_pixels(content) for content in contents])
-
-
-def _pixels(content: bytes) -> np.ndarray:
   # TFDS stores PNG; Pillow, not told, takes a tenth longer to find that out.
-  with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-    return np.asarray(image)
+  pictures = (Image.open(io.BytesIO(c), formats=("PNG",)) for c in contents)
+  return np.stack([np.asarray(picture) for picture in pictures])

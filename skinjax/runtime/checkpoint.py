@@ -41,9 +41,15 @@ class _Manager(ocp.CheckpointManager):
 
 
 class Checkpoints:
-  """The checkpoints of a workdir; use it as a context manager.
+  """The checkpoints of a workdir, the latest and the best; a context manager.
 
-  The latest `keep` are kept, and the best one where a metric is named.
+  The latest `keep` are kept, and the one with the best value of the metric
+  `best` if that is named. From two on, a damaged latest one costs only the time
+  since the one before it. With `read_only` the directory is left as it is, for
+  another process may be training there.
+
+  Raises:
+    InputError: there is a file where the directory should be.
   """
 
   def __init__(
@@ -54,18 +60,6 @@ class Checkpoints:
     keep: int = 2,
     read_only: bool = False,
   ):
-    """Opens a directory of checkpoints, creating it if need be.
-
-    Args:
-      directory: where they are.
-      best: the metric whose best value names the best; None keeps none.
-      keep: how many of the latest to keep; from two on, a damaged latest one
-        costs only the time since the one before it.
-      read_only: leave it as it is, for another process may be training there.
-
-    Raises:
-      InputError: there is a file where the directory should be.
-    """
     self._directory = pathlib.Path(directory).absolute()
     if self._directory.exists() and not self._directory.is_dir():
       raise errors.InputError(
@@ -77,9 +71,7 @@ class Checkpoints:
     if best:
       policies.append(
         checkpoint_managers.BestN(
-          get_metric_fn=self._merit,
-          n=1,
-          keep_checkpoints_without_metrics=False,
+          get_metric_fn=self._merit, n=1, keep_checkpoints_without_metrics=False
         )
       )
     self._manager = _Manager(
@@ -94,21 +86,15 @@ class Checkpoints:
     )
 
   def __enter__(self) -> "Checkpoints":
-    """Returns itself."""
     return self
 
   def __exit__(self, *_) -> None:
-    """Closes orbax's manager."""
     self._manager.close()
 
   def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
-    """Writes a checkpoint, then its manifest.
+    """Writes the checkpoint of a state of global arrays, then its manifest.
 
-    Args:
-      step: training steps done.
-      state: a tree of global arrays.
-      metrics: the best checkpoint is chosen by one of them; without that one
-        this cannot be the best.
+    Without the metric that decides, this checkpoint cannot be the best.
 
     Raises:
       InputError: the disk is full, or fails. The checkpoints before this one
@@ -125,13 +111,10 @@ class Checkpoints:
   def restore(self, like: Any, *, best: bool = False) -> tuple[int, Any] | None:
     """Restores the latest checkpoint that is whole, or the best of those.
 
-    Args:
-      like: a tree of ShapeDtypeStruct with shardings.
-      best: restore the one with the best value of the metric.
-
     Returns:
-      The step and the state; None where no checkpoint was finished yet or, for
-      the best, none has the metric.
+      The step and the state, shaped and sharded as the ShapeDtypeStructs of
+      `like`; None where no checkpoint was finished yet or, for the best, none
+      has the metric.
 
     Raises:
       InputError: no checkpoint is whole, or they hold another network.
@@ -189,15 +172,14 @@ class Checkpoints:
         )
 
   def _latest_whole(self) -> int | None:
-    for step in self._whole():
-      return step
+    step = next(self._whole(), None)
     steps = sorted(self._manager.all_steps())
-    if any(self._manifest(step).exists() for step in steps):
+    if step is None and any(self._manifest(s).exists() for s in steps):
       raise errors.InputError(
         f"None of the checkpoints in {self._directory} is whole (steps "
         f"{steps}): train anew in an empty workdir."
       )
-    return None
+    return step
 
   def _best_whole(self) -> int | None:
     merits = {s: self._merit(self._manager.metrics(s)) for s in self._whole()}

@@ -20,12 +20,8 @@ def run(
 ) -> None:
   """Parses flags, runs a program and exits; what it refuses is one line.
 
-  The exit code is 0, 2 for bad input, or 128 + n for signal n.
-
-  Args:
-    main: is given the program's name, and what is not a flag.
-    values: get the flags' values; `config` is a flag of ml_collections.
-    refusals: the exceptions that mean bad input.
+  The exit code is 0, 2 for bad input (one of the `refusals`), or 128 + n for
+  signal n. `main` is given the program's name, and what is not a flag.
   """
   try:
     app.run(main, flags_parser=lambda argv: parse(argv, values))
@@ -38,12 +34,8 @@ def run(
 def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
   """Parses flags, or exits with one line that says what is wrong.
 
-  Args:
-    argv: the program's name and its arguments.
-    values: get the flags' values; `config` is a flag of ml_collections.
-
-  Returns:
-    The name, and what is not a flag.
+  Returns the program's name, and what is not a flag; `values`, of which
+  `config` is a flag of ml_collections, get the flags' values.
   """
   text = "\n".join(argv)
   try:
@@ -68,11 +60,7 @@ def set_up(
 ) -> None:
   """Sets up logging, the cache of compiled programs, processes and signals.
 
-  Args:
-    cache: directory of compiled programs.
-    coordinator: as in `processes.join`; None for a process alone.
-    num_processes: as in `processes.join`.
-    process_id: as in `processes.join`.
+  For processes see `processes.join`; without a coordinator there is one.
 
   Raises:
     InputError: the processes of the run cannot be found.

@@ -17,15 +17,9 @@ class InUseError(InputError):
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
-  """Builds the error for a name that does not exist.
+  """Builds the error for the name of a `what`, as "class", that does not exist.
 
-  Args:
-    what: what kind of name it is, as in "class" or "config argument".
-    given: the name that was given.
-    known: the names that exist.
-
-  Returns:
-    An InputError with the nearest right name, if one is near, and all of them.
+  It has the nearest right name, if one is near, and all of them.
   """
   known = list(known)
   near = difflib.get_close_matches(given, known, n=1)

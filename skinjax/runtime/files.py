@@ -41,11 +41,7 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 def make_directory(path: pathlib.Path, name: str) -> None:
-  """Makes a directory, unless it is there.
-
-  Args:
-    path: the directory.
-    name: what the user called it, as in "data.data_dir".
+  """Makes a directory, called `name` by the user (a flag or key), if need be.
 
   Raises:
     InputError: it cannot be made.
@@ -63,14 +59,9 @@ def make_directory(path: pathlib.Path, name: str) -> None:
 def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
   """Holds a lock, which ends with the process however that ends.
 
-  On a file system of several hosts that takes cluster-wide `flock`, and the
-  lock of a host that has died may outlast it for as long as the file system
-  thinks right.
-
-  Args:
-    path: of a file for the purpose; it stays, and says which process had the
-      lock last.
-    wait: for another process that holds it.
+  The file stays, and says which process had the lock last. On a file system of
+  several hosts that takes cluster-wide `flock`, and the lock of a host that has
+  died may outlast it for as long as the file system thinks right.
 
   Raises:
     InUseError: another process holds it, and it was not to be waited for.
@@ -138,12 +129,9 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   """Reads a JSON object.
 
-  Args:
-    path: of the file.
-    otherwise: what it means that there is none, in words.
-
   Raises:
-    InputError: it is absent, damaged or no object.
+    InputError: it is absent, damaged or no object; `otherwise` says, in words,
+      what that means.
   """
   try:
     value = json.loads(path.read_text())
@@ -177,11 +165,7 @@ def digest(path: pathlib.Path) -> str:
 
 
 def digests(root: pathlib.Path) -> dict[str, str]:
-  """Computes the SHA-256 of each file beneath a directory.
-
-  Returns:
-    In hex, by the file's path in the directory.
-  """
+  """Computes each file's SHA-256, by its path beneath a directory."""
   return {
     str(path.relative_to(root)): digest(path)
     for path in sorted(root.rglob("*"))

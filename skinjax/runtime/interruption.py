@@ -16,17 +16,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Interrupted(BaseException):
   """A signal has ended the run; not an Exception, so that nothing catches it.
 
-  Attributes:
-    number: the signal's.
+  `number` is the signal's; `kept` says what becomes of the run's work.
   """
 
   def __init__(self, number: int, kept: str):
-    """Makes it.
-
-    Args:
-      number: the signal's.
-      kept: what becomes of the run's work, in a sentence.
-    """
     super().__init__(f"{signal.Signals(number).name}: {kept}")
     self.number = number
 

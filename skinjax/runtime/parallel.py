@@ -130,12 +130,10 @@ def parts(examples: int, mode: str) -> int:
 
 
 def compile_steps(call: Callable, mode: str) -> Callable:
-  """Compiles a call of many training steps.
+  """Compiles `call(state, data, key, *, axis_name, shard) -> (state, metrics)`.
 
-  Args:
-    call: `call(state, data, key, *, axis_name, shard) -> (state, metrics)`;
-      `shard` splits the leading axis of a tree's arrays among the devices.
-    mode: one of MODES.
+  It does many training steps; `shard` splits the leading axis of a tree's
+  arrays among the devices.
 
   Returns:
     `compiled(state, data, key) -> (state, metrics)`; the state that it is

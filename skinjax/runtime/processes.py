@@ -20,11 +20,8 @@ from skinjax.runtime import errors
 def join(coordinator: str, processes: int | None, index: int | None) -> None:
   """Joins the processes of a run; to be called before any device is used.
 
-  Args:
-    coordinator: `HOST:PORT` of process 0; `auto` where JAX finds out by itself
-      (Cloud TPU slices, Slurm, Open MPI, Kubernetes).
-    processes: their number; None if `auto`.
-    index: this process's, from 0; None if `auto`.
+  The coordinator is the `HOST:PORT` of process 0, or `auto` where JAX finds out
+  all three by itself (Cloud TPU slices, Slurm, Open MPI, Kubernetes).
 
   Raises:
     InputError: the others cannot be found.
@@ -52,38 +49,22 @@ def is_first() -> bool:
 def on_first(call: Callable[[], Any]) -> Any:
   """Calls a function in the first process only, while the others wait.
 
-  Args:
-    call: returns what JSON knows.
-
   Returns:
-    What the call returned, in every process.
+    What the call returned, which must be JSON, in every process.
 
   Raises:
     InputError: the call failed, in every process; in the first, its own error.
   """
   if jax.process_count() == 1:
     return call()
-  told, failed = {}, None
-  try:
-    told["value"] = call() if is_first() else None
-    text = json.dumps(told)
-  except BaseException as error:
-    failed, text = error, json.dumps({"error": _words(error)})
-  told = json.loads(_gather(text)[0])
-  if failed:
-    raise failed
-  if "error" in told:
-    raise errors.InputError(told["error"])
-  return told["value"]
+  text = together(lambda: json.dumps(call()) if is_first() else "")
+  return json.loads(_gather(text)[0])
 
 
 def together(call: Callable[[], Any]) -> Any:
   """Calls a function in every process; where it fails in one, it fails in all.
 
   A process that left alone would have the others wait for it.
-
-  Returns:
-    What the call returned in this process.
 
   Raises:
     InputError: the call failed in another process; its own error otherwise.

@@ -20,15 +20,10 @@ def named(key: jax.Array, name: str) -> jax.Array:
 def by_example(
   key: jax.Array, batch_size: int, axis_name: str | None = None
 ) -> jax.Array:
-  """Derives a key for each example of this device's part of the batch.
+  """Derives keys [batch_size], by the examples' places in the whole batch.
 
-  Args:
-    key: one key, the same on every device.
-    batch_size: examples on this device.
-    axis_name: the device axis inside pmap; None where the batch is whole.
-
-  Returns:
-    Keys [batch_size], by the examples' places in the whole batch.
+  The key is the same on every device; `batch_size` counts this device's
+  examples, its part of the batch along `axis_name`.
   """
   first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch_size
   places = first + jnp.arange(batch_size)
@@ -48,19 +43,12 @@ def normal(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def keep_mask(
   keys: jax.Array, shape: tuple[int, ...], rate: float
 ) -> jax.Array:
-  """Draws the elements that dropout keeps.
+  """Draws the elements that dropout keeps, booleans [batch, *shape].
 
-  The rate is rounded to 1/256, and elements share the 32 bits of a draw, as
-  many as the rate leaves room for: 4 in general, 16 at 1/4, 32 at 1/2.
-  `jax.random.bernoulli` takes 32 bits an element.
-
-  Args:
-    keys: keys [batch].
-    shape: the shape of an example.
-    rate: the share of elements to drop, in [0, 1).
-
-  Returns:
-    Booleans [batch, *shape], True with probability 1 - round(256 rate) / 256.
+  True with probability 1 - round(256 rate) / 256, for rates in [0, 1). Elements
+  share the 32 bits of a draw, as many as the rate leaves room for: 4 in
+  general, 16 at 1/4, 32 at 1/2. `jax.random.bernoulli` takes 32 bits an
+  element.
   """
   dropped, width = round(256 * rate), 8  # dropped of 2**width
   while width > 1 and dropped % 2 ** (width // 2) == 0:

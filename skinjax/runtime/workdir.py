@@ -46,19 +46,13 @@ def claim(
   *,
   shared: bool = False,
 ) -> Iterator[pathlib.Path]:
-  """Takes a workdir for one config and one run.
+  """Takes a workdir for one config and one run, and yields it.
 
-  A config that is refused before anything came of it leaves no trace. The
-  processes of one run take it together.
-
-  Args:
-    path: the directory; made if it does not exist.
-    config: kept in `config.json`, or compared with what is there.
-    shared: let other runs of the same config use it too; they lock what they
-      work on. What may be refused is to be looked at before.
-
-  Yields:
-    The directory.
+  The config is kept in `config.json`, or compared with what is there. One that
+  is refused before anything came of it leaves no trace. The processes of one
+  run take the workdir together. If `shared`, other runs of the same config use
+  it too; they lock what they work on. What may be refused is to be looked at
+  before.
 
   Raises:
     InUseError: another run uses it.
@@ -144,9 +138,7 @@ def _differences(path: pathlib.Path, config) -> list[str]:
 def composed(config, part: str) -> ml_collections.ConfigDict:
   """Makes a training's config of a part of another's.
 
-  Args:
-    config: with `seed`, `parallel` and `data`, which the part lacks.
-    part: the key of the part.
+  The part gets the whole's `seed`, `parallel` and `data`.
   """
   made = ml_collections.ConfigDict(config[part].to_dict())
   made.seed, made.parallel = config.seed, config.parallel

@@ -28,20 +28,13 @@ def render(
 ) -> str:
   """Render a study as a self-contained HTML page.
 
-  Images and styles are embedded; the page loads nothing and runs no script.
-  The same arguments give the same page.
+  Images and styles are embedded; the page loads nothing and runs no script. The
+  same arguments give the same page.
 
-  Args:
-    summary: what `summary.summarize` returned, or the same read back from
-      summary.json.
-    sheets: caption to sheet of images (PIL images or PNG bytes), shown side
-      by side, usually "Real" and "Synthetic".
-    curves: arm to its runs' records, as in `plots.curves`.
-    diversity: class to records `{"step": …, "diversity/CLASS": ratio}` of the
-      generator's training.
-
-  Returns:
-    The text of the page.
+  The summary may be read back from summary.json. `sheets` are by caption PIL
+  images or PNG bytes, shown side by side; `curves` as in `plots.curves`;
+  `diversity` has by class the records `{"step": …, "diversity/CLASS": ratio}`
+  of the generator's training.
   """
   decided = summary["verdict"]
   pairs = plots.pairs(summary)

@@ -1,10 +1,10 @@
 """Figures of the report, drawn from a summary, one matplotlib Figure each.
 
-Figures are made without pyplot: nothing global is changed, and no display
-is needed.
+Made without pyplot: nothing global is changed, and no display is needed.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,17 @@ from skinjax.report.figures import (
   WIDTH,
   bare,
   literal,
+  panel,
   whisker,
 )
 from skinjax.study import verdict
 
+_ABOVE = {
+  "loc": "lower center",
+  "bbox_to_anchor": (0.5, 1.0),
+  "frameon": False,
+  "fontsize": 9,
+}
 _TONES = {verdict.HELPS: COLORS[2], verdict.HURTS: COLORS[1]}
 
 
@@ -30,6 +37,10 @@ def pairs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
   return list(
     dict.fromkeys((d["arm"], d["rival"]) for d in summary["differences"])
   )
+
+
+def _colored(arms: Iterable) -> Iterator[tuple[str, Any]]:
+  return zip(itertools.cycle(COLORS), arms, strict=False)
 
 
 def forest(summary: Mapping[str, Any]) -> Figure:
@@ -48,7 +59,7 @@ def forest(summary: Mapping[str, Any]) -> Figure:
   columns = pairs(summary)
   axes = figure.subplots(1, len(columns), sharex=True, sharey=True)
   for axis, pair in zip(np.atleast_1d(axes), columns, strict=True):
-    bare(axis)
+    panel(axis, literal("{}\n\N{MINUS SIGN} {}".format(*pair)))
     axis.axvline(0, color=INK, linewidth=0.8)
     for row in (d for d in rows if (d["arm"], d["rival"]) == pair):
       place = 0 if row["class"] is None else 1 + classes.index(row["class"])
@@ -62,8 +73,6 @@ def forest(summary: Mapping[str, Any]) -> Figure:
         hollow=row["verdict"] == verdict.CANNOT_TELL,
       )
     axis.axhline(0.5, color=FAINT, linewidth=0.8)
-    title = literal("{}\n\N{MINUS SIGN} {}".format(*pair))
-    axis.set_title(title, fontsize=9, color=INK)
     axis.set_xlabel("← hurts      difference      helps →", fontsize=9)
     axis.set_yticks(range(len(names)), names)
   figure.axes[0].invert_yaxis()
@@ -79,8 +88,7 @@ def recalls(summary: Mapping[str, Any]) -> Figure:
   axis = figure.subplots()
   bare(axis)
   step = 0.6 / max(len(arms) - 1, 1)
-  for index, arm in enumerate(arms):
-    color = COLORS[index % len(COLORS)]
+  for index, (color, arm) in enumerate(_colored(arms)):
     for place, name in enumerate(classes):
       offset = place - 0.3 + step * index if len(arms) > 1 else place
       whisker(axis, arm["recall"][name], offset, color, 5, vertical=True)
@@ -95,13 +103,7 @@ def recalls(summary: Mapping[str, Any]) -> Figure:
   axis.set_ylim(-0.03, 1.03)
   axis.set_ylabel("recall", fontsize=9)
   axis.grid(axis="y", color=FAINT, linewidth=0.5)
-  axis.legend(
-    loc="lower center",
-    bbox_to_anchor=(0.5, 1.0),
-    ncols=min(len(arms), 4),
-    frameon=False,
-    fontsize=9,
-  )
+  axis.legend(ncols=min(len(arms), 4), **_ABOVE)
   return figure
 
 
@@ -110,9 +112,8 @@ def curves(
 ) -> Figure:
   """Draw scalars against steps: a panel for each name, a colour for each arm.
 
-  Args:
-    runs: arm to its runs (seeds), each a list of `{"step": …, name: value}`;
-      a record may lack names.
+  An arm has runs (seeds), each a list of `{"step": …, name: value}`, which may
+  lack names.
   """
   names = list(
     dict.fromkeys(
@@ -131,29 +132,20 @@ def curves(
   for axis in axes[len(names) :]:
     axis.set_axis_off()
   for axis, name in zip(axes, names, strict=False):
-    bare(axis)
+    panel(axis, literal(name))
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axis.set_title(literal(name), fontsize=9, color=INK)
-    for index, arm in enumerate(runs):
+    for color, arm in _colored(runs):
       for run in runs[arm]:
         points = [(r["step"], r[name]) for r in run if name in r]
         if points:
-          color = COLORS[index % len(COLORS)]
           axis.plot(*zip(*points, strict=True), color=color, linewidth=1.1)
-  for index, arm in enumerate(runs):
-    color = COLORS[index % len(COLORS)]
+  for color, arm in _colored(runs):
     axes[0].plot([], [], color=color, label=literal(arm))
   figure.supxlabel("step", fontsize=9, color=INK)
   figure.tight_layout()
   if runs:
-    figure.legend(
-      loc="lower center",
-      bbox_to_anchor=(0.5, 1.0),
-      ncols=min(max(len(runs), 1), 4),
-      frameon=False,
-      fontsize=9,
-    )
+    figure.legend(ncols=min(len(runs), 4), **_ABOVE)
   return figure
 
 
@@ -163,13 +155,12 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
   axis = figure.subplots()
   bare(axis)
   axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-  for index, arm in enumerate(summary["arms"]):
+  for color, arm in _colored(summary["arms"]):
     bins = {
       key: np.array(values, float) for key, values in arm["reliability"].items()
     }
     seen = bins["share"] > 0
     confidence, accuracy = bins["confidence"][seen], bins["accuracy"][seen]
-    color = COLORS[index % len(COLORS)]
     axis.plot(confidence, accuracy, color=color, linewidth=1.2)
     axis.scatter(
       confidence,

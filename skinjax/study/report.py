@@ -12,9 +12,9 @@ from PIL import Image
 
 from skinjax.data import datasets, image_folder, provenance
 from skinjax.metrics import diversity
-from skinjax.report import sheets
 from skinjax.runtime import files, workdir
 from skinjax.study import page, summary
+from skinjax.synthesis import synthesize
 from skinjax.training import predictions
 
 _COLUMNS = 8  # of the sheets
@@ -32,13 +32,8 @@ def write(
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
 
-  Args:
-    path: the study's workdir.
-    config: FrozenConfigDict of configs/study.py.
-    dataset: the real images.
-    synthetic: the images that were added to them.
-    folder: that they are of.
-    units: arm to the workdirs of its classifiers, by seed.
+  `synthetic` are the images of `folder` that were added to the real ones;
+  `units` has by arm the workdirs of its classifiers, by seed.
 
   Returns:
     What summary.json holds; see study/summary.py.
@@ -99,18 +94,12 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   place = maker.get("workdir") if isinstance(maker, Mapping) else None
   if not isinstance(place, str):
     return {}
-  places = {
-    name: next(
-      (
-        p
-        for p in (pathlib.Path(place, name), pathlib.Path(place))
-        if (p / "metrics.jsonl").exists()
-      ),
-      None,
-    )
-    for name in class_names
-  }
-  return {name: p for name, p in places.items() if p}
+  found = {}
+  for name in class_names:
+    for training in (pathlib.Path(place), pathlib.Path(place, name)):
+      if (training / "metrics.jsonl").exists():
+        found[name] = training  # a GAN of the class comes before one of all
+  return found
 
 
 def _about(config, dataset, synthetic, folder) -> summary.About:
@@ -181,15 +170,12 @@ def _sheet(
   split: datasets.Split, info, synthetic: datasets.Split
 ) -> Image.Image:
   """Draws a row for each class that has synthetic images."""
-  counts = np.bincount(synthetic.labels, minlength=info.num_classes)
-  labels = np.flatnonzero(counts)
-  columns = min(_COLUMNS, *counts[labels])
+  labels, counts = np.unique(synthetic.labels, return_counts=True)
+  columns = min(_COLUMNS, *counts)
   # Evenly spaced: neighbours often show one lesion.
   pick = lambda rows: rows[np.linspace(0, len(rows) - 1, columns).astype(int)]
-  rows = [pick(split.images[split.labels == label]) for label in labels]
-  return sheets.contact_sheet(
-    np.stack(rows), [info.class_names[label] for label in labels]
-  )
+  rows = [pick(np.flatnonzero(split.labels == label)) for label in labels]
+  return synthesize.sheet(split.take(np.concatenate(rows)), info.class_names)
 
 
 def _records(place: pathlib.Path, names: Iterable[str]) -> list[dict]:

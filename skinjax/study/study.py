@@ -39,16 +39,11 @@ def run(
 
   Takes the images that the config names, or draws them from the GAN that it
   names, or trains one on the fold's training lesions first; then trains every
-  arm with every seed, and writes `report/index.html`, `report/summary.json` and
-  two tables, `report/scores.csv` and `report/differences.csv`. A unit of work
+  arm with every seed, and writes `report/`; see report.write. A unit of work
   that is done is not done again; one that another process does is waited for.
 
   With `shard=i/n` only every n-th classifier is trained, and the report is
   written by whichever process finds all classifiers done.
-
-  Args:
-    config: of configs/study.py.
-    path: the workdir.
 
   Returns:
     What summary.json holds; None where other shards' classifiers are missing.
@@ -258,10 +253,7 @@ def _train(config, path, units, dataset, extended) -> None:
 
 
 def _train_generator(config, path, dataset) -> pathlib.Path:
-  """Trains the GAN in this study's workdir, unless that is done.
-
-  One process does it while the others wait.
-  """
+  """Trains this study's GAN unless that is done; the other processes wait."""
   place, gan = path / "generator", workdir.composed(config, "gan")
   waiting = False
   while not trained.is_trained(place, gan.train.steps):

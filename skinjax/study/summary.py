@@ -55,41 +55,26 @@ ORIGINAL = (
 
 @dataclasses.dataclass(frozen=True)
 class About:
-  """What a reader must know of a study beside its predictions.
+  """What a reader must know of a study beside its predictions."""
 
-  Attributes:
-    name: short name of the study.
-    data: the data set in words, with its image size.
-    drawn: whether the pictures are procedurally drawn, not photographs.
-    split: how train and test were told apart, with fold and seed.
-    compute: what every arm had alike (network, steps, batch, schedule).
-    command: the command that makes this study.
-    config: its config, JSON-able.
-    diversity: by class, `diversity_ratio` of the synthetic images and
-      whether the class has `collapsed`.
-    subject: what is judged, a plural noun that begins a sentence.
-    leak_excluded: whether it is known that what made the synthetic images has
-      seen no test lesion.
-    notes: what limits this study beside what limits all.
-    original: accuracies of the project that asked first, where they are of the
-      same data: ORIGINAL or nothing.
-    next_steps: what to run next; by default what the verdict suggests.
-  """
-
-  name: str
-  data: str
-  drawn: bool
-  split: str
-  compute: str
-  command: str
-  config: Mapping[str, Any]
+  name: str  # short name of the study
+  data: str  # the data set in words, with its image size
+  drawn: bool  # whether a program drew the pictures
+  split: str  # how train and test were told apart, with fold and seed
+  compute: str  # what every arm had alike (network, steps, batch)
+  command: str  # makes this study
+  config: Mapping[str, Any]  # that of the study, JSON-able
   diversity: Mapping[str, Mapping[str, Any]] = dataclasses.field(
     default_factory=dict
   )
-  subject: str = "GAN images"
+  subject: str = "GAN images"  # a plural noun that begins a sentence
+  # Whether it is known that what made the synthetic images has seen no test
+  # lesion.
   leak_excluded: bool = True
-  notes: Sequence[str] = ()
+  notes: Sequence[str] = ()  # what limits this study beside what limits all
+  # Accuracies of the project that asked first, of the same data.
   original: Sequence[Mapping[str, Any]] = ()
+  # What to run next; by default what the verdict suggests.
   next_steps: Sequence[str] = ()
 
 
@@ -111,24 +96,13 @@ def summarize(
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
 
-  The first pair's rival is named beforehand: the strongest
-  one there is without synthetic images, not the best one on this test set.
-
-  Args:
-    about: what the predictions do not say.
-    arms: name to probabilities [S, N, K]; seed s of all arms is one seed.
-      Test folds may be pooled along N, each predicted by its own model.
-    labels: [N] integers.
-    groups: [N] lesion of each test example.
-    class_names: K names, by label.
-    train_counts: [K] real training images.
-    train_groups: [K] real training lesions, if known.
-    descriptions: of each arm, in words.
-    num_synthetic: arm to class to number of synthetic images added.
-    pairs: (arm, rival) to compare; the first one decides.
-    level: of the intervals.
-    num_resamples: bootstrap resamples.
-    seed: of the bootstrap.
+  Arms have probabilities [S, N, K]; seed s of all arms is one seed. Test folds
+  may be pooled along N, each predicted by its own model. `labels` [N] are
+  integers, `groups` [N] the examples' lesions; `train_counts` and
+  `train_groups` [K] count real training images and lesions, `num_synthetic` by
+  arm and class the images added. Of the `pairs` (arm, rival) the first one
+  decides; its rival is named beforehand: the strongest one there is without
+  synthetic images, not the best one on this test set.
 
   Returns:
     The summary (see the module's docstring), free of NaN and of numpy types.
@@ -228,35 +202,14 @@ def summarize(
 
 
 def _score_arm(
-  probabilities: np.ndarray,
-  labels: np.ndarray,
-  draws: Mapping[str, statistics.Draws],
-  class_names: Sequence[str],
-  level: float,
-  seed: int,
+  probabilities, labels, draws, class_names, level: float, seed: int
 ) -> dict[str, Any]:
-  """Score one arm by itself.
-
-  Args:
-    probabilities: [S, N, K].
-    labels: [N] integers.
-    draws: what `statistics.draw` made of them.
-    class_names: K names, by label.
-    level: of the intervals.
-    seed: of the intervals' draws.
-
-  Returns:
-    `scores`, `recall`, `auc`, `confusion` and `reliability`, as in the
-    schema of `summary`.
-  """
-  estimates = {
-    name: _estimates(
-      statistics.interval(
-        draws[name], level, (0, 2 if name == "brier" else 1), seed
-      )
-    )
-    for name in draws
-  }
+  """Score one arm's probabilities [S, N, K] by itself, as in the schema."""
+  estimates = {}
+  for name in draws:
+    bounds = (0, 2 if name == "brier" else 1)
+    interval = statistics.interval(draws[name], level, bounds, seed)
+    estimates[name] = _estimates(interval)
   pooled = np.concatenate(probabilities), np.tile(labels, len(probabilities))
   return {
     "scores": {name: estimates[name][0] for name in classification.SCALARS},
@@ -270,55 +223,31 @@ def _score_arm(
 
 
 def _compare(
-  candidate: str,
-  rival: str,
-  draws: Mapping[str, Mapping[str, statistics.Draws]],
-  classes: Sequence[Mapping[str, Any]],
-  num_seeds: int,
-  level: float,
-  seed: int,
+  candidate, rival, draws, classes, num_seeds: int, level: float, seed: int
 ) -> list[dict[str, Any]]:
-  """Compare an arm with a rival: every score, recall by class.
+  """Compare an arm with a rival: every score, and recall by class.
 
-  Args:
-    candidate: name of the arm that is compared.
-    rival: name of the arm that it is compared with.
-    draws: by arm, then by score.
-    classes: `name` and `test_lesions` of the K classes, by label.
-    num_seeds: S.
-    level: of the intervals; classes get 1 - (1 - level) / K.
-    seed: of the intervals' draws.
-
-  Returns:
-    Rows of `differences`, as in the schema of `summary`.
+  `draws` are by arm, then by score; classes get level 1 - (1 - level) / K.
+  Returns rows of `differences`, as in the schema.
   """
   pair = {"arm": candidate, "rival": rival}
   rows = []
   for metric in classification.SCALARS:
     paired = draws[candidate][metric] - draws[rival][metric]
     (estimate,) = _estimates(statistics.interval(paired, level, seed=seed))
-    kind = None
+    ends, kind = (estimate["low"], estimate["high"]), None
     if metric == HEADLINE_METRIC:
-      kind = verdict.decide(
-        estimate["low"], estimate["high"], testable=num_seeds > 1
-      )
-    rows.append(
-      pair
-      | {"metric": metric, "class": None, "level": level, "verdict": kind}
-      | estimate
-    )
+      kind = verdict.decide(*ends, testable=num_seeds > 1)
+    row = {"metric": metric, "class": None, "level": level, "verdict": kind}
+    rows.append(pair | row | estimate)
   strict = 1 - (1 - level) / len(classes)
   paired = draws[candidate]["recall"] - draws[rival]["recall"]
   estimates = _estimates(statistics.interval(paired, strict, (-1, 1), seed))
   for item, estimate in zip(classes, estimates, strict=True):
     testable = num_seeds > 1 and item["test_lesions"] >= verdict.MIN_LESIONS
     kind = verdict.decide(estimate["low"], estimate["high"], testable=testable)
-    rows.append(
-      pair
-      | {"metric": "recall", "class": item["name"], "level": strict}
-      | {"verdict": kind}
-      | estimate
-    )
+    row = {"metric": "recall", "class": item["name"], "level": strict}
+    rows.append(pair | row | {"verdict": kind} | estimate)
   return rows
 
 

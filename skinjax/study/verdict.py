@@ -33,16 +33,13 @@ _NEXT_STEPS = {
 def decide(low: float, high: float, *, testable: bool = True) -> str:
   """Turn the interval of a difference (larger is better) into a verdict.
 
-  Args:
-    low: lower end.
-    high: upper end.
-    testable: whether lesions and seeds suffice for an interval at all.
+  `testable` says whether lesions and seeds suffice for an interval at all.
 
   Returns:
-    `HELPS` if all of the interval is above zero, `HURTS` if all is below,
-    else `NO_DIFFERENCE`; `CANNOT_TELL` if not testable, or if the interval
-    is NaN or has no width (the arms agree on every resample, from which
-    nothing follows for other lesions).
+    `HELPS` if all of the interval is above zero, `HURTS` if all is below, else
+    `NO_DIFFERENCE`; `CANNOT_TELL` if not testable, or if the interval is NaN or
+    has no width (the arms agree on every resample, from which nothing follows
+    for other lesions).
   """
   if not testable or not low < high:
     return CANNOT_TELL

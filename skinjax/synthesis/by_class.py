@@ -21,10 +21,6 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   What is done is not done again. At the end there are `synthetic/`, an image
   folder, and `sheet.png`, a row a class.
 
-  Args:
-    config: of configs/by_class.py.
-    path: the workdir.
-
   Raises:
     InputError: bad config, data or workdir, or a training that has diverged.
     Interrupted: SIGTERM or Ctrl-C has come; the state is saved.

@@ -22,19 +22,14 @@ def draw(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
   """Draws images, and others in the place of suspected copies.
 
-  What is no copy stays what it is without the filter. After ROUNDS further
-  draws a place that has still a suspect is given up.
-
-  Args:
-    sample: draws an image for each label; takes int32 [m] and the number of
-      the draw, from 0 on, and returns uint8 [m, size, size, channels].
-    labels: int32 [m].
-    chosen: what tells copies by their pixels.
-    class_names: by label.
+  `sample` draws an image for each label; it takes int32 [m] and the number of
+  the draw, from 0 on, and returns uint8 [m, size, size, channels]. What is no
+  copy stays what it is without the filter. After ROUNDS further draws a place
+  that has still a suspect is given up.
 
   Returns:
-    The images and labels that are left, and what is to be told: by class how
-    many images were `dropped` and how many are `missing` after all, the
+    The images and labels that are left, and what is to be reported: by class
+    how many images were `dropped` and how many are `missing` after all, the
     number of further `draws`, and the `thresholds`.
 
   Raises:

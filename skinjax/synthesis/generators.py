@@ -18,11 +18,8 @@ from skinjax.training import trained
 class Generator:
   """Draws images by class; it needs neither flags nor the data set.
 
-  Attributes:
-    path: the workdir that it was loaded from.
-    class_names: by label.
-    networks: what draws: one network for all classes, or one for each.
-    origin: what they learnt from; see data/provenance.py.
+  Of the workdir `path`; `networks` are one for all classes, or one for each,
+  and `origin` is what they learnt from (see data/provenance.py).
   """
 
   path: pathlib.Path
@@ -64,14 +61,10 @@ class Generator:
     return hashlib.sha256(digests.encode()).hexdigest()
 
   def sample(self, labels: Sequence[int | str], seed: int = 0) -> np.ndarray:
-    """Draws an image of each label.
+    """Draws an image of each label, a class's number or name.
 
     The same seed and labels give the same images, and more labels leave the
     first images as they are.
-
-    Args:
-      labels: [images], numbers or names of classes.
-      seed: of the latents.
 
     Returns:
       uint8 [images, size, size, channels].
@@ -103,15 +96,7 @@ class Generator:
     return images
 
   def draw(self, latents: np.ndarray, label: int) -> np.ndarray:
-    """Draws images of one class from given latents.
-
-    Args:
-      latents: [images, num_latents].
-      label: of all of them.
-
-    Returns:
-      uint8 [images, size, size, channels].
-    """
+    """Draws uint8 images of one class from latents [images, num_latents]."""
     network = self.networks[label if self.by_class else 0]
     return trained.draw(
       network.task,
@@ -156,11 +141,7 @@ def _sample(network: trained.Trained, labels, key) -> np.ndarray:
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
-  """Loads a generator from the workdir that trained it.
-
-  Args:
-    path: of a GAN's training, or of configs/by_class.py.
-    which: latest or best; see trained.load.
+  """Loads a generator from the workdir of a GAN's or configs/by_class.py's run.
 
   Raises:
     InputError: it trained no generator, or there is no such checkpoint.

@@ -26,16 +26,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   """Makes WORKDIR/synthetic, and says what its images are worth.
 
   Writes `synthetic/` (see data/image_folder.py), `sheet.png` and
-  `summary.json`: by class the diversity beside that of real images, and, if
-  the config names a classifier, how often it agrees with the class that was
-  asked for. The data set is needed only where copies are to be dropped.
-
-  Args:
-    config: of configs/synthesize.py.
-    path: the workdir.
-
-  Returns:
-    What summary.json holds.
+  `summary.json`, which is returned; see `judge`. The data set is needed only
+  where copies are to be dropped.
 
   Raises:
     InputError: no generator, one of other data, too few images, or a folder
@@ -93,12 +85,7 @@ def obtain(
 ) -> image_folder.ImageFolder:
   """Reads a generator's image folder; draws and writes it first if need be.
 
-  Args:
-    directory: where it is.
-    generator: what draws.
-    counts: how many images of each class, [classes].
-    seed: of the latents.
-    copies: tells images that are not to be drawn; None for none.
+  Images that `copies` tells to be copies are not drawn; counts are [classes].
 
   Raises:
     InputError: another generator made what is there.
@@ -177,10 +164,7 @@ def judge(
 ) -> dict[str, dict]:
   """Says by class how diverse images are, and whether they show what was asked.
 
-  Args:
-    split: the synthetic images.
-    generator: what drew them; it knows how diverse its training images were.
-    classifier: one that was trained on real images; None for none.
+  The classifier is one that was trained on real images.
 
   Returns:
     By class that has images: `images`; `diversity_ratio`, mean pairwise
@@ -221,9 +205,8 @@ def judge(
 
 def sheet(split: datasets.Split, class_names: tuple[str, ...]):
   """Draws the first images of each class that has some, a row a class."""
-  counts = np.bincount(split.labels, minlength=len(class_names))
-  shown = np.flatnonzero(counts)
-  columns = min(_COLUMNS, *counts[shown])
+  shown, counts = np.unique(split.labels, return_counts=True)
+  columns = min(_COLUMNS, *counts)
   rows = [split.images[split.labels == label][:columns] for label in shown]
   return sheets.contact_sheet(
     np.stack(rows), [class_names[label] for label in shown]

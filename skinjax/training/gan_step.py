@@ -29,22 +29,16 @@ Values = dict[str, jax.Array]
 
 
 class Logits(NamedTuple):
-  """What a discriminator says of images.
+  """What a discriminator says of images."""
 
-  Attributes:
-    source: high for real images, [batch].
-    classes: [batch, classes]; no column where there is one class only.
-  """
-
-  source: jax.Array
-  classes: jax.Array
+  source: jax.Array  # high for real images, [batch]
+  classes: jax.Array  # [batch, classes]; no column if there is one class only
 
 
 class Networks(NamedTuple):
   """What a GAN's task brings to a step: pure functions of variables.
 
-  `changed` are the collections that a pass changes, batch statistics and the
-  like; there may be none.
+  `changed` are the collections that a pass changes, as batch statistics.
 
   Attributes:
     generate: `generate(variables, latents, labels) -> (images, changed)`.
@@ -55,7 +49,6 @@ class Networks(NamedTuple):
     regularize: `regularize(critic, real, fake, source_of_real, keys) ->
       (values, metrics)`, all [batch]: what the discriminator's loss has beside
       the adversarial and the class loss; `critic(images)` are source logits.
-      None: nothing.
     parts: into how many parts of a batch the discriminator's gradient is
       divided, to be averaged; see parallel.parts. Only of what sees each part
       as it would in the whole batch.
@@ -81,16 +74,12 @@ def check(config) -> None:
   Raises:
     InputError: there is no such dtype, loss or augmentation.
   """
-  for key, value, known in (
-    ("model.dtype", config.model.dtype, layers.DTYPES),
-    ("loss.adversarial", config.loss.adversarial, losses.ADVERSARIAL),
-    (
-      "augment.discriminator",
-      config.augment.discriminator,
-      augment.DISCRIMINATOR,
-    ),
-  ):
-    errors.require_known(key, value, known)
+  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
+  loss, transform = config.loss.adversarial, config.augment.discriminator
+  errors.require_known("loss.adversarial", loss, losses.ADVERSARIAL)
+  errors.require_known(
+    "augment.discriminator", transform, augment.DISCRIMINATOR
+  )
 
 
 def init_state(
@@ -125,20 +114,12 @@ def train_step(
 ) -> tuple[GanState, Values]:
   """Updates the discriminator, then the generator, on one batch.
 
-  Args:
-    state: the state before the step.
-    real: real images [batch, height, width, channels] in [-1, 1]; this device's
-      part of them.
-    labels: int32 [batch].
-    keys: the examples' keys [batch].
-    networks: what is trained.
-    optimizers: theirs.
-    config: FrozenConfigDict with `model.latents`, `loss.adversarial`,
-      `loss.class_on_fakes`, `augment.discriminator` and `train.ema_images`.
-    class_weight: of the class losses.
-    batch_size: images a step, over all devices.
-    seen: images that training has seen after this step, [].
-    axis_name: the device axis inside pmap; None where the batch is whole.
+  `real` are this device's part of the images, [batch, height, width, channels]
+  in [-1, 1], with labels int32 [batch] and keys [batch]. Of the config it reads
+  `model.latents`, `loss.adversarial`, `loss.class_on_fakes`,
+  `augment.discriminator` and `train.ema_images`. `class_weight` is that of the
+  class losses; `batch_size` counts images a step over all devices, and `seen`
+  [] those that training has seen after this step.
 
   Returns:
     The state after the step; the means of the losses over the whole batch, and

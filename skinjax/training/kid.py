@@ -37,11 +37,6 @@ class Kid:
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
     """Computes the features of the real images, or reads them from the cache.
 
-    Args:
-      task: what generates.
-      dataset: what it learns from.
-      config: FrozenConfigDict of its training.
-
     Raises:
       InputError: no class has images of two lesions; the weights or the cache
         cannot be used.
@@ -64,10 +59,7 @@ class Kid:
       )
 
   def measure(self, state: Any) -> dict[str, float]:
-    """Measures how far samples of a state are from real images.
-
-    Args:
-      state: the task's, on one device.
+    """Measures how far samples of a state, on one device, are from real images.
 
     Returns:
       `kid/CLASS` of each class that has training images of two lesions, and
@@ -96,11 +88,7 @@ class Kid:
 
 
 def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
-  """Draws the real images of a class, by its name: runs share their features.
-
-  Returns:
-    Indices, in order.
-  """
+  """Draws images of a class, by its name: runs share their features."""
   index = np.flatnonzero(labels == label)
   if len(index) > _MOST_REAL:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -109,14 +97,11 @@ def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
 
 
 def check(config) -> None:
-  """Refuses a config that asks for distances that will not be there.
-
-  Args:
-    config: of a GAN's training, with cadences that are in range.
+  """Refuses a config whose cadences are in range but give no distances.
 
   Raises:
-    InputError: `best` needs what `kid_every` does not give, or the extractor
-      is not installed.
+    InputError: `best` needs what `kid_every` does not give, or the extractor is
+      not installed.
   """
   if config.best == NAME and not config.kid_every:
     raise errors.InputError(

@@ -30,13 +30,7 @@ _CADENCES = ("eval_every", "save_every", "sample_every", "kid_every")
 
 
 class Result(NamedTuple):
-  """What training ends with.
-
-  Attributes:
-    state: the last state.
-    dataset: what it was trained on.
-    metrics: the last evaluation.
-  """
+  """What training ends with: the last state, its data, the last evaluation."""
 
   state: Any
   dataset: datasets.Dataset
@@ -51,14 +45,7 @@ def train(
 ) -> Result:
   """Trains a task in a workdir, from its latest checkpoint if it has one.
 
-  Args:
-    task: what to train.
-    config: the run's config.
-    path: the workdir.
-    dataset: what to train on; by default what `config.data` names.
-
-  Returns:
-    The last state and its scores on the validation split.
+  The data set is by default the one that `config.data` names.
 
   Raises:
     InputError: bad config, data or workdir, a loss or gradient that is not
@@ -156,13 +143,7 @@ def _train(task, config, path, dataset, saved) -> Result:
 def compile_steps(
   task: tasks.Task, config, info, phase: schedules.Phase
 ) -> Callable:
-  """Compiles `config.log_every` training steps, batches drawn inside.
-
-  Args:
-    task: what is trained.
-    config: FrozenConfigDict.
-    info: data.DataInfo.
-    phase: the phase of the training that the steps are in.
+  """Compiles `config.log_every` steps of a phase, batches drawn inside.
 
   Returns:
     `steps(state, data, key) -> (state, metrics)`: `data` is what

@@ -1,8 +1,8 @@
 """Losses, one value an example: tiny and pure.
 
 The adversarial losses take logits (not probabilities) and have one signature,
-so that a config names one; so have the penalties on the discriminator's
-gradient. Means over the batch are the caller's.
+so that a config names one. A `critic` maps images [batch, …] to source logits
+[batch]. Means over the batch are the caller's.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,15 @@ _relu, _softplus = jax.nn.relu, jax.nn.softplus
 
 
 class Adversarial(NamedTuple):
-  """An adversarial loss: both sides map source logits to losses, [batch] each.
+  """An adversarial loss: both sides map source logits to losses, [batch]."""
 
-  Attributes:
-    discriminator: `discriminator(real, fake)`.
-    generator: `generator(real, fake)`, where logits are those of the updated
-      discriminator; `real` is None unless the loss is relativistic.
-    relativistic: whether the generator's side compares with real images, for
-      which the discriminator must look at them once more.
-  """
-
+  # discriminator(real, fake).
   discriminator: Callable[[jax.Array, jax.Array], jax.Array]
+  # generator(real, fake), where logits are those of the updated discriminator;
+  # `real` is None unless the loss is relativistic.
   generator: Callable[[jax.Array | None, jax.Array], jax.Array]
+  # Whether the generator's side compares with real images, for which the
+  # discriminator must look at them once more.
   relativistic: bool = False
 
 
@@ -61,15 +58,10 @@ ADVERSARIAL = {
 def squared_gradient(
   critic: Callable[[jax.Array], jax.Array], images: jax.Array
 ) -> jax.Array:
-  """Computes the squared norm of a critic's gradient at each image.
+  """Computes the squared norm [batch] of a critic's gradient at each image.
 
-  Args:
-    critic: maps images [batch, …] to source logits [batch].
-    images: [batch, …].
-
-  Returns:
-    [batch]. Where a logit depends on other images too, as behind a minibatch
-    deviation, the gradient is that of the logits' sum.
+  Where a logit depends on other images too, as behind a minibatch deviation,
+  the gradient is that of the logits' sum.
   """
   gradient = jax.grad(lambda x: jnp.sum(critic(x)))(images)
   return jnp.sum(gradient**2, axis=tuple(range(1, images.ndim)))
@@ -78,34 +70,20 @@ def squared_gradient(
 def gradient_penalty(squared: jax.Array) -> jax.Array:
   """Computes (norm - 1)^2 [batch] (Gulrajani et al. 2017).
 
-  Args:
-    squared: `squared_gradient` at images between real and generated ones.
+  `squared` is `squared_gradient` at images between real and generated ones.
   """
   # The root has no gradient at 0, where a critic of constant logits is.
   return (jnp.sqrt(squared + 1e-12) - 1) ** 2
 
 
 def between(real: jax.Array, fake: jax.Array, shares: jax.Array) -> jax.Array:
-  """Mixes images, for `gradient_penalty`.
-
-  Args:
-    real: [batch, …].
-    fake: as real.
-    shares: of the fake one, [batch], in [0, 1].
-
-  Returns:
-    real + share (fake - real), [batch, …].
-  """
+  """Mixes images [batch, …], shares [batch] of the fake ones, in [0, 1]."""
   shares = shares.reshape(-1, *(1,) * (real.ndim - 1))
   return real + shares * (fake - real)
 
 
 def r1_penalty(squared: jax.Array) -> jax.Array:
-  """Computes norm^2 / 2 [batch] (Mescheder et al. 2018).
-
-  Args:
-    squared: `squared_gradient` at real images.
-  """
+  """Computes norm^2 / 2 [batch] at real images (Mescheder et al. 2018)."""
   return squared / 2
 
 
@@ -120,17 +98,10 @@ def penalty(
   fake: jax.Array,
   shares: jax.Array,
 ) -> jax.Array:
-  """Computes the penalty on a critic's gradient that a config names.
+  """Computes the penalty on a critic's gradient that a config names, [batch].
 
-  Args:
-    name: `gradient` (WGAN-GP's), `r1`, or `none`, which is 0.
-    critic: maps images [batch, …] to source logits [batch].
-    real: real images [batch, …].
-    fake: generated ones.
-    shares: of the fake ones in what `gradient` looks at; see `between`.
-
-  Returns:
-    [batch].
+  It is `gradient` (WGAN-GP's, at images mixed as in `between`), `r1`, or
+  `none`, which is 0.
   """
   if name == "gradient":
     mixed = between(real, fake, shares)
@@ -143,16 +114,10 @@ def penalty(
 def cross_entropy(
   logits: jax.Array, labels: jax.Array, smoothing: float = 0.0
 ) -> jax.Array:
-  """Computes the softmax cross-entropy.
+  """Computes the softmax cross-entropy in nats, [batch].
 
-  Args:
-    logits: [batch, classes].
-    labels: integers [batch].
-    smoothing: the share of the target spread evenly over all classes
-      (Szegedy et al. 2016).
-
-  Returns:
-    Nats an example, [batch].
+  Logits are [batch, classes], labels integers [batch]; `smoothing` is the share
+  of the target spread evenly over all classes (Szegedy et al. 2016).
   """
   targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
   targets = optax.smooth_labels(targets, smoothing)
@@ -168,8 +133,8 @@ def inverse_frequency(counts: tuple[int, ...]) -> jax.Array:
 def log_prior(counts: tuple[int, ...]) -> jax.Array:
   """Computes the log class frequencies, to be added to the logits in training.
 
-  The logit adjustment of Menon et al. 2021: trained with them, the bare logits
-  minimize the balanced error.
+  Trained with them, the bare logits minimize the balanced error (logit
+  adjustment, Menon et al. 2021).
   """
   counts = jnp.asarray(counts, dtype=float)
   return jnp.log(counts / jnp.sum(counts))

@@ -27,10 +27,7 @@ _COLUMNS = 10  # samples of a class on a sheet
 
 
 def _by_first(method: Callable) -> Callable:
-  """Has the first process alone call a method.
-
-  The others wait for it, have what it returns, and stop with it if it cannot.
-  """
+  """Has the first process alone call a method, as processes.on_first."""
 
   @functools.wraps(method)
   def call(*arguments, **options):
@@ -51,14 +48,7 @@ class Monitor(contextlib.ExitStack):
     *,
     step: int,
   ):
-    """Opens the files of a workdir.
-
-    Args:
-      path: the workdir.
-      task: what is trained.
-      dataset: what it learns from.
-      config: FrozenConfigDict.
-      step: where the run starts or resumes.
+    """Opens the files of a workdir at the step where a run starts or resumes.
 
     Raises:
       InputError: they are not what a run has written, or the kernel distance
@@ -117,11 +107,7 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def measure(self, step: int, state: Any) -> dict[str, float]:
-    """Measures how far samples of a generator are from real images.
-
-    Returns:
-      The kernel distances, in every process; see kid.Kid.measure.
-    """
+    """Measures how far samples are from real images; see kid.Kid.measure."""
     distances = self._kid.measure(state)
     self._scalars(step, distances)
     _log(step, distances)
@@ -157,13 +143,7 @@ class Sheet:
   """Samples from latents that never change, a row a class."""
 
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
-    """Measures what the samples will be compared with.
-
-    Args:
-      task: what generates.
-      dataset: what it learns from.
-      config: FrozenConfigDict of its training.
-    """
+    """Measures what the samples will be compared with."""
     self._task, self._config, self._info = task, config, dataset.info
     self._labels = np.repeat(
       np.arange(self._info.num_classes, dtype=np.int32), _COLUMNS
@@ -176,10 +156,6 @@ class Sheet:
 
   def draw(self, step: int, state: Any) -> tuple[Image.Image, dict[str, float]]:
     """Draws the samples; warns of each class that has newly collapsed.
-
-    Args:
-      step: for the warning.
-      state: the task's, on one device.
 
     Returns:
       The picture, and by class the diversity of the samples over that of real
@@ -224,12 +200,10 @@ class Sheet:
 def finite_means(
   stacked: Mapping[str, np.ndarray], step: int, latest: int | None
 ) -> dict[str, float]:
-  """Averages metrics over a call's steps, or says which one has diverged.
+  """Averages metrics [steps] over a call's steps, or says which has diverged.
 
-  Args:
-    stacked: by name, losses and gradients [steps].
-    step: the step before the call.
-    latest: that of the last checkpoint; None if there is none yet.
+  The call began after `step` steps; `latest` is the step of the last
+  checkpoint.
 
   Raises:
     InputError: a number is not finite; names the first, and the checkpoint.

@@ -19,11 +19,7 @@ Picture = str | pathlib.Path | np.ndarray
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
-  """Classifies images; it needs neither flags nor the data set.
-
-  Attributes:
-    network: what classifies.
-  """
+  """Classifies images; it needs neither flags nor the data set."""
 
   network: trained.Trained
 
@@ -35,9 +31,8 @@ class Classifier:
   def predict(self, images: Sequence[Picture] | np.ndarray) -> np.ndarray:
     """Predicts the class of each image, resized as training images were.
 
-    Args:
-      images: paths of PNG or JPEG files, or arrays uint8 [height, width, 1 or
-        3]; of any sizes, also mixed.
+    Images are paths of PNG or JPEG files, or arrays uint8 [height, width, 1 or
+    3] or [height, width]; of any sizes, also mixed.
 
     Returns:
       float32 [images, classes], probabilities.
@@ -96,10 +91,6 @@ def load(path: str | pathlib.Path) -> Classifier:
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   """Writes WORKDIR/predictions.csv: an image's file, class, probabilities.
-
-  Args:
-    config: of configs/predict.py.
-    path: the workdir.
 
   Raises:
     InputError: no classifier, no images, or a file that is none.

@@ -17,12 +17,7 @@ FILE = "predictions.csv"  # a classifier that has it is done
 
 
 def run(config, path: str | pathlib.Path, result: loop.Result) -> dict:
-  """Scores a trained classifier, writing predictions.csv and scores.csv.
-
-  Args:
-    config: what it was trained with.
-    path: its workdir.
-    result: of its training; the test split is scored.
+  """Scores a trained classifier's test split: predictions.csv and scores.csv.
 
   Returns:
     Each row of scores.csv by its name: `value`, `low` and `high` of the 95%
@@ -86,10 +81,7 @@ def predict(config, path: pathlib.Path, result: loop.Result) -> None:
 
 
 def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
-  """Reads predictions.csv of a workdir.
-
-  Returns:
-    Probabilities [examples, classes] of the test split, in its order.
+  """Reads a workdir's probabilities [examples, classes] of the test split.
 
   Raises:
     InputError: they are damaged, or predictions of other images.

@@ -16,28 +16,16 @@ from skinjax.runtime import errors
 
 
 class Phase(NamedTuple):
-  """A stretch of training at one resolution.
+  """A stretch of training at one resolution."""
 
-  Attributes:
-    level: 0 at 4x4, one more for each doubling; None where nothing grows.
-    batch_size: images a step, over all devices.
-    first_step: steps done before it.
-    stop: steps done after it.
-    first_image: images seen before it.
-    fade_images: images over which the level fades in; 0 where it is there at
-      once.
-    rate: the learning rate; None where the phases do not set it.
-    work: how long a step takes, roughly, in a unit that the phases share.
-  """
-
-  level: int | None
-  batch_size: int
-  first_step: int
-  stop: int
-  first_image: int
-  fade_images: int
-  rate: float | None
-  work: float
+  level: int | None  # 0 at 4x4, 1 at 8x8, …; None where nothing grows
+  batch_size: int  # images a step, over all devices
+  first_step: int  # steps done before it
+  stop: int  # steps done after it
+  first_image: int  # images seen before it
+  fade_images: int  # over which the level fades in; 0: it is there at once
+  rate: float | None  # the learning rate; None: phases do not set it
+  work: float  # how long a step takes, in a unit that the phases share
 
   @property
   def size(self) -> int:
@@ -57,22 +45,13 @@ def growth(
   steps: int,
   work: Callable[[int], float] = lambda level: 1.0,
 ) -> tuple[Phase, ...]:
-  """Divides training into phases.
+  """Divides training into phases, from step 0 to `steps` without a gap.
 
-  Args:
-    first_size: of the first phase, which does not fade in.
-    last_size: of the last phase, which goes on to the end.
-    batch_sizes: images a step at 4x4, 8x8 and so on, to `last_size` at least.
-    rates: learning rates, likewise.
-    fade_images: images over which a level fades in.
-    stable_images: images after that, before the next level.
-    round_steps: a phase's steps are rounded up to a multiple of this, so that
-      calls of several steps end where it ends.
-    steps: of the whole training.
-    work: what an image costs at a level, in any unit.
-
-  Returns:
-    The phases, from step 0 to `steps` without a gap.
+  Batch sizes and rates are those at 4x4, 8x8 and so on, to `last_size` at
+  least. A level fades in over `fade_images`, but for the first one, and trains
+  on for `stable_images`, the last one to the end. A phase's steps are rounded
+  up to a multiple of `round_steps`, so that calls of several steps end where it
+  ends. `work` is what an image costs at a level, in any unit.
 
   Raises:
     InputError: sizes that do not lead from one to the other, no batch size or
@@ -159,14 +138,9 @@ def images_seen(phase: Phase, step: jax.Array) -> jax.Array:
 
 
 def fade(phase: Phase, step: jax.Array) -> jax.Array:
-  """Computes the share of the newest level, from 0 to 1.
+  """Computes the newest level's share in the step that follows `step`.
 
-  Args:
-    phase: the phase of the step that follows.
-    step: int32 [], steps done.
-
-  Returns:
-    [] in JAX's default float type: 0 at the phase's first step.
+  From 0, at the phase's first step, to 1; [] in JAX's default float type.
   """
   done = (step - phase.first_step) * phase.batch_size
   if not phase.fade_images:

@@ -12,13 +12,10 @@ Variables = dict[str, Any]  # flax collections: params, batch_stats
 
 @flax.struct.dataclass
 class ClassifierState:
-  """The state of a classifier in training.
+  """The state of a classifier in training, after `step` (int32 []) steps.
 
-  Attributes:
-    step: int32 [], training steps done.
-    variables: the network's.
-    optimizer: optax state.
-    average: exponential moving average of `variables`; evaluation uses it.
+  `average` is the exponential moving average (EMA) of the network's variables;
+  evaluation uses it.
   """
 
   step: jax.Array
@@ -29,16 +26,10 @@ class ClassifierState:
 
 @flax.struct.dataclass
 class GanState:
-  """The state of a GAN in training.
+  """The state of a GAN in training, after `step` (int32 []) steps.
 
-  Attributes:
-    step: int32 [], training steps done.
-    generator: the generator's variables.
-    discriminator: the discriminator's variables.
-    generator_optimizer: optax state.
-    discriminator_optimizer: optax state.
-    average: exponential moving average of the generator's variables, its
-      running batch statistics included; sampling uses it.
+  `average` is the EMA of the generator's variables, its running batch
+  statistics included; sampling uses it.
   """
 
   step: jax.Array
@@ -50,19 +41,12 @@ class GanState:
 
 
 def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
-  """Computes the decay of a moving average whose half-life counts images.
+  """Computes the decay [] of a moving average whose half-life counts images.
 
   In the beginning the average follows faster, so that the random first weights
   are soon forgotten: the half-life is at most a twentieth of the images seen so
-  far (as StyleGAN2-ADA's EMA ramp-up has it, Karras et al. 2020).
-
-  Args:
-    seen: images that training has seen, this step's included, [].
-    batch_size: images a step, over all devices.
-    half_life: in images.
-
-  Returns:
-    The share of the old average that stays, [].
+  far, this step's included (as StyleGAN2-ADA's EMA ramp-up has it, Karras et
+  al. 2020). `batch_size` is that of all devices.
   """
   return 0.5 ** (batch_size / jnp.minimum(half_life, 0.05 * seen))
 
@@ -84,17 +68,7 @@ def optimizer_update(
   optimizer_state: Any,
   variables: Variables,
 ) -> tuple[Any, Variables]:
-  """Takes one step of an optimizer.
-
-  Args:
-    optimizer: any of optax.
-    gradients: of `variables["params"]`.
-    optimizer_state: the optimizer's state.
-    variables: collections of which only `params` change.
-
-  Returns:
-    The optimizer's state and the variables after the step.
-  """
+  """Takes one step of an optimizer; of `variables` only `params` change."""
   updates, optimizer_state = optimizer.update(
     gradients, optimizer_state, variables["params"]
   )

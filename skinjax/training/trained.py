@@ -23,38 +23,23 @@ _BATCH = 256
 
 
 class Trained(NamedTuple):
-  """A network as its workdir holds it.
+  """A network as its workdir holds it."""
 
-  Attributes:
-    path: the workdir.
-    task: what trained it.
-    config: what it was trained with.
-    info: data.DataInfo of its data.
-    step: training steps done.
-    state: the state after them.
-    digest: the SHA-256 of the state.
-    origin: what it was trained on; see provenance.read_origin.
-  """
-
-  path: pathlib.Path
-  task: tasks.Task
-  config: ml_collections.FrozenConfigDict
-  info: datasets.DataInfo
-  step: int
-  state: Any
-  digest: str
-  origin: dict[str, Any]
+  path: pathlib.Path  # the workdir
+  task: tasks.Task  # what trained it
+  config: ml_collections.FrozenConfigDict  # what it was trained with
+  info: datasets.DataInfo  # of its data
+  step: int  # training steps done
+  state: Any  # the state after them
+  digest: str  # the SHA-256 of the state
+  origin: dict[str, Any]  # what it was trained on; see provenance.read_origin
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
-  """Loads the latest whole checkpoint of a workdir, or the best.
-
-  Args:
-    path: the workdir of a training task.
-    which: one of CHECKPOINTS; the best is that by its config's `best`.
+  """Loads the latest or the best (by its config's `best`) whole checkpoint.
 
   Raises:
-    InputError: there is no such checkpoint.
+    InputError: the workdir has no such checkpoint, or trains no network.
   """
   errors.require_known("checkpoint", which, CHECKPOINTS)
   path = files.user_path(path)
@@ -147,10 +132,6 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
 def require_for(network: Trained, info: datasets.DataInfo) -> None:
   """Refuses a network of another data set, of another size or other classes.
 
-  Args:
-    network: what is to be used.
-    info: the data to use it on.
-
   Raises:
     InputError: they do not fit.
   """
@@ -201,13 +182,9 @@ def outputs(
     mask = batch.pop("mask")
     part = _run(state, batch, function=task.eval_step, static=static)
     parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
-  whole = {
+  return {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
   }
-  for name, values in whole.items():
-    if len(values) != len(split.labels):
-      raise AssertionError(f"{name}: {len(values)} of {len(split.labels)}.")
-  return whole
 
 
 def evaluate(
@@ -228,11 +205,7 @@ def evaluate(
 
 
 def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Tells which of a split's images a classifier puts in the labelled class.
-
-  Returns:
-    Booleans [images].
-  """
+  """Tells which images [images] a classifier puts in the labelled class."""
   probabilities = outputs(
     classifier.task,
     classifier.state,
@@ -244,26 +217,12 @@ def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
 
 
 def samples(
-  task: tasks.Task,
-  state: Any,
-  labels: np.ndarray,
-  key: jax.Array,
-  *,
-  config,
-  info,
+  task: tasks.Task, state: Any, labels, key: jax.Array, *, config, info
 ) -> np.ndarray:
-  """Draws an image for each label, batch by batch.
+  """Draws an image for each label, int32 [images], batch by batch.
 
   Image i depends on the key, on i and on its label alone: asking for more
   images leaves the first ones as they are.
-
-  Args:
-    task: what trained the generator.
-    state: its state.
-    labels: int32 [images].
-    key: the key of the latents.
-    config: what the generator was trained with.
-    info: data.DataInfo.
 
   Returns:
     uint8 [images, size, size, channels].
@@ -279,21 +238,9 @@ def samples(
 
 
 def draw(
-  task: tasks.Task,
-  state: Any,
-  latents: jax.Array,
-  labels: np.ndarray,
-  *,
-  config,
-  info,
+  task: tasks.Task, state: Any, latents, labels, *, config, info
 ) -> np.ndarray:
-  """Draws an image of each latent.
-
-  Args: as of `samples`, with `latents` [images, dims].
-
-  Returns:
-    uint8 [images, size, size, channels].
-  """
+  """Draws images, as `samples`, of latents [images, dims] that are given."""
   static = _static(task, state, config, info)
   return np.asarray(
     _run(state, latents, labels, function=task.draw, static=static)

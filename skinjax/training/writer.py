@@ -20,18 +20,11 @@ class Writer:
   """Writes scalars, times and pictures of one run; a context manager.
 
   `metrics.jsonl` holds only what follows from config and seed, `timing.jsonl`
-  what does not. Both are cut back to the step that a run resumes at, so that
-  no line is lost or doubled.
+  what does not. Both are cut back to the step that a run starts or resumes at,
+  so that no line is lost or doubled.
   """
 
   def __init__(self, workdir: pathlib.Path, *, step: int, total: int):
-    """Opens the files of a workdir.
-
-    Args:
-      workdir: an existing directory.
-      step: the step that the run starts or resumes at.
-      total: the step that it ends at.
-    """
     self._samples = workdir / "samples"
     self._total = total
     self._clock = None
@@ -53,11 +46,9 @@ class Writer:
       self._event(step + 1, session_log=restart)
 
   def __enter__(self) -> "Writer":
-    """Returns itself."""
     return self
 
   def __exit__(self, *_) -> None:
-    """Closes all files."""
     for file in self._files.values():
       file.close()
     self._board.close()
@@ -89,12 +80,8 @@ class Writer:
   ) -> None:
     """Logs a line with speed and time left, and times it in timing.jsonl.
 
-    Args:
-      step: the step reached.
-      steps: steps since the line before.
-      images: images since the line before.
-      values: what to show.
-      left: steps that are left, in steps as long as these.
+    `steps` and `images` count since the line before; `left` are the steps that
+    are left, in steps as long as these.
     """
     now = time.monotonic()
     shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -114,8 +101,7 @@ class Writer:
   def pause(self, *, forget: bool = False) -> None:
     """Leaves what happens between two calls of steps out of the speed.
 
-    Args:
-      forget: time the next call not at all, because it compiles.
+    With `forget` the next call is not timed at all, because it compiles.
     """
     timed = self._clock is not None and not forget
     self._clock = time.monotonic() if timed else None

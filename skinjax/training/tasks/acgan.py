@@ -62,14 +62,7 @@ def init_state(config, info, key: jax.Array) -> GanState:
 
 
 def train_step(
-  state: GanState,
-  batch: dict[str, jax.Array],
-  key: jax.Array,
-  *,
-  config,
-  info,
-  phase=None,
-  axis_name: str | None = None,
+  state: GanState, batch, key, *, config, info, phase=None, axis_name=None
 ) -> tuple[GanState, dict[str, jax.Array]]:
   """Updates both networks on one batch; see gan_step.train_step."""
   generator = _generator(config, info, axis_name)
@@ -114,14 +107,14 @@ def train_step(
 
 
 def eval_step(
-  state: GanState, batch: dict[str, jax.Array], *, config, info, phase=None
+  state: GanState, batch, *, config, info, phase=None
 ) -> dict[str, jax.Array]:
   """Shows the discriminator real images that it has not seen.
 
   Returns:
-    An example each: `probabilities` [batch, classes] of the class head, and
-    `d_real` [batch], the source logits (far under those of training images:
-    the discriminator has learnt its training set by heart).
+    `probabilities` [batch, classes] of the class head, and `d_real` [batch],
+    the source logits (far under those of training images: the discriminator has
+    learnt its training set by heart).
   """
   source, classes = _discriminator(config, info).apply(
     state.discriminator, batches.to_float(batch["image"]), None, train=False
@@ -130,13 +123,7 @@ def eval_step(
 
 
 def draw(
-  state: GanState,
-  latents: jax.Array,
-  labels: jax.Array,
-  *,
-  config,
-  info,
-  phase=None,
+  state: GanState, latents, labels, *, config, info, phase=None
 ) -> jax.Array:
   """Draws an image of each latent from the averaged generator."""
   images = _generator(config, info).apply(

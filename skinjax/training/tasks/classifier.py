@@ -123,10 +123,7 @@ def train_step(
   )
   gradients = mean(gradients)
   optimizer, variables = optimizer_update(
-    _optimizer(config),
-    gradients,
-    state.optimizer,
-    {**state.variables, **stats},
+    _optimizer(config), gradients, state.optimizer, {**state.variables, **stats}
   )
   batch_size = config.train.batch_size
   seen = (state.step + 1) * batch_size
@@ -141,12 +138,7 @@ def train_step(
 
 
 def eval_step(
-  state: ClassifierState,
-  batch: dict[str, jax.Array],
-  *,
-  config,
-  info,
-  phase=None,
+  state: ClassifierState, batch, *, config, info, phase=None
 ) -> dict[str, jax.Array]:
   """Classifies images with the averaged network: `probabilities`."""
   logits = _network(config, info).apply(

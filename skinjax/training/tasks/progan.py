@@ -122,25 +122,15 @@ def _begun(state: GanState, phase: Phase, optimizers) -> GanState:
   keep = lambda old, new: jax.tree.map(
     lambda a, b: jnp.where(state.step == phase.first_step, b, a), old, new
   )
-  return state.replace(
-    generator_optimizer=keep(
-      state.generator_optimizer, fresh.generator_optimizer
-    ),
-    discriminator_optimizer=keep(
-      state.discriminator_optimizer, fresh.discriminator_optimizer
-    ),
-  )
+  names = ("generator_optimizer", "discriminator_optimizer")
+  kept = {
+    name: keep(getattr(state, name), getattr(fresh, name)) for name in names
+  }
+  return state.replace(**kept)
 
 
 def train_step(
-  state: GanState,
-  batch: dict[str, jax.Array],
-  key: jax.Array,
-  *,
-  config,
-  info,
-  phase: Phase,
-  axis_name: str | None = None,
+  state: GanState, batch, key, *, config, info, phase: Phase, axis_name=None
 ) -> tuple[GanState, dict[str, jax.Array]]:
   """Updates both networks on one batch; see gan_step.train_step."""
   generator = _generator(config, info)
@@ -188,20 +178,11 @@ def train_step(
 
 
 def eval_step(
-  state: GanState,
-  batch: dict[str, jax.Array],
-  *,
-  config,
-  info,
-  phase: Phase,
+  state: GanState, batch, *, config, info, phase: Phase
 ) -> dict[str, jax.Array]:
-  """Shows the discriminator real images that it has not seen.
+  """Shows the discriminator real images, a multiple of 4; see acgan.eval_step.
 
-  Args: as in the contract; the batch is a multiple of 4 images.
-
-  Returns:
-    An example each: `probabilities` [batch, classes] of the class head (1 where
-    there is one class only), and `d_real` [batch], the source logits.
+  `probabilities` are 1 where there is one class only.
   """
   fade = schedules.fade(phase, state.step)
   images = batches.to_float(batch["image"])
@@ -217,13 +198,7 @@ def eval_step(
 
 
 def draw(
-  state: GanState,
-  latents: jax.Array,
-  labels: jax.Array,
-  *,
-  config,
-  info,
-  phase: Phase,
+  state: GanState, latents, labels, *, config, info, phase: Phase
 ) -> jax.Array:
   """Draws an image of each latent from the averaged generator.
 
