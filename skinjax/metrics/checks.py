@@ -6,16 +6,11 @@ import numpy as np
 def feature_pair(
   real: np.ndarray, fake: np.ndarray, least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Check two sets of features and return them as float64.
-
-  Args:
-    real: [n, d] floats, one row an image.
-    fake: [m, d] floats.
-    least: rows that either set must have.
+  """Check features real [n, d] and fake [m, d], and return them as float64.
 
   Raises:
-    ValueError: a set is not of rank 2, has too few rows or numbers that are
-      not finite, or the two differ in d.
+    ValueError: a set is not of rank 2, has fewer than `least` rows or numbers
+      that are not finite, or the two differ in d.
   """
   pair = []
   for name, features in (("real", real), ("fake", fake)):

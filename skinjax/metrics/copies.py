@@ -24,20 +24,14 @@ RATE = 0.005
 class Suspect:
   """A generated image that is nearer to a training image than real ones are.
 
-  Attributes:
-    synthetic: its index.
-    training: the index of the training image.
-    orientation: of the generated image, in which it is nearest; see
-      pixels.orientations.
-    kind: what was compared, "pixels" or "features".
-    distance: of the two.
-    threshold: that it is under.
+  The orientation (see pixels.orientations) is that of the generated image, in
+  which it is nearest; `distance` is under `threshold`.
   """
 
-  synthetic: int
-  training: int
+  synthetic: int  # index
+  training: int  # index
   orientation: int
-  kind: str
+  kind: str  # of vector that was compared, "pixels" or "features"
   distance: float
   threshold: float
 
@@ -65,13 +59,10 @@ class Criterion:
   def suspects(
     self, found: neighbours.Nearest, labels: np.ndarray
   ) -> list[Suspect]:
-    """List the images that are nearer than the threshold of their class.
+    """List those of m images that are nearer than the threshold of their class.
 
-    Args:
-      found: what `nearest` returned for m images.
-      labels: [m] integers, the classes that were asked for.
+    `labels` [m] are integers, the classes that were asked for.
     """
-    labels = np.asarray(labels)
     neighbours.require_rows("labels", labels, len(found.distance))
     limit = self.limits[labels]
     return [
@@ -99,7 +90,7 @@ def calibrate(
 
   Args:
     kind: of vector, "pixels" or "features".
-    training: [n, d] floats, the training images.
+    training: [n, d] floats.
     real: [8, h, d] floats, real images of other lesions, in all orientations.
     labels: [h] integers.
     groups: [h], the lesion of each.
@@ -115,8 +106,7 @@ def by_pixels(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
 
   Args:
     dataset: the real images, of all splits.
-    groups: the lesions that the generator has learnt from, whichever splits
-      they are in here.
+    groups: the lesions that the generator has learnt from, of any split.
 
   Raises:
     InputError: it has learnt from none of these images, or from all.
@@ -145,25 +135,18 @@ def flagged(
 ) -> np.ndarray:
   """Tell which real images the thresholds of half of the others would flag.
 
-  Thresholds of all of them would flag too few of themselves.
-
-  Args: labels and groups [h] of the images that set the criterion.
-
-  Returns:
-    Booleans [h].
+  Thresholds of all of them would flag too few of themselves. Takes labels and
+  groups [h] of the images that set the criterion; returns booleans [h].
   """
   names, lesions = np.unique(groups, return_inverse=True)
   half = np.random.default_rng(0).integers(2, size=len(names))[lesions]
   result = np.zeros(len(labels), bool)
+  columns = criterion.real, labels, groups
   for side in (0, 1):
     mine, other = half == side, half != side
     if mine.any() and other.any():
-      limits = thresholds(
-        criterion.real[other],
-        labels[other],
-        groups[other],
-        len(criterion.limits),
-      )
+      others = (column[other] for column in columns)
+      limits = thresholds(*others, len(criterion.limits))
       result[mine] = criterion.real[mine] < limits[labels[mine]]
   return result
 
@@ -191,8 +174,8 @@ def thresholds(
   all together are too few, that of the smallest of all, which promises less.
 
   Args:
-    distances: [n >= 1] of real images that are not training images to the
-      nearest training image; none of them shows a lesion of training.
+    distances: [n >= 1] to the nearest training image, of real images of
+      lesions that training has not.
     labels: [n] integers.
     groups: [n], the lesion of each.
     num_classes: K.

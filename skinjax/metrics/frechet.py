@@ -48,15 +48,8 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
   R_r R_f^T, and centred features are such an R. No root of a matrix is taken,
   so that singular covariances (fewer images than d) are as good as any.
 
-  Args:
-    real: [n, d] floats, n >= 2.
-    fake: [m, d] floats, m >= 2.
-
-  Returns:
-    A number >= 0, of the features' unit squared.
-
-  Raises:
-    ValueError: see `checks.feature_pair`.
+  Takes two rows or more, see `checks.feature_pair`; returns a number >= 0, of
+  the features' unit squared.
   """
   real, fake = checks.feature_pair(real, fake)
   shift = ((real.mean(0) - fake.mean(0)) ** 2).sum()

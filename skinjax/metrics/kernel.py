@@ -1,8 +1,7 @@
 """Kernel distance (KID) of two sets of features, and its interval.
 
 It has no bias of sample size: an estimate from 115 images is only noisier
-than one from 1000. All images of a small class are used, so that there is no
-subset size to choose for it.
+than one from 1000. So all images of a small class are used.
 """
 
 import dataclasses
@@ -20,13 +19,7 @@ _LEAST_DRAWN = 10
 
 @dataclasses.dataclass(frozen=True)
 class KernelInterval:
-  """Kernel distance and its interval.
-
-  Attributes:
-    value: the distance, which is below 0 for half of equal distributions.
-    low: lower end.
-    high: upper end.
-  """
+  """Kernel distance (below 0 for half of equal distributions) and interval."""
 
   value: float
   low: float
@@ -56,22 +49,14 @@ def kernel_distance(
       is of its own.
     fake_groups: [m] integers, the same for a second set that is real as well.
 
-  Returns:
-    A number that may be negative.
-
   Raises:
     ValueError: see `checks.feature_pair`; or `groups` are not [n] integers
       of at least two values.
   """
   real, fake = checks.feature_pair(real, fake)
-  return _distance(
-    _kernels(
-      real,
-      fake,
-      _checked_groups(groups, len(real)),
-      _checked_groups(fake_groups, len(fake)),
-    )
-  )
+  groups = _checked_groups(groups, len(real))
+  fake_groups = _checked_groups(fake_groups, len(fake))
+  return _distance(_kernels(real, fake, groups, fake_groups))
 
 
 def kernel_distance_interval(
@@ -101,20 +86,13 @@ def kernel_distance_interval(
   uniform variables shifted by 0.1 (one feature) they hold the true distance in
   0.83 of 1000 draws of 60 images, and in 0.87 of 600 draws of 120.
 
-  Args:
-    real: [n, d] floats, n >= 10.
-    fake: [m, d] floats, m >= 10.
-    groups: [n] integers, the lesion of each real image, of at least 10; by
-      default each image is of its own.
-    fake_groups: [m] integers, the same for a second set that is real as well.
+  Args, Raises: as of `kernel_distance`, but that both sets have 10 images and
+    10 groups or more; and
     resamples: number of resamples.
-    seed: seed of the resamples, and of the images of larger sets.
+    seed: of the resamples, and of the images of larger sets.
     level: part of such intervals that should hold the true value.
     most_images: of either set that is larger, so many images are used, drawn
       without replacement, in `value` too.
-
-  Raises:
-    ValueError: as `kernel_distance`.
   """
   real, fake = checks.feature_pair(real, fake, _LEAST_DRAWN)
   rng = np.random.default_rng(seed)

@@ -20,17 +20,11 @@ _MOST = 1000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reals:
-  """Real images as vectors; see neighbours.py.
+  """Real images as vectors; see neighbours.py."""
 
-  Attributes:
-    vectors: [n, d] floats.
-    labels: [n] integers.
-    groups: [n], the lesion of each; of any sortable type.
-  """
-
-  vectors: np.ndarray
-  labels: np.ndarray
-  groups: np.ndarray
+  vectors: np.ndarray  # [n, d] floats
+  labels: np.ndarray  # [n] integers
+  groups: np.ndarray  # [n], the lesion of each; of any sortable type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +33,9 @@ class NearerTest:
 
   Attributes:
     share: of generated images that are nearer to training; about 1/2 without
-      memorization. Its interval is from `low` to `high`.
-    low: see `share`.
-    high: see `share`.
+      memorization.
+    low: lower end of the share's interval.
+    high: upper end.
     margin: mean logarithm of the distance to held-out images over that to
       training images; about 0 without memorization, more with it.
     p_value: of a margin as large, were the two interchangeable; in (0, 1].
@@ -165,7 +159,7 @@ def by_class(
   class_names: Sequence[str],
   **options,
 ) -> dict[str, NearerTest]:
-  """Test each class for memorization; see `nearer_to_training`.
+  """Run `nearer_to_training` for each class.
 
   Returns:
     By class that has generated images and two lesions of each kind.
@@ -217,18 +211,14 @@ def authentic(
   Returns:
     Booleans [m]; their mean is the authenticity. Of one training lesion alone
     none is.
-
-  Raises:
-    ValueError: as neighbours.nearest.
   """
-  groups = np.asarray(train_groups)
   # Only of those that are anybody's nearest.
   asked, place = np.unique(found.index, return_inverse=True)
   own = neighbours.nearest(
-    orient(asked) if orient else np.asarray(train)[asked],
+    orient(asked) if orient else train[asked],
     train,
-    query_groups=groups[asked],
-    reference_groups=groups,
+    query_groups=train_groups[asked],
+    reference_groups=train_groups,
   )
   return found.distance >= own.distance[place]
 
@@ -295,12 +285,8 @@ def share_and_margin(
   drawn = int(np.clip(round(many * images / (total - images)), 1, many))
   nearer = _some_drawn(many, drawn, near.shape[1])
 
-  is_held = held[near]
-  is_train = ~is_held
-  if kept is not None:
-    there = kept[near]
-    is_held &= there
-    is_train &= there
+  there = True if kept is None else kept[near]
+  is_held, is_train = held[near] & there, ~held[near] & there
   top = near.shape[1]
   rows = np.arange(len(near))
   first = np.where(is_held.any(1), is_held.argmax(1), top)

@@ -2,8 +2,7 @@
 
 A lesion has no upright position, and networks are trained on its flips and
 right-angle rotations: a copy may be any of the 8. Each image is a vector here,
-a query as many vectors as it has orientations, and its distance is that of the
-nearest of these.
+a query as many as it has orientations, and the nearest of these counts.
 """
 
 import dataclasses
@@ -86,22 +85,17 @@ def distances_by_group(
 ) -> np.ndarray:
   """Measure how far each query is from the nearest image of each lesion.
 
-  Args:
-    queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
-    references: [n, d] floats.
-    groups: [n] integers; those of g lesions are 0 to g - 1.
+  `queries` and `references` are as of `nearest`, and so is what is refused;
+  `groups` are [n] integers, 0 to g - 1 of g lesions.
 
   Returns:
     float32 [m, g] Euclidean distances. Those of copies may differ from 0 by
     about a thousandth of the vectors' length.
-
-  Raises:
-    ValueError: as `nearest`.
   """
   queries, references = _require_vectors(queries, references)
   require_rows("groups", groups, len(references))
   order = np.argsort(groups, kind="stable")
-  starts = np.searchsorted(np.asarray(groups)[order], range(max(groups) + 1))
+  starts = np.searchsorted(groups[order], range(max(groups) + 1))
   result = np.full((queries.shape[1], len(starts)), np.inf, np.float32)
   for _, rows, block in _blocks(queries, references[order]):
     # Of most lesions there is one image.
@@ -113,11 +107,7 @@ def distances_by_group(
 
 
 def require_rows(name: str, values: np.ndarray, count: int) -> None:
-  """Check that there is one value for each image.
-
-  Raises:
-    ValueError: there is not.
-  """
+  """Raise ValueError unless there is one value for each image."""
   if np.shape(values) != (count,):
     raise ValueError(
       f"{name} must be [{count}], one an image, got {list(np.shape(values))}."

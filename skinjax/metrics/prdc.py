@@ -15,13 +15,11 @@ _BLOCK = 1024
 class Prdc:
   """Fidelity and diversity, as parts of images near those of the other set.
 
-  All but density lie in [0, 1].
-
   Attributes:
     precision: fake images near some real one.
     recall: real images near some fake one.
     density: real images that a fake one is near to, over `neighbours`: 1 is
-      expected for equal distributions; it may exceed 1.
+      expected for equal distributions; unlike the others, it may exceed 1.
     coverage: real images that have a fake one near.
   """
 
@@ -49,8 +47,7 @@ def precision_recall_density_coverage(
     neighbours: k, at least one.
 
   Raises:
-    ValueError: see `checks.feature_pair`; a set has not more than
-      `neighbours` images, or there are none.
+    ValueError: see `checks.feature_pair`; or there are no neighbours.
   """
   if neighbours < 1:
     raise ValueError(f"neighbours must be at least 1, got {neighbours}.")

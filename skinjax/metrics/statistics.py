@@ -8,8 +8,7 @@ the tails altogether), so that their part is Student's t with S - 1 degrees
 of freedom, added to each resample.
 
 What this does not carry: other training lesions and other generators. The
-seeds share one training set and one synthetic set, hence the interval speaks
-of these.
+seeds share one training set and one synthetic set.
 """
 
 import dataclasses
@@ -25,15 +24,10 @@ _BLOCK = 64
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-  """Values of one score: on the test set, and on its resamples.
+  """Values of one score: on the test set, and on its resamples."""
 
-  Attributes:
-    points: [S, ...] by seed, on the test set.
-    resampled: [S, R, ...] by seed and resample.
-  """
-
-  points: np.ndarray
-  resampled: np.ndarray
+  points: np.ndarray  # [S, ...] by seed
+  resampled: np.ndarray  # [S, R, ...] by seed and resample
 
   def __sub__(self, other: "Draws") -> "Draws":
     """Pair two arms: the same seeds and the same resampled lesions."""
@@ -44,12 +38,8 @@ class Draws:
 class Interval:
   """A value averaged over seeds, and its interval; arrays of any shape.
 
-  Attributes:
-    value: mean over seeds on the test set.
-    low: lower end.
-    high: upper end.
-    seed_sd: standard deviation from seed to seed on the test set (S - 1 in
-      the denominator), NaN for one seed.
+  `seed_sd` is the standard deviation from seed to seed on the test set (S - 1
+  in the denominator), NaN for one seed.
   """
 
   value: np.ndarray
@@ -78,7 +68,7 @@ def bootstrap_weights(
     groups: [N] group of each example, of any sortable type.
     labels: [N] non-negative integers.
     num_resamples: R.
-    seed: seed of the draws.
+    seed: of the draws.
 
   Returns:
     [R, N] float32 weights of the examples.
@@ -157,7 +147,7 @@ def interval(
     draws: [S, ...] points and [S, R, ...] resamples of them.
     level: part of such intervals that should hold the true value.
     bounds: ends are clipped to these (the range of the score).
-    seed: seed of the draws of t.
+    seed: of the draws of t.
 
   Returns:
     Arrays [...]; ends are NaN where any resample is.
