@@ -46,11 +46,8 @@ def contact_sheet(
   font = ImageFont.load_default(size=int(np.clip(tile_height // 4, 10, 22)))
   boxes = [font.getbbox(name) for name in row_names]
   label_width = int(max(box[2] for box in boxes)) + 2 * _MARGIN
-  sheet = Image.new(
-    "RGB",
-    (label_width + tiles.width + _MARGIN, 2 * _MARGIN + tiles.height),
-    _BACKGROUND,
-  )
+  size = (label_width + tiles.width + _MARGIN, 2 * _MARGIN + tiles.height)
+  sheet = Image.new("RGB", size, _BACKGROUND)
   sheet.paste(tiles, (label_width, _MARGIN))
   pen = ImageDraw.Draw(sheet)
   for row, name in enumerate(row_names):
@@ -68,19 +65,9 @@ def contact_sheet(
 def grid(
   images: np.ndarray, columns: int, *, scale: int = 1, gap: int = 2
 ) -> Image.Image:
-  """Lay images out row by row on white, without names.
+  """Lay images [N, H, W, C] out row by row on white, without names.
 
-  Args:
-    images: [N, H, W, C] uint8, N >= 1, C = 1 (grey) or 3 (RGB).
-    columns: images in a row; the last one may be shorter.
-    scale: each pixel becomes a square of this side, unblurred.
-    gap: pixels of white between images.
-
-  Returns:
-    An RGB image.
-
-  Raises:
-    ValueError: another shape or type.
+  The last row may be shorter than `columns`; all else is as of `contact_sheet`.
   """
   images = np.asarray(images)
   if (
@@ -96,11 +83,8 @@ def grid(
   columns = min(columns, len(images))
   rows = -(-len(images) // columns)
   height, width = (scale * side for side in images.shape[1:3])
-  result = Image.new(
-    "RGB",
-    (columns * (width + gap) - gap, rows * (height + gap) - gap),
-    _BACKGROUND,
-  )
+  size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
+  result = Image.new("RGB", size, _BACKGROUND)
   for index, image in enumerate(images):
     row, column = divmod(index, columns)
     pixels = np.broadcast_to(image, (*image.shape[:2], 3))
