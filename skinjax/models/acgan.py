@@ -1,10 +1,9 @@
 """ACGAN's networks (Odena, Olah, Shlens 2017), for any power of two from 8.
 
-The paper has one pair of networks for 32 pixels and one for 128. Here a single
-rule of widths covers what is between: the generator halves its channels as it
-doubles its size, the discriminator does the reverse. Strided layers are 4x4
-(the paper's are 5x5 and 3x3): a kernel that the stride divides leaves no
-checkerboard (Odena, Dumoulin, Olah 2016).
+The paper has one pair of networks for 32 pixels and one for 128. Here the
+generator halves its channels as it doubles its size, the discriminator does the
+reverse. Strided layers are 4x4 (the paper's are 5x5 and 3x3): a kernel that the
+stride divides leaves no checkerboard (Odena, Dumoulin, Olah 2016).
 """
 
 import functools
@@ -77,16 +76,12 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
   """Tells real from generated, and which class.
 
-  Attributes:
-    size: height and width of the images, a power of two from 8.
+  Attributes: as of Generator, but
     width: channels of the first layer.
-    num_classes: of the class head.
     dropout: the rate after each convolution.
     noise: standard deviation of the noise added to the images.
     spectral: spectral normalization (Miyato et al. 2018) of every layer,
       instead of batch normalization of all convolutions but the first.
-    dtype: of layers.DTYPES, what the convolutions compute in.
-    axis_name: the device axis inside pmap.
   """
 
   size: int

@@ -11,22 +11,11 @@ from skinjax.models import convolution, layers
 _Conv = functools.partial(layers.Conv, use_bias=False)
 
 
-def _mean_pool(x: jax.Array) -> jax.Array:
-  batch, height, width, channels = x.shape
-  x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-  return jnp.mean(x, axis=(2, 4))
-
-
 class Block(nn.Module):
-  """A residual block of two 3x3 convolutions.
+  """A residual block of two 3x3 convolutions, with `features` output channels.
 
   Where it halves the size, the second convolution is followed by a mean over
   2x2 pixels, and the shortcut by the same mean (He et al. 2019, ResNet-D).
-
-  Attributes:
-    features: output channels.
-    halve: whether to halve height and width.
-    axis_name: the device axis inside pmap.
   """
 
   features: int
@@ -41,7 +30,7 @@ class Block(nn.Module):
     y = nn.relu(norm()(_Conv(self.features)(x), train=train))
     y = norm()(_Conv(self.features, form=form)(y), train=train)
     if self.halve:
-      x = _mean_pool(x)
+      x = layers.downsampled(x)
     if x.shape[-1] != self.features:
       x = norm()(_Conv(self.features, kernel_size=1)(x), train=train)
     return nn.relu(x + y)

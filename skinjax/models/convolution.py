@@ -72,39 +72,21 @@ def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
 
 
 def upsample_conv(x: Array, kernel: Array) -> Array:
-  """Repeat every pixel 2x2, then convolve with a 3x3 kernel.
+  """Repeat every pixel 2x2, then convolve with a kernel [3, 3, C, O].
 
   Both in one: a 4x4 transposed convolution whose taps are sums of the
-  kernel's, with 4/9 of the products.
-
-  Args:
-    x: images, [B, H, W, C].
-    kernel: [3, 3, C, O].
-
-  Returns:
-    [B, 2 * H, 2 * W, O].
-
-  Raises:
-    ValueError: for any other shape.
+  kernel's, with 4/9 of the products. Returns [B, 2 * H, 2 * W, O] of images
+  [B, H, W, C]; raises ValueError for any other shape.
   """
   return conv_transpose(x, _boxed(kernel)[::-1, ::-1])
 
 
 def conv_downsample(x: Array, kernel: Array) -> Array:
-  """Convolve with a 3x3 kernel, then average every 2x2 pixels.
+  """Convolve with a kernel [3, 3, C, O], then average every 2x2 pixels.
 
   Both in one: a 4x4 convolution of stride 2 whose taps are means of the
-  kernel's, with 4/9 of the products.
-
-  Args:
-    x: images, [B, H, W, C]; H and W even.
-    kernel: [3, 3, C, O].
-
-  Returns:
-    [B, H / 2, W / 2, O].
-
-  Raises:
-    ValueError: for any other shape.
+  kernel's, with 4/9 of the products. Returns [B, H / 2, W / 2, O] of images
+  [B, H, W, C], H and W even; raises ValueError for any other shape.
   """
   return conv(x, _boxed(kernel) / 4, stride=2)
 

@@ -68,13 +68,8 @@ def _conv(x, kernel, stride, padding, groups=1):
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   """Convolves every channel with a kernel of its own, padded as SAME.
 
-  Args:
-    x: [batch, height, width, channels].
-    kernel: [k, k, 1, channels].
-    stride: of both axes.
-
-  Returns:
-    [batch, ceil(height / stride), ceil(width / stride), channels].
+  Maps [batch, height, width, channels] with a kernel [k, k, 1, channels] to
+  [batch, ceil(height / stride), ceil(width / stride), channels].
   """
   return lax.platform_dependent(
     x,

@@ -71,10 +71,7 @@ class Conv(nn.Module):
 
 
 class Dense(nn.Module):
-  """A linear map of the last axis, in the parameters' type.
-
-  Attributes: as of Conv.
-  """
+  """A linear map, in the parameters' type; attributes as of Conv."""
 
   features: int
   use_bias: bool = True
@@ -94,13 +91,8 @@ class Dense(nn.Module):
 def pixel_norm(x: jax.Array) -> jax.Array:
   """Divides each pixel's features by their root mean square.
 
-  Karras et al. 2018, section 4.2.
-
-  Args:
-    x: [batch, …, features].
-
-  Returns:
-    x / sqrt(mean(x^2) + 1e-8) over the last axis.
+  x / sqrt(mean(x^2) + 1e-8) over the last axis (Karras et al. 2018, section
+  4.2), of [batch, …, features].
   """
   # In the type of the statistics: bfloat16 would lose the epsilon.
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -115,15 +107,10 @@ def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
   the group, averaged over features and places. Groups are of examples that
   follow each other, so that the devices that hold a batch do not split them.
 
-  Args:
-    x: [batch, height, width, features].
-    group: examples in a group; divides the batch.
-
-  Returns:
-    [batch, height, width, features + 1].
+  Maps [batch, height, width, features] to [batch, height, width, features + 1].
 
   Raises:
-    ValueError: it does not.
+    ValueError: `group` does not divide the batch.
   """
   batch, height, width, features = x.shape
   if batch % group:
@@ -136,8 +123,15 @@ def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
   return jnp.concatenate([x, plane], axis=-1)
 
 
+def downsampled(images: jax.Array) -> jax.Array:
+  """Halves [batch, height, width, channels]: means of 2x2 pixels."""
+  batch, height, width, channels = images.shape
+  boxes = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
+  return boxes.mean((2, 4))
+
+
 class BatchNorm(nn.Module):
-  """Batch normalization over the whole batch, whatever devices hold it.
+  """Batch normalization of the last axis over the whole batch.
 
   Attributes:
     axis_name: the device axis inside pmap; None where the batch is whole.
@@ -149,9 +143,9 @@ class BatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Normalizes the last axis: by the batch in training, else by running.
+    """Normalizes by the batch in training, else by running statistics.
 
-    Statistics are float32 or better, the result has the type of the input.
+    These are float32 or better, the result has the type of the input.
     """
     return nn.BatchNorm(
       use_running_average=not train,
@@ -174,9 +168,6 @@ def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
     x: [batch, …].
     keys: keys [batch].
     rate: the share to drop, in [0, 1), rounded to 1/256.
-
-  Returns:
-    As x.
   """
   if not rate:
     return x

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from skinjax.models import convolution, layers
+from skinjax.models.layers import downsampled
 
 _GAIN = math.sqrt(2)  # of layers that leaky_relu follows (He et al. 2015)
 _Conv = functools.partial(layers.Conv, gain=_GAIN)
@@ -48,13 +49,6 @@ def upsampled(images: jax.Array) -> jax.Array:
   return jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2)
 
 
-def downsampled(images: jax.Array) -> jax.Array:
-  """Halves [batch, height, width, channels]: means of 2x2 pixels."""
-  batch, height, width, channels = images.shape
-  boxes = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
-  return boxes.mean((2, 4))
-
-
 def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
   return old + jnp.asarray(fade, new.dtype) * (new - old)
 
@@ -62,14 +56,8 @@ def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
 def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
   """Shows real images as a network sees them that has grown to a level.
 
-  Args:
-    images: [batch, size, size, channels], at least of the level's size.
-    level: from 0.
-    fade: the share of the newest level's detail, from 0 to 1, as in the
-      networks.
-
-  Returns:
-    [batch, 4 * 2^level, 4 * 2^level, channels].
+  Maps images of that size or more to [batch, 4 * 2^level, 4 * 2^level,
+  channels]; `fade` is the share of the newest level's detail, from 0 to 1.
   """
   while images.shape[1] > 4 << level:
     images = downsampled(images)
@@ -101,7 +89,7 @@ class Generator(nn.Module):
     channels: of the images.
     base: features of level 0 if `most` allowed them; see `width`.
     most: the most features of a level.
-    num_classes: with one class there is nothing to be told of labels.
+    num_classes: with one class, labels are not used.
     conditional_from: the level from which on labels matter. At 0 the label is
       joined to the latent (the paper's way); otherwise a vector for each class
       is added to the features with which this level and those above it begin,
@@ -142,7 +130,7 @@ class Generator(nn.Module):
   def __call__(
     self, latents: jax.Array, labels: jax.Array, level: int, fade: jax.Array
   ) -> jax.Array:
-    """Draws images.
+    """Draws images of latents [batch, dims] and labels, int32 [batch].
 
     Args:
       latents: [batch, dims].
@@ -220,12 +208,9 @@ class Discriminator(nn.Module):
   def __call__(
     self, images: jax.Array, level: int, fade: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
-    """Judges images.
+    """Judges images [batch, 4 * 2^level, 4 * 2^level, channels].
 
-    Args:
-      images: [batch, 4 * 2^level, 4 * 2^level, channels].
-      level: how far the network has grown, from 0.
-      fade: the share of the newest level, from 0 to 1.
+    `level` and `fade` are as of the generator.
 
     Returns:
       Source logits [batch], class logits [batch, classes] (none of one class).

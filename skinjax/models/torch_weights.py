@@ -63,11 +63,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: str | pathlib.Path, digest: str) -> dict[str, np.ndarray]:
-  """Reads the tensors of a published file.
-
-  Args:
-    path: of the file.
-    digest: its SHA-256, in hex.
+  """Reads the tensors of a published file, whose SHA-256 in hex is `digest`.
 
   Returns:
     Arrays by name, in the file's order, read-only.
