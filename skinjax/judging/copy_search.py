@@ -32,19 +32,12 @@ class Vectors(NamedTuple):
 
 
 class Found(NamedTuple):
-  """What was found.
+  """What was found, by kind of vector where that matters."""
 
-  Attributes:
-    summary: as `copies` of an evaluation; see judging/page.py.
-    suspects: of metrics/copies.py, nearest first by share of the threshold.
-    training: by kind, the nearest training image of each synthetic one.
-    held_out: likewise the nearest held-out image.
-  """
-
-  summary: dict[str, Any]
-  suspects: list[copies.Suspect]
-  training: dict[str, neighbours.Nearest]
-  held_out: dict[str, neighbours.Nearest]
+  summary: dict[str, Any]  # `copies` of an evaluation; see judging/page.py
+  suspects: list[copies.Suspect]  # nearest first, by share of the threshold
+  training: dict[str, neighbours.Nearest]  # of each synthetic image
+  held_out: dict[str, neighbours.Nearest]  # of each synthetic image
 
 
 def some(held_out: datasets.Split, seed: int) -> np.ndarray:

@@ -58,12 +58,7 @@ def compare(
   classes together each kind has as many of a class as the others, and training
   images are in the same proportions.
 
-  Args:
-    train: of real images that the generator may have learnt from.
-    held_out: of real images of other lesions.
-    synthetic: of the images that are judged.
-    class_names: by label.
-    seed: decides which images are taken, and resamples.
+  `seed` decides which images are taken, and resamples.
 
   Returns:
     By class (None: all of them) and comparison, with `against` the class that
@@ -118,13 +113,9 @@ def measure(
   *,
   seed: int,
 ) -> dict[str, Any]:
-  """Measure all distances of one pair of sets.
+  """Measure all distances of one pair of sets: training images and others.
 
-  Args:
-    real: the training images.
-    fake: the images that are compared with them.
-    everything: these and more, for the kernel distance; None for `fake`.
-    seed: decides subsets and resamples.
+  The kernel distance is of `everything`, by default of `fake`.
 
   Returns:
     `num_real`, `num_fake`, and `frechet` of all images, its `curve`, `kernel`

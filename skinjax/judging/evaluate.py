@@ -37,20 +37,14 @@ _STEPS = 10  # images from one latent to another
 
 
 class Judged(NamedTuple):
-  """The images that are judged.
-
-  Attributes:
-    split: the images.
-    subject: what they are, in words.
-    learnt: the groups of the real data that their generator has learnt from;
-      None where these cannot be traced.
-    interpolations: as of `interpolations`; empty without a generator.
-  """
+  """The images that are judged."""
 
   split: datasets.Split
-  subject: str
+  subject: str  # what they are, in words
+  # The groups of the real data that their generator has learnt from; None
+  # where these cannot be traced.
   learnt: frozenset[str] | None
-  interpolations: Mapping[str, np.ndarray]
+  interpolations: Mapping[str, np.ndarray]  # empty without a generator
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
@@ -125,9 +119,10 @@ def interpolations(
     joins the two (White 2016): latents on it are as long as those that were
     trained on, and those on the straight line are not.
   """
-  names, dims = generator.class_names, generator.num_latents
+  names = generator.class_names
   key = randomness.named(jax.random.key(seed), "interpolation")
-  first, last = jax.random.normal(key, (2, len(names), 1, dims))
+  shape = (2, len(names), 1, generator.num_latents)
+  first, last = jax.random.normal(key, shape)
   unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
   cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
   angle = jnp.arccos(jnp.clip(cosine, -1, 1))
@@ -235,13 +230,11 @@ def _judge(
 
 
 def of_classifier(network: trained.Trained) -> features.Extractor:
-  """Make an extractor of a classifier that this project has trained.
+  """Make the extractor "NAME@SIZE" of a classifier of this project.
 
-  Features that know the classes see differences that ImageNet's do not. Those
-  of images that it was trained on are other than those of new ones.
-
-  Returns:
-    The extractor "lesions@SIZE"; of another data set than HAM10000 "NAME@SIZE".
+  NAME is the data set, "lesions" for HAM10000. Features that know the classes
+  see differences that ImageNet's do not. Those of images that it was trained
+  on are other than those of new ones.
 
   Raises:
     InputError: it has no features.

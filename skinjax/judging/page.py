@@ -67,23 +67,15 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-  """What an evaluation shows; all of it may be missing.
-
-  Attributes:
-    real: class to [n, H, W, C] uint8 real images.
-    synthetic: class to synthetic ones.
-    pairs: suspected copies, or else the pairs that are nearest.
-    interpolations: class to images along a line between two latents.
-    embedding: a map of images in the features of the first extractor.
-  """
+  """What an evaluation shows: by class uint8 [n, H, W, C], or nothing."""
 
   real: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   synthetic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-  pairs: Sequence[Pair] = ()
+  pairs: Sequence[Pair] = ()  # suspected copies, or else the nearest
   interpolations: Mapping[str, np.ndarray] = dataclasses.field(
     default_factory=dict
   )
-  embedding: Figure | None = None
+  embedding: Figure | None = None  # see plots.embedding
 
 
 def write(

@@ -1,7 +1,7 @@
 """Figures of the page of an evaluation; see judging/page.py for its schema.
 
-Everywhere, a colour and a marker say what was compared with the training
-images of a class, so that they are told apart in grey too.
+A colour and a marker say what was compared with the training images of a
+class, so that they are told apart in grey too.
 """
 
 from collections.abc import Mapping, Sequence

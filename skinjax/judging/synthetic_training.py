@@ -63,10 +63,8 @@ def classification_accuracy_score(
       these cannot be traced.
 
   Returns:
-    `classes`, the recall, and `balanced_accuracy`, by kind with `value`, `low`
-    and `high` of the 95% interval over lesions (one training each: it carries
-    no luck of the seed); `majority`, the balanced accuracy of naming one class
-    always; `images`, by class, of either kind.
+    `cas` of an evaluation; see judging/page.py. Intervals of 95% are over
+    lesions (one training each: they carry no luck of the seed).
   """
   info = dataset.info
   counts = np.minimum(

@@ -12,9 +12,8 @@ def feature_pair(
     ValueError: a set is not of rank 2, has fewer than `least` rows or numbers
       that are not finite, or the two differ in d.
   """
-  pair = []
+  real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
   for name, features in (("real", real), ("fake", fake)):
-    features = np.asarray(features, np.float64)
     if features.ndim != 2 or features.shape[1] == 0:
       raise ValueError(
         f"{name} features must be [n, d], got {list(features.shape)}."
@@ -25,8 +24,6 @@ def feature_pair(
       )
     if not np.isfinite(features).all():
       raise ValueError(f"{name} features must be finite.")
-    pair.append(features)
-  real, fake = pair
   if real.shape[1] != fake.shape[1]:
     raise ValueError(
       "real and fake features must have the same d, got "

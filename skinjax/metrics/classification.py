@@ -60,13 +60,11 @@ def scores(
   total = support.sum(-1)
   recall = _ratio(hits, support)
   f1 = np.where(support > 0, _ratio(2 * hits, support + counts.sum(-2)), np.nan)
-  auc = np.stack(
-    [
-      _auc(probabilities[:, k], labels == k, weights)
-      for k in range(probabilities.shape[1])
-    ],
-    axis=-1,
-  )
+  auc = [
+    _auc(column, labels == label, weights)
+    for label, column in enumerate(probabilities.T)
+  ]
+  auc = np.stack(auc, axis=-1)
   bins = reliability(probabilities, labels, weights)
   gap = np.abs(bins["confidence"] - bins["accuracy"])
   errors = probabilities - np.eye(probabilities.shape[1])[labels]

@@ -22,35 +22,24 @@ RATE = 0.005
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
-  """A generated image that is nearer to a training image than real ones are.
-
-  The orientation (see pixels.orientations) is that of the generated image, in
-  which it is nearest; `distance` is under `threshold`.
-  """
+  """A generated image that is nearer to a training image than real ones are."""
 
   synthetic: int  # index
   training: int  # index
-  orientation: int
+  orientation: int  # of the generated image; see pixels.orientations
   kind: str  # of vector that was compared, "pixels" or "features"
   distance: float
-  threshold: float
+  threshold: float  # that the distance is under
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Criterion:
-  """What tells copies of training images by one kind of vector.
+  """What tells copies of training images by one kind of vector."""
 
-  Attributes:
-    kind: of vector, "pixels" or "features".
-    training: float32 [n, d], the training images.
-    real: float64 [h], distances of real images that are no copies.
-    limits: float64 [classes], the distances under which an image is suspected.
-  """
-
-  kind: str
-  training: np.ndarray
-  real: np.ndarray
-  limits: np.ndarray
+  kind: str  # of vector, "pixels" or "features"
+  training: np.ndarray  # float32 [n, d]
+  real: np.ndarray  # float64 [h], distances of real images that are no copies
+  limits: np.ndarray  # float64 [classes], below which an image is suspected
 
   def nearest(self, oriented: np.ndarray) -> neighbours.Nearest:
     """Find the nearest training image of each of [8, m, d] vectors."""
@@ -59,10 +48,7 @@ class Criterion:
   def suspects(
     self, found: neighbours.Nearest, labels: np.ndarray
   ) -> list[Suspect]:
-    """List those of m images that are nearer than the threshold of their class.
-
-    `labels` [m] are integers, the classes that were asked for.
-    """
+    """List images nearer than the threshold of their class, of labels [m]."""
     neighbours.require_rows("labels", labels, len(found.distance))
     limit = self.limits[labels]
     return [
@@ -88,13 +74,8 @@ def calibrate(
 ) -> Criterion:
   """Learn from real images how near to the training images is too near.
 
-  Args:
-    kind: of vector, "pixels" or "features".
-    training: [n, d] floats.
-    real: [8, h, d] floats, real images of other lesions, in all orientations.
-    labels: [h] integers.
-    groups: [h], the lesion of each.
-    num_classes: K.
+  `training` are [n, d] floats; `real` [8, h, d] those of real images of other
+  lesions in all orientations, with integer labels and lesions (groups) [h].
   """
   distances = neighbours.nearest(real, training).distance
   limits = thresholds(distances, labels, groups, num_classes)
@@ -104,9 +85,7 @@ def calibrate(
 def by_pixels(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
   """Calibrate on the pixels of what a generator has not learnt from.
 
-  Args:
-    dataset: the real images, of all splits.
-    groups: the lesions that the generator has learnt from, of any split.
+  `groups` are the lesions that it has learnt from, of any split.
 
   Raises:
     InputError: it has learnt from none of these images, or from all.
@@ -160,7 +139,7 @@ def thresholds(
   rate: float = RATE,
   confidence: float = 0.95,
 ) -> np.ndarray:
-  """Set by class the distance under which an image is suspected.
+  """Set by class the distance under which an image is suspected, float64 [K].
 
   The rate-quantile of real distances would be too high for half of all
   calibrations. So it is the largest order statistic below which less than
@@ -173,17 +152,8 @@ def thresholds(
   all classes together, or its own smallest distance, whichever is less; if
   all together are too few, that of the smallest of all, which promises less.
 
-  Args:
-    distances: [n >= 1] to the nearest training image, of real images of
-      lesions that training has not.
-    labels: [n] integers.
-    groups: [n], the lesion of each.
-    num_classes: K.
-    rate: of real lesions that may be flagged, in (0, 1).
-    confidence: that it is no more, in (0, 1).
-
-  Returns:
-    float64 [K].
+  `distances` [n >= 1] are to the nearest training image, of real images of
+  lesions that training has not, with integer labels and groups (lesions) [n].
 
   Raises:
     ValueError: shapes that do not fit.

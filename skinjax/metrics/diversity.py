@@ -48,14 +48,9 @@ def distances(
   num_images: int = 100,
   seed: int = 0,
 ) -> dict[str, float]:
-  """Measure how far apart the images of each class are.
+  """Measure by class of [N, H, W, C] uint8 how far apart the images are.
 
-  Args:
-    images: [N, H, W, C] uint8.
-    labels: [N] integers.
-    class_names: by label.
-    num_images: images compared of each class, drawn without replacement.
-    seed: decides which images are drawn.
+  Of a larger class, `num_images` are drawn without replacement.
 
   Returns:
     By class that has at least two images, `mean_pairwise_distance`.
@@ -76,13 +71,8 @@ def compare(
 ) -> dict[str, ClassDiversity]:
   """Test each class for collapse: samples much more alike than real images.
 
-  Args:
-    generated: by class, the `distances` of generated images.
-    real: those of real ones.
-    threshold: ratio under which a class counts as collapsed.
-
-  Returns:
-    By class in both whose real images are not all the same.
+  Takes the `distances` of both; under the ratio `threshold` a class counts as
+  collapsed. Left out are classes whose real images are all the same.
   """
   result = {}
   for name, distance_of_two in generated.items():

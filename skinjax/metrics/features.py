@@ -30,26 +30,17 @@ _DIGEST_BYTES = 32
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Extractor:
-  """A network that makes features of images.
+  """A network that makes features of images."""
 
-  Attributes:
-    name: the network and its input size, as in "EffLite0@64".
-    size: height and width that images are resized to.
-    channels: that it takes, 1 or 3.
-    dims: features of an image.
-    apply: pure, maps variables and images float32 [batch, size, size,
-      channels] in [0, 255] to features [batch, dims].
-    variables: its weights, in the host's memory.
-    digest: of all that decides the features besides the name.
-  """
-
-  name: str
-  size: int
-  channels: int
-  dims: int
+  name: str  # the network and its input size, as in "EffLite0@64"
+  size: int  # height and width that images are resized to
+  channels: int  # that it takes, 1 or 3
+  dims: int  # features of an image
+  # Pure: maps variables and images float32 [batch, size, size, channels] in
+  # [0, 255] to features [batch, dims].
   apply: Callable[[Any, jax.Array], jax.Array]
-  variables: Any
-  digest: str
+  variables: Any  # its weights, in the host's memory
+  digest: str  # of all that decides the features besides the name
 
   @property
   def frechet_name(self) -> str:
@@ -71,14 +62,10 @@ def efficientnet(size: int = 64) -> Extractor:
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
-  """Loads the Inception-v3 of the Fréchet inception distance.
-
-  Args:
-    path: of pt_inception-2015-12-05-6726825d.pth.
-    size: of its input, 75 or more; FID is of 299.
+  """Loads the Inception-v3 of FID from pt_inception-2015-12-05-6726825d.pth.
 
   Raises:
-    InputError: it is no file of this network, or the size is too small.
+    InputError: it is no file of this network, or the size is under 75.
   """
   return _pretrained("Inception", size, 75, inceptions, _inception, path)
 
@@ -103,8 +90,7 @@ def extract(
       One is repeated where the extractor takes 3.
     batch_size: images at a time; more than 32 take longer on a CPU.
     cache_dir: where features are kept, by the images' content and the
-      extractor's, if it is writable; None for nowhere. It may be removed at
-      any time.
+      extractor's, if it is writable. It may be removed at any time.
     progress: called with the numbers of images done, and of all.
 
   Returns:

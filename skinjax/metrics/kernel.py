@@ -40,10 +40,10 @@ def kernel_distance(
   that over pairs of both (Bińkowski et al., "Demystifying MMD GANs", 2018).
 
   Images of one group are not independent, no more than an image is of itself:
-  pairs of them are left out too.
+  pairs of them are left out too. Memory is of n^2 + m^2 + n * m.
 
   Args:
-    real: [n, d] floats, n >= 2. Memory is of n^2 + m^2 + n * m.
+    real: [n, d] floats, n >= 2.
     fake: [m, d] floats, m >= 2.
     groups: [n] integers, the lesion of each real image; by default each image
       is of its own.
@@ -86,13 +86,10 @@ def kernel_distance_interval(
   uniform variables shifted by 0.1 (one feature) they hold the true distance in
   0.83 of 1000 draws of 60 images, and in 0.87 of 600 draws of 120.
 
-  Args, Raises: as of `kernel_distance`, but that both sets have 10 images and
-    10 groups or more; and
-    resamples: number of resamples.
-    seed: of the resamples, and of the images of larger sets.
-    level: part of such intervals that should hold the true value.
-    most_images: of either set that is larger, so many images are used, drawn
-      without replacement, in `value` too.
+  Arguments and errors are as of `kernel_distance`, but that both sets have 10
+  groups or more. `level` is the part of such intervals that should hold the
+  true value. Of a set larger than `most_images` so many are drawn without
+  replacement, for `value` too.
   """
   real, fake = checks.feature_pair(real, fake, _LEAST_DRAWN)
   rng = np.random.default_rng(seed)
@@ -110,7 +107,8 @@ def kernel_distance_interval(
     strict=True,
   ):
     # About its mean, a kernel keeps its digits in float32.
-    kernel = (kernel - pairs * _mean(kernel, pairs)).astype(np.float32)
+    mean = kernel.sum() / pairs.sum()
+    kernel = (kernel - pairs * mean).astype(np.float32)
     count = ((x @ pairs.astype(np.float32)) * y).sum(-1)
     deviation += sign * ((x @ kernel) * y).sum(-1) / count
     slope = x @ kernel.sum(1) + y @ kernel.sum(0)
@@ -153,12 +151,9 @@ def _kernels(real, fake, groups, fake_groups):
   return result
 
 
-def _mean(kernel, pairs):
-  return kernel.sum() / pairs.sum()
-
-
 def _distance(kernels):
-  return float(sum(s * _mean(*k) for s, k in zip(_SIGNS, kernels, strict=True)))
+  means = (kernel.sum() / pairs.sum() for kernel, pairs in kernels)
+  return float(sum(s * mean for s, mean in zip(_SIGNS, means, strict=True)))
 
 
 def _checked_groups(groups, num, least=2):

@@ -16,17 +16,11 @@ _BLOCK = 512
 
 @dataclasses.dataclass(frozen=True)
 class Nearest:
-  """The nearest reference of each of m queries.
+  """The nearest reference of each of m queries; of none -1, infinitely far."""
 
-  Attributes:
-    index: int64 [m], of the reference; -1 where every one is excluded.
-    orientation: int64 [m], of the query; see pixels.orientations.
-    distance: float64 [m], Euclidean; infinite where every one is excluded.
-  """
-
-  index: np.ndarray
-  orientation: np.ndarray
-  distance: np.ndarray
+  index: np.ndarray  # int64 [m], of the reference
+  orientation: np.ndarray  # int64 [m], of the query; see pixels.orientations
+  distance: np.ndarray  # float64 [m], Euclidean
 
 
 def nearest(
@@ -41,12 +35,9 @@ def nearest(
   Products of matrices find the best of each orientation, whose distances are
   then computed anew by subtraction, so that that of a copy is 0.
 
-  Args:
-    queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
-    references: [n, d] floats.
-    query_groups: [m], the lesion of each query; references of the same lesion
-      are excluded. None excludes none.
-    reference_groups: [n], given with the former.
+  `queries` are [k, m, d] floats, one [m, d] an orientation, or [m, d];
+  `references` are [n, d]. Of a query's lesion none is looked at where lesions
+  are given, `query_groups` [m] and `reference_groups` [n].
 
   Raises:
     ValueError: a set is empty or not finite, or shapes do not fit.

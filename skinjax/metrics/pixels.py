@@ -9,10 +9,7 @@ _BLOCK = 512
 
 
 def orientations(images: np.ndarray) -> np.ndarray:
-  """Turn square images into all 8 flips and right-angle rotations.
-
-  Args:
-    images: [n, size, size, channels] of any type.
+  """Turn images [n, size, size, channels] into all 8 flips and rotations.
 
   Returns:
     [8, n, size, size, channels]: k of the first four is the image after k
@@ -42,14 +39,11 @@ def vectors(images: np.ndarray) -> np.ndarray:
   pictures' difference: 0 for the same, sqrt(2) expected of unrelated ones, at
   most 2. Reduction commutes with flips and rotations.
 
-  Args:
-    images: uint8 [n, size, size, channels] in [0, 255].
-
   Returns:
     float32 [n, d], d = min(16, size)^2 * channels.
 
   Raises:
-    ValueError: the images are not uint8, not square, or not of rank 4.
+    ValueError: not uint8 [n, size, size, channels].
   """
   pictures = _thumbnails(images)
   return pictures.reshape(len(pictures), -1)

@@ -41,22 +41,14 @@ class ResNet(nn.Module):
 
   A strided 4x4 convolution halves the image; the blocks halve it further, down
   to 4x4, with channels that double each time, to at most 8 times `width`.
-
-  Attributes:
-    size: height and width of the images, a power of two from 16.
-    width: channels of the first layer.
-    num_classes: logits.
-    dropout: the rate before the last layer.
-    dtype: of layers.DTYPES, what the convolutions compute in.
-    axis_name: the device axis inside pmap.
   """
 
-  size: int
-  width: int
+  size: int  # height and width of the images, a power of two from 16
+  width: int  # channels of the first layer
   num_classes: int
-  dropout: float
-  dtype: str = "float32"
-  axis_name: str | None = None
+  dropout: float  # the rate before the last layer
+  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  axis_name: str | None = None  # the device axis inside pmap
 
   @nn.compact
   def __call__(
@@ -67,17 +59,13 @@ class ResNet(nn.Module):
     train: bool,
     pooled: bool = False,
   ) -> jax.Array:
-    """Maps images in [-1, 1] to logits, or to what they are computed from.
+    """Maps images [batch, size, size, channels] in [-1, 1] to logits.
 
-    Args:
-      images: [batch, size, size, channels].
-      keys: keys [batch] of dropout; None in evaluation.
-      train: whether batch statistics normalize.
-      pooled: whether to stop before dropout and the last layer.
+    `keys` [batch] are of dropout, None in evaluation.
 
     Returns:
-      Logits [batch, num_classes]; with `pooled` features [batch, channels],
-      at least 0: the mean over all places of the last block's output.
+      Logits [batch, num_classes]; with `pooled`, what these are computed from,
+      features [batch, channels], at least 0: the mean over all places.
     """
     stem = functools.partial(convolution.conv, stride=2)
     x = layers.lowered(images, self.dtype)

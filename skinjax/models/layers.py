@@ -40,22 +40,16 @@ def _kernel(layer: nn.Module, shape: tuple[int, ...]) -> jax.Array:
 class Conv(nn.Module):
   """A convolution with bias; see convolution.py for the shapes it takes.
 
-  Attributes:
-    features: output channels.
-    kernel_size: 1, 3, 4 or 5.
-    form: the function of convolution.py, which sets the output's size.
-    use_bias: False where a normalization that subtracts the mean follows.
-    kernel_init: of the kernel [size, size, inputs, features].
-    gain: for an equalized learning rate (Karras et al. 2018, section 4.1):
-      the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(inputs of
-      an output) whenever it is used, so that Adam's steps have one size
-      relative to every layer's weights. None: the kernel is used as it is.
+  A `gain` is for an equalized learning rate (Karras et al. 2018, section 4.1):
+  the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(inputs of an
+  output) whenever it is used, so that Adam's steps have one size relative to
+  every layer's weights. None: the kernel is used as it is.
   """
 
   features: int
-  kernel_size: int = 3
-  form: Callable = convolution.conv
-  use_bias: bool = True
+  kernel_size: int = 3  # 1, 3, 4 or 5
+  form: Callable = convolution.conv  # which sets the output's size
+  use_bias: bool = True  # False where what follows subtracts the mean
   kernel_init: Initializer = nn.initializers.he_normal()
   gain: float | None = None
 
@@ -131,15 +125,10 @@ def downsampled(images: jax.Array) -> jax.Array:
 
 
 class BatchNorm(nn.Module):
-  """Batch normalization of the last axis over the whole batch.
+  """Batch normalization of the last axis over the whole batch."""
 
-  Attributes:
-    axis_name: the device axis inside pmap; None where the batch is whole.
-    momentum: of the running statistics that evaluation uses.
-  """
-
-  axis_name: str | None = None
-  momentum: float = 0.9
+  axis_name: str | None = None  # the device axis inside pmap
+  momentum: float = 0.9  # of the running statistics that evaluation uses
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -164,10 +153,7 @@ def in_default_float(variables):
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
   """Drops elements and scales up what is kept (Srivastava et al. 2014).
 
-  Args:
-    x: [batch, …].
-    keys: keys [batch].
-    rate: the share to drop, in [0, 1), rounded to 1/256.
+  `x` is [batch, …], `keys` are [batch]; `rate` is in [0, 1), rounded to 1/256.
   """
   if not rate:
     return x

@@ -84,27 +84,20 @@ def products(level: int, base: int, most: int) -> int:
 class Generator(nn.Module):
   """Draws images of the asked classes.
 
-  Attributes:
-    size: height and width at the last level, a power of two from 4.
-    channels: of the images.
-    base: features of level 0 if `most` allowed them; see `width`.
-    most: the most features of a level.
-    num_classes: with one class, labels are not used.
-    conditional_from: the level from which on labels matter. At 0 the label is
-      joined to the latent (the paper's way); otherwise a vector for each class
-      is added to the features with which this level and those above it begin,
-      so that what is coarser is drawn alike for all classes, and learnt from
-      all of them (as UTLO has it, Khorram et al. 2024).
-    dtype: of layers.DTYPES, what the convolutions compute in.
+  From the level `conditional_from` on labels matter. At 0 the label is joined
+  to the latent (the paper's way); otherwise a vector for each class is added to
+  the features with which this level and those above it begin, so that what is
+  coarser is drawn alike for all classes, and learnt from all of them (as UTLO
+  has it, Khorram et al. 2024). With one class, labels are not used.
   """
 
-  size: int
-  channels: int
-  base: int
-  most: int
+  size: int  # height and width at the last level, a power of two from 4
+  channels: int  # of the images
+  base: int  # features of level 0 if `most` allowed them; see `width`
+  most: int  # the most features of a level
   num_classes: int
   conditional_from: int = 0
-  dtype: str = "float32"
+  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
 
   def setup(self):
     """Makes the layers of all levels."""
@@ -132,11 +125,7 @@ class Generator(nn.Module):
   ) -> jax.Array:
     """Draws images of latents [batch, dims] and labels, int32 [batch].
 
-    Args:
-      latents: [batch, dims].
-      labels: int32 [batch].
-      level: how far the network has grown, from 0.
-      fade: the share of the newest level, from 0 to 1.
+    The network has grown to `level`, from 0; `fade` is the share of the newest.
 
     Returns:
       [batch, 4 * 2^level, 4 * 2^level, channels]; linear: training keeps them
@@ -180,18 +169,14 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class.
-
-  Attributes: as of Generator, and
-    group: of the minibatch deviation.
-  """
+  """Tells real from generated, and which class; attributes as of Generator."""
 
   size: int
   channels: int
   base: int
   most: int
   num_classes: int
-  group: int = 4
+  group: int = 4  # of the minibatch deviation
   dtype: str = "float32"
 
   def setup(self):

@@ -17,31 +17,23 @@ def contact_sheet(
   scale: int = 2,
   gap: int = 2,
 ) -> Image.Image:
-  """Lay images out in labelled rows on white.
+  """Lay images [rows, columns, H, W, C] uint8 out in labelled rows on white.
 
-  Args:
-    images: [rows, columns, H, W, C] uint8, C = 1 (grey) or 3 (RGB).
-    row_names: the rows' names, usually those of the classes.
-    scale: each pixel becomes a square of this side, unblurred, so that
-      pictures of 32 or 64 pixels can be seen.
-    gap: pixels of white between images.
-
-  Returns:
-    An RGB image.
+  C is 1 (grey) or 3 (RGB). Each pixel becomes a square with sides of `scale`,
+  unblurred, so that pictures of 32 or 64 pixels can be seen; `gap` pixels of
+  white are between images.
 
   Raises:
     ValueError: another shape or type, or another number of names than rows.
   """
-  images = np.asarray(images)
   if images.ndim != 5 or len(row_names) != len(images):
     raise ValueError(
       f"Expected uint8 [{len(row_names)}, columns, H, W, 1 or 3], got "
       f"{images.dtype} {list(images.shape)}."
     )
   columns, height = images.shape[1:3]
-  tiles = grid(
-    images.reshape(-1, *images.shape[2:]), columns, scale=scale, gap=gap
-  )
+  flat = images.reshape(-1, *images.shape[2:])
+  tiles = grid(flat, columns, scale=scale, gap=gap)
   tile_height = height * scale
   font = ImageFont.load_default(size=int(np.clip(tile_height // 4, 10, 22)))
   boxes = [font.getbbox(name) for name in row_names]
@@ -69,7 +61,6 @@ def grid(
 
   The last row may be shorter than `columns`; all else is as of `contact_sheet`.
   """
-  images = np.asarray(images)
   if (
     images.dtype != np.uint8
     or images.ndim != 4
