@@ -1,8 +1,8 @@
 """Distances of generated images beside what real images reach.
 
-A distance alone says little. Beside it stand the floor, how far held-out real
-images are, and the ceiling, how far another class is: all three from the same
-training images, at the same numbers.
+Beside a distance stand the floor, how far held-out real images are, and the
+ceiling, how far another class is: all three from the same training images, at
+the same numbers.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ class Features(NamedTuple):
   lesions: np.ndarray
 
   def take(self, index: np.ndarray) -> "Features":
-    """Selects images by an index or mask."""
+    """Select images by an index or mask."""
     return Features(*(column[index] for column in self))
 
 
 def of_split(values: np.ndarray, split: datasets.Split) -> Features:
-  """Puts a split's features beside its labels and lesions."""
+  """Put a split's features beside its labels and lesions."""
   _, lesions = np.unique(split.groups, return_inverse=True)
   return Features(values, split.labels, lesions)
 
@@ -50,7 +50,7 @@ def compare(
   class_names: tuple[str, ...],
   seed: int,
 ) -> list[dict[str, Any]]:
-  """Measures by class, and of all classes, what is how far from real images.
+  """Measure by class, and of all classes, what is how far from real images.
 
   Fréchet distance, precision, recall, density and coverage depend on how many
   images there are, so as many of each kind are compared. The kernel distance
@@ -58,12 +58,7 @@ def compare(
   classes together each kind has as many of a class as the others, and training
   images are in the same proportions.
 
-  Args:
-    train: of real images that the generator may have learnt from.
-    held_out: of real images of other lesions.
-    synthetic: of the images that are judged.
-    class_names: by label.
-    seed: decides which images are taken, and resamples.
+  `seed` decides which images are taken, and resamples.
 
   Returns:
     By class (None: all of them) and comparison, with `against` the class that
@@ -118,13 +113,9 @@ def measure(
   *,
   seed: int,
 ) -> dict[str, Any]:
-  """Measures all distances of one pair of sets.
+  """Measure all distances of one pair of sets: training images and others.
 
-  Args:
-    real: the training images.
-    fake: the images that are compared with them.
-    everything: these and more, for the kernel distance; None for `fake`.
-    seed: decides subsets and resamples.
+  The kernel distance is of `everything`, by default of `fake`.
 
   Returns:
     `num_real`, `num_fake`, and `frechet` of all images, its `curve`, `kernel`
@@ -141,7 +132,6 @@ def measure(
       }
   pair = real.values, fake.values
   whole = everything or fake
-  curve = frechet.frechet_curve(*pair, seed=seed)
   interval = kernel.kernel_distance_interval(
     real.values,
     whole.values,
@@ -152,15 +142,16 @@ def measure(
   shares = prdc.precision_recall_density_coverage(*pair)
   return numbers | {
     "frechet": frechet.frechet(*pair),
-    "curve": dataclasses.asdict(curve),
+    "curve": dataclasses.asdict(frechet.frechet_curve(*pair, seed=seed)),
     "kernel": dataclasses.asdict(interval),
     "prdc": dataclasses.asdict(shares),
   }
 
 
 def _shuffled(features: Features, label: int, rng) -> Features:
-  places = np.flatnonzero(features.labels == label)
-  return features.take(rng.permutation(places))
+  return features.take(
+    rng.permutation(np.flatnonzero(features.labels == label))
+  )
 
 
 def _joined(parts: list[Features]) -> Features:
@@ -168,7 +159,7 @@ def _joined(parts: list[Features]) -> Features:
 
 
 def _nearest(train: Features, label: int, classes: int) -> int:
-  """Returns the other class whose mean is nearest."""
+  """Find the other class whose mean is nearest."""
   means = np.stack(
     [train.values[train.labels == k].mean(0) for k in range(classes)]
   )

@@ -1,4 +1,4 @@
-"""The task that judges a set of images: how real, how various, whose copies."""
+"""The task that judges images: how real, how various, copied from whom."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from absl import logging
 
 from skinjax.data import datasets, image_folder, provenance, sources
 from skinjax.judging import (
-  copying,
+  copy_search,
   distances,
   findings,
   page,
@@ -37,32 +37,21 @@ _STEPS = 10  # images from one latent to another
 
 
 class Judged(NamedTuple):
-  """The images that are judged.
-
-  Attributes:
-    split: the images.
-    subject: what they are, in words.
-    learnt: the groups of the real data that their generator has learnt from;
-      None where these cannot be traced.
-    interpolations: by class, images along a line between two latents of their
-      generator; empty without one.
-  """
+  """The images that are judged."""
 
   split: datasets.Split
-  subject: str
+  subject: str  # what they are, in words
+  # The groups of the real data that their generator has learnt from; None
+  # where these cannot be traced.
   learnt: frozenset[str] | None
-  interpolations: Mapping[str, np.ndarray]
+  interpolations: Mapping[str, np.ndarray]  # empty without a generator
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
-  """Judges images, and writes `evaluation.json` and a page that shows it.
-
-  Args:
-    config: of configs/evaluate.py.
-    path: the workdir.
+  """Judge images as configs/evaluate.py says, in a workdir.
 
   Returns:
-    What evaluation.json holds; see judging/page.py.
+    What evaluation.json holds (see judging/page.py); index.html shows it.
 
   Raises:
     InputError: no images, images of a generator that has seen lesions which
@@ -123,20 +112,17 @@ def _read(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
 def interpolations(
   generator: generators.Generator, seed: int
 ) -> dict[str, np.ndarray]:
-  """Draws by class what lies between two latents.
-
-  Args:
-    generator: a trained GAN.
-    seed: of the latents.
+  """Draw by class what lies between two random latents.
 
   Returns:
     By class uint8 [images, size, size, channels], along the great circle that
     joins the two (White 2016): latents on it are as long as those that were
     trained on, and those on the straight line are not.
   """
-  names, dims = generator.class_names, generator.num_latents
+  names = generator.class_names
   key = randomness.named(jax.random.key(seed), "interpolation")
-  first, last = jax.random.normal(key, (2, len(names), 1, dims))
+  shape = (2, len(names), 1, generator.num_latents)
+  first, last = jax.random.normal(key, shape)
   unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)
   cosine = jnp.sum(unit(first) * unit(last), -1, keepdims=True)
   angle = jnp.arccos(jnp.clip(cosine, -1, 1))
@@ -170,14 +156,10 @@ def _judge(
     extractors.append(features.inception(config.inception))
   if classifier:
     extractors.append(of_classifier(classifier))
+  images = [split.images for split in splits]
+  kinds = ("training", "held-out", "synthetic")
   upright = [
-    Splits(
-      *map(
-        functools.partial(_extract, extractor),
-        (split.images for split in splits),
-        ("training", "held-out", "synthetic"),
-      )
-    )
+    Splits(*map(functools.partial(_extract, extractor), images, kinds))
     for extractor in extractors
   ]
   rows = []
@@ -190,16 +172,16 @@ def _judge(
       for row in distances.compare(*parts, names, config.seed)
     ]
   logging.info("Nearest real images of each synthetic one")
-  chosen = copying.some(held_out, config.seed)
+  chosen = copy_search.some(held_out, config.seed)
   searched = splits._replace(held_out=held_out.take(chosen))
   first = upright[0]._replace(held_out=upright[0].held_out[chosen])
   vectors = {
-    "pixels": copying.of_pixels(*searched),
-    "features": copying.of_features(
+    "pixels": copy_search.of_pixels(*searched),
+    "features": copy_search.of_features(
       functools.partial(_extract, extractors[0]), first, *searched
     ),
   }
-  found = copying.search(vectors, *searched, names, config.seed)
+  found = copy_search.search(vectors, *searched, names, config.seed)
   evaluation = {
     "schema": 1,
     "name": "Evaluation",
@@ -228,7 +210,6 @@ def _judge(
       if config[kind]
     ],
   }
-  points = plots.project(first.train, first.synthetic)
   shown = lambda split: {
     name: split.images[split.labels == label][:_SHOWN]
     for label, name in enumerate(names)
@@ -239,20 +220,21 @@ def _judge(
     pairs=_pairs(searched, found),
     interpolations=judged.interpolations,
     embedding=plots.embedding(
-      points, dataset.train.labels, judged.split.labels, names
+      plots.project(first.train, first.synthetic),
+      dataset.train.labels,
+      judged.split.labels,
+      names,
     ),
   )
   return evaluation, pictures
 
 
 def of_classifier(network: trained.Trained) -> features.Extractor:
-  """Makes an extractor of a classifier that this project has trained.
+  """Make the extractor "NAME@SIZE" of a classifier of this project.
 
-  Features that know the classes see differences that ImageNet's do not. Those
-  of images that it was trained on are other than those of new ones.
-
-  Returns:
-    The extractor "lesions@SIZE"; of another data set than HAM10000 "NAME@SIZE".
+  NAME is the data set, "lesions" for HAM10000. Features that know the classes
+  see differences that ImageNet's do not. Those of images that it was trained
+  on are other than those of new ones.
 
   Raises:
     InputError: it has no features.
@@ -302,6 +284,8 @@ def _extract(
 
 
 def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
+  if not classifier and not config.usefulness:
+    return None
   agreement, cas = {}, None
   if classifier:
     agreement = synthetic_training.agreement(classifier, judged.split)
@@ -316,8 +300,6 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
       judged.split,
       judged.learnt and sorted(judged.learnt),
     )
-  if not agreement and not cas:
-    return None
   return {
     "agreement": agreement,
     "classifier": str(config.classifier),
@@ -347,7 +329,7 @@ def _notes(config, judged: Judged) -> list[str]:
   return notes
 
 
-def _pairs(splits: Splits, found: copying.Found) -> list[page.Pair]:
+def _pairs(splits: Splits, found: copy_search.Found) -> list[page.Pair]:
   """Shows the suspects, or else the images that are nearest to training.
 
   Synthetic ones are turned as they are nearest.
@@ -369,7 +351,7 @@ def _pairs(splits: Splits, found: copying.Found) -> list[page.Pair]:
         splits.held_out.images[held.index[place]],
         f"{splits.synthetic.image_ids[place]} and "
         f"{splits.train.image_ids[training]}: {nearest.distance[place]:.3f} "
-        f"by {kind}, {copying.ORIENTATIONS[turn]}",
+        f"by {kind}, {copy_search.ORIENTATIONS[turn]}",
         bool(kinds),
       )
     )

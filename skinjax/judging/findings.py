@@ -17,21 +17,13 @@ TONES = {NEAR: "helps", FAR: "hurts", BEYOND: "hurts"}
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-  """An evaluation in words.
-
-  Attributes:
-    headline: one sentence.
-    tone: "helps", "hurts" or "cannot", which colours the headline.
-    sentences: about these images.
-    cautions: how the numbers must not be read.
-    nearness: extractor to class (None: all of them) to one of KINDS.
-  """
+  """An evaluation in words."""
 
   headline: str
-  tone: str
+  tone: str  # "helps", "hurts" or "cannot", which colours the headline
   sentences: tuple[str, ...]
-  cautions: tuple[str, ...]
-  nearness: Mapping[str, Mapping[str | None, str]]
+  cautions: tuple[str, ...]  # how the numbers must not be read
+  nearness: Mapping[str, Mapping[str | None, str]]  # as of `judge`
 
 
 def describe(evaluation: Mapping[str, Any]) -> Findings:
@@ -79,27 +71,20 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
   )
 
 
-def judge(
-  distances: list[Mapping[str, Any]],
-) -> dict[str, dict[str | None, str]]:
+def judge(distances: list[Mapping[str, Any]]) -> dict[str, dict]:
   """Judge each class by its kernel distance, its floor and its ceiling.
 
   `FAR` and `BEYOND` ask for the whole interval to lie above the floor's
   interval or another class's value; `NEAR` asks it to reach the floor's value
   and not the other class's.
 
-  Args:
-    distances: of an evaluation.
-
   Returns:
-    Extractor to class to one of KINDS. The class None is that of all classes
-    together.
+    Extractor to class (None: all of them) to one of KINDS.
   """
   kernels: dict = {}
   for row in distances:
-    of_class = kernels.setdefault(row["extractor"], {}).setdefault(
-      row["class"], {}
-    )
+    of_extractor = kernels.setdefault(row["extractor"], {})
+    of_class = of_extractor.setdefault(row["class"], {})
     if not row.get("refused") and row["kernel"]["low"] is not None:
       of_class[row["comparison"]] = row["kernel"]
   return {

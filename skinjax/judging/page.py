@@ -56,42 +56,26 @@ _MOST_SUSPECTS = 50
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-  """A synthetic image and the real ones nearest to it, [H, W, C] uint8.
-
-  Attributes:
-    synthetic: the image.
-    training: the nearest training image.
-    held_out: the nearest held-out image.
-    caption: names, distance and transform, in words.
-    suspect: whether it is a suspected copy.
-  """
+  """A synthetic image and the real ones nearest to it, [H, W, C] uint8."""
 
   synthetic: np.ndarray
   training: np.ndarray
   held_out: np.ndarray
-  caption: str
-  suspect: bool
+  caption: str  # names, distance and transform
+  suspect: bool  # whether it is a suspected copy
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-  """What an evaluation shows; all of it may be missing.
-
-  Attributes:
-    real: class to [n, H, W, C] uint8 real images.
-    synthetic: class to synthetic ones.
-    pairs: suspected copies, or else the pairs that are nearest.
-    interpolations: class to images along a line between two latents.
-    embedding: a map of images in the features of the first extractor.
-  """
+  """What an evaluation shows: by class uint8 [n, H, W, C], or nothing."""
 
   real: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   synthetic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-  pairs: Sequence[Pair] = ()
+  pairs: Sequence[Pair] = ()  # suspected copies, or else the nearest
   interpolations: Mapping[str, np.ndarray] = dataclasses.field(
     default_factory=dict
   )
-  embedding: Figure | None = None
+  embedding: Figure | None = None  # see plots.embedding
 
 
 def write(
@@ -102,17 +86,10 @@ def write(
 
 
 def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
-  """Render an evaluation as a self-contained HTML page.
+  """Render an evaluation (see the module) as a self-contained HTML page.
 
   Images and styles are embedded; the page loads nothing and runs no script.
   The same arguments give the same page.
-
-  Args:
-    evaluation: see the module's docstring.
-    pictures: what is shown beside the numbers.
-
-  Returns:
-    The text of the page.
   """
   rows = evaluation["distances"]
   by_extractor = {}
@@ -147,12 +124,9 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
         {
           "pair": pair,
           "images": {
-            title: rendering.png_uri(sheets.grid(image[None], 1))
-            for title, image in (
-              ("synthetic", pair.synthetic),
-              ("nearest training", pair.training),
-              ("nearest held-out", pair.held_out),
-            )
+            "synthetic": _png(pair.synthetic),
+            "nearest training": _png(pair.training),
+            "nearest held-out": _png(pair.held_out),
           },
         }
         for pair in pictures.pairs
@@ -166,8 +140,12 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
   )
 
 
+def _png(image):
+  return rendering.png_uri(sheets.grid(image[None], 1))
+
+
 def _grid(images, columns):
   """Embed images, which the page's style enlarges; None of none."""
-  if not len(images):
-    return None
-  return rendering.jpeg_uri(sheets.grid(images, columns))
+  if len(images):
+    return rendering.jpeg_uri(sheets.grid(images, columns))
+  return None

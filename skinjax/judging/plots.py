@@ -1,7 +1,7 @@
 """Figures of the page of an evaluation; see judging/page.py for its schema.
 
-Everywhere, a colour and a marker say what was compared with the training
-images of a class, so that they are told apart in grey too.
+A colour and a marker say what was compared with the training images of a
+class, so that they are told apart in grey too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ from skinjax.report.figures import (
   FAINT,
   INK,
   WIDTH,
-  legend,
   panel,
   whisker,
   wrapped,
@@ -35,17 +34,11 @@ _MOST_POINTS = 1500  # of each set: more would only cover each other
 
 
 class Projection(NamedTuple):
-  """Points of two sets, in the plane in which the real ones vary most.
+  """Points of two sets, in the plane in which the real ones vary most."""
 
-  Attributes:
-    real: [n, 2] floats, of mean zero.
-    synthetic: [m, 2] floats.
-    explained: shares of the real images' variance along the two axes.
-  """
-
-  real: np.ndarray
-  synthetic: np.ndarray
-  explained: tuple[float, float]
+  real: np.ndarray  # [n, 2] floats, of mean zero
+  synthetic: np.ndarray  # [m, 2] floats
+  explained: tuple[float, float]  # shares of the real images' variance
 
 
 def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -59,9 +52,8 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axis.axvline(0, color=FAINT, linewidth=0.8)
     for row, marker, color, place in _measured(axis, of_extractor, classes):
       size = 6 if row["comparison"] == "synthetic" else 4
-      whisker(
-        axis, row["kernel"], place, color, size, vertical=False, marker=marker
-      )
+      mark = {"marker": marker, "vertical": False}
+      whisker(axis, row["kernel"], place, color, size, **mark)
     axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.set_xlabel("KID (0: alike)", fontsize=9)
   _class_rows(axes[0], classes)
@@ -141,14 +133,7 @@ def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
   """Project features on the first two principal components of real ones.
 
   The plane is that of the real images alone: synthetic ones, however odd,
-  cannot turn it towards themselves.
-
-  Args:
-    real: [n, d] floats, n >= 2, d >= 2.
-    synthetic: [m, d] floats.
-
-  Raises:
-    ValueError: see `checks.feature_pair`.
+  cannot turn it towards themselves. Features are as of `checks.feature_pair`.
   """
   real, synthetic = checks.feature_pair(real, synthetic, least=1)
   mean = real.mean(0)
@@ -172,24 +157,22 @@ def embedding(
 ) -> Figure:
   """Draw the map of images: a panel a class, all real images in grey behind.
 
-  Args:
-    points: of the images.
-    real_labels: [n] integers.
-    synthetic_labels: [m] integers.
-    classes: names, by label.
+  Labels are integers [n] of the real and [m] of the synthetic points.
   """
   labels = sorted({*real_labels, *synthetic_labels})
   figure, axes = _panels(
     [classes[label] for label in labels], sharex=True, sharey=True
   )
-  kinds = (("all real images", ".", FAINT, 2),)
-  kinds += (("real images of the class", "s", COLORS[0], 2.5),)
-  kinds += (("synthetic ones of it", "o", COLORS[1], 2.5),)
+  kinds = (
+    ("all real images", ".", FAINT, 2),
+    ("real images of the class", "s", COLORS[0], 2.5),
+    ("synthetic ones of it", "o", COLORS[1], 2.5),
+  )
   for axis, label in zip(axes, labels, strict=True):
     axis.set_xticks([])
     axis.set_yticks([])
-    real = points.real[np.asarray(real_labels) == label]
-    fake = points.synthetic[np.asarray(synthetic_labels) == label]
+    real = points.real[real_labels == label]
+    fake = points.synthetic[synthetic_labels == label]
     for of_kind, (_, marker, color, size) in zip(
       (points.real, real, fake), kinds, strict=True
     ):
@@ -236,15 +219,8 @@ def _measured(axis, rows, classes):
 
 
 def _say_too_few(axis, x, y, transform):
-  axis.text(
-    x,
-    y,
-    "too few images",
-    transform=transform,
-    va="center",
-    fontsize=8,
-    color=INK,
-  )
+  style = {"va": "center", "fontsize": 8, "color": INK}
+  axis.text(x, y, "too few images", transform=transform, **style)
 
 
 def _panels(titles, **options):
@@ -268,7 +244,15 @@ def _finished(figure, marks):
     axis.plot([], [], marker, color=color, markersize=5)[0]
     for _, marker, color in marks
   ]
-  legend(figure, handles, [name for name, _, _ in marks])
+  figure.legend(
+    handles,
+    [name for name, _, _ in marks],
+    loc="lower center",
+    bbox_to_anchor=(0.5, 1.0),
+    ncols=len(marks),
+    frameon=False,
+    fontsize=9,
+  )
   return figure
 
 

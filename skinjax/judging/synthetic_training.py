@@ -20,20 +20,15 @@ KINDS = ("synthetic", "real")  # what a classifier learns from
 def agreement(
   classifier: trained.Trained, split: datasets.Split
 ) -> dict[str, dict[str, float]]:
-  """Measures by class how often a classifier sees the class asked for.
-
-  Args:
-    classifier: one that real images have trained.
-    split: generated images.
+  """Measure by class how often a classifier sees the class asked for.
 
   Returns:
-    By class that has images: `value`, the share; `low` and `high` of its 95%
-    interval (Wilson 1927); `images`.
+    By class that has generated images in `split`: `value`, the share; `low`
+    and `high` of its 95% interval (Wilson 1927); `images`.
   """
-  info = classifier.info
   agrees = trained.agrees(classifier, split)
   rows = {}
-  for label, name in enumerate(info.class_names):
+  for label, name in enumerate(classifier.info.class_names):
     chosen = agrees[split.labels == label]
     if len(chosen):
       count = stats.binomtest(int(chosen.sum()), len(chosen))
@@ -54,7 +49,7 @@ def classification_accuracy_score(
   synthetic: datasets.Split,
   inherited: Iterable[str] | None,
 ) -> dict[str, Any]:
-  """Trains a classifier on generated images alone, and one on real ones.
+  """Train a classifier on generated images alone, and one on real ones.
 
   Both have the same number of images of each class: as many as there are of
   either kind (Ravuri, Vinyals 2019). Both are scored on the test lesions.
@@ -68,10 +63,8 @@ def classification_accuracy_score(
       these cannot be traced.
 
   Returns:
-    `classes`, the recall, and `balanced_accuracy`, by kind with `value`, `low`
-    and `high` of the 95% interval over lesions (one training each: it carries
-    no luck of the seed); `majority`, the balanced accuracy of naming one class
-    always; `images`, by class, of either kind.
+    `cas` of an evaluation; see judging/page.py. Intervals of 95% are over
+    lesions (one training each: they carry no luck of the seed).
   """
   info = dataset.info
   counts = np.minimum(
@@ -93,19 +86,17 @@ def classification_accuracy_score(
       logging.info(
         "A classifier learns from %d %s images.", len(split.labels), kind
       )
-      task = tasks.named(config.task)
       taught = datasets.trained_on(dataset, split, seen)
-      predictions.predict(
-        config, place, loop.train(task, config, place, taught)
-      )
+      state = loop.train(tasks.named(config.task), config, place, taught)
+      predictions.predict(config, place, state)
     probabilities = predictions.read(place, dataset)
     draws[kind] = statistics.draw(
       probabilities[None], dataset.test.labels, weights
     )
-  recall = {k: statistics.interval(draws[k]["recall"]) for k in KINDS}
-  balanced = {
-    k: statistics.interval(draws[k]["balanced_accuracy"]) for k in KINDS
-  }
+  recall, balanced = (
+    {kind: statistics.interval(draws[kind][score]) for kind in KINDS}
+    for score in ("recall", "balanced_accuracy")
+  )
   return {
     "classes": {
       name: {k: predictions.as_row(recall[k], label) for k in KINDS}

@@ -6,20 +6,14 @@ import numpy as np
 def feature_pair(
   real: np.ndarray, fake: np.ndarray, least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Check two sets of features and return them as float64.
-
-  Args:
-    real: [n, d] floats, one row an image.
-    fake: [m, d] floats.
-    least: rows that either set must have.
+  """Check features real [n, d] and fake [m, d], and return them as float64.
 
   Raises:
-    ValueError: a set is not of rank 2, has too few rows or numbers that are
-      not finite, or the two differ in d.
+    ValueError: a set is not of rank 2, has fewer than `least` rows or numbers
+      that are not finite, or the two differ in d.
   """
-  pair = []
+  real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
   for name, features in (("real", real), ("fake", fake)):
-    features = np.asarray(features, np.float64)
     if features.ndim != 2 or features.shape[1] == 0:
       raise ValueError(
         f"{name} features must be [n, d], got {list(features.shape)}."
@@ -30,8 +24,6 @@ def feature_pair(
       )
     if not np.isfinite(features).all():
       raise ValueError(f"{name} features must be finite.")
-    pair.append(features)
-  real, fake = pair
   if real.shape[1] != fake.shape[1]:
     raise ValueError(
       "real and fake features must have the same d, got "

@@ -1,8 +1,7 @@
 """Scores of predicted class probabilities, as functions of example weights.
 
-One implementation serves the value on the test set (all weights one) and
-its bootstrap (a row of weights for each resample): weights have any leading
-shape, and so has every score.
+Weights have any leading shape, and so has every score: all ones give the value
+on the test set, a row of weights for each resample its bootstrap.
 
 A class that no weighted example belongs to has recall, F1 and AUC NaN, and
 means over classes run over the classes that are present.
@@ -54,29 +53,18 @@ def scores(
   Raises:
     ValueError: shapes disagree, or values are out of their ranges.
   """
-  probabilities, labels = _checked(probabilities, labels)
-  if weights is None:
-    weights = np.ones(len(labels))
-  weights = np.asarray(weights, np.float64)
-  if weights.shape[-1:] != labels.shape or not (weights >= 0).all():
-    raise ValueError(
-      f"weights must be [..., {len(labels)}] and not negative, got "
-      f"{weights.shape}."
-    )
-
+  probabilities, labels, weights = _checked(probabilities, labels, weights)
   counts = confusion(probabilities, labels, weights)
   hits = np.diagonal(counts, axis1=-2, axis2=-1)
   support = counts.sum(-1)
   total = support.sum(-1)
   recall = _ratio(hits, support)
   f1 = np.where(support > 0, _ratio(2 * hits, support + counts.sum(-2)), np.nan)
-  auc = np.stack(
-    [
-      _auc(probabilities[:, k], labels == k, weights)
-      for k in range(probabilities.shape[1])
-    ],
-    axis=-1,
-  )
+  auc = [
+    _auc(column, labels == label, weights)
+    for label, column in enumerate(probabilities.T)
+  ]
+  auc = np.stack(auc, axis=-1)
   bins = reliability(probabilities, labels, weights)
   gap = np.abs(bins["confidence"] - bins["accuracy"])
   errors = probabilities - np.eye(probabilities.shape[1])[labels]
@@ -93,14 +81,10 @@ def scores(
 
 
 def majority_line(labels: np.ndarray, train_counts: np.ndarray) -> float:
-  """Score "always the class most frequent in training" by accuracy.
+  """Score "always the class most frequent in training" by accuracy on `labels`.
 
-  The class is chosen by the training set, as a classifier would have to
-  choose it, and scored on `labels`; of classes that tie, the first.
-
-  Args:
-    labels: [N] integers, those that the accuracy beside it is scored on.
-    train_counts: [K] images of each class in the training set.
+  The class is chosen by the training set's `train_counts` [K], as a classifier
+  would have to choose it; of classes that tie, the first.
   """
   return float(np.mean(np.asarray(labels) == np.argmax(train_counts)))
 
@@ -112,20 +96,15 @@ def confusion(
 ) -> np.ndarray:
   """Count examples by true class (rows) and predicted class (columns).
 
-  Args:
-    probabilities: [N, K].
-    labels: [N] integers in [0, K).
-    weights: [..., N]; all one by default.
+  Arguments as of `scores`.
 
   Returns:
     [..., K, K] float64, sums of weights.
   """
-  probabilities, labels = _checked(probabilities, labels)
+  probabilities, labels, weights = _checked(probabilities, labels, weights)
   num_classes = probabilities.shape[1]
-  if weights is None:
-    weights = np.ones(len(labels))
   cell = labels * num_classes + probabilities.argmax(-1)
-  sums = _sums(np.asarray(weights, np.float64), cell, num_classes**2)
+  sums = _sums(weights, cell, num_classes**2)
   return sums.reshape(*sums.shape[:-1], num_classes, num_classes)
 
 
@@ -138,22 +117,14 @@ def reliability(
   """Compare confidence with accuracy in bins of confidence.
 
   Bin m holds the examples whose largest probability lies in
-  (m / num_bins, (m + 1) / num_bins], as in Guo et al. (2017).
-
-  Args:
-    probabilities: [N, K].
-    labels: [N] integers in [0, K).
-    weights: [..., N]; all one by default.
-    num_bins: number of bins of equal width.
+  (m / num_bins, (m + 1) / num_bins], as in Guo et al. (2017). Other arguments
+  are as of `scores`.
 
   Returns:
     `confidence` and `accuracy`, [..., num_bins] means over the bin's
     examples, NaN where it is empty; `share`, its part of all examples.
   """
-  probabilities, labels = _checked(probabilities, labels)
-  if weights is None:
-    weights = np.ones(len(labels))
-  weights = np.asarray(weights, np.float64)
+  probabilities, labels, weights = _checked(probabilities, labels, weights)
   confidence = probabilities.max(-1)
   correct = probabilities.argmax(-1) == labels
   index = np.ceil(confidence * num_bins).astype(int) - 1
@@ -203,7 +174,7 @@ def _mean_of_present(values):
   return _ratio(np.where(present, values, 0).sum(-1), present.sum(-1))
 
 
-def _checked(probabilities, labels):
+def _checked(probabilities, labels, weights):
   probabilities = np.asarray(probabilities, np.float64)
   labels = np.asarray(labels)
   if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
@@ -211,14 +182,23 @@ def _checked(probabilities, labels):
       "probabilities must be [N, K] and labels [N], got "
       f"{probabilities.shape} and {labels.shape}."
     )
-  if not np.issubdtype(labels.dtype, np.integer):
-    raise ValueError(f"labels must be integers, got {labels.dtype}.")
   if labels.size == 0:
     raise ValueError("There is no example to score.")
-  if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-    raise ValueError(f"labels must lie in [0, {probabilities.shape[1]}).")
+  whole = np.issubdtype(labels.dtype, np.integer)
+  if not whole or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+    raise ValueError(
+      f"labels must be integers in [0, {probabilities.shape[1]})."
+    )
   # The comparison is written so that NaN fails it.
   in_range = (probabilities >= 0).all()
   if not (in_range and np.allclose(probabilities.sum(-1), 1, atol=1e-3)):
     raise ValueError("Rows of probabilities must be >= 0 and sum to one.")
-  return probabilities, labels
+  if weights is None:
+    weights = np.ones(len(labels))
+  weights = np.asarray(weights, np.float64)
+  if weights.shape[-1:] != labels.shape or not (weights >= 0).all():
+    raise ValueError(
+      f"weights must be [..., {len(labels)}] and not negative, got "
+      f"{weights.shape}."
+    )
+  return probabilities, labels, weights

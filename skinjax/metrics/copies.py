@@ -22,41 +22,24 @@ RATE = 0.005
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
-  """A generated image that is nearer to a training image than real ones are.
+  """A generated image that is nearer to a training image than real ones are."""
 
-  Attributes:
-    synthetic: its index.
-    training: the index of the training image.
-    orientation: of the generated image, in which it is nearest; see
-      pixels.orientations.
-    kind: what was compared, "pixels" or "features".
-    distance: of the two.
-    threshold: that it is under.
-  """
-
-  synthetic: int
-  training: int
-  orientation: int
-  kind: str
+  synthetic: int  # index
+  training: int  # index
+  orientation: int  # of the generated image; see pixels.orientations
+  kind: str  # of vector that was compared, "pixels" or "features"
   distance: float
-  threshold: float
+  threshold: float  # that the distance is under
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Criterion:
-  """What tells copies of training images by one kind of vector.
+  """What tells copies of training images by one kind of vector."""
 
-  Attributes:
-    kind: of vector, "pixels" or "features".
-    training: float32 [n, d], the training images.
-    real: float64 [h], distances of real images that are no copies.
-    limits: float64 [classes], the distances under which an image is suspected.
-  """
-
-  kind: str
-  training: np.ndarray
-  real: np.ndarray
-  limits: np.ndarray
+  kind: str  # of vector, "pixels" or "features"
+  training: np.ndarray  # float32 [n, d]
+  real: np.ndarray  # float64 [h], distances of real images that are no copies
+  limits: np.ndarray  # float64 [classes], below which an image is suspected
 
   def nearest(self, oriented: np.ndarray) -> neighbours.Nearest:
     """Find the nearest training image of each of [8, m, d] vectors."""
@@ -65,13 +48,7 @@ class Criterion:
   def suspects(
     self, found: neighbours.Nearest, labels: np.ndarray
   ) -> list[Suspect]:
-    """List the images that are nearer than the threshold of their class.
-
-    Args:
-      found: what `nearest` returned for m images.
-      labels: [m] integers, the classes that were asked for.
-    """
-    labels = np.asarray(labels)
+    """List images nearer than the threshold of their class, of labels [m]."""
     neighbours.require_rows("labels", labels, len(found.distance))
     limit = self.limits[labels]
     return [
@@ -97,13 +74,8 @@ def calibrate(
 ) -> Criterion:
   """Learn from real images how near to the training images is too near.
 
-  Args:
-    kind: of vector, "pixels" or "features".
-    training: [n, d] floats, the training images.
-    real: [8, h, d] floats, real images of other lesions, in all orientations.
-    labels: [h] integers.
-    groups: [h], the lesion of each.
-    num_classes: K.
+  `training` are [n, d] floats; `real` [8, h, d] those of real images of other
+  lesions in all orientations, with integer labels and lesions (groups) [h].
   """
   distances = neighbours.nearest(real, training).distance
   limits = thresholds(distances, labels, groups, num_classes)
@@ -113,10 +85,7 @@ def calibrate(
 def by_pixels(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
   """Calibrate on the pixels of what a generator has not learnt from.
 
-  Args:
-    dataset: the real images, of all splits.
-    groups: the lesions that the generator has learnt from, whichever splits
-      they are in here.
+  `groups` are the lesions that it has learnt from, of any split.
 
   Raises:
     InputError: it has learnt from none of these images, or from all.
@@ -145,25 +114,18 @@ def flagged(
 ) -> np.ndarray:
   """Tell which real images the thresholds of half of the others would flag.
 
-  Thresholds of all of them would flag too few of themselves.
-
-  Args: labels and groups [h] of the images that set the criterion.
-
-  Returns:
-    Booleans [h].
+  Thresholds of all of them would flag too few of themselves. Takes labels and
+  groups [h] of the images that set the criterion; returns booleans [h].
   """
   names, lesions = np.unique(groups, return_inverse=True)
   half = np.random.default_rng(0).integers(2, size=len(names))[lesions]
   result = np.zeros(len(labels), bool)
+  columns = criterion.real, labels, groups
   for side in (0, 1):
     mine, other = half == side, half != side
     if mine.any() and other.any():
-      limits = thresholds(
-        criterion.real[other],
-        labels[other],
-        groups[other],
-        len(criterion.limits),
-      )
+      others = (column[other] for column in columns)
+      limits = thresholds(*others, len(criterion.limits))
       result[mine] = criterion.real[mine] < limits[labels[mine]]
   return result
 
@@ -177,7 +139,7 @@ def thresholds(
   rate: float = RATE,
   confidence: float = 0.95,
 ) -> np.ndarray:
-  """Set by class the distance under which an image is suspected.
+  """Set by class the distance under which an image is suspected, float64 [K].
 
   The rate-quantile of real distances would be too high for half of all
   calibrations. So it is the largest order statistic below which less than
@@ -190,17 +152,8 @@ def thresholds(
   all classes together, or its own smallest distance, whichever is less; if
   all together are too few, that of the smallest of all, which promises less.
 
-  Args:
-    distances: [n >= 1] of real images that are not training images to the
-      nearest training image; none of them shows a lesion of training.
-    labels: [n] integers.
-    groups: [n], the lesion of each.
-    num_classes: K.
-    rate: of real lesions that may be flagged, in (0, 1).
-    confidence: that it is no more, in (0, 1).
-
-  Returns:
-    float64 [K].
+  `distances` [n >= 1] are to the nearest training image, of real images of
+  lesions that training has not, with integer labels and groups (lesions) [n].
 
   Raises:
     ValueError: shapes that do not fit.

@@ -9,23 +9,16 @@ from scipy.spatial import distance
 
 @dataclasses.dataclass(frozen=True)
 class ClassDiversity:
-  """Mean pairwise distances of one class, and what follows from them.
-
-  Attributes:
-    real: mean pairwise distance of the class's real images.
-    generated: that of its generated images.
-    ratio: generated / real.
-    collapsed: whether the ratio is under the threshold.
-  """
+  """Mean pairwise distances of one class; collapsed: with too small a ratio."""
 
   real: float
   generated: float
-  ratio: float
+  ratio: float  # generated / real
   collapsed: bool
 
 
 def mean_pairwise_distance(images: np.ndarray) -> float:
-  """Averages the distance of two images over all pairs.
+  """Average the distance of two images over all pairs.
 
   The distance is the root mean square of the difference of pixels scaled to
   [0, 1], whatever the size. The mean does not depend on the number of images
@@ -35,7 +28,7 @@ def mean_pairwise_distance(images: np.ndarray) -> float:
     images: [N, H, W, C] uint8, N >= 2; memory is of N^2 + N * H * W * C.
 
   Raises:
-    ValueError: not uint8, not of rank 4, or fewer than two images.
+    ValueError: another shape or type.
   """
   images = np.asarray(images)
   if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2:
@@ -55,21 +48,16 @@ def distances(
   num_images: int = 100,
   seed: int = 0,
 ) -> dict[str, float]:
-  """Measures how far apart the images of each class are.
+  """Measure by class of [N, H, W, C] uint8 how far apart the images are.
 
-  Args:
-    images: [N, H, W, C] uint8.
-    labels: [N] integers.
-    class_names: by label.
-    num_images: images compared of each class, drawn without replacement.
-    seed: decides which images are drawn.
+  Of a larger class, `num_images` are drawn without replacement.
 
   Returns:
     By class that has at least two images, `mean_pairwise_distance`.
   """
   result = {}
   for label, name in enumerate(class_names):
-    index = np.flatnonzero(np.asarray(labels) == label)
+    index = np.flatnonzero(labels == label)
     if len(index) > num_images:
       rng = np.random.default_rng([seed, label])
       index = rng.choice(index, num_images, replace=False)
@@ -81,16 +69,10 @@ def distances(
 def compare(
   generated: Mapping[str, float], real: Mapping[str, float], threshold: float
 ) -> dict[str, ClassDiversity]:
-  """Tests each class for collapse: samples much more alike than real images.
+  """Test each class for collapse: samples much more alike than real images.
 
-  Args:
-    generated: by class, what `distances` tells of generated images.
-    real: that of real ones.
-    threshold: ratio under which a class counts as collapsed.
-
-  Returns:
-    Class name to its diversity, for the classes in both whose real images are
-    not all the same.
+  Takes the `distances` of both; under the ratio `threshold` a class counts as
+  collapsed. Left out are classes whose real images are all the same.
   """
   result = {}
   for name, distance_of_two in generated.items():

@@ -30,58 +30,42 @@ _DIGEST_BYTES = 32
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Extractor:
-  """A network that makes features of images.
+  """A network that makes features of images."""
 
-  Attributes:
-    name: the network and its input size, as in "EffLite0@64".
-    size: height and width that images are resized to.
-    channels: that it takes, 1 or 3.
-    dims: features of an image.
-    apply: pure, maps variables and images float32 [batch, size, size,
-      channels] in [0, 255] to features [batch, dims].
-    variables: its weights, in the host's memory.
-    digest: of all that decides the features besides the name.
-  """
-
-  name: str
-  size: int
-  channels: int
-  dims: int
+  name: str  # the network and its input size, as in "EffLite0@64"
+  size: int  # height and width that images are resized to
+  channels: int  # that it takes, 1 or 3
+  dims: int  # features of an image
+  # Pure: maps variables and images float32 [batch, size, size, channels] in
+  # [0, 255] to features [batch, dims].
   apply: Callable[[Any, jax.Array], jax.Array]
-  variables: Any
-  digest: str
+  variables: Any  # its weights, in the host's memory
+  digest: str  # of all that decides the features besides the name
 
   @property
   def frechet_name(self) -> str:
-    """Returns what a Fréchet distance of its features is called.
+    """Names the Fréchet distance of its features.
 
-    FID is the name of Inception's at 299 pixels alone (Heusel et al. 2017).
+    FID is that of Inception's at 299 pixels alone (Heusel et al. 2017).
     """
     return "FID" if self.name == _FID else f"FD({self.name})"
 
 
 def efficientnet(size: int = 64) -> Extractor:
-  """Loads EfficientNet-Lite0, trained on ImageNet: "EffLite0@SIZE".
-
-  Args:
-    size: of its input, 32 or more; 224 is what it was trained on.
+  """Loads EfficientNet-Lite0, trained on ImageNet at 224 pixels.
 
   Raises:
     InputError: the package with its weights is not installed, or the size is
-      too small.
+      under 32.
   """
   return _pretrained("EffLite0", size, 32, efficientnets, _efficientnet)
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
-  """Loads the Inception-v3 of the Fréchet inception distance.
-
-  Args:
-    path: of pt_inception-2015-12-05-6726825d.pth.
-    size: of its input, 75 or more; FID is of 299.
+  """Loads the Inception-v3 of FID from pt_inception-2015-12-05-6726825d.pth.
 
   Raises:
-    InputError: it is no file of this network, or the size is too small.
+    InputError: it is no file of this network, or the size is under 75.
   """
   return _pretrained("Inception", size, 75, inceptions, _inception, path)
 
@@ -106,9 +90,8 @@ def extract(
       One is repeated where the extractor takes 3.
     batch_size: images at a time; more than 32 take longer on a CPU.
     cache_dir: where features are kept, by the images' content and the
-      extractor's, if it can be written in; None for nowhere. It is safe to
-      remove at any time.
-    progress: is told how many images are done, and of how many.
+      extractor's, if it is writable. It may be removed at any time.
+    progress: called with the numbers of images done, and of all.
 
   Returns:
     float32 [n, dims].
@@ -117,7 +100,16 @@ def extract(
     InputError: the images are of another type or shape.
   """
   images = np.ascontiguousarray(images)
-  _require_images(images, extractor)
+  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+    raise errors.InputError(
+      "Features are of images uint8 [n, height, width, channels] in [0, 255], "
+      f"not of {images.dtype} {list(images.shape)}."
+    )
+  if images.shape[3] not in (1, extractor.channels):
+    raise errors.InputError(
+      f"{extractor.name} takes images of {extractor.channels} channels, not "
+      f"of {images.shape[3]}."
+    )
   if batch_size < 1:
     raise errors.InputError(f"A batch of {batch_size} images: use 1 or more.")
   path = None
@@ -153,19 +145,6 @@ def _efficientnet(variables, images):
 
 def _inception(variables, images):
   return inceptions.Inception().apply(variables, images / 127.5 - 1)
-
-
-def _require_images(images: np.ndarray, extractor: Extractor) -> None:
-  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
-    raise errors.InputError(
-      "Features are of images uint8 [n, height, width, channels] in [0, 255], "
-      f"not of {images.dtype} {list(images.shape)}."
-    )
-  if images.shape[3] not in (1, extractor.channels):
-    raise errors.InputError(
-      f"{extractor.name} takes images of {extractor.channels} channels, not "
-      f"of {images.shape[3]}."
-    )
 
 
 @functools.partial(jax.jit, static_argnames=("apply", "size", "channels"))

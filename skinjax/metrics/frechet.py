@@ -21,20 +21,16 @@ MOST_IMAGES = 5000
 class FrechetCurve:
   """Fréchet distance by number of images, and where it tends to.
 
-  Attributes:
-    counts: [C] images taken of each of the two sets, ascending.
-    values: [C] mean distance of subsets of so many images.
-    limit: intercept of the line through `values` over 1 / `counts`: the
-      distance at n = infinity. An estimate, that may fall below 0. The bias
-      is linear in 1 / n only where n is well above the d that features really
-      vary in: under it, the limit is less biased than the values but biased.
-    spread: about one standard error of the limit, for the luck of the images.
+  The limit is the intercept of the line through `values` over 1 / `counts`:
+  the distance at n = infinity. An estimate, that may fall below 0. The bias is
+  linear in 1 / n only where n is well above the d that features really vary
+  in: under it, the limit is less biased than the values but biased.
   """
 
-  counts: tuple[int, ...]
-  values: tuple[float, ...]
+  counts: tuple[int, ...]  # images taken of each of the two sets, ascending
+  values: tuple[float, ...]  # mean distance of subsets of so many images
   limit: float
-  spread: float
+  spread: float  # about one standard error of the limit, of the images' luck
 
 
 def frechet(real: np.ndarray, fake: np.ndarray) -> float:
@@ -48,15 +44,8 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
   R_r R_f^T, and centred features are such an R. No root of a matrix is taken,
   so that singular covariances (fewer images than d) are as good as any.
 
-  Args:
-    real: [n, d] floats, n >= 2.
-    fake: [m, d] floats, m >= 2.
-
-  Returns:
-    A number >= 0, of the features' unit squared.
-
-  Raises:
-    ValueError: see `checks.feature_pair`.
+  Takes two rows or more, see `checks.feature_pair`; returns a number >= 0, of
+  the features' unit squared.
   """
   real, fake = checks.feature_pair(real, fake)
   shift = ((real.mean(0) - fake.mean(0)) ** 2).sum()
@@ -94,14 +83,9 @@ def frechet_curve(
   the other set is much larger). Luck of the subsets: the standard error of
   the limit over repeats.
 
-  Args:
-    real: [n, d] floats.
-    fake: [m, d] floats.
-    counts: two or more different numbers of images, in [4, min(n, m)]. By
-      default five, from all images of the smaller set (5000 at most) to half
-      of them, evenly spaced in 1 / n.
-    seed: decides the subsets.
-    repeats: subsets drawn for each value, at least two.
+  `counts` are two or more different numbers of images, in [4, min(n, m)]; by
+  default five, from all images of the smaller set (5000 at most) to half of
+  them, evenly spaced in 1 / n. Two `repeats` or more are drawn for each.
 
   Raises:
     ValueError: see `checks.feature_pair`; or `counts` or `repeats` are out

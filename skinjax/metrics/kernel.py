@@ -1,8 +1,7 @@
 """Kernel distance (KID) of two sets of features, and its interval.
 
 It has no bias of sample size: an estimate from 115 images is only noisier
-than one from 1000. All images of a small class are used, so that there is no
-subset size to choose for it.
+than one from 1000. So all images of a small class are used.
 """
 
 import dataclasses
@@ -20,13 +19,7 @@ _LEAST_DRAWN = 10
 
 @dataclasses.dataclass(frozen=True)
 class KernelInterval:
-  """Kernel distance and its interval.
-
-  Attributes:
-    value: the distance, which is below 0 for half of equal distributions.
-    low: lower end.
-    high: upper end.
-  """
+  """Kernel distance (below 0 for half of equal distributions) and interval."""
 
   value: float
   low: float
@@ -47,31 +40,23 @@ def kernel_distance(
   that over pairs of both (Bińkowski et al., "Demystifying MMD GANs", 2018).
 
   Images of one group are not independent, no more than an image is of itself:
-  pairs of them are left out too.
+  pairs of them are left out too. Memory is of n^2 + m^2 + n * m.
 
   Args:
-    real: [n, d] floats, n >= 2. Memory is of n^2 + m^2 + n * m.
+    real: [n, d] floats, n >= 2.
     fake: [m, d] floats, m >= 2.
     groups: [n] integers, the lesion of each real image; by default each image
       is of its own.
     fake_groups: [m] integers, the same for a second set that is real as well.
-
-  Returns:
-    A number that may be negative.
 
   Raises:
     ValueError: see `checks.feature_pair`; or `groups` are not [n] integers
       of at least two values.
   """
   real, fake = checks.feature_pair(real, fake)
-  return _distance(
-    _kernels(
-      real,
-      fake,
-      _checked_groups(groups, len(real)),
-      _checked_groups(fake_groups, len(fake)),
-    )
-  )
+  groups = _checked_groups(groups, len(real))
+  fake_groups = _checked_groups(fake_groups, len(fake))
+  return _distance(_kernels(real, fake, groups, fake_groups))
 
 
 def kernel_distance_interval(
@@ -101,20 +86,10 @@ def kernel_distance_interval(
   uniform variables shifted by 0.1 (one feature) they hold the true distance in
   0.83 of 1000 draws of 60 images, and in 0.87 of 600 draws of 120.
 
-  Args:
-    real: [n, d] floats, n >= 10.
-    fake: [m, d] floats, m >= 10.
-    groups: [n] integers, the lesion of each real image, of at least 10; by
-      default each image is of its own.
-    fake_groups: [m] integers, the same for a second set that is real as well.
-    resamples: number of resamples.
-    seed: seed of the resamples, and of the images of larger sets.
-    level: part of such intervals that should hold the true value.
-    most_images: of either set that is larger, so many images are used, drawn
-      without replacement, in `value` too.
-
-  Raises:
-    ValueError: as `kernel_distance`.
+  Arguments and errors are as of `kernel_distance`, but that both sets have 10
+  groups or more. `level` is the part of such intervals that should hold the
+  true value. Of a set larger than `most_images` so many are drawn without
+  replacement, for `value` too.
   """
   real, fake = checks.feature_pair(real, fake, _LEAST_DRAWN)
   rng = np.random.default_rng(seed)
@@ -132,7 +107,8 @@ def kernel_distance_interval(
     strict=True,
   ):
     # About its mean, a kernel keeps its digits in float32.
-    kernel = (kernel - pairs * _mean(kernel, pairs)).astype(np.float32)
+    mean = kernel.sum() / pairs.sum()
+    kernel = (kernel - pairs * mean).astype(np.float32)
     count = ((x @ pairs.astype(np.float32)) * y).sum(-1)
     deviation += sign * ((x @ kernel) * y).sum(-1) / count
     slope = x @ kernel.sum(1) + y @ kernel.sum(0)
@@ -175,12 +151,9 @@ def _kernels(real, fake, groups, fake_groups):
   return result
 
 
-def _mean(kernel, pairs):
-  return kernel.sum() / pairs.sum()
-
-
 def _distance(kernels):
-  return float(sum(s * _mean(*k) for s, k in zip(_SIGNS, kernels, strict=True)))
+  means = (kernel.sum() / pairs.sum() for kernel, pairs in kernels)
+  return float(sum(s * mean for s, mean in zip(_SIGNS, means, strict=True)))
 
 
 def _checked_groups(groups, num, least=2):

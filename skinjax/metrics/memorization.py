@@ -20,38 +20,26 @@ _MOST = 1000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reals:
-  """Real images as vectors; see neighbours.py.
+  """Real images as vectors; see neighbours.py."""
 
-  Attributes:
-    vectors: [n, d] floats.
-    labels: [n] integers.
-    groups: [n], the lesion of each; of any sortable type.
-  """
-
-  vectors: np.ndarray
-  labels: np.ndarray
-  groups: np.ndarray
+  vectors: np.ndarray  # [n, d] floats
+  labels: np.ndarray  # [n] integers
+  groups: np.ndarray  # [n], the lesion of each; of any sortable type
 
 
 @dataclasses.dataclass(frozen=True)
 class NearerTest:
   """Whether training images are nearer than as many held-out ones.
 
-  Attributes:
-    share: of generated images that are nearer to training; about 1/2 without
-      memorization. Its interval is from `low` to `high`.
-    low: see `share`.
-    high: see `share`.
-    margin: mean logarithm of the distance to held-out images over that to
-      training images; about 0 without memorization, more with it.
-    p_value: of a margin as large, were the two interchangeable; in (0, 1].
+  The share and the margin are about 1/2 and 0 without memorization.
   """
 
-  share: float
-  low: float
-  high: float
+  share: float  # of generated images that are nearer to training
+  low: float  # end of the share's interval
+  high: float  # end of the share's interval
+  # Mean logarithm of the distance to held-out images over that to training.
   margin: float
-  p_value: float
+  p_value: float  # of such a margin were the two interchangeable; in (0, 1]
 
 
 def nearer_to_training(
@@ -91,23 +79,13 @@ def nearer_to_training(
   the generated images (delete-half jackknife, Shao and Wu 1989). A bootstrap
   would draw neighbours twice, which are then no neighbours more.
 
-  Args:
-    fake: [k, m, d] floats of generated images, k orientations; or [m, d].
-    train: [n, d] floats of one class's training images.
-    held_out: [h, d] floats of its held-out images.
-    train_groups: [n], lesions.
-    held_out_groups: [h], other lesions.
-    permutations: of the test, at least 1.
-    resamples: of the interval, at least 1.
-    level: of the interval, in (0, 1).
-    seed: of permutations and resamples.
-
-  Returns:
-    The result; it does not depend on the order of images.
+  `fake` are [k, m, d] floats of generated images in k orientations, or [m, d];
+  `train` [n, d] and `held_out` [h, d] are of real ones of the class, with
+  lesions [n] and [h]. The result does not depend on the order of images.
 
   Raises:
     ValueError: as neighbours.nearest; sets share a lesion, or have fewer than
-      two each; or nothing is to be drawn.
+      two each; or `permutations` or `resamples` < 1, `level` not in (0, 1).
   """
   if permutations < 1 or resamples < 1 or not 0 < level < 1:
     raise ValueError("Expected permutations, resamples >= 1, 0 < level < 1.")
@@ -165,7 +143,7 @@ def by_class(
   class_names: Sequence[str],
   **options,
 ) -> dict[str, NearerTest]:
-  """Test each class for memorization; see `nearer_to_training`.
+  """Run `nearer_to_training` for each class.
 
   Returns:
     By class that has generated images and two lesions of each kind.
@@ -199,36 +177,27 @@ def authentic(
 ) -> np.ndarray:
   """Tell which generated images are no nearer than real ones are to another.
 
-  An image is authentic if its nearest training image is at least as far from
-  it as that one is from the nearest training image of another lesion. Their
-  share is AuthPct of Alaa et al., "How Faithful is your Synthetic Data?"
-  (2022), but for other photographs of one lesion, which hide copies. Most new
-  images are authentic (0.85 of HAM10000's held-out ones, by pixels): whoever
-  is the nearest of many has near neighbours itself.
+  An image is authentic if its nearest training image (of `found`) is at least
+  as far from it as that one is from the nearest training image of another
+  lesion. Their share is AuthPct of Alaa et al., "How Faithful is your
+  Synthetic Data?" (2022), but for other photographs of one lesion, which hide
+  copies. Most new images are authentic (0.85 of HAM10000's held-out ones, by
+  pixels): whoever is the nearest of many has near neighbours itself.
 
-  Args:
-    found: the nearest training image of each of m generated ones.
-    train: [n, d] floats.
-    train_groups: [n], lesions.
-    orient: returns the orientations [k, asked, d] of the training images at
-      some indices [asked], to compare them as the generated ones are; None for
-      `train` alone.
+  `train` are [n, d] floats. `orient` returns the orientations [k, asked, d] of
+  those at some indices [asked], to compare them as the generated ones are; by
+  default they are compared as they are.
 
   Returns:
-    Booleans [m]; their mean is the authenticity. Of one training lesion alone
-    none is.
-
-  Raises:
-    ValueError: as neighbours.nearest.
+    Booleans, one a generated image. Of one training lesion alone none is.
   """
-  groups = np.asarray(train_groups)
   # Only of those that are anybody's nearest.
   asked, place = np.unique(found.index, return_inverse=True)
   own = neighbours.nearest(
-    orient(asked) if orient else np.asarray(train)[asked],
+    orient(asked) if orient else train[asked],
     train,
-    query_groups=groups[asked],
-    reference_groups=groups,
+    query_groups=train_groups[asked],
+    reference_groups=train_groups,
   )
   return found.distance >= own.distance[place]
 
@@ -236,9 +205,8 @@ def authentic(
 def rank(distances: np.ndarray, rarer: float) -> tuple[np.ndarray, np.ndarray]:
   """Sort the nearest lesions of each generated image.
 
-  Args:
-    distances: [m, g] floats from 0 on, to g lesions.
-    rarer: the share of lesions of the kind that is rarer, in (0, 1/2].
+  `distances` [m, g] are floats from 0 on; `rarer` is the share of lesions of
+  the kind that is rarer, in (0, 1/2].
 
   Returns:
     int64 [m, top], the columns of the nearest; and the logarithms of their
@@ -274,16 +242,9 @@ def share_and_margin(
   as have the smaller one's number of images. What has no lesion of a kind
   among its nearest is taken to be as far from it as from the last of these.
 
-  Args:
-    near: [m, top] from `rank`.
-    logs: [m, top] from `rank`.
-    held: booleans [g], the lesions that count as held-out.
-    sizes: integers [g], images of each lesion.
-    kept: booleans [g], lesions to count at all; None for all.
-
-  Returns:
-    The share of the m that are nearer to training, and the mean of the log
-    distance to held-out lesions less that to training ones.
+  `near` and `logs` are of `rank`; of g lesions `held` are booleans, whether
+  they count as held-out, `sizes` their numbers of images, and `kept` booleans,
+  whether they count at all.
   """
   counted = slice(None) if kept is None else kept
   images = sizes[counted][held[counted]].sum()
@@ -295,12 +256,8 @@ def share_and_margin(
   drawn = int(np.clip(round(many * images / (total - images)), 1, many))
   nearer = _some_drawn(many, drawn, near.shape[1])
 
-  is_held = held[near]
-  is_train = ~is_held
-  if kept is not None:
-    there = kept[near]
-    is_held &= there
-    is_train &= there
+  there = True if kept is None else kept[near]
+  is_held, is_train = held[near] & there, ~held[near] & there
   top = near.shape[1]
   rows = np.arange(len(near))
   first = np.where(is_held.any(1), is_held.argmax(1), top)

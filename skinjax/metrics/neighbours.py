@@ -2,8 +2,7 @@
 
 A lesion has no upright position, and networks are trained on its flips and
 right-angle rotations: a copy may be any of the 8. Each image is a vector here,
-a query as many vectors as it has orientations, and its distance is that of the
-nearest of these.
+a query as many as it has orientations, and the nearest of these counts.
 """
 
 import dataclasses
@@ -17,17 +16,11 @@ _BLOCK = 512
 
 @dataclasses.dataclass(frozen=True)
 class Nearest:
-  """The nearest reference of each of m queries.
+  """The nearest reference of each of m queries; of none -1, infinitely far."""
 
-  Attributes:
-    index: int64 [m], of the reference; -1 where every one is excluded.
-    orientation: int64 [m], of the query; see pixels.orientations.
-    distance: float64 [m], Euclidean; infinite where every one is excluded.
-  """
-
-  index: np.ndarray
-  orientation: np.ndarray
-  distance: np.ndarray
+  index: np.ndarray  # int64 [m], of the reference
+  orientation: np.ndarray  # int64 [m], of the query; see pixels.orientations
+  distance: np.ndarray  # float64 [m], Euclidean
 
 
 def nearest(
@@ -42,12 +35,9 @@ def nearest(
   Products of matrices find the best of each orientation, whose distances are
   then computed anew by subtraction, so that that of a copy is 0.
 
-  Args:
-    queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
-    references: [n, d] floats.
-    query_groups: [m], the lesion of each query; references of the same lesion
-      are excluded. None excludes none.
-    reference_groups: [n], given with the former.
+  `queries` are [k, m, d] floats, one [m, d] an orientation, or [m, d];
+  `references` are [n, d]. Of a query's lesion none is looked at where lesions
+  are given, `query_groups` [m] and `reference_groups` [n].
 
   Raises:
     ValueError: a set is empty or not finite, or shapes do not fit.
@@ -86,22 +76,17 @@ def distances_by_group(
 ) -> np.ndarray:
   """Measure how far each query is from the nearest image of each lesion.
 
-  Args:
-    queries: [k, m, d] floats, one [m, d] an orientation; or [m, d].
-    references: [n, d] floats.
-    groups: [n] integers; those of g lesions are 0 to g - 1.
+  `queries` and `references` are as of `nearest`, and so is what is refused;
+  `groups` are [n] integers, 0 to g - 1 of g lesions.
 
   Returns:
     float32 [m, g] Euclidean distances. Those of copies may differ from 0 by
     about a thousandth of the vectors' length.
-
-  Raises:
-    ValueError: as `nearest`.
   """
   queries, references = _require_vectors(queries, references)
   require_rows("groups", groups, len(references))
   order = np.argsort(groups, kind="stable")
-  starts = np.searchsorted(np.asarray(groups)[order], range(max(groups) + 1))
+  starts = np.searchsorted(groups[order], range(max(groups) + 1))
   result = np.full((queries.shape[1], len(starts)), np.inf, np.float32)
   for _, rows, block in _blocks(queries, references[order]):
     # Of most lesions there is one image.
@@ -113,11 +98,7 @@ def distances_by_group(
 
 
 def require_rows(name: str, values: np.ndarray, count: int) -> None:
-  """Check that there is one value for each image.
-
-  Raises:
-    ValueError: there is not.
-  """
+  """Raise ValueError unless there is one value for each image."""
   if np.shape(values) != (count,):
     raise ValueError(
       f"{name} must be [{count}], one an image, got {list(np.shape(values))}."

@@ -9,25 +9,13 @@ _BLOCK = 512
 
 
 def orientations(images: np.ndarray) -> np.ndarray:
-  """Turn square images into all 8 flips and right-angle rotations.
-
-  Args:
-    images: [n, size, size, channels] of any type.
+  """Turn images [n, size, size, channels] into all 8 flips and rotations.
 
   Returns:
     [8, n, size, size, channels]: k of the first four is the image after k
     quarter turns counter-clockwise; k of the last four is its transposition
     after k - 4 of them. The first is the image as it is.
-
-  Raises:
-    ValueError: the images are not square, or not of rank 4.
   """
-  images = np.asarray(images)
-  if images.ndim != 4 or images.shape[1] != images.shape[2]:
-    raise ValueError(
-      "Expected square images [n, size, size, channels], got "
-      f"{list(images.shape)}."
-    )
   return np.stack(
     [
       np.rot90(flipped, turns, (1, 2))
@@ -51,14 +39,11 @@ def vectors(images: np.ndarray) -> np.ndarray:
   pictures' difference: 0 for the same, sqrt(2) expected of unrelated ones, at
   most 2. Reduction commutes with flips and rotations.
 
-  Args:
-    images: uint8 [n, size, size, channels] in [0, 255].
-
   Returns:
     float32 [n, d], d = min(16, size)^2 * channels.
 
   Raises:
-    ValueError: the images are not uint8, not square, or not of rank 4.
+    ValueError: not uint8 [n, size, size, channels].
   """
   pictures = _thumbnails(images)
   return pictures.reshape(len(pictures), -1)
@@ -72,21 +57,22 @@ def oriented_vectors(images: np.ndarray) -> np.ndarray:
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
   """Reduces and standardizes: float32 [n, side, side, channels]."""
-  images = np.asarray(images)
-  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
+  if (
+    images.dtype != np.uint8
+    or images.ndim != 4
+    or 0 in images.shape[1:]
+    or images.shape[1] != images.shape[2]
+  ):
     raise ValueError(
-      "Expected uint8 [n, size, size, channels], got "
+      "Expected square images, uint8 [n, size, size, channels], got "
       f"{images.dtype} {list(images.shape)}."
     )
   size = images.shape[1]
-  if images.shape[2] != size:
-    raise ValueError(f"Expected square images, got {list(images.shape)}.")
   reduce = _areas(size, min(_THUMBNAIL, size))
   pictures = np.empty((len(images), *[len(reduce)] * 2, images.shape[3]), "f4")
   for start in range(0, len(images), _BLOCK):
     rows = slice(start, start + _BLOCK)
-    part = images[rows].astype(np.float32)
-    part = np.moveaxis(part, 3, 1)
+    part = np.moveaxis(images[rows].astype(np.float32), 3, 1)
     pictures[rows] = np.moveaxis(reduce @ part @ reduce.T, 1, 3)
   pictures -= pictures.mean((1, 2), keepdims=True)
   pictures /= np.maximum(pictures.std((1, 2, 3), keepdims=True), 1)

@@ -15,42 +15,29 @@ _BLOCK = 1024
 class Prdc:
   """Fidelity and diversity, as parts of images near those of the other set.
 
-  All but density lie in [0, 1].
-
-  Attributes:
-    precision: fake images near some real one.
-    recall: real images near some fake one.
-    density: real images that a fake one is near to, over `neighbours`: 1 is
-      expected for equal distributions; it may exceed 1.
-    coverage: real images that have a fake one near.
+  The density of equal distributions is expected to be 1; it may exceed 1.
   """
 
-  precision: float
-  recall: float
-  density: float
-  coverage: float
+  precision: float  # fake images near some real one
+  recall: float  # real images near some fake one
+  density: float  # real images that a fake one is near to, over `neighbours`
+  coverage: float  # real images that have a fake one near
 
 
 def precision_recall_density_coverage(
   real: np.ndarray, fake: np.ndarray, *, neighbours: int = 5
 ) -> Prdc:
-  """Measure how the two sets lie among each other.
+  """Measure how sets [n, d] and [m, d] of features lie among each other.
 
   Near an image is what is closer to it than its k-th nearest neighbour in its
-  own set. Precision and recall are of Kynkäänniemi et al., "Improved Precision
-  and Recall Metric for Assessing Generative Models" (2019); density and
-  coverage of Naeem et al., "Reliable Fidelity and Diversity Metrics for
-  Generative Models" (2020). All but density depend on n and m: compare them
-  at equal numbers of images.
-
-  Args:
-    real: [n, d] floats, n > neighbours.
-    fake: [m, d] floats, m > neighbours.
-    neighbours: k, at least one.
+  own set, k = `neighbours`. Precision and recall are of Kynkäänniemi et al.,
+  "Improved Precision and Recall Metric for Assessing Generative Models" (2019);
+  density and coverage of Naeem et al., "Reliable Fidelity and Diversity Metrics
+  for Generative Models" (2020). All but density depend on n and m: compare
+  them at equal numbers of images.
 
   Raises:
-    ValueError: see `checks.feature_pair`; a set has not more than
-      `neighbours` images, or there are none.
+    ValueError: see `checks.feature_pair`, with n, m > k; or k < 1.
   """
   if neighbours < 1:
     raise ValueError(f"neighbours must be at least 1, got {neighbours}.")

@@ -8,8 +8,7 @@ the tails altogether), so that their part is Student's t with S - 1 degrees
 of freedom, added to each resample.
 
 What this does not carry: other training lesions and other generators. The
-seeds share one training set and one synthetic set, hence the interval speaks
-of these.
+seeds share one training set and one synthetic set.
 """
 
 import dataclasses
@@ -25,15 +24,10 @@ _BLOCK = 64
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-  """Values of one score: on the test set, and on its resamples.
+  """Values of one score: on the test set, and on its resamples."""
 
-  Attributes:
-    points: [S, ...] by seed, on the test set.
-    resampled: [S, R, ...] by seed and resample.
-  """
-
-  points: np.ndarray
-  resampled: np.ndarray
+  points: np.ndarray  # [S, ...] by seed
+  resampled: np.ndarray  # [S, R, ...] by seed and resample
 
   def __sub__(self, other: "Draws") -> "Draws":
     """Pair two arms: the same seeds and the same resampled lesions."""
@@ -42,26 +36,18 @@ class Draws:
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-  """A value averaged over seeds, and its interval; arrays of any shape.
-
-  Attributes:
-    value: mean over seeds on the test set.
-    low: lower end.
-    high: upper end.
-    seed_sd: standard deviation from seed to seed on the test set (S - 1 in
-      the denominator), NaN for one seed.
-  """
+  """A value averaged over seeds, and its interval; arrays of any shape."""
 
   value: np.ndarray
   low: np.ndarray
   high: np.ndarray
-  seed_sd: np.ndarray
+  seed_sd: np.ndarray  # from seed to seed on the test set; NaN for one seed
 
 
 def bootstrap_weights(
   groups: np.ndarray, labels: np.ndarray, num_resamples: int, seed: int
 ) -> np.ndarray:
-  """Resample groups (lesions) with replacement, class by class.
+  """Resample groups [N] (lesions) with replacement, class by class.
 
   All examples of a group share its weight. Resampling is stratified by
   class, so that no class vanishes from a resample (a test fold has about 15
@@ -74,14 +60,8 @@ def bootstrap_weights(
   (G - 1) / G (Rao and Wu, "Resampling inference with complex survey data",
   1988). The only group of a class has weight one: its variation is unknown.
 
-  Args:
-    groups: [N] group of each example, of any sortable type.
-    labels: [N] non-negative integers.
-    num_resamples: R.
-    seed: seed of the draws.
-
   Returns:
-    [R, N] float32 weights of the examples.
+    [num_resamples, N] float32 weights of the examples.
   """
   labels = np.asarray(labels)
   group_names, group = np.unique(np.asarray(groups), return_inverse=True)
@@ -106,10 +86,8 @@ def draw(
 ) -> dict[str, Draws]:
   """Score one arm by seed, on the test set and on its resamples.
 
-  Args:
-    probabilities: [S, N, K] of S seeds on the same N examples.
-    labels: [N] integers.
-    weights: [R, N] from `bootstrap_weights`.
+  Takes probabilities [S, N, K] of S seeds on the same N examples, their labels
+  [N] and weights [R, N] of `bootstrap_weights`.
 
   Returns:
     Each score of `classification.scores` to its draws.
@@ -153,14 +131,11 @@ def interval(
   reaches 4.3 for 3 seeds, 12.7 for 2. With one seed this part is unknown and
   left out: such an interval must not be the ground of a verdict.
 
-  Args:
-    draws: [S, ...] points and [S, R, ...] resamples of them.
-    level: part of such intervals that should hold the true value.
-    bounds: ends are clipped to these (the range of the score).
-    seed: seed of the draws of t.
+  `level` is the part of such intervals that should hold the true value; ends
+  are clipped to `bounds`, the range of the score; `seed` is of the draws of t.
 
   Returns:
-    Arrays [...]; ends are NaN where any resample is.
+    Arrays [...] of draws [S, ...]; ends are NaN where any resample is.
   """
   num_seeds, num_resamples = draws.resampled.shape[:2]
   value = draws.points.mean(0)

@@ -1,10 +1,9 @@
 """ACGAN's networks (Odena, Olah, Shlens 2017), for any power of two from 8.
 
-The paper has one pair of networks for 32 pixels and one for 128. Here a single
-rule of widths covers what is between: the generator halves its channels as it
-doubles its size, the discriminator does the reverse. Strided layers are 4x4
-(the paper's are 5x5 and 3x3): a kernel that the stride divides leaves no
-checkerboard (Odena, Dumoulin, Olah 2016).
+The paper has one pair of networks for 32 pixels and one for 128. Here the
+generator halves its channels as it doubles its size, the discriminator does the
+reverse. Strided layers are 4x4 (the paper's are 5x5 and 3x3): a kernel that the
+stride divides leaves no checkerboard (Odena, Dumoulin, Olah 2016).
 """
 
 import functools
@@ -38,23 +37,14 @@ def widths(size: int, width: int) -> list[int]:
 
 
 class Generator(nn.Module):
-  """Draws images of the asked classes.
+  """Draws images of the asked classes."""
 
-  Attributes:
-    size: height and width of the images, a power of two from 8.
-    channels: of the images.
-    width: channels of the last hidden layer.
-    num_classes: the label is joined to the latent as one of so many.
-    dtype: of layers.DTYPES, what the convolutions compute in.
-    axis_name: the device axis inside pmap.
-  """
-
-  size: int
-  channels: int
-  width: int
-  num_classes: int
-  dtype: str = "float32"
-  axis_name: str | None = None
+  size: int  # height and width of the images, a power of two from 8
+  channels: int  # of the images
+  width: int  # channels of the last hidden layer
+  num_classes: int  # the label is joined to the latent as one of so many
+  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  axis_name: str | None = None  # the device axis inside pmap
 
   @nn.compact
   def __call__(
@@ -75,25 +65,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class.
+  """Tells real from generated, and which class; attributes as of Generator.
 
-  Attributes:
-    size: height and width of the images, a power of two from 8.
-    width: channels of the first layer.
-    num_classes: of the class head.
-    dropout: the rate after each convolution.
-    noise: standard deviation of the noise added to the images.
-    spectral: spectral normalization (Miyato et al. 2018) of every layer,
-      instead of batch normalization of all convolutions but the first.
-    dtype: of layers.DTYPES, what the convolutions compute in.
-    axis_name: the device axis inside pmap.
+  `spectral` normalization (Miyato et al. 2018) is of every layer, instead of
+  batch normalization of all convolutions but the first.
   """
 
   size: int
-  width: int
+  width: int  # channels of the first layer
   num_classes: int
-  dropout: float
-  noise: float
+  dropout: float  # the rate after each convolution
+  noise: float  # standard deviation of the noise added to the images
   spectral: bool
   dtype: str = "float32"
   axis_name: str | None = None
@@ -107,13 +89,10 @@ class Discriminator(nn.Module):
     train: bool,
     update_stats: bool = False,
   ) -> tuple[jax.Array, jax.Array]:
-    """Judges images.
+    """Judges images [batch, size, size, channels] in [-1, 1].
 
-    Args:
-      images: [batch, size, size, channels] in [-1, 1].
-      keys: keys [batch] of noise and dropout; None in evaluation.
-      train: whether batch statistics normalize.
-      update_stats: whether spectral norms are estimated anew.
+    `keys` [batch] are of noise and dropout, None in evaluation; `update_stats`
+    says whether spectral norms are estimated anew.
 
     Returns:
       Source logits [batch] (positive: real), class logits [batch, classes].

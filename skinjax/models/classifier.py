@@ -11,22 +11,11 @@ from skinjax.models import convolution, layers
 _Conv = functools.partial(layers.Conv, use_bias=False)
 
 
-def _mean_pool(x: jax.Array) -> jax.Array:
-  batch, height, width, channels = x.shape
-  x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
-  return jnp.mean(x, axis=(2, 4))
-
-
 class Block(nn.Module):
-  """A residual block of two 3x3 convolutions.
+  """A residual block of two 3x3 convolutions, with `features` output channels.
 
   Where it halves the size, the second convolution is followed by a mean over
   2x2 pixels, and the shortcut by the same mean (He et al. 2019, ResNet-D).
-
-  Attributes:
-    features: output channels.
-    halve: whether to halve height and width.
-    axis_name: the device axis inside pmap.
   """
 
   features: int
@@ -41,7 +30,7 @@ class Block(nn.Module):
     y = nn.relu(norm()(_Conv(self.features)(x), train=train))
     y = norm()(_Conv(self.features, form=form)(y), train=train)
     if self.halve:
-      x = _mean_pool(x)
+      x = layers.downsampled(x)
     if x.shape[-1] != self.features:
       x = norm()(_Conv(self.features, kernel_size=1)(x), train=train)
     return nn.relu(x + y)
@@ -52,22 +41,14 @@ class ResNet(nn.Module):
 
   A strided 4x4 convolution halves the image; the blocks halve it further, down
   to 4x4, with channels that double each time, to at most 8 times `width`.
-
-  Attributes:
-    size: height and width of the images, a power of two from 16.
-    width: channels of the first layer.
-    num_classes: logits.
-    dropout: the rate before the last layer.
-    dtype: of layers.DTYPES, what the convolutions compute in.
-    axis_name: the device axis inside pmap.
   """
 
-  size: int
-  width: int
+  size: int  # height and width of the images, a power of two from 16
+  width: int  # channels of the first layer
   num_classes: int
-  dropout: float
-  dtype: str = "float32"
-  axis_name: str | None = None
+  dropout: float  # the rate before the last layer
+  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  axis_name: str | None = None  # the device axis inside pmap
 
   @nn.compact
   def __call__(
@@ -78,17 +59,13 @@ class ResNet(nn.Module):
     train: bool,
     pooled: bool = False,
   ) -> jax.Array:
-    """Maps images in [-1, 1] to logits, or to what they are computed from.
+    """Maps images [batch, size, size, channels] in [-1, 1] to logits.
 
-    Args:
-      images: [batch, size, size, channels].
-      keys: keys [batch] of dropout; None in evaluation.
-      train: whether batch statistics normalize.
-      pooled: whether to stop before dropout and the last layer.
+    `keys` [batch] are of dropout, None in evaluation.
 
     Returns:
-      Logits [batch, num_classes]; with `pooled` features [batch, channels],
-      at least 0: the mean over all places of the last block's output.
+      Logits [batch, num_classes]; with `pooled`, what these are computed from,
+      features [batch, channels], at least 0: the mean over all places.
     """
     stem = functools.partial(convolution.conv, stride=2)
     x = layers.lowered(images, self.dtype)

@@ -19,21 +19,13 @@ Array = jax.Array
 
 
 def conv(x: Array, kernel: Array, *, stride: int = 1) -> Array:
-  """Convolve with the padding that XLA calls SAME.
+  """Convolve images [B, H, W, C] to [B, H / stride, W / stride, O].
 
-  An odd kernel at stride 1 pads (k - 1) / 2 on each side; at stride 2, 4x4
-  pads 1 on each side and 5x5 pads 1 before and 2 after.
+  Padding is what XLA calls SAME: an odd kernel at stride 1 pads (k - 1) / 2 on
+  each side; at stride 2, 4x4 pads 1 on each side, 5x5 1 before and 2 after.
 
-  Args:
-    x: images, [B, H, W, C]; H and W even at stride 2.
-    kernel: [k, k, C, O]; k odd at stride 1, k 4 or 5 at stride 2.
-    stride: 1 or 2.
-
-  Returns:
-    [B, H / stride, W / stride, O].
-
-  Raises:
-    ValueError: for any other shape.
+  `kernel` is [k, k, C, O]: k is odd at stride 1, and 4 or 5 at stride 2, where
+  H and W are even. Raises ValueError for any other shape.
   """
   _check(x, kernel, stride)
   if stride == 2 and (x.shape[1] % 2 or x.shape[2] % 2):
@@ -47,21 +39,11 @@ def conv(x: Array, kernel: Array, *, stride: int = 1) -> Array:
 
 
 def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
-  """Apply the transpose of `conv`, which doubles height and width.
+  """Apply the transpose of `conv` at stride 2, which doubles height and width.
 
-  As a linear map of the images it is the adjoint of
-  `conv(_, kernel.swapaxes(2, 3), stride=2)`.
-
-  Args:
-    x: images, [B, H, W, C].
-    kernel: [k, k, C, O]; k 4 or 5.
-    stride: 2.
-
-  Returns:
-    [B, 2 * H, 2 * W, O].
-
-  Raises:
-    ValueError: for any other shape.
+  As a linear map of images [B, H, W, C] to [B, 2 * H, 2 * W, O] it is the
+  adjoint of `conv(_, kernel.swapaxes(2, 3), stride=2)`. Raises ValueError for
+  a kernel other than [k, k, C, O], k 4 or 5.
   """
   if stride != 2:
     raise ValueError(f"A transposed convolution has stride 2, not {stride}")
@@ -72,39 +54,21 @@ def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
 
 
 def upsample_conv(x: Array, kernel: Array) -> Array:
-  """Repeat every pixel 2x2, then convolve with a 3x3 kernel.
+  """Repeat every pixel 2x2, then convolve with a kernel [3, 3, C, O].
 
   Both in one: a 4x4 transposed convolution whose taps are sums of the
-  kernel's, with 4/9 of the products.
-
-  Args:
-    x: images, [B, H, W, C].
-    kernel: [3, 3, C, O].
-
-  Returns:
-    [B, 2 * H, 2 * W, O].
-
-  Raises:
-    ValueError: for any other shape.
+  kernel's, with 4/9 of the products. Returns [B, 2 * H, 2 * W, O] of images
+  [B, H, W, C]; raises ValueError for any other shape.
   """
   return conv_transpose(x, _boxed(kernel)[::-1, ::-1])
 
 
 def conv_downsample(x: Array, kernel: Array) -> Array:
-  """Convolve with a 3x3 kernel, then average every 2x2 pixels.
+  """Convolve with a kernel [3, 3, C, O], then average every 2x2 pixels.
 
   Both in one: a 4x4 convolution of stride 2 whose taps are means of the
-  kernel's, with 4/9 of the products.
-
-  Args:
-    x: images, [B, H, W, C]; H and W even.
-    kernel: [3, 3, C, O].
-
-  Returns:
-    [B, H / 2, W / 2, O].
-
-  Raises:
-    ValueError: for any other shape.
+  kernel's, with 4/9 of the products. Returns [B, H / 2, W / 2, O] of images
+  [B, H, W, C], H and W even; raises ValueError for any other shape.
   """
   return conv(x, _boxed(kernel) / 4, stride=2)
 
@@ -115,20 +79,15 @@ def _by_platform(x, kernel, *, cpu, native):
 
 def _check(x, kernel, stride):
   """Raise ValueError unless the convolution is one of those promised."""
-  if x.ndim != 4:
-    raise ValueError(f"Images are [B, H, W, C], not of shape {x.shape}")
-  if kernel.ndim != 4 or kernel.shape[2] != x.shape[3]:
-    raise ValueError(
-      f"A kernel for images of shape {x.shape} is [k, k, {x.shape[3]}, O], "
-      f"not of shape {kernel.shape}"
-    )
   k = kernel.shape[0]
-  if kernel.shape[1] != k or not (
-    (stride == 1 and k % 2 == 1) or (stride == 2 and k in (4, 5))
+  if (
+    x.ndim != 4
+    or kernel.shape[:-1] != (k, k, x.shape[3])
+    or not (k in (4, 5) if stride == 2 else stride == 1 and k % 2)
   ):
     raise ValueError(
-      "Kernels are odd squares at stride 1, and 4x4 or 5x5 at stride 2; got "
-      f"shape {kernel.shape} at stride {stride}"
+      "Images are [B, H, W, C], kernels [k, k, C, O], k odd at stride 1, 4 or "
+      f"5 at stride 2; got {x.shape} and {kernel.shape} at stride {stride}"
     )
   if x.dtype != kernel.dtype:
     raise ValueError(

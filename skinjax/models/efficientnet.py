@@ -7,7 +7,7 @@ swish. Its weights come with a Python package, so they are there offline.
 import importlib.util
 import pathlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -25,24 +25,15 @@ _CLASSES = 1000
 _EPSILON = 1e-3  # of its batch normalization
 
 
-class _Stage(NamedTuple):
-  """Blocks alike, but that the first one has the stride."""
-
-  blocks: int
-  kernel: int
-  stride: int
-  expansion: int
-  features: int
-
-
+# Blocks, their kernel, stride of the first of them, expansion and features.
 _STAGES = (
-  _Stage(1, 3, 1, 1, 16),
-  _Stage(2, 3, 2, 6, 24),
-  _Stage(2, 5, 2, 6, 40),
-  _Stage(3, 3, 2, 6, 80),
-  _Stage(3, 5, 1, 6, 112),
-  _Stage(4, 5, 2, 6, 192),
-  _Stage(1, 3, 1, 6, 320),
+  (1, 3, 1, 1, 16),
+  (2, 3, 2, 6, 24),
+  (2, 5, 2, 6, 40),
+  (3, 3, 2, 6, 80),
+  (3, 5, 1, 6, 112),
+  (4, 5, 2, 6, 192),
+  (1, 3, 1, 6, 320),
 )
 # Of a layer, the name of the normalization behind it.
 _NORMS = {
@@ -57,11 +48,7 @@ _NORMS = {
 class Block(nn.Module):
   """An inverted residual block (Sandler et al. 2018, MobileNetV2).
 
-  Attributes:
-    features: output channels.
-    kernel: height and width of the depthwise kernel.
-    stride: of the depthwise convolution.
-    expansion: channels in between, as a multiple of the input's.
+  `expansion` is that of the channels in between, over the input's.
   """
 
   features: int
@@ -98,15 +85,10 @@ class EfficientNet(nn.Module):
     """
     x = nn.relu6(folded.Conv(32, (3, 3), 2, name="_conv_stem")(images))
     number = 0
-    for stage in _STAGES:
-      for place in range(stage.blocks):
-        x = Block(
-          stage.features,
-          stage.kernel,
-          1 if place else stage.stride,
-          stage.expansion,
-          name=f"_blocks.{number}",
-        )(x)
+    for blocks, kernel, first, expansion, width in _STAGES:
+      for stride in [first] + [1] * (blocks - 1):
+        name = f"_blocks.{number}"
+        x = Block(width, kernel, stride, expansion, name=name)(x)
         number += 1
     x = nn.relu6(folded.Conv(DIMS, (1, 1), name="_conv_head")(x))
     features = jnp.mean(x, axis=(1, 2))
@@ -137,27 +119,19 @@ def weights_path() -> pathlib.Path:
 def load(
   path: str | pathlib.Path | None = None, digest: str = _SHA256
 ) -> dict[str, Any]:
-  """Reads the weights, without PyTorch.
-
-  Args:
-    path: of the file; None for the one of the package.
-    digest: the file's SHA-256, in hex.
+  """Reads the weights of a file, by default the package's, without PyTorch.
 
   Returns:
     As `from_torch`.
 
   Raises:
-    InputError: there is no such file, or it is not the published one.
+    InputError: there is no such file, or its SHA-256 is not `digest`.
   """
   return from_torch(torch_weights.read(path or weights_path(), digest))
 
 
 def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Converts PyTorch's weights, by name.
-
-  Returns:
-    Variables of EfficientNet: float32 arrays in the host's memory.
-  """
+  """Converts PyTorch's weights to variables of EfficientNet; see folded.py."""
   return folded.from_torch(EfficientNet(), 32, arrays, _names, epsilon=_EPSILON)
 
 

@@ -21,20 +21,12 @@ Names = Callable[[tuple[str, ...]], tuple[str, str | None]]
 
 
 class Conv(nn.Module):
-  """A convolution with bias.
+  """A convolution with bias."""
 
-  Attributes:
-    features: output channels; 0 for a depthwise one, that has as many as its
-      input.
-    kernel_size: height and width.
-    stride: of both axes.
-    padding: "SAME" as TensorFlow has it, or "VALID".
-  """
-
-  features: int
+  features: int  # outputs; 0 for a depthwise one, with as many as its input
   kernel_size: tuple[int, int]
-  stride: int = 1
-  padding: str = "SAME"
+  stride: int = 1  # of both axes
+  padding: str = "SAME"  # as TensorFlow has it, or "VALID"
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -68,13 +60,8 @@ def _conv(x, kernel, stride, padding, groups=1):
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   """Convolves every channel with a kernel of its own, padded as SAME.
 
-  Args:
-    x: [batch, height, width, channels].
-    kernel: [k, k, 1, channels].
-    stride: of both axes.
-
-  Returns:
-    [batch, ceil(height / stride), ceil(width / stride), channels].
+  Maps [batch, height, width, channels] with a kernel [k, k, 1, channels] to
+  [batch, ceil(height / stride), ceil(width / stride), channels].
   """
   return lax.platform_dependent(
     x,
@@ -88,10 +75,7 @@ def _shifted(x, kernel, stride):
   """Sums shifted images: XLA's CPU backend takes 10 to 80 times as long."""
   k = len(kernel)
   height, width = (-(-size // stride) for size in x.shape[1:3])
-  pads = []
-  for size, out in zip(x.shape[1:3], (height, width), strict=True):
-    pad = max((out - 1) * stride + k - size, 0)
-    pads.append((pad // 2, pad - pad // 2))
+  pads = lax.padtype_to_pads(x.shape[1:3], (k, k), (stride, stride), "SAME")
   x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
   under = lambda tap, out: slice(tap, tap + (out - 1) * stride + 1, stride)
   return sum(
@@ -109,14 +93,10 @@ def from_torch(
   *,
   epsilon: float,
 ) -> dict[str, Any]:
-  """Converts PyTorch's weights to variables of the folded network.
+  """Converts PyTorch's weights, by its names, to variables of a folded network.
 
-  Args:
-    network: of `Conv` and `nn.Dense`.
-    size: height and width of images that it takes.
-    arrays: weights by PyTorch's names.
-    names: of a layer's weights and normalization.
-    epsilon: what batch normalization adds to the variance.
+  This is of `Conv` and `nn.Dense` and takes images of `size` pixels; `names`
+  finds a layer's weights; `epsilon` is what normalization adds to the variance.
 
   Returns:
     Variables: float32 arrays in the host's memory.

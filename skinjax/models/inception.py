@@ -25,25 +25,17 @@ _EPSILON = 1e-3  # of its batch normalization
 _SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-class _Layer(nn.Module):
-  """A convolution, its normalization and a ReLU.
+def _layer(x, name, features, height=1, width=1, stride=1, padding="SAME"):
+  """Applies a convolution, with its normalization folded in, and a ReLU."""
+  size = (height, width)
+  return nn.relu(folded.Conv(features, size, stride, padding, name=name)(x))
 
-  Attributes: as of folded.Conv.
-  """
 
-  features: int
-  kernel_size: tuple[int, int]
-  stride: int = 1
-  padding: str = "SAME"
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
-    return nn.relu(
-      folded.Conv(
-        self.features, self.kernel_size, self.stride, self.padding, name="conv"
-      )(x)
-    )
+def _branch(x, name, *layers):
+  """Applies layers (features, height, width) called `name`_1, `name`_2, …."""
+  for number, layer in enumerate(layers, 1):
+    x = _layer(x, f"{name}_{number}", *layer)
+  return x
 
 
 def _max_pool(x: jax.Array) -> jax.Array:
@@ -60,28 +52,21 @@ def max_around(x: jax.Array) -> jax.Array:
   return nn.max_pool(x, (3, 3), padding="SAME")
 
 
-_halving = functools.partial(_Layer, stride=2, padding="VALID")
+_halving = functools.partial(_layer, stride=2, padding="VALID")
 
 
 class BlockA(nn.Module):
-  """Branches of 1x1, 5x5 and two 3x3 convolutions.
+  """Branches of 1x1, 5x5 and two 3x3 convolutions; keeps the size."""
 
-  Attributes:
-    pooled: channels of the branch that pools.
-  """
-
-  pooled: int
+  pooled: int  # channels of the branch that pools
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]; keeps height and width."""
-    one = _Layer(64, (1, 1), name="branch1x1")(x)
-    five = _Layer(48, (1, 1), name="branch5x5_1")(x)
-    five = _Layer(64, (5, 5), name="branch5x5_2")(five)
-    three = _Layer(64, (1, 1), name="branch3x3dbl_1")(x)
-    three = _Layer(96, (3, 3), name="branch3x3dbl_2")(three)
-    three = _Layer(96, (3, 3), name="branch3x3dbl_3")(three)
-    pool = _Layer(self.pooled, (1, 1), name="branch_pool")(mean_around(x))
+    """Maps [batch, height, width, channels]."""
+    one = _layer(x, "branch1x1", 64)
+    five = _branch(x, "branch5x5", (48,), (64, 5, 5))
+    three = _branch(x, "branch3x3dbl", (64,), (96, 3, 3), (96, 3, 3))
+    pool = _layer(mean_around(x), "branch_pool", self.pooled)
     return jnp.concatenate([one, five, three, pool], axis=-1)
 
 
@@ -90,37 +75,27 @@ class BlockB(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]; halves height and width."""
-    three = _halving(384, (3, 3), name="branch3x3")(x)
-    double = _Layer(64, (1, 1), name="branch3x3dbl_1")(x)
-    double = _Layer(96, (3, 3), name="branch3x3dbl_2")(double)
-    double = _halving(96, (3, 3), name="branch3x3dbl_3")(double)
+    """Maps [batch, height, width, channels]."""
+    three = _halving(x, "branch3x3", 384, 3, 3)
+    double = _branch(x, "branch3x3dbl", (64,), (96, 3, 3))
+    double = _halving(double, "branch3x3dbl_3", 96, 3, 3)
     return jnp.concatenate([three, double, _max_pool(x)], axis=-1)
 
 
 class BlockC(nn.Module):
-  """Branches of 7x7 convolutions, each factored into 1x7 and 7x1.
+  """Branches of 7x7 convolutions, as 1x7 and 7x1; keeps the size."""
 
-  Attributes:
-    inner: channels within the branches.
-  """
-
-  inner: int
+  inner: int  # channels within the branches
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]; keeps height and width."""
-    inner = self.inner
-    one = _Layer(192, (1, 1), name="branch1x1")(x)
-    seven = _Layer(inner, (1, 1), name="branch7x7_1")(x)
-    seven = _Layer(inner, (1, 7), name="branch7x7_2")(seven)
-    seven = _Layer(192, (7, 1), name="branch7x7_3")(seven)
-    double = _Layer(inner, (1, 1), name="branch7x7dbl_1")(x)
-    double = _Layer(inner, (7, 1), name="branch7x7dbl_2")(double)
-    double = _Layer(inner, (1, 7), name="branch7x7dbl_3")(double)
-    double = _Layer(inner, (7, 1), name="branch7x7dbl_4")(double)
-    double = _Layer(192, (1, 7), name="branch7x7dbl_5")(double)
-    pool = _Layer(192, (1, 1), name="branch_pool")(mean_around(x))
+    """Maps [batch, height, width, channels]."""
+    across, down = (self.inner, 1, 7), (self.inner, 7, 1)
+    one = _layer(x, "branch1x1", 192)
+    seven = _branch(x, "branch7x7", (self.inner,), across, (192, 7, 1))
+    double = (self.inner,), down, across, down, (192, 1, 7)
+    double = _branch(x, "branch7x7dbl", *double)
+    pool = _layer(mean_around(x), "branch_pool", 192)
     return jnp.concatenate([one, seven, double, pool], axis=-1)
 
 
@@ -129,38 +104,31 @@ class BlockD(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]; halves height and width."""
-    three = _Layer(192, (1, 1), name="branch3x3_1")(x)
-    three = _halving(320, (3, 3), name="branch3x3_2")(three)
-    seven = _Layer(192, (1, 1), name="branch7x7x3_1")(x)
-    seven = _Layer(192, (1, 7), name="branch7x7x3_2")(seven)
-    seven = _Layer(192, (7, 1), name="branch7x7x3_3")(seven)
-    seven = _halving(192, (3, 3), name="branch7x7x3_4")(seven)
+    """Maps [batch, height, width, channels]."""
+    three = _layer(x, "branch3x3_1", 192)
+    three = _halving(three, "branch3x3_2", 320, 3, 3)
+    seven = _branch(x, "branch7x7x3", (192,), (192, 1, 7), (192, 7, 1))
+    seven = _halving(seven, "branch7x7x3_4", 192, 3, 3)
     return jnp.concatenate([three, seven, _max_pool(x)], axis=-1)
 
 
 class BlockE(nn.Module):
-  """Branches that end in 1x3 and 3x1 convolutions side by side.
-
-  Attributes:
-    pool: what the branch that pools begins with.
-  """
+  """Branches that end in 1x3 and 3x1 side by side; keeps the size."""
 
   pool: Callable[[jax.Array], jax.Array]
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]; keeps height and width."""
-    one = _Layer(320, (1, 1), name="branch1x1")(x)
-    three = _Layer(384, (1, 1), name="branch3x3_1")(x)
-    double = _Layer(448, (1, 1), name="branch3x3dbl_1")(x)
-    double = _Layer(384, (3, 3), name="branch3x3dbl_2")(double)
-    pool = _Layer(192, (1, 1), name="branch_pool")(self.pool(x))
+    """Maps [batch, height, width, channels]."""
+    one = _layer(x, "branch1x1", 320)
+    three = _layer(x, "branch3x3_1", 384)
+    double = _branch(x, "branch3x3dbl", (448,), (384, 3, 3))
+    pool = _layer(self.pool(x), "branch_pool", 192)
     ends = [
-      _Layer(384, (1, 3), name="branch3x3_2a")(three),
-      _Layer(384, (3, 1), name="branch3x3_2b")(three),
-      _Layer(384, (1, 3), name="branch3x3dbl_3a")(double),
-      _Layer(384, (3, 1), name="branch3x3dbl_3b")(double),
+      _layer(three, "branch3x3_2a", 384, 1, 3),
+      _layer(three, "branch3x3_2b", 384, 3, 1),
+      _layer(double, "branch3x3dbl_3a", 384, 1, 3),
+      _layer(double, "branch3x3dbl_3b", 384, 3, 1),
     ]
     return jnp.concatenate([one, *ends, pool], axis=-1)
 
@@ -179,11 +147,11 @@ class Inception(nn.Module):
     Returns:
       [batch, 2048], at least 0: the mean over all places.
     """
-    x = _halving(32, (3, 3), name="Conv2d_1a_3x3")(images)
-    x = _Layer(32, (3, 3), padding="VALID", name="Conv2d_2a_3x3")(x)
-    x = _Layer(64, (3, 3), name="Conv2d_2b_3x3")(x)
-    x = _Layer(80, (1, 1), name="Conv2d_3b_1x1")(_max_pool(x))
-    x = _Layer(192, (3, 3), padding="VALID", name="Conv2d_4a_3x3")(x)
+    x = _halving(images, "Conv2d_1a_3x3", 32, 3, 3)
+    x = _layer(x, "Conv2d_2a_3x3", 32, 3, 3, padding="VALID")
+    x = _layer(x, "Conv2d_2b_3x3", 64, 3, 3)
+    x = _layer(_max_pool(x), "Conv2d_3b_1x1", 80)
+    x = _layer(x, "Conv2d_4a_3x3", 192, 3, 3, padding="VALID")
     x = _max_pool(x)
     for name, pooled in (("5b", 32), ("5c", 64), ("5d", 64)):
       x = BlockA(pooled, name=f"Mixed_{name}")(x)
@@ -197,29 +165,21 @@ class Inception(nn.Module):
 
 
 def load(path: str | pathlib.Path, digest: str = _SHA256) -> dict[str, Any]:
-  """Reads the weights, without PyTorch.
-
-  Args:
-    path: of pt_inception-2015-12-05-6726825d.pth.
-    digest: the file's SHA-256, in hex.
+  """Reads the weights of pt_inception-2015-12-05-6726825d.pth, without PyTorch.
 
   Returns:
     As `from_torch`.
 
   Raises:
-    InputError: there is no such file, or it is not the published one.
+    InputError: there is no such file, or its SHA-256 is not `digest`.
   """
   return from_torch(torch_weights.read(path, digest))
 
 
 def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Converts PyTorch's weights, by name.
-
-  Returns:
-    Variables of Inception: float32 arrays in the host's memory.
-  """
+  """Converts PyTorch's weights to variables of Inception; see folded.py."""
   return folded.from_torch(Inception(), 75, arrays, _names, epsilon=_EPSILON)
 
 
 def _names(path: tuple[str, ...]) -> tuple[str, str]:
-  return ".".join(path), ".".join([*path[:-1], "bn"])
+  return ".".join([*path, "conv"]), ".".join([*path, "bn"])

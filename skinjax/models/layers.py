@@ -40,22 +40,16 @@ def _kernel(layer: nn.Module, shape: tuple[int, ...]) -> jax.Array:
 class Conv(nn.Module):
   """A convolution with bias; see convolution.py for the shapes it takes.
 
-  Attributes:
-    features: output channels.
-    kernel_size: 1, 3, 4 or 5.
-    form: the function of convolution.py, which sets the output's size.
-    use_bias: False where a normalization that subtracts the mean follows.
-    kernel_init: of the kernel [size, size, inputs, features].
-    gain: for an equalized learning rate (Karras et al. 2018, section 4.1):
-      the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(inputs of
-      an output) whenever it is used, so that Adam's steps have one size
-      relative to every layer's weights. None: the kernel is used as it is.
+  A `gain` is for an equalized learning rate (Karras et al. 2018, section 4.1):
+  the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(inputs of an
+  output) whenever it is used, so that Adam's steps have one size relative to
+  every layer's weights. None: the kernel is used as it is.
   """
 
   features: int
-  kernel_size: int = 3
-  form: Callable = convolution.conv
-  use_bias: bool = True
+  kernel_size: int = 3  # 1, 3, 4 or 5
+  form: Callable = convolution.conv  # which sets the output's size
+  use_bias: bool = True  # False where what follows subtracts the mean
   kernel_init: Initializer = nn.initializers.he_normal()
   gain: float | None = None
 
@@ -71,10 +65,7 @@ class Conv(nn.Module):
 
 
 class Dense(nn.Module):
-  """A linear map of the last axis, in the parameters' type.
-
-  Attributes: as of Conv.
-  """
+  """A linear map, in the parameters' type; attributes as of Conv."""
 
   features: int
   use_bias: bool = True
@@ -94,13 +85,8 @@ class Dense(nn.Module):
 def pixel_norm(x: jax.Array) -> jax.Array:
   """Divides each pixel's features by their root mean square.
 
-  Karras et al. 2018, section 4.2.
-
-  Args:
-    x: [batch, …, features].
-
-  Returns:
-    x / sqrt(mean(x^2) + 1e-8) over the last axis.
+  x / sqrt(mean(x^2) + 1e-8) over the last axis (Karras et al. 2018, section
+  4.2), of [batch, …, features].
   """
   # In the type of the statistics: bfloat16 would lose the epsilon.
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -115,15 +101,10 @@ def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
   the group, averaged over features and places. Groups are of examples that
   follow each other, so that the devices that hold a batch do not split them.
 
-  Args:
-    x: [batch, height, width, features].
-    group: examples in a group; divides the batch.
-
-  Returns:
-    [batch, height, width, features + 1].
+  Maps [batch, height, width, features] to [batch, height, width, features + 1].
 
   Raises:
-    ValueError: it does not.
+    ValueError: `group` does not divide the batch.
   """
   batch, height, width, features = x.shape
   if batch % group:
@@ -136,22 +117,24 @@ def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
   return jnp.concatenate([x, plane], axis=-1)
 
 
+def downsampled(images: jax.Array) -> jax.Array:
+  """Halves [batch, height, width, channels]: means of 2x2 pixels."""
+  batch, height, width, channels = images.shape
+  boxes = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
+  return boxes.mean((2, 4))
+
+
 class BatchNorm(nn.Module):
-  """Batch normalization over the whole batch, whatever devices hold it.
+  """Batch normalization of the last axis over the whole batch."""
 
-  Attributes:
-    axis_name: the device axis inside pmap; None where the batch is whole.
-    momentum: of the running statistics that evaluation uses.
-  """
-
-  axis_name: str | None = None
-  momentum: float = 0.9
+  axis_name: str | None = None  # the device axis inside pmap
+  momentum: float = 0.9  # of the running statistics that evaluation uses
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Normalizes the last axis: by the batch in training, else by running.
+    """Normalizes by the batch in training, else by running statistics.
 
-    Statistics are float32 or better, the result has the type of the input.
+    These are float32 or better, the result has the type of the input.
     """
     return nn.BatchNorm(
       use_running_average=not train,
@@ -170,13 +153,7 @@ def in_default_float(variables):
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
   """Drops elements and scales up what is kept (Srivastava et al. 2014).
 
-  Args:
-    x: [batch, …].
-    keys: keys [batch].
-    rate: the share to drop, in [0, 1), rounded to 1/256.
-
-  Returns:
-    As x.
+  `x` is [batch, …], `keys` are [batch]; `rate` is in [0, 1), rounded to 1/256.
   """
   if not rate:
     return x

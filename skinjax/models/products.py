@@ -19,13 +19,7 @@ def conv(x: Array, kernel: Array, stride: int) -> Array:
   copies; or, where that copies much less (an image's few channels), to the
   pixels under it laid side by side.
 
-  Args:
-    x: images, [B, H, W, C].
-    kernel: [k, k, C, O].
-    stride: 1 or 2.
-
-  Returns:
-    [B, H / stride, W / stride, O].
+  Shapes are those of convolution.conv.
   """
   dtype = x.dtype
   if dtype.itemsize < 4:  # Sums of tiles need the digits.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from skinjax.models import convolution, layers
+from skinjax.models.layers import downsampled
 
 _GAIN = math.sqrt(2)  # of layers that leaky_relu follows (He et al. 2015)
 _Conv = functools.partial(layers.Conv, gain=_GAIN)
@@ -48,13 +49,6 @@ def upsampled(images: jax.Array) -> jax.Array:
   return jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2)
 
 
-def downsampled(images: jax.Array) -> jax.Array:
-  """Halves [batch, height, width, channels]: means of 2x2 pixels."""
-  batch, height, width, channels = images.shape
-  boxes = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
-  return boxes.mean((2, 4))
-
-
 def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
   return old + jnp.asarray(fade, new.dtype) * (new - old)
 
@@ -62,14 +56,8 @@ def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
 def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
   """Shows real images as a network sees them that has grown to a level.
 
-  Args:
-    images: [batch, size, size, channels], at least of the level's size.
-    level: from 0.
-    fade: the share of the newest level's detail, from 0 to 1, as in the
-      networks.
-
-  Returns:
-    [batch, 4 * 2^level, 4 * 2^level, channels].
+  Maps images of that size or more to [batch, 4 * 2^level, 4 * 2^level,
+  channels]; `fade` is the share of the newest level's detail, from 0 to 1.
   """
   while images.shape[1] > 4 << level:
     images = downsampled(images)
@@ -96,27 +84,20 @@ def products(level: int, base: int, most: int) -> int:
 class Generator(nn.Module):
   """Draws images of the asked classes.
 
-  Attributes:
-    size: height and width at the last level, a power of two from 4.
-    channels: of the images.
-    base: features of level 0 if `most` allowed them; see `width`.
-    most: the most features of a level.
-    num_classes: with one class there is nothing to be told of labels.
-    conditional_from: the level from which on labels matter. At 0 the label is
-      joined to the latent (the paper's way); otherwise a vector for each class
-      is added to the features with which this level and those above it begin,
-      so that what is coarser is drawn alike for all classes, and learnt from
-      all of them (as UTLO has it, Khorram et al. 2024).
-    dtype: of layers.DTYPES, what the convolutions compute in.
+  From the level `conditional_from` on labels matter. At 0 the label is joined
+  to the latent (the paper's way); otherwise a vector for each class is added to
+  the features with which this level and those above it begin, so that what is
+  coarser is drawn alike for all classes, and learnt from all of them (as UTLO
+  has it, Khorram et al. 2024). With one class, labels are not used.
   """
 
-  size: int
-  channels: int
-  base: int
-  most: int
+  size: int  # height and width at the last level, a power of two from 4
+  channels: int  # of the images
+  base: int  # features of level 0 if `most` allowed them; see `width`
+  most: int  # the most features of a level
   num_classes: int
   conditional_from: int = 0
-  dtype: str = "float32"
+  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
 
   def setup(self):
     """Makes the layers of all levels."""
@@ -142,13 +123,9 @@ class Generator(nn.Module):
   def __call__(
     self, latents: jax.Array, labels: jax.Array, level: int, fade: jax.Array
   ) -> jax.Array:
-    """Draws images.
+    """Draws images of latents [batch, dims] and labels, int32 [batch].
 
-    Args:
-      latents: [batch, dims].
-      labels: int32 [batch].
-      level: how far the network has grown, from 0.
-      fade: the share of the newest level, from 0 to 1.
+    The network has grown to `level`, from 0; `fade` is the share of the newest.
 
     Returns:
       [batch, 4 * 2^level, 4 * 2^level, channels]; linear: training keeps them
@@ -192,18 +169,14 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class.
-
-  Attributes: as of Generator, and
-    group: of the minibatch deviation.
-  """
+  """Tells real from generated, and which class; attributes as of Generator."""
 
   size: int
   channels: int
   base: int
   most: int
   num_classes: int
-  group: int = 4
+  group: int = 4  # of the minibatch deviation
   dtype: str = "float32"
 
   def setup(self):
@@ -220,12 +193,9 @@ class Discriminator(nn.Module):
   def __call__(
     self, images: jax.Array, level: int, fade: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
-    """Judges images.
+    """Judges images [batch, 4 * 2^level, 4 * 2^level, channels].
 
-    Args:
-      images: [batch, 4 * 2^level, 4 * 2^level, channels].
-      level: how far the network has grown, from 0.
-      fade: the share of the newest level, from 0 to 1.
+    `level` and `fade` are as of the generator.
 
     Returns:
       Source logits [batch], class logits [batch, classes] (none of one class).

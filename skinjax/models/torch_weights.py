@@ -50,9 +50,7 @@ class _Unpickler(pickle.Unpickler):
     if module == "torch" and name in _DTYPES:
       return np.dtype(_DTYPES[name])
     if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-      return lambda storage, offset, shape, strides, *_: _Tensor(
-        storage, offset, shape, strides
-      )
+      return lambda *parts: _Tensor(*parts[:4])
     if (module, name) == ("collections", "OrderedDict"):
       return OrderedDict
     raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -63,11 +61,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: str | pathlib.Path, digest: str) -> dict[str, np.ndarray]:
-  """Reads the tensors of a published file.
-
-  Args:
-    path: of the file.
-    digest: its SHA-256, in hex.
+  """Reads the tensors of a published file, whose SHA-256 in hex is `digest`.
 
   Returns:
     Arrays by name, in the file's order, read-only.

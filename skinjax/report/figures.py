@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -80,16 +80,3 @@ def wrapped(text: str, width: int) -> str:
   if len(lines) > 2:
     lines = [lines[0], lines[1][:-1] + "…"]
   return literal("\n".join(lines))
-
-
-def legend(figure: Figure, handles: Sequence, labels: Sequence[str]) -> None:
-  """Write a legend above all panels of a figure."""
-  figure.legend(
-    handles,
-    labels,
-    loc="lower center",
-    bbox_to_anchor=(0.5, 1.0),
-    ncols=len(labels),
-    frameon=False,
-    fontsize=9,
-  )

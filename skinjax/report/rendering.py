@@ -25,13 +25,14 @@ def environment() -> jinja2.Environment:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters["score"] = _score
-  environment.filters["signed"] = signed
-  environment.filters["number"] = number
-  environment.filters["percent"] = lambda share: (
-    "n/a" if share is None else f"{share:.1%}"
-  )
-  environment.filters["thousands"] = lambda count: f"{count:,}"
+  formatted = lambda form: lambda x: "n/a" if x is None else format(x, form)
+  environment.filters |= {
+    "score": formatted(".3f"),
+    "signed": signed,
+    "number": number,
+    "percent": formatted(".1%"),
+    "thousands": "{:,}".format,
+  }
   return environment
 
 
@@ -39,8 +40,7 @@ def jpeg_uri(image: Image.Image) -> str:
   """Embed many pictures: a third of a PNG's size, and all but the same."""
   stream = io.BytesIO()
   image.save(stream, format="JPEG", quality=95, subsampling=0)
-  data = base64.b64encode(stream.getvalue()).decode("ascii")
-  return "data:image/jpeg;base64," + data
+  return _uri("jpeg", stream.getvalue())
 
 
 def png_uri(image: Image.Image | bytes) -> str:
@@ -49,13 +49,16 @@ def png_uri(image: Image.Image | bytes) -> str:
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     image = stream.getvalue()
-  return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+  return _uri("png", image)
 
 
 def svg_uri(figure: Figure) -> str:
   """Embed a figure."""
-  data = base64.b64encode(figures.svg(figure)).decode("ascii")
-  return "data:image/svg+xml;base64," + data
+  return _uri("svg+xml", figures.svg(figure))
+
+
+def _uri(kind: str, data: bytes) -> str:
+  return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def number(value: float | None) -> str:
@@ -70,10 +73,6 @@ def number(value: float | None) -> str:
   else:
     text = f"{value:.1e}"
   return text.replace("-", "−")
-
-
-def _score(value):
-  return "n/a" if value is None else f"{value:.3f}"
 
 
 def signed(value: float | None) -> str:

@@ -17,40 +17,29 @@ def contact_sheet(
   scale: int = 2,
   gap: int = 2,
 ) -> Image.Image:
-  """Lay images out in labelled rows on white.
+  """Lay images [rows, columns, H, W, C] uint8 out in labelled rows on white.
 
-  Args:
-    images: [rows, columns, H, W, C] uint8, C = 1 (grey) or 3 (RGB).
-    row_names: the rows' names, usually those of the classes.
-    scale: each pixel becomes a square of this side, unblurred, so that
-      pictures of 32 or 64 pixels can be seen.
-    gap: pixels of white between images.
-
-  Returns:
-    An RGB image.
+  C is 1 (grey) or 3 (RGB). Each pixel becomes a square with sides of `scale`,
+  unblurred, so that pictures of 32 or 64 pixels can be seen; `gap` pixels of
+  white are between images.
 
   Raises:
     ValueError: another shape or type, or another number of names than rows.
   """
-  images = np.asarray(images)
   if images.ndim != 5 or len(row_names) != len(images):
     raise ValueError(
       f"Expected uint8 [{len(row_names)}, columns, H, W, 1 or 3], got "
       f"{images.dtype} {list(images.shape)}."
     )
   columns, height = images.shape[1:3]
-  tiles = grid(
-    images.reshape(-1, *images.shape[2:]), columns, scale=scale, gap=gap
-  )
+  flat = images.reshape(-1, *images.shape[2:])
+  tiles = grid(flat, columns, scale=scale, gap=gap)
   tile_height = height * scale
   font = ImageFont.load_default(size=int(np.clip(tile_height // 4, 10, 22)))
   boxes = [font.getbbox(name) for name in row_names]
   label_width = int(max(box[2] for box in boxes)) + 2 * _MARGIN
-  sheet = Image.new(
-    "RGB",
-    (label_width + tiles.width + _MARGIN, 2 * _MARGIN + tiles.height),
-    _BACKGROUND,
-  )
+  size = (label_width + tiles.width + _MARGIN, 2 * _MARGIN + tiles.height)
+  sheet = Image.new("RGB", size, _BACKGROUND)
   sheet.paste(tiles, (label_width, _MARGIN))
   pen = ImageDraw.Draw(sheet)
   for row, name in enumerate(row_names):
@@ -68,21 +57,10 @@ def contact_sheet(
 def grid(
   images: np.ndarray, columns: int, *, scale: int = 1, gap: int = 2
 ) -> Image.Image:
-  """Lay images out row by row on white, without names.
+  """Lay images [N, H, W, C] out row by row on white, without names.
 
-  Args:
-    images: [N, H, W, C] uint8, N >= 1, C = 1 (grey) or 3 (RGB).
-    columns: images in a row; the last one may be shorter.
-    scale: each pixel becomes a square of this side, unblurred.
-    gap: pixels of white between images.
-
-  Returns:
-    An RGB image.
-
-  Raises:
-    ValueError: another shape or type.
+  The last row may be shorter than `columns`; all else is as of `contact_sheet`.
   """
-  images = np.asarray(images)
   if (
     images.dtype != np.uint8
     or images.ndim != 4
@@ -96,11 +74,8 @@ def grid(
   columns = min(columns, len(images))
   rows = -(-len(images) // columns)
   height, width = (scale * side for side in images.shape[1:3])
-  result = Image.new(
-    "RGB",
-    (columns * (width + gap) - gap, rows * (height + gap) - gap),
-    _BACKGROUND,
-  )
+  size = (columns * (width + gap) - gap, rows * (height + gap) - gap)
+  result = Image.new("RGB", size, _BACKGROUND)
   for index, image in enumerate(images):
     row, column = divmod(index, columns)
     pixels = np.broadcast_to(image, (*image.shape[:2], 3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinjax.data import datasets
-from skinjax.judging import copying
+from skinjax.judging import copy_search
 from skinjax.metrics import pixels
 from tests import shrunk
 
@@ -23,10 +23,10 @@ def _searched(synthetic, train, held_out):
   flat = lambda images, what: images.reshape(len(images), -1).astype("f4")
   upright = [flat(split.images, "") for split in splits]
   vectors = {
-    "pixels": copying.of_pixels(*splits),
-    "features": copying.of_features(flat, upright, *splits),
+    "pixels": copy_search.of_pixels(*splits),
+    "features": copy_search.of_features(flat, upright, *splits),
   }
-  return copying.search(vectors, *splits, shrunk.CLASSES, seed=0)
+  return copy_search.search(vectors, *splits, shrunk.CLASSES, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_orientations_are_named_in_their_order():
   image = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
   turned = dict(
     zip(
-      copying.ORIENTATIONS,
+      copy_search.ORIENTATIONS,
       pixels.orientations(image)[:, 0, ..., 0],
       strict=True,
     )
@@ -103,7 +103,7 @@ def test_features_of_an_image_are_computed_once(real):
   splits = train, held_out, held_out
   upright = [flat(split.images, "") for split in splits]
   del told[:]
-  vectors = copying.of_features(flat, upright, *splits)
+  vectors = copy_search.of_features(flat, upright, *splits)
   assert len(told) == len(set(told)) == 14
   expected = pixels.orientations(held_out.images).reshape(8, 10, -1)
   np.testing.assert_array_equal(vectors.synthetic, expected)

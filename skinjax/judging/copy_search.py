@@ -1,7 +1,6 @@
-"""Which of a set's images are copies of training images, and of which.
+"""Searches images for copies of training images, in pixels and in features.
 
-Pixels and features are compared, with thresholds of their own that real images
-set; see metrics/copies.py.
+Real images set the thresholds of either; see metrics/copies.py.
 """
 
 from collections.abc import Callable
@@ -17,8 +16,6 @@ ORIENTATIONS = tuple(
   for flipped in ("", "transposed, ")
   for turned in ("", "turned by 90°", "turned by 180°", "turned by 270°")
 )
-
-
 _MOST = 4000  # held-out images
 
 
@@ -35,23 +32,16 @@ class Vectors(NamedTuple):
 
 
 class Found(NamedTuple):
-  """What was found.
+  """What was found, by kind of vector where that matters."""
 
-  Attributes:
-    summary: as `copies` of an evaluation; see judging/page.py.
-    suspects: of metrics/copies.py, nearest first by share of the threshold.
-    training: by kind, the nearest training image of each synthetic one.
-    held_out: likewise the nearest held-out image.
-  """
-
-  summary: dict[str, Any]
-  suspects: list[copies.Suspect]
-  training: dict[str, neighbours.Nearest]
-  held_out: dict[str, neighbours.Nearest]
+  summary: dict[str, Any]  # `copies` of an evaluation; see judging/page.py
+  suspects: list[copies.Suspect]  # nearest first, by share of the threshold
+  training: dict[str, neighbours.Nearest]  # of each synthetic image
+  held_out: dict[str, neighbours.Nearest]  # of each synthetic image
 
 
 def some(held_out: datasets.Split, seed: int) -> np.ndarray:
-  """Draws the indices of as many held-out images as thresholds need at most."""
+  """Draw the indices of as many held-out images as thresholds need at most."""
   order = np.random.default_rng(seed).permutation(len(held_out.labels))
   return np.sort(order[:_MOST])
 
@@ -59,7 +49,7 @@ def some(held_out: datasets.Split, seed: int) -> np.ndarray:
 def of_pixels(
   train: datasets.Split, held_out: datasets.Split, synthetic: datasets.Split
 ) -> Vectors:
-  """Describes images by their pixels; see metrics/pixels.py."""
+  """Describe images by their pixels; see metrics/pixels.py."""
   return Vectors(
     pixels.vectors(train.images),
     lambda places: pixels.oriented_vectors(train.images[places]),
@@ -75,22 +65,17 @@ def of_features(
   held_out: datasets.Split,
   synthetic: datasets.Split,
 ) -> Vectors:
-  """Describes images by features.
+  """Describe images by features.
 
-  Args:
-    extract: computes those of images [n, size, size, channels]; it is told in
-      words which images these are.
-    upright: features [n, d] of the three splits as they are.
-    train: the training images.
-    held_out: real images of other lesions.
-    synthetic: the generated ones.
+  `extract` computes those of images [n, size, size, channels], which it names
+  in messages by its second argument; `upright` are the features [n, d] of the
+  three splits as they are.
   """
 
   def oriented(images, first, what):
     turned = pixels.orientations(images)[1:]
     names = (f"{what}, {name}," for name in ORIENTATIONS[1:])
-    more = map(extract, map(np.ascontiguousarray, turned), names)
-    return np.stack([first, *more])
+    return np.stack([first, *map(extract, turned, names)])
 
   of_train, of_held_out, of_synthetic = upright
   return Vectors(
@@ -111,15 +96,10 @@ def search(
   class_names: tuple[str, ...],
   seed: int,
 ) -> Found:
-  """Lists suspected copies, and tests each class for memorization.
+  """List suspected copies, and test each class for memorization.
 
-  Args:
-    vectors: by kind; the test and authenticity are of `features`.
-    train: the training images.
-    held_out: real images of other lesions.
-    synthetic: the generated ones.
-    class_names: by label.
-    seed: of permutations and halves.
+  `vectors` are by kind, "pixels" and "features": the test and authenticity are
+  of the latter. `seed` decides permutations and halves.
   """
   listed, nearest, flags = [], {}, []
   for kind, of_kind in vectors.items():
@@ -135,9 +115,8 @@ def search(
     listed += criterion.suspects(nearest[kind], synthetic.labels)
     flags.append(copies.flagged(criterion, held_out.labels, held_out.groups))
   listed.sort(key=lambda s: s.distance / s.threshold)
-  suspected = np.isin(
-    np.arange(len(synthetic.labels)), [s.synthetic for s in listed]
-  )
+  suspected = np.zeros(len(synthetic.labels), bool)
+  suspected[[suspect.synthetic for suspect in listed]] = True
   features = vectors["features"]
   tests = memorization.by_class(
     features.synthetic,
