@@ -45,13 +45,7 @@ def _native_convolutions():
   What a CPU computes instead is tested in models/convolution_test.py, in the
   tests of other processes, and where `products` is asked for.
   """
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(convolution, "_by_platform", _native)
-    yield
-
-
-def _native(x, kernel, *, cpu, native):
-  return native(x, kernel)
+  shrunk.convolve_natively()
 
 
 @pytest.fixture

@@ -9,12 +9,15 @@ import pytest
 
 from tests.conftest import ROOT
 
+# One device, and programs that compile in less time.
+_ENV = {"XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
 
 def _main(*arguments, **env):
   return subprocess.run(
     [sys.executable, "main.py", *arguments],
     cwd=ROOT,
-    env={**os.environ, "XLA_FLAGS": "", **env},
+    env={**os.environ, **_ENV, **env},
     capture_output=True,
     text=True,
     timeout=500,
@@ -82,7 +85,7 @@ def test_ctrl_c_is_one_line(tmp_path, toy_dir):
   with subprocess.Popen(
     [sys.executable, *arguments],
     cwd=ROOT,
-    env={**os.environ, "XLA_FLAGS": ""},
+    env={**os.environ, **_ENV},
     stderr=subprocess.PIPE,
     text=True,
   ) as process:

@@ -103,6 +103,7 @@ def test_an_image_is_drawn_by_its_class_network(done):
   assert (generator.draw(latents, 0) != generator.draw(latents, 1)).any()
 
 
+@pytest.mark.slow
 def test_the_best_of_each_class_is_drawn_at_its_own_size(
   toy_dir, tmp_path, monkeypatch
 ):

@@ -39,6 +39,7 @@ _forks.set_forkserver_preload(
 def _train(path, cache):
   """What is killed: trains an ACGAN in a process of its own."""
   jax.config.update("jax_disable_most_optimizations", True)
+  shrunk.convolve_natively()
   parallel.keep_compiled(cache)
   config = shrunk.config("acgan", **_RUN)
   loop.train(tasks.named("acgan"), config, path, shrunk.dataset())
@@ -211,6 +212,7 @@ def _prepare(data_dir):
   sources.read(config)
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_one_data_set_and_one_is_killed(
   tmp_path, toy_dir
 ):

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from skinjax.runtime import errors, workdir
+from skinjax.runtime import checkpoint, errors, workdir
 from skinjax.training import loop, tasks, trained
 from tests import shrunk
 
@@ -29,10 +29,10 @@ def test_a_network_is_loaded_without_its_data(done):
   config = shrunk.frozen("classifier")
   assert workdir.flat(network.config) == workdir.flat(config)
   # When and where it was written does not matter, only what it is.
-  assert network.digest == trained.digest(result.state)
+  assert network.digest == checkpoint.digest(result.state)
   assert len(network.digest) == 64
   other = result.state.replace(step=np.int32(5))
-  assert network.digest != trained.digest(other)
+  assert network.digest != checkpoint.digest(other)
 
 
 def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
