@@ -9,7 +9,7 @@ import pytest
 
 from configs import common
 from skinjax import run
-from skinjax.data import sources
+from skinjax.data import datasets, sources
 from skinjax.metrics import features
 from skinjax.runtime import errors, workdir
 from skinjax.training import loop
@@ -189,7 +189,14 @@ def shrunk_run(toy_dir, tmp_path_factory):
     config = shrunk.config(name, **changes).unlock()
     if more:
       config.train.unheard_of = 1
+    load = datasets.load
+
+    def tiny(data):  # reads its own leaves, and its programs are others', too
+      load(data)
+      return shrunk.dataset()
+
     with _recorded() as read, pytest.MonkeyPatch.context() as patch:
+      patch.setattr(datasets, "load", tiny)
       patch.setattr(features, "efficientnet", shrunk.extractor)
       patch.setattr(sources, "cache_dir", lambda: str(root / "cache"))
       run.run(config, root / (f"{name}-more" if more else name))

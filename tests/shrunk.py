@@ -70,9 +70,11 @@ _CHANGES["evaluate"] = {"per_class": 3} | {
   f"training.{key}": value for key, value in _CHANGES["classifier"].items()
 }
 _CHANGES["progan_paper"] = _CHANGES["progan"]
-_CHANGES["by_class"] = {
-  f"gan.{k}": v for k, v in _CHANGES["progan"].items()
-} | {"per_class": 3}
+for gan in ("acgan", "progan"):
+  _CHANGES[f"by_class,gan={gan}"] = {
+    f"gan.{key}": value for key, value in _CHANGES[gan].items()
+  } | {"per_class": 3}
+_CHANGES["by_class"] = _CHANGES["by_class,gan=progan"]
 
 
 def config(name, arguments="dataset=toy", **changes):
@@ -84,7 +86,9 @@ def config(name, arguments="dataset=toy", **changes):
   if "data" in shrunk:
     shrunk.data.size = SIZE
   changes = {key.replace("__", "."): value for key, value in changes.items()}
-  shrunk.update_from_flattened_dict({**_CHANGES[name], **changes})
+  _, *gan = arguments.partition(",gan=")
+  known = _CHANGES.get(f"{name}{''.join(gan)}", _CHANGES[name])
+  shrunk.update_from_flattened_dict({**known, **changes})
   return shrunk.lock()
 
 

@@ -15,13 +15,14 @@ def _generator(size=16, channels=3, base=12, most=8, classes=3, **more):
   latents = jax.random.normal(jax.random.key(1), (4, 5))
   labels = jnp.array([0, 2, 1, 0])
   init = lambda key: network.init(key, latents, labels, method="all_levels")
-  return network, init, (latents, labels)
+  return network, jax.jit(init), (latents, labels)
 
 
 def _discriminator(size=16, channels=3, base=12, most=8, classes=3, **more):
   network = progan.Discriminator(size, channels, base, most, classes, **more)
   images = jnp.zeros((4, size, size, channels))
-  return network, lambda key: network.init(key, images, method="all_levels")
+  init = lambda key: network.init(key, images, method="all_levels")
+  return network, jax.jit(init)
 
 
 def _count(variables):

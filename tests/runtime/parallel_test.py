@@ -135,7 +135,10 @@ def _compare(got, wanted, tolerance):
     assert error <= tolerance * np.linalg.norm(x), name
 
 
-@pytest.mark.parametrize("name", ["acgan", "classifier", "progan"])
+@pytest.mark.parametrize(
+  "name",
+  ["acgan", "classifier", pytest.param("progan", marks=pytest.mark.slow)],
+)
 def test_modes_agree_in_float64(name, sgd):
   more = {}
   if name == "acgan":  # what looks at each image the most often
@@ -154,14 +157,8 @@ def test_modes_agree_in_float64(name, sgd):
       _compare(measured, metrics, 1e-10)
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    "classifier",
-    pytest.param("acgan", marks=pytest.mark.slow),
-    pytest.param("progan", marks=pytest.mark.slow),
-  ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["acgan", "classifier", "progan"])
 def test_modes_agree_in_float32(name, sgd, products):
   _, state, metrics = _five_steps(name, "one")
   for mode in ("pmap", "jit"):

@@ -214,7 +214,14 @@ class _Killed(BaseException):
 # ProGAN grows at step 2 and is fading in at all later ones.
 @pytest.mark.parametrize(
   ("name", "changes"),
-  [("acgan", {}), ("progan", {"growth__fade_images": 48, "kid_every": 2})],
+  [
+    ("acgan", {}),
+    pytest.param(
+      "progan",
+      {"growth__fade_images": 48, "kid_every": 2},
+      marks=pytest.mark.slow,
+    ),
+  ],
 )
 def test_an_interrupted_run_has_the_distances_of_an_undisturbed_one(
   tmp_path, monkeypatch, name, changes

@@ -21,6 +21,6 @@ class ToyLesionsTest(tfds.testing.DatasetBuilderTestCase):
   def setUp(self):
     super().setUp()
     # To draw them all takes too long for a test.
-    few = mock.patch.dict(lesions.COUNTS, dict.fromkeys(lesions.COUNTS, 10))
+    few = mock.patch.dict(lesions.COUNTS, dict.fromkeys(lesions.COUNTS, 15))
     few.start()
     self.addCleanup(few.stop)

@@ -198,7 +198,10 @@ def _naive_update(state, batch, key, config, info, phase):
 @pytest.mark.parametrize(
   ("step", "classes", "options"),
   [
-    (0, 3, {"growth__first_size": 8, "loss__class_on_fakes": 1.0}),
+    pytest.param(
+      *(0, 3, {"growth__first_size": 8, "loss__class_on_fakes": 1.0}),
+      marks=pytest.mark.slow,
+    ),
     (2, 3, {}),
     (
       3,  # in the middle of the fade
