@@ -54,6 +54,14 @@ def products(monkeypatch):
   monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """Counts among the slow tests what prepares all of HAM10000 first."""
+  for item in items:
+    if "ham10000_dir" in item.fixturenames:
+      item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def absl_log(caplog, monkeypatch):
   """Records of absl's logger, which may or may not propagate to pytest's."""

@@ -69,6 +69,7 @@ def test_a_run_from_the_command_line(tmp_path, toy_dir):
     assert (tmp_path / "run" / name).exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_line(tmp_path, toy_dir):
   arguments = [
     "main.py",

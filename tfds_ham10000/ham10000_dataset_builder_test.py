@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from tfds_ham10000 import ham10000_dataset_builder
 
 
+@pytest.mark.slow
 class Ham10000Test(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = ham10000_dataset_builder.Builder
   SPLITS: ClassVar = {"train": 12, "validation": 1, "test": 4}

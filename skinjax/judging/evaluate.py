@@ -187,6 +187,7 @@ def _judge(
     "name": "Evaluation",
     "data": info.name,
     "drawn": info.drawn,
+    "leak_excluded": judged.learnt is not None,
     "command": shlex.join(["python", *sys.argv]),
     "subject": judged.subject,
     "classes": [
@@ -202,7 +203,7 @@ def _judge(
     "distances": rows,
     "usefulness": _usefulness(config, path, dataset, judged, classifier),
     "copies": found.summary,
-    "notes": _notes(config, judged),
+    "notes": _notes(config),
     "next_steps": [
       "Whether the images help a classifier that has real ones, too: "
       f"configs/study.py with --config.{kind}={config[kind]}"
@@ -307,7 +308,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   }
 
 
-def _notes(config, judged: Judged) -> list[str]:
+def _notes(config) -> list[str]:
   """Says what a reader has to know of the numbers."""
   notes = [
     "Held-out images are those of the validation and the test lesions; the "
@@ -316,11 +317,6 @@ def _notes(config, judged: Judged) -> list[str]:
     "as there are held-out ones; the kernel distance is of all synthetic "
     f"images, up to {distances.MOST} of a class."
   ]
-  if judged.learnt is None:
-    notes.append(
-      "Nothing tells which lesions the images' generator has learnt from: if "
-      "it has seen held-out ones, the numbers flatter it."
-    )
   if config.classifier:
     notes.append(
       "The classifier whose features are compared has been trained on the "

@@ -49,6 +49,8 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     )
   else:
     headline = "Too little to tell how near to real ones these images are"
+  if not evaluation.get("leak_excluded", True):
+    headline = f"A leak cannot be excluded. {headline}"
   if collapsed:
     headline += f"; {_count(len(collapsed), 'collapsed class')}"
   if suspects:

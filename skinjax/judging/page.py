@@ -4,7 +4,7 @@ It is made from an evaluation, which is plain JSON:
 
 ```
 {
-  schema: 1, name, data, drawn: bool, command,
+  schema: 1, name, data, drawn: bool, leak_excluded: bool, command,
   subject: what was judged, in words (a folder, or a generator),
   classes: [{name, train_images, heldout_images, synthetic_images}],
   diversity: {class: {real, generated, ratio, collapsed: bool}},

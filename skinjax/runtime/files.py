@@ -27,7 +27,7 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
     InputError: it is a URL, or of a user that does not exist.
   """
   text = str(path)
-  if re.match(r"[A-Za-z][\w+.-]*:/", text):  # pathlib makes one slash of two
+  if re.match(r"[A-Za-z][\w+.-]+:/", text):  # pathlib makes one slash of two
     raise errors.InputError(
       f"{text} is a URL, and a path is expected: mount the bucket with Cloud "
       "Storage FUSE (gcsfuse), and name the directory where it is mounted."

@@ -160,6 +160,7 @@ def test_up_and_down():
   )
 
 
+@pytest.mark.slow
 def test_activations_keep_their_size_at_every_level():
   # With unit-gain layers nothing grows or fades on the way up or down.
   network, init, (_, labels) = _generator(64, 3, 512, 32, 3)

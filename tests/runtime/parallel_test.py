@@ -137,7 +137,11 @@ def _compare(got, wanted, tolerance):
 
 @pytest.mark.parametrize(
   "name",
-  ["acgan", "classifier", pytest.param("progan", marks=pytest.mark.slow)],
+  [
+    "acgan",
+    pytest.param("classifier", marks=pytest.mark.slow),
+    pytest.param("progan", marks=pytest.mark.slow),
+  ],
 )
 def test_modes_agree_in_float64(name, sgd):
   more = {}
@@ -217,7 +221,10 @@ def test_mean():
   np.testing.assert_array_equal(got["v"], np.full(8, 3.5))
 
 
-@pytest.mark.parametrize("name", ["acgan", "classifier", "progan"])
+@pytest.mark.parametrize(
+  "name",
+  ["acgan", "classifier", pytest.param("progan", marks=pytest.mark.slow)],
+)
 def test_no_native_convolution_is_in_a_step_on_cpu(name, products):
   task = tasks.named(name)
   config = shrunk.frozen(name)

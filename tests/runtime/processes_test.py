@@ -60,6 +60,7 @@ def _together(path, name, count, arguments):
   return [json.loads(text.splitlines()[-1]) for text in told]
 
 
+@pytest.mark.slow
 def test_processes_agree_or_are_told_why_not(tmp_path):
   told = _together(
     tmp_path / "logs",

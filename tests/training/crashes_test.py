@@ -86,7 +86,8 @@ def _compare(undisturbed, killed):
   assert not left
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [20])
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
   tmp_path, count
 ):

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from tfds_ham10000.toy_lesions import lesions, toy_lesions_dataset_builder
 
 
+@pytest.mark.slow
 class ToyLesionsTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = toy_lesions_dataset_builder.Builder
   SPLITS: ClassVar = {"train": 73, "validation": 12, "test": 20}

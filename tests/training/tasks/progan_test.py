@@ -202,8 +202,8 @@ def _naive_update(state, batch, key, config, info, phase):
       *(0, 3, {"growth__first_size": 8, "loss__class_on_fakes": 1.0}),
       marks=pytest.mark.slow,
     ),
-    (2, 3, {}),
-    (
+    pytest.param(2, 3, {}, marks=pytest.mark.slow),
+    pytest.param(
       3,  # in the middle of the fade
       3,
       {
@@ -212,12 +212,13 @@ def _naive_update(state, batch, key, config, info, phase):
         "loss__class_weight": 0.3,
         "loss__drift": 0.0,
       },
+      marks=pytest.mark.slow,
     ),
     (3, 3, {"loss__adversarial": "hinge", "loss__penalty": "none"}),
     (3, 3, {"model__conditional_from": 8}),
-    (0, 3, {"model__conditional_from": 8}),
+    pytest.param(0, 3, {"model__conditional_from": 8}, marks=pytest.mark.slow),
     (3, 1, {}),
-    (3, 3, {"parts": 2}),
+    pytest.param(3, 3, {"parts": 2}, marks=pytest.mark.slow),
   ],
   ids=[
     "grown",
