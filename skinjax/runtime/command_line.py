@@ -1,6 +1,8 @@
 """The command line: what comes before and after a run of the program."""
 
 import logging as python_logging
+import os
+import pathlib
 import re
 import sys
 from collections.abc import Callable
@@ -10,6 +12,10 @@ from absl import app, flags, logging
 
 from skinjax.runtime import errors, interruption, parallel, processes, workdir
 
+_PACKAGES = tuple(
+  str(pathlib.Path(__file__).parents[2] / name) + os.sep
+  for name in ("skinjax", "tfds_ham10000")
+)
 _PREFIXES = {"WARNING": "Warning: ", "ERROR": "Error: ", "CRITICAL": "Error: "}
 
 
@@ -95,10 +101,11 @@ class Formatter(python_logging.Formatter):
 
 
 def _is_for_people(record):
-  """Leaves out what Orbax logs, except for errors that it does not raise."""
-  return "orbax" not in record.pathname or (
-    record.levelno >= python_logging.ERROR and not record.exc_info
-  )
+  """Leaves out what libraries tell of themselves, and what Orbax raises too."""
+  if "orbax" in record.pathname:
+    return record.levelno >= python_logging.ERROR and not record.exc_info
+  own = record.pathname.startswith(_PACKAGES)
+  return own or record.levelno >= python_logging.WARNING
 
 
 def _unless_loop_is_closed(unraisable):

@@ -2,11 +2,14 @@
 
 import logging
 
+import jax
+import orbax.checkpoint
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
 from skinjax.runtime import command_line, errors
+from skinjax.training import loop
 from tests.conftest import ROOT
 
 
@@ -74,3 +77,20 @@ def test_people_are_shown_no_logger(level, line):
     {"levelname": level, "msg": "step %d of %d", "args": (2, 4)}
   )
   assert command_line.Formatter().format(record) == line
+
+
+@pytest.mark.parametrize(
+  ("path", "level", "raised", "shown"),
+  [
+    (loop.__file__, logging.INFO, False, True),
+    (jax.__file__, logging.INFO, False, False),
+    (jax.__file__, logging.WARNING, False, True),
+    (orbax.checkpoint.__file__, logging.WARNING, False, False),
+    (orbax.checkpoint.__file__, logging.ERROR, False, True),
+    (orbax.checkpoint.__file__, logging.ERROR, True, False),
+  ],
+)
+def test_people_are_shown_what_is_for_them(path, level, raised, shown):
+  error = (ValueError, ValueError("a"), None) if raised else None
+  record = logging.LogRecord("absl", level, path, 1, "words", (), error)
+  assert command_line._is_for_people(record) == shown
