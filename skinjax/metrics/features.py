@@ -110,8 +110,6 @@ def extract(
       f"{extractor.name} takes images of {extractor.channels} channels, not "
       f"of {images.shape[3]}."
     )
-  if batch_size < 1:
-    raise errors.InputError(f"A batch of {batch_size} images: use 1 or more.")
   path = None
   if cache_dir is not None:
     path = pathlib.Path(cache_dir) / f"{_key(extractor, images)}.npy"
