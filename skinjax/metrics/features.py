@@ -97,14 +97,9 @@ def extract(
     float32 [n, dims].
 
   Raises:
-    InputError: the images are of another type or shape.
+    InputError: the images have another number of channels.
   """
   images = np.ascontiguousarray(images)
-  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
-    raise errors.InputError(
-      "Features are of images uint8 [n, height, width, channels] in [0, 255], "
-      f"not of {images.dtype} {list(images.shape)}."
-    )
   if images.shape[3] not in (1, extractor.channels):
     raise errors.InputError(
       f"{extractor.name} takes images of {extractor.channels} channels, not "

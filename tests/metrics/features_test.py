@@ -160,20 +160,6 @@ def test_a_file_of_another_network():
     features.inception(path)
 
 
-@pytest.mark.parametrize(
-  "images",
-  [
-    np.zeros((2, 8, 8, 3), np.float32),
-    np.zeros((8, 8, 3), np.uint8),
-    np.zeros((2, 0, 8, 3), np.uint8),
-  ],
-)
-def test_images_of_another_type_or_shape(images):
-  with pytest.raises(errors.InputError, match="uint8") as caught:
-    features.extract(_pixels(), images)
-  assert f"not of {images.dtype} {list(images.shape)}" in str(caught.value)
-
-
 @pytest.mark.parametrize(("takes", "has"), [(3, 2), (3, 4), (1, 3)])
 def test_images_of_other_channels(takes, has):
   with pytest.raises(errors.InputError, match=f"takes images of {takes}"):

@@ -68,20 +68,6 @@ def test_channels_may_be_shifted_and_contrast_scaled():
     np.testing.assert_allclose(pixels.vectors(other), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-  ("images", "told"),
-  [
-    (np.zeros((1, 4, 4, 3)), "uint8"),
-    (np.zeros((4, 4, 3), np.uint8), "uint8"),
-    (np.zeros((1, 4, 5, 3), np.uint8), "square"),
-    (np.zeros((1, 0, 0, 3), np.uint8), "uint8"),
-  ],
-)
-def test_what_are_no_images_is_refused(images, told):
-  with pytest.raises(ValueError, match=told):
-    pixels.vectors(images)
-
-
 # Nearest neighbours.
 
 
