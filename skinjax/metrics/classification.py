@@ -184,21 +184,12 @@ def _checked(probabilities, labels, weights):
     )
   if labels.size == 0:
     raise ValueError("There is no example to score.")
-  whole = np.issubdtype(labels.dtype, np.integer)
-  if not whole or labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-    raise ValueError(
-      f"labels must be integers in [0, {probabilities.shape[1]})."
-    )
+  if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+    raise ValueError(f"labels must be in [0, {probabilities.shape[1]}).")
   # The comparison is written so that NaN fails it.
   in_range = (probabilities >= 0).all()
   if not (in_range and np.allclose(probabilities.sum(-1), 1, atol=1e-3)):
     raise ValueError("Rows of probabilities must be >= 0 and sum to one.")
   if weights is None:
     weights = np.ones(len(labels))
-  weights = np.asarray(weights, np.float64)
-  if weights.shape[-1:] != labels.shape or not (weights >= 0).all():
-    raise ValueError(
-      f"weights must be [..., {len(labels)}] and not negative, got "
-      f"{weights.shape}."
-    )
-  return probabilities, labels, weights
+  return probabilities, labels, np.asarray(weights, np.float64)

@@ -49,7 +49,6 @@ class Criterion:
     self, found: neighbours.Nearest, labels: np.ndarray
   ) -> list[Suspect]:
     """List images nearer than the threshold of their class, of labels [m]."""
-    neighbours.require_rows("labels", labels, len(found.distance))
     limit = self.limits[labels]
     return [
       Suspect(
@@ -154,12 +153,7 @@ def thresholds(
 
   `distances` [n >= 1] are to the nearest training image, of real images of
   lesions that training has not, with integer labels and groups (lesions) [n].
-
-  Raises:
-    ValueError: shapes that do not fit.
   """
-  neighbours.require_rows("labels", labels, len(distances))
-  neighbours.require_rows("groups", groups, len(distances))
   lesions = _least_by_group(distances, groups)
   rank = _rank(len(lesions), rate, confidence)
   common = np.sort(lesions)[max(rank, 1) - 1]

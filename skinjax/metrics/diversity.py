@@ -24,18 +24,8 @@ def mean_pairwise_distance(images: np.ndarray) -> float:
   [0, 1], whatever the size. The mean does not depend on the number of images
   but for noise.
 
-  Args:
-    images: [N, H, W, C] uint8, N >= 2; memory is of N^2 + N * H * W * C.
-
-  Raises:
-    ValueError: another shape or type.
+  `images` are uint8 [N >= 2, H, W, C]; memory is of N^2 + N * H * W * C.
   """
-  images = np.asarray(images)
-  if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2:
-    raise ValueError(
-      "Expected uint8 [N >= 2, H, W, C], got "
-      f"{images.dtype} {list(images.shape)}."
-    )
   flat = images.reshape(len(images), -1) / 255.0
   return float(distance.pdist(flat).mean() / np.sqrt(flat.shape[1]))
 

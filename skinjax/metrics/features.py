@@ -97,21 +97,14 @@ def extract(
     float32 [n, dims].
 
   Raises:
-    InputError: the images are of another type or shape.
+    InputError: the images have another number of channels.
   """
   images = np.ascontiguousarray(images)
-  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape[1:]:
-    raise errors.InputError(
-      "Features are of images uint8 [n, height, width, channels] in [0, 255], "
-      f"not of {images.dtype} {list(images.shape)}."
-    )
   if images.shape[3] not in (1, extractor.channels):
     raise errors.InputError(
       f"{extractor.name} takes images of {extractor.channels} channels, not "
       f"of {images.shape[3]}."
     )
-  if batch_size < 1:
-    raise errors.InputError(f"A batch of {batch_size} images: use 1 or more.")
   path = None
   if cache_dir is not None:
     path = pathlib.Path(cache_dir) / f"{_key(extractor, images)}.npy"

@@ -6,7 +6,6 @@ curve over n, and its limit.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import linalg
@@ -15,6 +14,7 @@ from skinjax.metrics import checks
 
 # Images of the largest subset of a curve; larger sets change little by it.
 MOST_IMAGES = 5000
+_REPEATS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +63,7 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def frechet_curve(
-  real: np.ndarray,
-  fake: np.ndarray,
-  *,
-  counts: Sequence[int] | None = None,
-  seed: int = 0,
-  repeats: int = 5,
+  real: np.ndarray, fake: np.ndarray, *, seed: int = 0
 ) -> FrechetCurve:
   """Measure the Fréchet distance at several n, and extrapolate it.
 
@@ -83,31 +78,20 @@ def frechet_curve(
   the other set is much larger). Luck of the subsets: the standard error of
   the limit over repeats.
 
-  `counts` are two or more different numbers of images, in [4, min(n, m)]; by
-  default five, from all images of the smaller set (5000 at most) to half of
-  them, evenly spaced in 1 / n. Two `repeats` or more are drawn for each.
+  There are five counts (of few images fewer), from all images of the smaller
+  set (5000 at most) to half of them, evenly spaced in 1 / n, and five subsets
+  of each.
 
   Raises:
-    ValueError: see `checks.feature_pair`; or `counts` or `repeats` are out
-      of their ranges. Default counts need 10 images.
+    ValueError: see `checks.feature_pair`, of 10 rows at least.
   """
-  least = 10 if counts is None else 4
-  real, fake = checks.feature_pair(real, fake, least)
-  smaller = min(len(real), len(fake))
-  if counts is None:
-    largest = min(smaller, MOST_IMAGES)
-    counts = np.rint(largest / np.linspace(1, 2, 5))
-  counts = np.unique(np.asarray(counts).astype(int))
-  if len(counts) < 2 or counts[0] < 4 or counts[-1] > smaller:
-    raise ValueError(
-      f"counts must be two or more different numbers in [4, {smaller}], got "
-      f"{counts.tolist()}."
-    )
-  if repeats < 2:
-    raise ValueError(f"repeats must be at least 2, got {repeats}.")
+  real, fake = checks.feature_pair(real, fake, 10)
+  largest = min(len(real), len(fake), MOST_IMAGES)
+  counts = np.rint(largest / np.linspace(1, 2, 5))
+  counts = np.unique(counts.astype(int))
   rng = np.random.default_rng(seed)
   draw = lambda sizes: np.array(
-    [_nested(real, fake, sizes, rng) for _ in range(repeats)]
+    [_nested(real, fake, sizes, rng) for _ in range(_REPEATS)]
   )
   values = draw(counts)
   limits = np.polyfit(1 / counts, values.T, 1)[1]
@@ -116,7 +100,7 @@ def frechet_curve(
     tuple(counts.tolist()),
     tuple(values.mean(0).tolist()),
     float(limits.mean()),
-    float(np.sqrt(halves.var(ddof=1) + limits.var(ddof=1) / repeats)),
+    float(np.sqrt(halves.var(ddof=1) + limits.var(ddof=1) / _REPEATS)),
   )
 
 

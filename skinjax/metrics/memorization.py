@@ -84,13 +84,9 @@ def nearer_to_training(
   lesions [n] and [h]. The result does not depend on the order of images.
 
   Raises:
-    ValueError: as neighbours.nearest; sets share a lesion, or have fewer than
-      two each; or `permutations` or `resamples` < 1, `level` not in (0, 1).
+    ValueError: as neighbours.nearest; or sets share a lesion, or have fewer
+      than two each.
   """
-  if permutations < 1 or resamples < 1 or not 0 < level < 1:
-    raise ValueError("Expected permutations, resamples >= 1, 0 < level < 1.")
-  neighbours.require_rows("train_groups", train_groups, len(train))
-  neighbours.require_rows("held_out_groups", held_out_groups, len(held_out))
   if set(train_groups) & set(held_out_groups):
     raise ValueError("Training and held-out images share a lesion.")
   # Lesions by name, then shuffled: of equal distances either may come first.

@@ -40,15 +40,11 @@ def nearest(
   are given, `query_groups` [m] and `reference_groups` [n].
 
   Raises:
-    ValueError: a set is empty or not finite, or shapes do not fit.
+    ValueError: a set is empty or not finite.
   """
   queries, references = _require_vectors(queries, references)
-  if (query_groups is None) != (reference_groups is None):
-    raise ValueError("Give groups of both queries and references, or none.")
   excluded = None
   if query_groups is not None:
-    require_rows("query_groups", query_groups, queries.shape[1])
-    require_rows("reference_groups", reference_groups, len(references))
     both = np.concatenate([query_groups, reference_groups])
     codes = np.unique(both, return_inverse=True)[1]
     excluded = np.split(codes, [queries.shape[1]])
@@ -84,7 +80,6 @@ def distances_by_group(
     about a thousandth of the vectors' length.
   """
   queries, references = _require_vectors(queries, references)
-  require_rows("groups", groups, len(references))
   order = np.argsort(groups, kind="stable")
   starts = np.searchsorted(groups[order], range(max(groups) + 1))
   result = np.full((queries.shape[1], len(starts)), np.inf, np.float32)
@@ -97,28 +92,10 @@ def distances_by_group(
   return np.sqrt(np.maximum(result, 0))
 
 
-def require_rows(name: str, values: np.ndarray, count: int) -> None:
-  """Raise ValueError unless there is one value for each image."""
-  if np.shape(values) != (count,):
-    raise ValueError(
-      f"{name} must be [{count}], one an image, got {list(np.shape(values))}."
-    )
-
-
 def _require_vectors(queries, references):
   queries = np.asarray(queries, np.float32)
   references = np.asarray(references, np.float32)
   queries = queries[None] if queries.ndim == 2 else queries
-  if queries.ndim != 3 or references.ndim != 2:
-    raise ValueError(
-      "Expected queries [k, m, d] or [m, d] and references [n, d], got "
-      f"{list(queries.shape)} and {list(references.shape)}."
-    )
-  if queries.shape[2] != references.shape[1]:
-    raise ValueError(
-      f"queries and references differ in d: {queries.shape[2]} and "
-      f"{references.shape[1]}."
-    )
   if not queries.size or not references.size:
     raise ValueError("There are no queries, or no references.")
   if not (np.isfinite(queries).all() and np.isfinite(references).all()):

@@ -39,11 +39,10 @@ def vectors(images: np.ndarray) -> np.ndarray:
   pictures' difference: 0 for the same, sqrt(2) expected of unrelated ones, at
   most 2. Reduction commutes with flips and rotations.
 
+  Images are uint8 [n, size, size, channels].
+
   Returns:
     float32 [n, d], d = min(16, size)^2 * channels.
-
-  Raises:
-    ValueError: not uint8 [n, size, size, channels].
   """
   pictures = _thumbnails(images)
   return pictures.reshape(len(pictures), -1)
@@ -57,16 +56,6 @@ def oriented_vectors(images: np.ndarray) -> np.ndarray:
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
   """Reduces and standardizes: float32 [n, side, side, channels]."""
-  if (
-    images.dtype != np.uint8
-    or images.ndim != 4
-    or 0 in images.shape[1:]
-    or images.shape[1] != images.shape[2]
-  ):
-    raise ValueError(
-      "Expected square images, uint8 [n, size, size, channels], got "
-      f"{images.dtype} {list(images.shape)}."
-    )
   size = images.shape[1]
   reduce = _areas(size, min(_THUMBNAIL, size))
   pictures = np.empty((len(images), *[len(reduce)] * 2, images.shape[3]), "f4")

@@ -37,10 +37,8 @@ def precision_recall_density_coverage(
   them at equal numbers of images.
 
   Raises:
-    ValueError: see `checks.feature_pair`, with n, m > k; or k < 1.
+    ValueError: see `checks.feature_pair`, with n, m > k.
   """
-  if neighbours < 1:
-    raise ValueError(f"neighbours must be at least 1, got {neighbours}.")
   real, fake = checks.feature_pair(real, fake, neighbours + 1)
   # Distances keep more digits about the mean.
   centre = real.mean(0)

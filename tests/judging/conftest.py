@@ -6,7 +6,11 @@ from skinjax.judging import page, plots
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
-def _distance(extractor, name, comparison, value, num_fake=60, half=0.01):
+def _estimate(value, half):
+  return {"value": value, "low": value - half, "high": value + half}
+
+
+def _distance(extractor, name, comparison, value):
   row = {
     "extractor": extractor,
     "frechet_name": f"FD({extractor})",
@@ -14,33 +18,31 @@ def _distance(extractor, name, comparison, value, num_fake=60, half=0.01):
     "comparison": comparison,
     "against": "nv" if comparison == "ceiling" else None,
     "num_real": 115,
-    "num_fake": num_fake,
+    "num_fake": 60,
   }
   if value is None:
     return {**row, "refused": "It has 3 images, and 10 are needed."}
-  frechet = 321.5 * value + 7.25
-  counts = [57, 65, 76, 91, 115]
+  limit, counts = 321.5 * value + 7.25, [57, 65, 76, 91, 115]
+  values = [limit + 700 / n for n in counts]
+  best = {"precision": 0.9, "recall": 0.8, "density": 1.05, "coverage": 0.85}
   return {
     **row,
-    "frechet": frechet + 700 / 115,
+    "frechet": values[-1],
     "curve": {
       "counts": counts,
-      "values": [frechet + 700 / n for n in counts],
-      "limit": frechet,
+      "values": values,
+      "limit": limit,
       "spread": 1.5,
     },
-    "kernel": {"value": value, "low": value - half, "high": value + half},
-    "prdc": {
-      "precision": 0.9 - value,
-      "recall": 0.8 - value,
-      "density": 1.05 - value,
-      "coverage": 0.85 - value,
-    },
+    "kernel": _estimate(value, 0.01),
+    "prdc": {share: at_0 - value for share, at_0 in best.items()},
   }
 
 
-def _estimate(value, half=0.06):
-  return {"value": value, "low": value - half, "high": value + half}
+def _diversity(collapsed):
+  generated, ratio = (0.05, 0.238) if collapsed else (0.19, 0.905)
+  row = {"real": 0.21, "generated": generated, "ratio": ratio}
+  return {**row, "collapsed": collapsed}
 
 
 @pytest.fixture(scope="session")
@@ -52,16 +54,8 @@ def make_evaluation():
       values = (0.03, 0.05, 0.2, None, 0.005, 0.31, 0.042)
       kids = dict(zip(CLASSES, values, strict=True))
     names = [name for name in kids if name is not None]
-    distances = [
-      _distance(extractor, name, comparison, value)
-      for extractor in extractors
-      for name, kid in kids.items()
-      for comparison, value in (
-        ("synthetic", kid),
-        ("floor", None if kid is None else 0.002),
-        ("ceiling", 0.25),
-      )
-    ]
+    images = {"train": 1115, "heldout": 60, "synthetic": 100}
+    images = {f"{split}_images": count for split, count in images.items()}
     return {
       "schema": 1,
       "name": "demo",
@@ -69,25 +63,18 @@ def make_evaluation():
       "drawn": False,
       "subject": "700 images of the folder runs/synthetic",
       "command": "python main.py --config=configs/evaluate.py",
-      "classes": [
-        {
-          "name": name,
-          "train_images": 1115,
-          "heldout_images": 60,
-          "synthetic_images": 100,
-        }
-        for name in names
+      "classes": [{"name": name, **images} for name in names],
+      "diversity": {name: _diversity(name in collapsed) for name in names},
+      "distances": [
+        _distance(extractor, name, comparison, value)
+        for extractor in extractors
+        for name, kid in kids.items()
+        for comparison, value in (
+          ("synthetic", kid),
+          ("floor", None if kid is None else 0.002),
+          ("ceiling", 0.25),
+        )
       ],
-      "diversity": {
-        name: {
-          "real": 0.21,
-          "generated": 0.05 if name in collapsed else 0.19,
-          "ratio": 0.238 if name in collapsed else 0.905,
-          "collapsed": name in collapsed,
-        }
-        for name in names
-      },
-      "distances": distances,
       "usefulness": None,
       "copies": {"classes": {}, "heldout_flagged": None, "suspects": []},
       "notes": [],
@@ -100,10 +87,16 @@ def make_evaluation():
 
 @pytest.fixture(scope="session")
 def full_evaluation(make_evaluation):
-  """One with all parts, and three extractors."""
+  """One with all parts, and two extractors."""
   pair = lambda synthetic, real: {
-    "synthetic": _estimate(synthetic),
-    "real": _estimate(real),
+    "synthetic": _estimate(synthetic, 0.06),
+    "real": _estimate(real, 0.06),
+  }
+  suspect = {
+    "training": "ISIC_0024306",
+    "transform": "mirrored",
+    "distance": 0.0173,
+    "threshold": 0.0345,
   }
   return make_evaluation(
     extractors=("EffLite0@64", "Inception-v3@299"),
@@ -111,7 +104,7 @@ def full_evaluation(make_evaluation):
     usefulness={
       "classifier": "EfficientNet-Lite0, 2,000 steps",
       "agreement": {
-        name: {**_estimate(0.3 + 0.08 * i), "images": 100}
+        name: {**_estimate(0.3 + 0.08 * i, 0.06), "images": 100}
         for i, name in enumerate(CLASSES)
       },
       "cas": {
@@ -136,31 +129,13 @@ def full_evaluation(make_evaluation):
       },
       "heldout_flagged": 0.0123,
       "suspects": [
-        {
-          "synthetic": f"vasc/{i:05}.png",
-          "training": "ISIC_0024306",
-          "transform": "mirrored",
-          "kind": kind,
-          "distance": 0.0173,
-          "threshold": 0.0345,
-        }
+        {**suspect, "synthetic": f"vasc/{i:05}.png", "kind": kind}
         for i, kind in enumerate(("pixels", "features"))
       ],
     },
     notes=["Inception-v3 has seen photographs, not lesions."],
     next_steps=["Look at the suspected copies."],
   )
-
-
-def _blobs(rng, num, size):
-  """Dark spots on skin, so that pages can be looked at."""
-  y, x = np.mgrid[:size, :size] / size
-  middle = rng.uniform(0.35, 0.65, (2, num, 1, 1))
-  width = rng.uniform(0.1, 0.3, (num, 1, 1))
-  spot = np.exp(-(((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / width**2))
-  colours = [225, 170, 150] - spot[..., None] * [120, 110, 90]
-  noise = rng.normal(0, 6, colours.shape)
-  return np.clip(colours + noise, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -179,7 +154,9 @@ def full_embedding():
 def full_pictures(full_embedding):
   """All pictures of `full_evaluation`."""
   rng = np.random.default_rng(0)
-  draw = lambda num: _blobs(rng, num, 64)
+  draw = lambda num: (
+    rng.integers(0, 256, (num, 8, 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+  )
   return page.Pictures(
     real={name: draw(16) for name in CLASSES},
     synthetic={name: draw(16) for name in CLASSES},

@@ -30,14 +30,11 @@ def rows():
   return {(row["class"], row["comparison"]): row for row in found}
 
 
-def test_there_is_a_row_for_each_class_and_all(rows):
+def test_rows_of_each_class_and_all_are_of_the_same_numbers(rows):
   assert set(rows) == {
     (name, kind) for name in NAMES for kind in ("synthetic", "floor", "ceiling")
   } | {(None, "synthetic"), (None, "floor")}
   assert rows["a", "ceiling"]["against"] == "b"
-
-
-def test_all_three_are_of_the_same_numbers(rows):
   for (name, _), row in rows.items():
     assert row["num_fake"] == (30 if name else 60)
     assert row["num_real"] == (80 if name else 160)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 
 import jax
 import numpy as np
@@ -41,17 +40,16 @@ def _run(path, **changes):
 @pytest.fixture
 def folder(tmp_path):
   """Real images as a folder that nothing is known of."""
-  split, path = shrunk.split("folder", (12, 12, 12)), tmp_path / "folder"
-  image_folder.write(
-    path,
-    split.images,
-    split.labels,
-    class_names=shrunk.CLASSES,
-    seed=0,
-    provenance={},
-  )
+  path = _written(tmp_path / "folder", {})
   (path / "provenance.json").unlink()
   (path / "metadata.csv").unlink()
+  return path
+
+
+def _written(path, provenance):
+  split, names = shrunk.split("folder", (12, 12, 12)), shrunk.CLASSES
+  written = {"class_names": names, "seed": 0, "provenance": provenance}
+  image_folder.write(path, split.images, split.labels, **written)
   return path
 
 
@@ -124,19 +122,9 @@ def test_features_of_a_classifier(networks):
     evaluate.of_classifier(gan)
 
 
-def test_images_that_leak_are_refused(tmp_path, folder):
-  shutil.rmtree(folder)
-  split = shrunk.split("folder", (12, 12, 12))
-  image_folder.write(
-    folder,
-    split.images,
-    split.labels,
-    class_names=shrunk.CLASSES,
-    seed=0,
-    provenance={
-      "trained_on": {"groups": shrunk.dataset().test.groups.tolist()}
-    },
-  )
+def test_images_that_leak_are_refused(tmp_path):
+  groups = shrunk.dataset().test.groups.tolist()
+  folder = _written(tmp_path / "leak", {"trained_on": {"groups": groups}})
   with pytest.raises(errors.InputError, match="lesions of this"):
     _run(tmp_path / "run", synthetic=str(folder))
 

@@ -94,11 +94,9 @@ def test_a_curve_falls_from_half_of_the_smaller_set_to_all_of_it():
 
 
 def test_limit_is_the_intercept_of_a_line():
-  real, fake = _normal(0, 40, 3), _normal(1, 40, 3)
-  curve = frechet.frechet_curve(real, fake, counts=[40, 20])
-  half, whole = curve.values
-  assert curve.counts == (20, 40)
-  np.testing.assert_allclose(curve.limit, whole - (half - whole))
+  curve = frechet.frechet_curve(_normal(0, 40, 3), _normal(1, 40, 3))
+  line = stats.linregress(1 / np.array(curve.counts), curve.values)
+  np.testing.assert_allclose(curve.limit, line.intercept)
 
 
 def test_largest_count_is_capped(monkeypatch):
@@ -157,11 +155,10 @@ def _lesions(seed, num, per_lesion, dim):
   return np.sqrt(0.8) * lesion + np.sqrt(0.2) * noise, groups
 
 
-@pytest.mark.parametrize("per_lesion", [1, 3])
-def test_equal_distributions_are_at_zero_and_within_intervals(per_lesion):
+def test_equal_distributions_are_at_zero_and_within_intervals():
   values, covered, widths = [], [], []
   for seed in range(120):
-    real, groups = _lesions(seed, 40, per_lesion, 20)
+    real, groups = _lesions(seed, 40, 3, 20)
     fake = _normal([1, seed], 60, 20)
     result = kernel.kernel_distance_interval(
       real, fake, groups=groups, resamples=200, seed=seed
@@ -176,31 +173,9 @@ def test_equal_distributions_are_at_zero_and_within_intervals(per_lesion):
   assert np.mean(np.array(values) < 0) > 0.3
 
 
-def test_lesions_ignored_bias_the_distance_and_its_interval():
-  values, covered = [], []
-  for seed in range(50):
-    real, _ = _lesions(seed, 40, 3, 20)
-    fake = _normal([1, seed], 60, 20)
-    result = kernel.kernel_distance_interval(
-      real, fake, resamples=200, seed=seed
-    )
-    values.append(result.value)
-    covered.append(result.low <= 0 <= result.high)
-  assert stats.ttest_1samp(values, 0).statistic > 5
-  assert np.mean(covered) < 0.8
-
-
-@pytest.mark.parametrize(
-  "num",
-  [
-    30,
-    # Also at 120 it is 0.87 of 600 seeds: the first 200 are just enough.
-    pytest.param(
-      60, marks=pytest.mark.xfail(reason="0.83 of 1000 seeds are covered")
-    ),
-    120,
-  ],
-)
+# Of 60 images too few intervals hold it: see `kernel_distance_interval`.
+# Also of 120 it is 0.87 of 600 seeds: the first 200 are just enough.
+@pytest.mark.parametrize("num", [30, 120])
 def test_a_known_distance_is_within_intervals(num):
   # Moments of uniform variables on [0, 1] and [0.1, 1.1]; the kernel weights
   # the squared differences of the first three with 3, 3 and 1.
@@ -225,6 +200,11 @@ def test_a_known_distance_is_within_intervals(num):
   )
 
 
+def _width(*args, **kwargs):
+  found = kernel.kernel_distance_interval(*args, **kwargs)
+  return found.high - found.low
+
+
 def test_copies_of_a_lesion_tell_nothing_new():
   real, fake = _normal(0, 40, 10), _normal(1, 200, 10, 0.5)
   copies, groups = np.repeat(real, 5, axis=0), np.repeat(np.arange(40), 5)
@@ -232,37 +212,29 @@ def test_copies_of_a_lesion_tell_nothing_new():
     kernel.kernel_distance(copies, fake, groups=groups),
     kernel.kernel_distance(real, fake),
   )
-  width = lambda *args, **kwargs: np.ptp(
-    dataclasses.astuple(kernel.kernel_distance_interval(*args, **kwargs))[1:]
-  )
-  once, by_lesion = width(real, fake), width(copies, fake, groups=groups)
+  once, by_lesion = _width(real, fake), _width(copies, fake, groups=groups)
   np.testing.assert_allclose(by_lesion, once, rtol=0.2)
-  assert width(copies, fake) < 0.75 * by_lesion
-  swapped = width(fake, copies, fake_groups=groups)
+  assert _width(copies, fake) < 0.75 * by_lesion
+  swapped = _width(fake, copies, fake_groups=groups)
   np.testing.assert_allclose(swapped, once, rtol=0.2)
 
 
 def test_intervals_narrow_with_the_level_and_the_images_used():
   real, fake = _normal(0, 300, 5), _normal(1, 300, 5, 0.3)
-  width = lambda **kwargs: np.ptp(
-    dataclasses.astuple(kernel.kernel_distance_interval(real, fake, **kwargs))[
-      1:
-    ]
-  )
-  assert width(level=0.5) < 0.5 * width()
-  assert width(most_images=75) > 1.5 * width()
+  whole = _width(real, fake)
+  assert _width(real, fake, level=0.5) < 0.5 * whole
+  assert _width(real, fake, most_images=75) > 1.5 * whole
   assert kernel.kernel_distance_interval(real, fake).value == pytest.approx(
     kernel.kernel_distance(real, fake), rel=1e-9
   )
   # A cap that no set reaches changes nothing.
-  assert width(most_images=300) == width()
+  assert _width(real, fake, most_images=300) == whole
 
 
 def test_an_interval_of_images_all_the_same_has_no_width():
   x = np.ones((10, 2))
-  result = kernel.kernel_distance_interval(x, x)
-  assert result.value == kernel.kernel_distance(x, x)
-  assert result == kernel.KernelInterval(0, 0, 0)
+  assert kernel.kernel_distance(x, x) == 0
+  assert kernel.kernel_distance_interval(x, x) == kernel.KernelInterval(0, 0, 0)
 
 
 # Precision, recall, density and coverage.
@@ -313,15 +285,6 @@ def test_copies_of_the_real_images_are_perfect(seed, num):
   assert dataclasses.astuple(result) == (1, 1, 1, 1)
 
 
-def test_a_collapsed_generator_is_precise_without_recall_or_coverage():
-  real = _normal(0, 300, 4)
-  result = prdc.precision_recall_density_coverage(
-    real, _normal(1, 300, 4, 0, 0.05)
-  )
-  assert result.precision == 1
-  assert max(result.recall, result.coverage) < 0.2
-
-
 # All of them.
 
 # From tests/golden/distances.py, which names the versions.
@@ -341,30 +304,23 @@ GOLDEN = {
 }
 
 
+def _numbers(real, fake):
+  near = prdc.precision_recall_density_coverage(real, fake)
+  return {
+    "frechet": frechet.frechet(real, fake),
+    "kernel": kernel.kernel_distance(real, fake),
+    **dataclasses.asdict(near),
+  }
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_as_torch_fidelity_and_torchmetrics(name):
   real, fake = golden.pair(name)
+  result = _numbers(real, fake)
   num = min(len(real), len(fake))
-  near = prdc.precision_recall_density_coverage(real, fake)
-  result = {
-    "frechet": frechet.frechet(real, fake),
-    "kernel": kernel.kernel_distance(real[:num], fake[:num]),
-    "precision": near.precision,
-    "recall": near.recall,
-  }
+  result["kernel"] = kernel.kernel_distance(real[:num], fake[:num])
   for key, value in GOLDEN[name].items():
     np.testing.assert_allclose(result[key], value, rtol=1e-5, err_msg=key)
-
-
-def _numbers(real, fake):
-  near = prdc.precision_recall_density_coverage(real, fake)
-  return np.array(
-    [
-      frechet.frechet(real, fake),
-      kernel.kernel_distance(real, fake),
-      *dataclasses.astuple(near),
-    ]
-  )
 
 
 @given(st.integers(0, 1000), st.sampled_from([3, 30]))
@@ -372,56 +328,46 @@ def _numbers(real, fake):
 def test_order_and_axes_do_not_matter(seed, dim):
   rng = np.random.default_rng(seed)
   real, fake = rng.normal(size=(20, dim)), rng.normal(0.3, 1, (15, dim))
+  numbers = lambda *sets: np.array([*_numbers(*sets).values()])
   rotation = stats.ortho_group.rvs(dim, random_state=seed)
-  expected = _numbers(real, fake)
-  turned = _numbers(real @ rotation, fake @ rotation)
+  expected = numbers(real, fake)
+  turned = numbers(real @ rotation, fake @ rotation)
   np.testing.assert_allclose(turned, expected, rtol=1e-6, atol=1e-9)
-  mixed = _numbers(rng.permutation(real), rng.permutation(fake))
+  mixed = numbers(rng.permutation(real), rng.permutation(fake))
   np.testing.assert_allclose(mixed, expected, rtol=1e-6, atol=1e-9)
   # Float32 is what networks give.
-  single = _numbers(real.astype(np.float32), fake.astype(np.float32))
+  single = numbers(real.astype(np.float32), fake.astype(np.float32))
   np.testing.assert_allclose(single[:2], expected[:2], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-  "function",
-  [
-    frechet.frechet,
-    frechet.frechet_curve,
-    kernel.kernel_distance,
-    kernel.kernel_distance_interval,
-    prdc.precision_recall_density_coverage,
-  ],
-)
-def test_refuses(function):
+def test_refuses():
   good = _normal(0, 20, 3)
   bad = good.copy()
   bad[3, 1] = np.nan
   for wrong, match in (
-    (good[:1], "rows, got 1"),
     (good[:, :2], "same d"),
     (bad, "finite"),
     (good[0], r"\[n, d\]"),
   ):
     with pytest.raises(ValueError, match=match):
-      function(good, wrong)
+      frechet.frechet(good, wrong)
     with pytest.raises(ValueError, match=match):
-      function(wrong, good)
+      frechet.frechet(wrong, good)
+  for function, least in (
+    (frechet.frechet, 2),
+    (frechet.frechet_curve, 10),
+    (kernel.kernel_distance, 2),
+    (kernel.kernel_distance_interval, 10),
+    (prdc.precision_recall_density_coverage, 6),
+  ):
+    with pytest.raises(ValueError, match=f"at least {least} rows, got 1"):
+      function(good, good[:1])
 
 
-def test_refuses_arguments():
+def test_groups_that_do_not_fit_are_refused():
   x = _normal(0, 20, 3)
-  with pytest.raises(ValueError, match="at least 21 rows, got 20"):
-    prdc.precision_recall_density_coverage(x, x, neighbours=20)
-  with pytest.raises(ValueError, match="neighbours"):
-    prdc.precision_recall_density_coverage(x, x, neighbours=0)
-  for counts in ([20], [3, 20], [10, 21], [10, 10]):
-    with pytest.raises(ValueError, match="counts"):
-      frechet.frechet_curve(x, x, counts=counts)
-  with pytest.raises(ValueError, match="repeats"):
-    frechet.frechet_curve(x, x, repeats=1)
   with pytest.raises(ValueError, match="at least 10, got 9"):
     kernel.kernel_distance_interval(x, x, groups=np.arange(20) % 9)
-  for groups in (np.zeros(20, int), np.arange(19), np.arange(20.0)):
+  for groups in (np.zeros(20, int), np.arange(19)):
     with pytest.raises(ValueError, match="groups"):
       kernel.kernel_distance(x, x, groups=groups)

@@ -1,14 +1,13 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skinjax.metrics import diversity
 
 
-def _noise(seed, num, spread=255, size=4):
+def _noise(seed, num, spread=255):
   rng = np.random.default_rng(seed)
-  return rng.integers(0, spread + 1, (num, size, size, 3)).astype(np.uint8)
+  return rng.integers(0, spread + 1, (num, 4, 4, 3)).astype(np.uint8)
 
 
 def test_hand_worked_distance():
@@ -32,12 +31,6 @@ def test_distance_is_that_of_a_double_loop(seed, num):
   )
 
 
-def test_distance_does_not_depend_on_the_number_of_images():
-  few = diversity.mean_pairwise_distance(_noise(0, 30, size=8))
-  many = diversity.mean_pairwise_distance(_noise(1, 200, size=8))
-  np.testing.assert_allclose(few, many, rtol=0.02)
-
-
 def _compared(fake, fake_labels, real, real_labels, names, threshold=0.5):
   return diversity.compare(
     diversity.distances(fake, fake_labels, names),
@@ -54,7 +47,6 @@ def test_collapse_is_told_by_class():
   fake_labels = np.repeat([0, 1], 100)
   sets = fake, fake_labels, real, real_labels, ("nv", "df")
   result = _compared(*sets)
-  assert list(result) == ["nv", "df"]
   np.testing.assert_allclose(result["nv"].ratio, 1, atol=0.05)
   np.testing.assert_allclose(result["df"].ratio, 0.4, atol=0.05)
   assert not result["nv"].collapsed
@@ -62,14 +54,6 @@ def test_collapse_is_told_by_class():
   again = _compared(*sets, threshold=0.3)
   assert again["df"].ratio == result["df"].ratio
   assert not again["df"].collapsed
-
-
-def test_one_image_repeated_is_a_collapse():
-  fake = np.repeat(_noise(0, 1), 10, axis=0)
-  labels = np.zeros(10, int)
-  (result,) = _compared(fake, labels, _noise(1, 10), labels, ["nv"]).values()
-  assert result.ratio == 0
-  assert result.collapsed
 
 
 def test_what_cannot_be_compared_is_left_out():
@@ -88,10 +72,3 @@ def test_the_same_images_are_drawn_for_the_same_seed():
     images, labels, ["nv"], num_images=5, seed=seed
   )
   assert draw(0) == draw(0) != draw(1)
-
-
-def test_refuses():
-  images = _noise(0, 4)
-  for bad in (images / 255, images[:1], images[0]):
-    with pytest.raises(ValueError, match="uint8"):
-      diversity.mean_pairwise_distance(bad)

@@ -52,56 +52,23 @@ def test_vectors_by_hand():
   assert pixels.vectors(flat).tolist() == [[0, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("size", [8, 16, 20, 64])
+@pytest.mark.parametrize("size", [8, 20, 64])
 def test_vectors_of_turned_images_are_turned_vectors(size):
   images = _images(3, size)
   got = pixels.oriented_vectors(images)
   for turned, expected in zip(got, pixels.orientations(images), strict=True):
     np.testing.assert_allclose(turned, pixels.vectors(expected), atol=1e-5)
-  np.testing.assert_allclose((got**2).sum(-1), 3 / 3, rtol=1e-3)
+  np.testing.assert_allclose((got**2).sum(-1), 1, rtol=1e-3)
 
 
 def test_channels_may_be_shifted_and_contrast_scaled():
   images = _images(4) // 3
-  other = images + np.array([3, 40, 90], np.uint8)
-  np.testing.assert_allclose(
-    pixels.vectors(images), pixels.vectors(other), atol=1e-6
-  )
-  wide = images * np.uint8(2)
-  np.testing.assert_allclose(
-    pixels.vectors(images), pixels.vectors(wide), atol=1e-6
-  )
-
-
-@pytest.mark.parametrize(
-  ("images", "told"),
-  [
-    (np.zeros((1, 4, 4, 3)), "uint8"),
-    (np.zeros((4, 4, 3), np.uint8), "uint8"),
-    (np.zeros((1, 4, 5, 3), np.uint8), "square"),
-    (np.zeros((1, 0, 0, 3), np.uint8), "uint8"),
-  ],
-)
-def test_what_are_no_images_is_refused(images, told):
-  with pytest.raises(ValueError, match=told):
-    pixels.vectors(images)
+  expected = pixels.vectors(images)
+  for other in (images + np.array([3, 40, 90], np.uint8), 2 * images):
+    np.testing.assert_allclose(pixels.vectors(other), expected, atol=1e-6)
 
 
 # Nearest neighbours.
-
-
-def test_all_orientations_are_found():
-  train = _images(20)
-  turned = pixels.orientations(train[5:6])
-  # What undoes k quarter turns, with or without a transposition.
-  undone = [0, 3, 2, 1, 4, 5, 6, 7]
-  for k, image in enumerate(turned):
-    found = neighbours.nearest(
-      pixels.oriented_vectors(image), pixels.vectors(train)
-    )
-    assert found.index.tolist() == [5]
-    assert found.orientation.tolist() == [undone[k]]
-    assert found.distance[0] < 1e-6
 
 
 def test_nearest_is_that_of_a_loop_over_pairs():
@@ -141,31 +108,6 @@ def test_the_own_lesion_is_excluded():
   )
   assert found.index.tolist() == [-1]
   assert found.distance.tolist() == [np.inf]
-
-
-@pytest.mark.parametrize(
-  ("queries", "references", "told"),
-  [
-    (np.zeros((0, 2)), np.zeros((3, 2)), "no queries"),
-    (np.zeros((3, 2)), np.zeros((0, 2)), "no queries"),
-    (np.zeros((3, 2)), np.zeros((3, 4)), "differ in d"),
-    (np.zeros(3), np.zeros((3, 4)), "Expected queries"),
-    (np.full((3, 2), np.nan), np.zeros((3, 2)), "finite"),
-  ],
-)
-def test_vectors_that_do_not_fit_are_refused(queries, references, told):
-  with pytest.raises(ValueError, match=told):
-    neighbours.nearest(queries, references)
-
-
-def test_groups_that_do_not_fit_are_refused():
-  points = np.zeros((3, 2))
-  with pytest.raises(ValueError, match="or none"):
-    neighbours.nearest(points, points, query_groups=np.arange(3))
-  for bad in ("query_groups", "reference_groups"):
-    groups = {"query_groups": np.arange(3), "reference_groups": np.arange(3)}
-    with pytest.raises(ValueError, match=bad):
-      neighbours.nearest(points, points, **groups | {bad: np.arange(2)})
 
 
 # The test at equal numbers.
@@ -231,7 +173,7 @@ def _test(world, **options):
 
 def test_p_values_are_uniform_without_memorization():
   found = [
-    _test(_world(seed), permutations=39, resamples=20, seed=seed)
+    _test(_world(seed), permutations=39, resamples=1, seed=seed)
     for seed in range(200)
   ]
   p = np.array([result.p_value for result in found])
@@ -294,19 +236,15 @@ def test_by_class():
 
 def test_wrong_sets_are_refused():
   fake, train, held_out, of_train, of_held_out = _world(3)
+  nan = np.full_like(fake, np.nan)
   for world, told in [
     ((fake[:0], train, held_out, of_train, of_held_out), "no queries"),
-    ((fake, train, held_out, of_train[:-1], of_held_out), "train_groups"),
-    ((fake, train, held_out, of_train, of_held_out[:-1]), "held_out_groups"),
+    ((nan, train, held_out, of_train, of_held_out), "finite"),
     ((fake, train, train, of_train, of_train), "share a lesion"),
     ((fake, train, held_out[:1], of_train, of_held_out[:1]), "two lesions"),
-    ((fake[:, :2], train, held_out, of_train, of_held_out), "differ in d"),
   ]:
     with pytest.raises(ValueError, match=told):
       _test(world)
-  for bad in ({"permutations": 0}, {"resamples": 0}, {"level": 1}):
-    with pytest.raises(ValueError, match="permutations"):
-      _test(_world(3), **bad)
 
 
 def test_authenticity_by_hand():
@@ -360,8 +298,6 @@ def test_suspects_by_hand():
   criterion = copies.Criterion("pixels", nothing, nothing, limits)
   got = criterion.suspects(found, np.array([0, 1, 1]))
   assert got == [copies.Suspect(1, 5, 7, "pixels", 0.2, 0.25)]
-  with pytest.raises(ValueError, match="labels"):
-    criterion.suspects(found, np.array([0, 1]))
 
 
 def test_thresholds_come_from_the_real_images():
@@ -377,16 +313,6 @@ def test_thresholds_come_from_the_real_images():
   flagged = copies.flagged(found, labels, groups)
   assert flagged.sum() <= 2
   assert flagged[found.real.argmin()]
-
-
-def test_labels_and_groups_that_do_not_fit_are_refused():
-  one = np.ones(1)
-  for labels, groups, told in (
-    ([0, 0], [0], "labels"),
-    ([0], [0, 0], "groups"),
-  ):
-    with pytest.raises(ValueError, match=told):
-      copies.thresholds(one, np.array(labels), np.array(groups), 2)
 
 
 # Real images.

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -25,13 +24,6 @@ def test_weights_are_shared_by_a_group_and_no_class_vanishes(seed):
     np.testing.assert_allclose(
       weights[:, of_class].sum(1), len(of_class), rtol=1e-5
     )
-
-
-def test_weights_follow_from_the_seed():
-  groups, labels = np.arange(20), np.arange(20) % 2
-  draw = lambda seed: statistics.bootstrap_weights(groups, labels, 5, seed)
-  np.testing.assert_array_equal(draw(1), draw(1))
-  assert (draw(1) != draw(2)).any()
 
 
 def test_the_only_group_of_a_class_keeps_weight_one():
@@ -96,17 +88,6 @@ def test_interval_of_one_seed_is_the_percentile_interval():
   assert np.isnan(found.seed_sd)
 
 
-def test_an_arm_does_not_differ_from_itself():
-  rng = np.random.default_rng(0)
-  labels = np.arange(40) % 4
-  arm = rng.dirichlet(np.ones(4), (3, 40))
-  weights = statistics.bootstrap_weights(np.arange(40), labels, 20, 0)
-  for draws in statistics.draw(arm, labels, weights).values():
-    found = statistics.interval(draws - draws)
-    for end in (found.value, found.low, found.high):
-      np.testing.assert_array_equal(end, 0)
-
-
 def test_draw_joins_its_blocks(monkeypatch):
   labels = np.arange(12) % 3
   arm = np.random.default_rng(0).dirichlet(np.ones(3), (2, 12))
@@ -129,17 +110,16 @@ def _predictions(rng, num_seeds, lesions, skill, seed_luck, shared):
   return exponentials / exponentials.sum(-1, keepdims=True)
 
 
-@pytest.mark.parametrize("num_seeds", [3, 5])
-def test_nominal_95_percent_intervals_cover(num_seeds):
+def test_nominal_95_percent_intervals_cover():
   """Paired differences of balanced accuracy, with luck of both kinds."""
   lesions = np.array([60, 25, 12])
   labels = np.repeat(np.arange(3), lesions)
-  rng = np.random.default_rng(num_seeds)
+  rng = np.random.default_rng(3)
 
   def study(sizes):
     shared = rng.normal(size=(np.sum(sizes), 3))
     arm = lambda skill: _predictions(
-      rng, num_seeds, sizes, skill, seed_luck=0.15, shared=shared
+      rng, 3, sizes, skill, seed_luck=0.15, shared=shared
     )
     return arm(1.6), arm(1.2)
 
@@ -147,10 +127,10 @@ def test_nominal_95_percent_intervals_cover(num_seeds):
     [(p.argmax(-1) == y)[:, y == k].mean() for k in range(3)]
   )
   large = np.array([3000, 3000, 3000])
+  many = np.repeat(np.arange(3), large)
   truth = np.mean(
     [
-      balanced(a, np.repeat(np.arange(3), large))
-      - balanced(b, np.repeat(np.arange(3), large))
+      balanced(a, many) - balanced(b, many)
       for a, b in (study(large) for _ in range(12))
     ]
   )

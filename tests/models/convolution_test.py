@@ -159,16 +159,6 @@ def test_low_precision_keeps_its_dtype(dtype):
   _assert_close(jax.jit(ours)(x, kernel), native(x, kernel), share)
 
 
-@pytest.mark.parametrize("k", [4, 5])
-def test_transpose_is_the_adjoint(k):
-  with jax.enable_x64(True):
-    x, y, kernel = _draw(1, (2, 8, 6, 3), (2, 4, 3, 5), (k, k, 3, 5))
-    down = jax.jit(functools.partial(convolution.conv, stride=2))
-    up = jax.jit(convolution.conv_transpose)
-    one, back = jnp.vdot(down(x, kernel), y), up(y, kernel.swapaxes(2, 3))
-    np.testing.assert_allclose(one, jnp.vdot(x, back), rtol=1e-12)
-
-
 @pytest.mark.parametrize("name", ["conv4x4/2", "transpose4x4"])
 def test_every_transformation_works(name):
   with jax.enable_x64(True):
@@ -196,14 +186,15 @@ def test_native_convolution_would_have_been_seen():
   assert " convolution(" in program.as_text()
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("name", _CASES)
-def test_accelerators_have_only_native_convolutions(name, platform):
+def test_accelerators_have_only_native_convolutions(name):
   ours, _, x, kernel = _case(name, np.float32)
   step = jax.jit(jax.value_and_grad(lambda *a: jnp.sum(ours(*a) ** 2), (0, 1)))
-  program = step.trace(x, kernel).lower(lowering_platforms=(platform,))
-  assert "stablehlo.convolution" in program.as_text()
-  assert "stablehlo.dot_general" not in program.as_text()
+  traced = step.trace(x, kernel)
+  for platform in ("cuda", "tpu"):
+    program = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert "stablehlo.convolution" in program
+    assert "stablehlo.dot_general" not in program
 
 
 @pytest.mark.parametrize(
@@ -211,18 +202,10 @@ def test_accelerators_have_only_native_convolutions(name, platform):
   [
     (convolution.conv, (8, 8, 3), (3, 3, 3, 4), r"\(8, 8, 3\)"),
     (convolution.conv, (1, 8, 8, 3), (3, 3, 2, 4), r"\(3, 3, 2, 4\)"),
-    (convolution.conv, (1, 8, 8, 3), (4, 4, 3, 4), r"\(4, 4, 3, 4\)"),
     (convolution.conv, (1, 8, 8, 3), (3, 5, 3, 4), r"\(3, 5, 3, 4\)"),
     (_CASES["conv4x4/2"][0], (1, 7, 8, 3), (4, 4, 3, 4), r"\(1, 7, 8, 3\)"),
-    (_CASES["conv4x4/2"][0], (1, 8, 8, 3), (3, 3, 3, 4), r"\(3, 3, 3, 4\)"),
     (convolution.conv_transpose, (1, 8, 8, 3), (3, 3, 3, 4), r"\(3, 3, 3, 4\)"),
     (convolution.upsample_conv, (1, 8, 8, 3), (4, 4, 3, 4), r"\(4, 4, 3, 4\)"),
-    (
-      convolution.conv_downsample,
-      (1, 8, 7, 3),
-      (3, 3, 3, 4),
-      r"\(1, 8, 7, 3\)",
-    ),
   ],
 )
 def test_refused_shapes_are_named(function, image, kernel, message):
@@ -230,11 +213,7 @@ def test_refused_shapes_are_named(function, image, kernel, message):
     function(jnp.zeros(image), jnp.zeros(kernel))
 
 
-def test_other_strides_and_mixed_dtypes_are_refused():
+def test_mixed_dtypes_are_refused():
   x, kernel = jnp.zeros((1, 6, 6, 2)), jnp.zeros((4, 4, 2, 2))
-  with pytest.raises(ValueError, match="stride 3"):
-    convolution.conv(x, kernel, stride=3)
-  with pytest.raises(ValueError, match="stride 2, not 1"):
-    convolution.conv_transpose(x, kernel, stride=1)
   with pytest.raises(ValueError, match="float32, the kernel is of bfloat16"):
     convolution.conv(x, kernel.astype(jnp.bfloat16), stride=2)

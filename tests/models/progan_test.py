@@ -1,5 +1,7 @@
 """Tests of ProGAN's networks."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,31 +12,35 @@ from skinjax.models import progan
 KEY = jax.random.key(0)
 
 
-def _generator(size=16, channels=3, base=12, most=8, classes=3, **more):
-  network = progan.Generator(size, channels, base, most, classes, **more)
+@functools.cache
+def _generator(size=16, classes=3, base=12, most=8, **more):
+  """Returns a network that draws, its variables, latents and labels."""
+  network = progan.Generator(size, 3, base, most, classes, **more)
   latents = jax.random.normal(jax.random.key(1), (4, 5))
   labels = jnp.array([0, 2, 1, 0])
   init = lambda key: network.init(key, latents, labels, method="all_levels")
-  return network, jax.jit(init), (latents, labels)
+  draw = jax.jit(network.apply, static_argnums=3)
+  return draw, jax.jit(init)(KEY), (latents, labels)
 
 
-def _discriminator(size=16, channels=3, base=12, most=8, classes=3, **more):
-  network = progan.Discriminator(size, channels, base, most, classes, **more)
-  images = jnp.zeros((4, size, size, channels))
+@functools.cache
+def _discriminator(size=16, classes=3, base=12, most=8):
+  """Returns a network that judges, and its variables."""
+  network = progan.Discriminator(size, 3, base, most, classes)
+  images = jnp.zeros((4, size, size, 3))
   init = lambda key: network.init(key, images, method="all_levels")
-  return network, jax.jit(init)
+  return jax.jit(network.apply, static_argnums=2), jax.jit(init)(KEY)
 
 
 def _count(variables):
   return sum(x.size for x in jax.tree.leaves(variables["params"]))
 
 
-@pytest.mark.parametrize(("size", "count"), [(4, 1), (8, 2), (64, 5), (256, 7)])
-def test_levels(size, count):
-  assert progan.levels(size) == count
+def test_levels():
+  assert [progan.levels(size) for size in (4, 8, 256)] == [1, 2, 7]
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 12, 63, 96, -4])
+@pytest.mark.parametrize("size", [-4, 0, 2, 12, 63])
 def test_sizes_that_are_no_power_of_two_are_refused(size):
   with pytest.raises(ValueError, match=f"Size {size} is not a power of two"):
     progan.levels(size)
@@ -55,53 +61,50 @@ def test_parameters_are_as_many_as_the_paper_has():
     Discriminator: nine layers from pixels 3 * n + n; the same convolutions the
     other way, 513 features into that of 4x4; dense 8192 * 512 + 512, 512 + 1.
   """
-  network = progan.Generator(1024, 3, 4096, 512, 1)
   latents, labels = jnp.zeros((4, 512)), jnp.zeros(4, jnp.int32)
-  variables = jax.eval_shape(
-    lambda key: network.init(key, latents, labels, method="all_levels"), KEY
-  )
-  assert _count(variables) == 23_079_115
-  _, init = _discriminator(1024, 3, 4096, 512, 1)
-  assert _count(jax.eval_shape(init, KEY)) == 23_087_249
+  for network, inputs, count in (
+    (progan.Generator, (latents, labels), 23_079_115),
+    (progan.Discriminator, (jnp.zeros((4, 1024, 1024, 3)),), 23_087_249),
+  ):
+    init = functools.partial(
+      network(1024, 3, 4096, 512, 1).init, method="all_levels"
+    )
+    assert _count(jax.eval_shape(init, KEY, *inputs)) == count
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_shapes(level):
   side = 4 * 2**level
-  network, init, inputs = _generator()
-  images = network.apply(init(KEY), *inputs, level, 0.5)
+  draw, variables, inputs = _generator()
+  images = draw(variables, *inputs, level, 0.5)
   assert images.shape == (4, side, side, 3)
-  network, init = _discriminator()
-  source, classes = network.apply(init(KEY), images, level, 0.5)
+  judge, variables = _discriminator()
+  source, classes = judge(variables, images, level, 0.5)
   assert source.shape == (4,)
   assert classes.shape == (4, 3)
 
 
 def test_one_class_costs_what_none_does():
-  network, init, (latents, labels) = _generator(classes=1)
-  variables = init(KEY)
-  with_labels = network.apply(variables, latents, labels, 2, 1.0)
-  other = network.apply(variables, latents, labels + 1, 2, 1.0)
-  np.testing.assert_array_equal(with_labels, other)
+  draw, variables, (latents, labels) = _generator(classes=1)
+  one, other = (draw(variables, latents, labels + k, 2, 1.0) for k in (0, 1))
+  np.testing.assert_array_equal(one, other)
   assert variables["params"]["dense"]["kernel"].shape == (5, 128)
-  network, init = _discriminator(classes=1)
-  _, classes = network.apply(init(KEY), jnp.zeros((4, 16, 16, 3)), 2, 1.0)
+  judge, variables = _discriminator(classes=1)
+  _, classes = judge(variables, jnp.zeros((4, 16, 16, 3)), 2, 1.0)
   assert classes.shape == (4, 0)
 
 
 def test_labels_matter():
-  network, init, (latents, labels) = _generator()
-  variables = init(KEY)
-  one = network.apply(variables, latents, labels, 2, 1.0)
-  other = network.apply(variables, latents, (labels + 1) % 3, 2, 1.0)
+  draw, variables, (latents, labels) = _generator()
+  one = draw(variables, latents, labels, 2, 1.0)
+  other = draw(variables, latents, (labels + 1) % 3, 2, 1.0)
   assert (one != other).any(axis=(1, 2, 3)).all()
 
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_new_level_of_the_generator_fades_in(level):
-  network, init, inputs = _generator()
-  variables = init(KEY)
-  draw = lambda level, fade: network.apply(variables, *inputs, level, fade)
+  network, variables, inputs = _generator()
+  draw = lambda level, fade: network(variables, *inputs, level, fade)
   old = progan.upsampled(draw(level - 1, 1.0))
   np.testing.assert_allclose(draw(level, 0.0), old, rtol=1e-5, atol=1e-6)
   new = draw(level, 1.0)
@@ -110,25 +113,22 @@ def test_a_new_level_of_the_generator_fades_in(level):
     draw(level, 0.25), 0.75 * old + 0.25 * new, rtol=1e-4, atol=1e-5
   )
   # At 1 the layer that the old level drew with has no influence.
-  gradients = jax.grad(
-    lambda v: (network.apply(v, *inputs, level, 1.0) ** 2).sum()
-  )(variables)["params"]
+  gradients = jax.grad(lambda v: (network(v, *inputs, level, 1.0) ** 2).sum())(
+    variables
+  )["params"]
   assert not gradients[f"to_pixels_{level - 1}"]["kernel"].any()
   assert gradients[f"to_pixels_{level}"]["kernel"].any()
 
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_new_level_of_the_discriminator_fades_in(level):
-  network, init = _discriminator()
-  variables = init(KEY)
+  judge, variables = _discriminator()
   side = 4 * 2**level
   images = jax.random.normal(jax.random.key(2), (4, side, side, 3))
-  judge = lambda images, level, fade: network.apply(
-    variables, images, level, fade
-  )[0]
-  old = judge(progan.downsampled(images), level - 1, 1.0)
-  np.testing.assert_allclose(judge(images, level, 0.0), old, rtol=1e-5)
-  gradients = jax.grad(lambda v: network.apply(v, images, level, 1.0)[0].sum())(
+  old, _ = judge(variables, progan.downsampled(images), level - 1, 1.0)
+  begun, _ = judge(variables, images, level, 0.0)
+  np.testing.assert_allclose(begun, old, rtol=1e-5)
+  gradients = jax.grad(lambda v: judge(v, images, level, 1.0)[0].sum())(
     variables
   )["params"]
   assert not gradients[f"from_pixels_{level - 1}"]["kernel"].any()
@@ -136,10 +136,10 @@ def test_a_new_level_of_the_discriminator_fades_in(level):
 
 
 def test_levels_above_have_no_influence():
-  network, init, inputs = _generator()
-  gradients = jax.grad(
-    lambda v: (network.apply(v, *inputs, 1, 0.5) ** 2).sum()
-  )(init(KEY))["params"]
+  draw, variables, inputs = _generator()
+  gradients = jax.grad(lambda v: (draw(v, *inputs, 1, 0.5) ** 2).sum())(
+    variables
+  )["params"]
   used = {name for name, g in gradients.items() if jax.tree.leaves(g)[-1].any()}
   assert "first_2" not in used
   assert {"dense", "first_0", "first_1", "second_0"} <= used
@@ -163,37 +163,34 @@ def test_up_and_down():
 @pytest.mark.slow
 def test_activations_keep_their_size_at_every_level():
   # With unit-gain layers nothing grows or fades on the way up or down.
-  network, init, (_, labels) = _generator(64, 3, 512, 32, 3)
+  draw, variables, (_, labels) = _generator(64, base=512, most=32)
   latents = jax.random.normal(jax.random.key(3), (8, 5))
   labels = jnp.tile(labels, 2)
-  variables = init(KEY)
   for level in range(5):
-    images = network.apply(variables, latents, labels, level, 1.0)
+    images = draw(variables, latents, labels, level, 1.0)
     assert 0.4 < images.std() < 2.5, level
-  network, init = _discriminator(64, 3, 512, 32, 3)
-  variables = init(KEY)
+  judge, variables = _discriminator(64, base=512, most=32)
   for level in range(5):
     side = 4 * 2**level
     noise = jax.random.normal(jax.random.key(4), (32, side, side, 3))
-    source, _ = network.apply(variables, noise, level, 1.0)
+    source, _ = judge(variables, noise, level, 1.0)
     assert 0.01 < source.std() < 3, level
 
 
 def test_everything_is_in_the_default_float_type():
   with jax.enable_x64(True):
-    network, init, inputs = _generator()
-    variables = init(KEY)
+    # Not of the cache, which has it in float32.
+    draw, variables, inputs = _generator.__wrapped__()
     assert {x.dtype.name for x in jax.tree.leaves(variables)} == {"float64"}
-    images = network.apply(variables, *inputs, 2, 0.5)
+    images = draw(variables, *inputs, 2, 0.5)
     assert images.dtype == np.float64
 
 
 def test_bfloat16_is_near():
-  network, init, inputs = _generator()
-  variables = init(KEY)
-  wanted = network.apply(variables, *inputs, 2, 0.5)
+  draw, variables, inputs = _generator()
+  wanted = draw(variables, *inputs, 2, 0.5)
   low, _, _ = _generator(dtype="bfloat16")
-  got = low.apply(variables, *inputs, 2, 0.5)
+  got = low(variables, *inputs, 2, 0.5)
   assert got.dtype == wanted.dtype
   # Where all features of a pixel are small, its norm makes them large.
   assert abs(got - wanted).mean() < 0.05 * abs(wanted).mean()
@@ -218,8 +215,7 @@ def test_real_images_are_shown_as_the_network_sees_them(level):
 
 def test_labels_are_told_from_a_level_on():
   options = {"size": 32, "conditional_from": 2}
-  network, init, (latents, labels) = _generator(**options)
-  variables = init(KEY)
+  draw, variables, (latents, labels) = _generator(**options)
   # A vector for each class at 16x16 and 32x32, as wide as what it is added to.
   joined = {k: v for k, v in variables["params"].items() if "join" in k}
   shapes = {k: v["kernel"].shape for k, v in joined.items()}
@@ -228,17 +224,17 @@ def test_labels_are_told_from_a_level_on():
   other = (labels + 1) % 3
   for level in range(4):
     images, others = (
-      network.apply(variables, latents, y, level, 1.0) for y in (labels, other)
+      draw(variables, latents, y, level, 1.0) for y in (labels, other)
     )
     assert (images != others).any() == (level >= 2), level
     # What is older than the labels is the old network's, whatever the label.
     if level == 2:
       images, others = (
-        network.apply(variables, latents, y, 2, 0.0) for y in (labels, other)
+        draw(variables, latents, y, 2, 0.0) for y in (labels, other)
       )
       np.testing.assert_array_equal(images, others)
-  _, init, _ = _generator(classes=1, **options)
-  assert not any("join" in name for name in init(KEY)["params"])
+  _, variables, _ = _generator(classes=1, **options)
+  assert not any("join" in name for name in variables["params"])
 
 
 def test_products_by_hand():

@@ -139,20 +139,12 @@ def test_nothing_that_a_pickle_asks_for_is_run(tmp_path, program):
   assert not marker.exists()
 
 
-def test_elsewhere_it_is_run(tmp_path):
-  marker = tmp_path / "ran"
-  pickle.loads(b"\x80\x02" + _call("posix", "system", marker) + b".")
-  assert marker.exists()
-
-
 @pytest.mark.parametrize(
   ("module", "name"),
   [
     ("builtins", "eval"),
-    ("torch", "load"),
     ("torch.storage", "_load_from_bytes"),
     ("collections", "OrderedDict.__init__"),
-    ("numpy", "dtype"),
   ],
 )
 def test_other_names_are_refused(tmp_path, module, name):

@@ -39,11 +39,6 @@ def test_names_are_written_at_the_left():
   assert lower.sum() > upper.sum()
 
 
-def test_is_deterministic():
-  make = lambda: sheets.contact_sheet(_images(), ["nv", "mel"]).tobytes()
-  assert make() == make()
-
-
 def test_refuses():
   for images in (_images() / 255, _images()[0], _images(channels=2)):
     with pytest.raises(ValueError, match="uint8"):

@@ -1,12 +1,13 @@
 import json
-import re
 
 import numpy as np
 import pytest
 
-from skinjax.report import sheets
+from skinjax.report import rendering, sheets
 from skinjax.study import page, verdict
 from tests.report import html_checker
+
+_CURVES = {"real": [[{"step": 0, "loss": 2.0}, {"step": 9, "loss": 1.0}]]}
 
 
 @pytest.fixture(scope="module")
@@ -18,46 +19,22 @@ def images():
 
 @pytest.fixture(scope="module")
 def text(study, images):
-  curves = {"real": [[{"step": 0, "loss": 2.0}, {"step": 9, "loss": 1.0}]]}
-  return page.render(study, sheets=images, curves=curves)
+  return page.render(study, sheets=images, curves=_CURVES)
 
 
-def test_tags_nest_and_ids_are_unique(text):
-  checker = html_checker.parse(text)
-  assert text.lstrip().startswith("<!doctype html>")
-  ids = [a["id"] for _, a in checker.tags if "id" in a]
-  assert len(ids) == len(set(ids))
-  labels = {a["aria-labelledby"] for _, a in checker.tags
-            if "aria-labelledby" in a}  # fmt: skip
-  assert labels <= set(ids)
+@pytest.fixture
+def undrawn(monkeypatch):
+  """Has figures be all the same, for tests of what is said beside them."""
+  monkeypatch.setattr(rendering, "svg_uri", lambda figure: "data:image/svg,")
 
 
-def test_loads_nothing(text):
-  assert not re.search(r"https?://", text)
-  assert not re.search(r"@import|url\(", text)
-  for tag, attributes in html_checker.parse(text).tags:
-    assert tag not in ("script", "link", "iframe", "object")
-    assert not any(name.startswith("on") for name in attributes)
-    if "src" in attributes:
-      assert attributes["src"].startswith("data:image/")
-
-
-def test_is_accessible(text):
-  tags = html_checker.parse(text).tags
-  assert sum(tag == "h1" for tag, _ in tags) == 1
-  for tag, attributes in tags:
-    if tag == "img":
-      assert len(attributes["alt"]) > 20
-    if tag == "th":
-      assert attributes["scope"] in ("row", "col")
-    if tag == "html":
-      assert attributes["lang"] == "en"
-  captions = sum(tag == "caption" for tag, _ in tags)
-  assert captions == sum(tag == "table" for tag, _ in tags) == 5
+def test_is_a_page_that_loads_nothing_and_everybody_can_read(text):
+  html_checker.check(text)
+  assert text.count("<table") == 5
 
 
 def test_says_what_matters(study, text):
-  words = html_checker.parse(text).words
+  words = html_checker.words(text)
   for expected in (
     study["verdict"]["headline"],
     study["verdict"]["detail"],
@@ -77,29 +54,27 @@ def test_says_what_matters(study, text):
 
 def test_survives_the_way_through_json(study, images, text):
   again = json.loads(json.dumps(study))
-  curves = {"real": [[{"step": 0, "loss": 2.0}, {"step": 9, "loss": 1.0}]]}
-  assert page.render(again, sheets=images, curves=curves) == text
+  assert page.render(again, sheets=images, curves=_CURVES) == text
 
 
-def test_real_photographs_have_no_banner(make_summary):
+def test_real_photographs_have_no_banner(make_summary, undrawn):
   study = make_summary(about={"drawn": False}, num_seeds=1)
-  words = html_checker.parse(page.render(study, sheets={})).words
+  words = html_checker.words(page.render(study, sheets={}))
   assert "Drawn pictures" not in words
   assert "cannot tell" in words
   assert "no verdict is given" in words
 
 
-@pytest.mark.parametrize(
-  ("skill", "kind"), [(5.0, verdict.HELPS), (0.2, verdict.HURTS)]
-)
-def test_tone_follows_the_verdict(make_summary, skill, kind):
-  text = page.render(make_summary(synthetic=skill), sheets={})
-  assert f'<header class="{kind}">' in text
+def test_tone_follows_the_verdict(make_summary, undrawn):
+  for skill, kind in ((5.0, verdict.HELPS), (0.2, verdict.HURTS)):
+    text = page.render(make_summary(synthetic=skill), sheets={})
+    assert f'<header class="{kind}">' in text
 
 
 def test_escapes_hostile_text(make_summary, images):
   attack = '<script>alert("1")</script>'
-  names = (attack, "'\"><img src=x>", "{{ 7 * 7 }}", "df", "&amp;", "nv", "$")
+  image = "'\"><img src=x>"
+  names = (attack, image, "{{ 7 * 7 }}", "$x^{$", "&amp;", "$$", r"\frac{")
   study = make_summary(
     class_names=names,
     about={"name": attack, "command": attack, "config": {attack: attack}},
@@ -113,50 +88,50 @@ def test_escapes_hostile_text(make_summary, images):
   assert "{{ 7 * 7 }}" in checker.words
 
 
-def test_a_collapsed_class_is_told_at_the_top(make_summary, images):
-  row = lambda ratio: {"diversity_ratio": ratio, "collapsed": ratio < 0.5}
+def _diverse(study, **ratios):
+  rows = {
+    name: {"diversity_ratio": ratio, "collapsed": ratio < 0.5}
+    for name, ratio in ratios.items()
+  }
+  return {**study, "diversity": rows}
+
+
+def test_a_collapsed_class_is_told_at_the_top(study, images, undrawn):
   told = "The generator has collapsed in mel: its images there"
-  pages = []
-  for ratio in (0.2, 0.9):
-    study = make_summary(
-      about={"diversity": {"df": row(0.9), "mel": row(ratio)}}
+  words, others = (
+    html_checker.words(
+      page.render(_diverse(study, df=0.9, mel=ratio), sheets=images)
     )
-    pages.append(page.render(study, sheets=images))
-  words = [html_checker.parse(text).words for text in pages]
-  assert told in words[0]
-  assert words[0].index(told) < words[0].index("What was compared")
-  assert "has collapsed in" not in words[1]
-
-
-def test_diversity_in_training_is_drawn(make_summary, images):
-  study = make_summary(
-    about={"diversity": {"df": {"diversity_ratio": 1.0, "collapsed": False}}}
+    for ratio in (0.2, 0.9)
   )
+  assert words.index(told) < words.index("What was compared")
+  assert "has collapsed in" not in others
+
+
+def test_diversity_in_training_is_drawn(study, images, undrawn):
+  study = _diverse(study, df=1.0)
   records = {
     "df": [{"step": 5, "diversity/df": 0.4}, {"step": 9, "diversity/df": 0.9}],
     "mel": [{"step": 5}],
   }
-  count = lambda text: len(re.findall('src="data:image/svg', text))
+  count = lambda text: text.count('src="data:image/svg')
   without = page.render(study, sheets=images)
   text = page.render(study, sheets=images, diversity=records)
   assert count(text) == count(without) + 1
-  assert (
-    "in the course of the generator's training"
-    in html_checker.parse(text).words
-  )
+  told = "in the course of the generator's training"
+  assert told in html_checker.words(text)
   nothing = {"mel": [{"step": 5}]}
   assert page.render(study, sheets=images, diversity=nothing) == without
 
 
-def test_what_limits_this_study_is_told(make_summary, images):
-  about = {"leak_excluded": False, "notes": ["No groups."], "original": ()}
-  words = html_checker.parse(
-    page.render(make_summary(about=about), sheets=images)
-  ).words
+def test_what_limits_this_study_is_told(study, text, undrawn):
+  limits = {"leak_excluded": False, "notes": ["No groups."], "original": []}
+  limits["verdict"] = study["verdict"] | {"leak_excluded": False}
+  words = html_checker.words(page.render({**study, **limits}, sheets={}))
   told = "A leak cannot be excluded: nothing tells which lesions"
   assert words.index(told) < words.index("What was compared")
   assert "No groups." in words
   assert "The experiment that asked first" not in words
-  plain = html_checker.parse(page.render(make_summary(), sheets=images)).words
+  plain = html_checker.words(text)
   assert told not in plain
   assert "The experiment that asked first" in plain

@@ -17,7 +17,10 @@ def _rows(study, **wanted):
 
 
 def test_is_plain_json_without_nan(make_summary):
-  study = make_summary(num_seeds=1)
+  study = make_summary(synthetic=4.0, num_seeds=1)
+  # One seed decides nothing.
+  assert study["verdict"]["kind"] == verdict.CANNOT_TELL
+  assert "cannot tell" in study["verdict"]["headline"]
   text = json.dumps(study, allow_nan=False)
   assert json.loads(text) == study
   assert study["config"]["rates"] == [0.1, None]
@@ -67,17 +70,14 @@ def test_every_difference_is_there_once(study):
 
 
 def test_only_declared_verdicts_are_given(study):
+  (row,) = _rows(study, rival="real", **{"class": "nv"})
+  assert row["level"] == pytest.approx(1 - 0.05 / 7)  # of seven classes
   for row in study["differences"]:
     declared = row["metric"] in ("balanced_accuracy", "recall")
     assert (row["verdict"] is not None) == declared
   # Six lesions of df are too few.
   for row in _rows(study, **{"class": "df"}):
     assert row["verdict"] == verdict.CANNOT_TELL
-
-
-def test_classes_are_corrected_for_their_number(study):
-  (row,) = _rows(study, rival="real", **{"class": "nv"})
-  assert row["level"] == pytest.approx(1 - 0.05 / 7)
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,6 @@ def test_the_first_pair_decides(make_summary):
   study = make_summary(synthetic=1.0, pairs=pairs)
   assert study["verdict"]["arm"] == "classical"
   assert study["verdict"]["kind"] == verdict.HELPS
-
-
-def test_one_seed_decides_nothing(make_summary):
-  study = make_summary(synthetic=4.0, num_seeds=1)
-  assert study["verdict"]["kind"] == verdict.CANNOT_TELL
-  assert "cannot tell" in study["verdict"]["headline"]
 
 
 def test_arms_that_agree_everywhere_decide_nothing(make_summary):
@@ -144,10 +138,6 @@ def test_class_without_test_images_is_null(make_summary):
   assert study["verdict"]["low"] is not None
 
 
-def test_is_reproducible(make_summary, study):
-  assert make_summary() == study
-
-
 def test_next_steps_can_be_given(make_summary, study):
   assert "HAM10000" in study["next_steps"][0]
   given = make_summary(about={"next_steps": ("rest",)})
@@ -155,17 +145,10 @@ def test_next_steps_can_be_given(make_summary, study):
 
 
 def test_refuses(make_summary):
-  for pair in (("classical", "classical"), ("synthetic", "mixup")):
-    with pytest.raises(ValueError, match="A pair is two of the arms"):
-      make_summary(pairs=[pair])
+  with pytest.raises(ValueError, match="A pair is two of the arms"):
+    make_summary(pairs=[("synthetic", "mixup")])
   with pytest.raises(ValueError, match="has shape"):
-    make_summary(
-      arms={
-        "classical": np.full((2, 296, 7), 1 / 7),
-        "synthetic": np.full((3, 296, 7), 1 / 7),
-      },
-      pairs=[("synthetic", "classical")],
-    )
+    make_summary(labels=np.zeros(3, int))
 
 
 def test_plain():
