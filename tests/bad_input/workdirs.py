@@ -9,7 +9,6 @@ import shutil
 
 import pytest
 
-from skinjax.runtime import files
 from skinjax.training import predictions, trained
 from tests import shrunk
 from tests.bad_input import trained as runs
@@ -74,16 +73,6 @@ def _lock(path):
     pytest.skip("the superuser may write everywhere")
   path.mkdir()
   path.chmod(0o555)
-
-
-def _in_use(tmp_path):
-  path = runs.copy(runs.network("classifier"), tmp_path / "run")
-
-  def run():
-    with files.locked(path / ".lock"):
-      runs.train("classifier", path)
-
-  return run
 
 
 def _other_task(tmp_path):
@@ -151,9 +140,6 @@ CASES = {
     lambda path: None,
     "was begun on other images than toy_lesions has now: use another",
     dataset=_other_data(),
-  ),
-  "in_use": Case(
-    _in_use, r"Another process \(.*\) is using .*run: wait for it, or"
   ),
   "file": _begun(lambda path: path.touch(), _NO_PLACE + "File exists"),
   "below_a_file": _begun(
