@@ -28,11 +28,18 @@ def train(name, path, dataset=None, **changes):
 
 
 @functools.cache
-def network(name):
-  """Returns the workdir of a network, with checkpoints of steps 2 and 4."""
+def done(name):
+  """Returns the workdir of a network, and what its training returned.
+
+  It has checkpoints of steps 2 and 4.
+  """
   path = _directory()
-  train(name, path)
-  return path
+  return path, train(name, path)
+
+
+def network(name):
+  """Returns the workdir of a network; see `done`."""
+  return done(name)[0]
 
 
 @contextlib.contextmanager

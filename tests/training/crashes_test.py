@@ -158,15 +158,14 @@ def handlers():
     signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_first(
-  tmp_path, monkeypatch, handlers, number
+  tmp_path, monkeypatch, handlers
 ):
   before = handlers()
-  ended = _signalled(tmp_path / "stopped", monkeypatch, number, step=4)
-  assert ended.number == number
+  ended = _signalled(tmp_path / "stopped", monkeypatch, signal.SIGTERM, step=4)
+  assert ended.number == signal.SIGTERM
   assert str(ended) == (
-    f"{number.name}: step 4 is saved in {tmp_path / 'stopped'}. The same "
+    f"SIGTERM: step 4 is saved in {tmp_path / 'stopped'}. The same "
     "command goes on from there."
   )
   assert handlers() == before

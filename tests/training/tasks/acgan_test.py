@@ -325,12 +325,16 @@ def test_the_discriminator_is_random_only_where_asked(kind):
   np.testing.assert_array_equal(noisy, _source(keys, **{kind: 0.5}))
 
 
-def _sample(state, labels, key):
-  config = shrunk.frozen("acgan")
-  sample = functools.partial(
-    acgan.TASK.sample, config=config, info=shrunk.dataset().info, phase=None
+@functools.cache
+def _sampler():
+  config, info = shrunk.frozen("acgan"), shrunk.dataset().info
+  return jax.jit(
+    functools.partial(acgan.TASK.sample, config=config, info=info, phase=None)
   )
-  return np.asarray(jax.jit(sample)(state, jnp.asarray(labels), key))
+
+
+def _sample(state, labels, key):
+  return np.asarray(_sampler()(state, jnp.asarray(labels), key))
 
 
 def test_a_sample_depends_on_its_label_and_the_key_alone():

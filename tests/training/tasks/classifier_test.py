@@ -108,13 +108,6 @@ def test_weights_reach_the_gradient(monkeypatch):
   np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
 
 
-def test_a_balance_that_does_not_exist_is_refused_with_the_names():
-  config = shrunk.frozen("classifier", loss__balance="weight")
-  with pytest.raises(errors.InputError, match="Did you mean 'weights'") as e:
-    classifier.check(config)
-  assert all(name in str(e.value) for name in classifier.BALANCES)
-
-
 def _optimizer_steps(**changes):
   """Returns by how much each step moves what has no gradient."""
   config = shrunk.frozen("classifier", **changes)

@@ -213,8 +213,15 @@ def _naive_update(state, batch, key, config, info, phase):
         "loss__drift": 0.0,
       },
     ),
-    (3, 3, {"loss__adversarial": "hinge", "loss__penalty": "none"}),
-    (3, 3, {"model__conditional_from": 8}),
+    (
+      3,
+      3,
+      {
+        "loss__adversarial": "hinge",
+        "loss__penalty": "none",
+        "model__conditional_from": 8,
+      },
+    ),
     (0, 3, {"model__conditional_from": 8}),
     (3, 1, {}),
     (3, 3, {"parts": 2}),
@@ -223,8 +230,7 @@ def _naive_update(state, batch, key, config, info, phase):
     "grown",
     "begins",
     "non-saturating, r1",
-    "hinge, no penalty",
-    "conditional here",
+    "hinge, no penalty, conditional here",
     "conditional later",
     "one class",
     "in parts",
@@ -304,16 +310,19 @@ def test_one_class_costs_as_much_as_no_condition():
   assert products(_one_class()) <= products(shrunk.dataset().info)
 
 
-def _sample(state, step, labels, key=KEY, **changes):
-  config = shrunk.frozen("progan", **changes)
-  sample = functools.partial(
-    progan.TASK.sample,
-    config=config,
-    info=shrunk.dataset().info,
-    phase=_phase(config, step),
+@functools.cache
+def _sampler(phase, config):
+  info = shrunk.dataset().info
+  return jax.jit(
+    functools.partial(progan.TASK.sample, config=config, info=info, phase=phase)
   )
+
+
+def _sample(state, step, labels, **changes):
+  config = shrunk.frozen("progan", **changes)
   state = state.replace(step=np.int32(step))
-  return np.asarray(jax.jit(sample)(state, jnp.asarray(labels), key))
+  sample = _sampler(_phase(config, step), config)
+  return np.asarray(sample(state, jnp.asarray(labels), KEY))
 
 
 def test_samples_have_the_full_size_at_every_resolution():
@@ -329,16 +338,6 @@ def test_samples_have_the_full_size_at_every_resolution():
   np.testing.assert_array_equal(_sample(state, 2, [0, 1, 2, 0]), small)
   grown = _sample(state, 4, [0, 1, 2, 0])
   assert (grown[:, ::2] != grown[:, 1::2]).any()
-
-
-def test_a_sample_depends_on_its_label_and_the_key_alone():
-  state = shrunk.state("progan")
-  images = _sample(state, 4, [0, 1, 2, 0])
-  relabelled = _sample(state, 4, [0, 2, 2, 0])
-  np.testing.assert_array_equal(images[[0, 2, 3]], relabelled[[0, 2, 3]])
-  assert (images[1] != relabelled[1]).any()
-  assert (images[0] != images[3]).any()
-  assert (images != _sample(state, 4, [0, 1, 2, 0], jax.random.key(6))).any()
 
 
 def test_samples_come_from_the_average():
@@ -399,11 +398,6 @@ def test_the_phases_of_a_config():
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"loss__penalty": "gp"}, "Unknown loss.penalty 'gp'"),
-    (
-      {"model__conditional_from": 12},
-      r"model\.conditional_from=12: one of 4, 8, 16 is wanted",
-    ),
     ({"model__conditional_from": 32}, "one of 4, 8, 16 is wanted"),
     (
       {"growth__round_steps": 3},
@@ -414,8 +408,6 @@ def test_the_phases_of_a_config():
       "a device's part of 6 images is 6, and a multiple of 4 is wanted",
     ),
     ({"growth__rates": (1e-3, 1e-3)}, r"growth\.rates=.* has none for 16x16"),
-    ({"data__size": 24}, "first_size=8 does not lead to 24"),
-    ({"train__steps": 2}, "4 steps at least"),
   ],
 )
 def test_configs_that_no_step_can_be_made_of_are_refused(changes, told):
