@@ -241,42 +241,6 @@ def test_two_processes_prepare_one_data_set_and_one_is_killed(
       np.testing.assert_array_equal(column, right)
 
 
-@pytest.mark.slow
-def test_two_runs_from_one_empty_cache_do_not_harm_each_other(tmp_path):
-  started = [
-    subprocess.Popen(
-      [
-        *(sys.executable, "main.py"),
-        "--config=configs/classifier.py:dataset=toy,size=16,quick",
-        f"--workdir={tmp_path / name}",
-        "--config.model.width=4",
-        "--config.train.batch_size=8",
-        "--config.train.steps=4",
-        "--config.log_every=2",
-        "--config.eval_every=4",
-        "--config.save_every=4",
-      ],
-      cwd=ROOT,
-      env={
-        **os.environ,
-        "XLA_FLAGS": "",
-        "XDG_CACHE_HOME": str(tmp_path),
-        "TFDS_DATA_DIR": "",
-      },
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    for name in "ab"
-  ]
-  for process in started:
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-    assert "Traceback" not in told
-  for name in ("metrics.jsonl", "predictions.csv"):
-    texts = [(tmp_path / run / name).read_text() for run in "ab"]
-    assert texts[0] == texts[1]
-
-
 def _namespaces():
   """Returns whether a file system can be mounted for one process."""
   command = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
