@@ -38,6 +38,14 @@ def _values():
     ("classifier", "train.rate", math.nan, "^train.rate=nan: a finite number"),
     ("study", "gan.model.latents", -1, "-1: a number of at least 1 is wanted"),
     ("classifier", "data.name", "ham1000", "Did you mean 'ham10000'"),
+    ("classifier", "data.name", "mnist", "MNIST comes at size 32 .* not at 16"),
+    (
+      "classifier",
+      "data.size",
+      0,
+      "toy_lesions has no size 0: use 64, 128,",
+    ),
+    ("classifier", "data.size", 48, "has no size 48: use 64, 128, or one of"),
     ("classifier", "data.classes", ("disk",), "class .* Did you mean 'disc'"),
     ("classifier", "data.classes", ("disc", 3), "class of toy_lesions '3'."),
     ("classifier", "data.fold", -2, "data.fold=-2"),
@@ -54,40 +62,26 @@ def _values():
     ("progan", "growth.batch_sizes", (8, 8, 8.5), "integers of at least 1"),
     ("progan", "model.conditional_from", 5, "one of 4, 8, 16 is wanted"),
   ]:
-    read = sources.read if key == "data.name" else _in_memory
+    read = sources.read if key in ("data.name", "data.size") else _in_memory
     case = _of(name, told, read=read, **{key.replace(".", "__"): value})
-    yield f"{key}={value}", case
-
-
-def _sizes():
-  """Yields sizes at which the images are not stored."""
-  for size in (0, 63):
-    told = f"toy_lesions has no size {size}: use 64, 128, or one of them divid"
-    yield (
-      f"data.size={size}",
-      _of("classifier", told, read=sources.read, data__size=size),
-    )
-  told = "MNIST comes at size 32 .28x28, padded., not at 16"
-  yield (
-    "mnist_at_16",
-    _of("classifier", told, read=sources.read, data__name="mnist"),
-  )
+    yield f"{name}.{key}={value}", case
 
 
 def _folds():
-  """Yields folds that cannot be."""
+  """Yields folds that cannot be; the class of the fewest has 7 groups."""
   wanted = "a fold from 0 to one less than their number"
-  for fold, num_folds in ((0, 2), (5, 5)):
-    told = f"data.num_folds={num_folds}: fold {fold} of {num_folds}; {wanted}"
-    changes = {"data__fold": fold, "data__num_folds": num_folds}
-    yield f"fold_{fold}_of_{num_folds}", _of("classifier", told, **changes)
-  told = "data.num_folds=8: class 'stripes' has 7 groups, .*at most 7 folds"
-  changes = {"data__fold": 0, "data__num_folds": 8}
-  yield "class_of_too_few", _of("classifier", told, **changes)
+  for fold, count, why in (
+    (0, 2, f"fold 0 of 2; {wanted}"),
+    (5, 5, f"fold 5 of 5; {wanted}"),
+    (0, 8, "class 'stripes' has 7 groups, .*at most 7 folds"),
+  ):
+    changes = {"data__fold": fold, "data__num_folds": count}
+    case = _of("classifier", f"data.num_folds={count}: {why}", **changes)
+    yield f"fold_{fold}_of_{count}", case
 
 
 def _others():
-  yield from {
+  return {
     "log_never": _of("acgan", "log_every=0 is less than 1", log_every=0),
     "class_twice": _of(
       "classifier",
@@ -107,7 +101,7 @@ def _others():
     "generator_is_file": _of(
       "study", f"{__file__} is not the workdir of a run", generator=__file__
     ),
-  }.items()
+  }
 
 
 def _one_class(tmp_path):
@@ -144,9 +138,8 @@ def _digits_as_numbers(tmp_path):
 
 CASES = {
   **dict(_values()),
-  **dict(_sizes()),
   **dict(_folds()),
-  **dict(_others()),
+  **_others(),
   "one_class": Case(_one_class, None),
   "digits_as_numbers": Case(_digits_as_numbers, None),
 }

@@ -16,7 +16,7 @@ import pytest
 from skinjax.data import sources
 from skinjax.runtime import checkpoint, interruption, parallel
 from skinjax.training import loop, tasks, writer
-from tests import shrunk
+from tests import command, shrunk
 from tests.conftest import ROOT
 
 # A call of two steps takes a tenth of what saving it takes, so most moments
@@ -243,9 +243,9 @@ def test_two_processes_prepare_one_data_set_and_one_is_killed(
 
 def _namespaces():
   """Returns whether a file system can be mounted for one process."""
-  command = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+  mount = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
   try:
-    return subprocess.run(command, capture_output=True).returncode == 0
+    return subprocess.run(mount, capture_output=True).returncode == 0
   except OSError:
     return False
 
@@ -256,19 +256,7 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
     pytest.skip("no file system can be mounted here")
   disk = tmp_path / "disk"
   disk.mkdir()
-  command = [
-    *(sys.executable, "main.py"),
-    "--config=configs/classifier.py:dataset=toy,size=16,quick",
-    f"--workdir={disk / 'run'}",
-    f"--config.data.data_dir={toy_dir}",
-    "--config.model.width=4",
-    "--config.train.batch_size=8",
-    "--config.train.steps=8",
-    "--config.log_every=2",
-    "--config.eval_every=8",
-    "--config.save_every=2",
-    "--config.data.classes=('nv','mel')",
-  ]
+  arguments = command.classifier(disk / "run", toy_dir, 8, save_every=2)
   script = (
     'disk="$0"\n'
     'mount -t tmpfs -o size=420k tmpfs "$disk"\n'
@@ -278,8 +266,9 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
     'mount -o remount,size=64m "$disk"\n'
     'exec "$@"\n'
   )
+  namespace = ["unshare", "-Urm"]
   done = subprocess.run(
-    ["unshare", "-Urm", "sh", "-c", script, str(disk), *command],
+    [*namespace, "sh", "-c", script, disk, sys.executable, *arguments],
     cwd=ROOT,
     env={**os.environ, "XLA_FLAGS": ""},
     capture_output=True,

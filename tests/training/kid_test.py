@@ -14,6 +14,7 @@ from skinjax.models import efficientnet
 from skinjax.runtime import checkpoint, errors, randomness
 from skinjax.training import kid, loop, tasks, trained, writer
 from tests import shrunk
+from tests.bad_input import trained as runs
 
 # A run of 8 steps, whose distances are measured at 4 and 8.
 _RUN = {
@@ -265,18 +266,18 @@ def test_what_is_measured_and_not_saved_is_not_the_best(tmp_path, monkeypatch):
 
 
 def test_a_best_that_is_not_there_is_refused(tmp_path):
-  _train(tmp_path, kid_every=0, best="", train__steps=4)
+  path = runs.copy(runs.network("acgan"), tmp_path / "run")
   with pytest.raises(errors.InputError, match="trained with best='': use the"):
-    trained.load(tmp_path, "best")
-  record = tmp_path / "config.json"
+    trained.load(path, "best")
+  record = path / "config.json"
   config = json.loads(record.read_text()) | {"best": "kid"}
   record.write_text(json.dumps(config))
   with pytest.raises(errors.InputError, match="no checkpoint with a kid yet"):
-    trained.load(tmp_path, "best")
+    trained.load(path, "best")
   record.write_text(json.dumps(config | {"best": ["kid"]}))
   with pytest.raises(errors.InputError, match=r"with best=\('kid',\)|\['kid'"):
-    trained.load(tmp_path, "best")
-  assert trained.load(tmp_path, "latest").step == 4
+    trained.load(path, "best")
+  assert trained.load(path, "latest").step == 4
 
 
 def test_a_best_that_is_no_number_is_none(tmp_path, monkeypatch):

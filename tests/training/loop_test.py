@@ -370,12 +370,6 @@ def test_evaluation_counts_each_example_once():
   assert got["accuracy"] == pytest.approx(
     sklearn_metrics.accuracy_score(labels, predicted)
   )
-  assert got["balanced_accuracy"] == pytest.approx(
-    sklearn_metrics.balanced_accuracy_score(labels, predicted)
-  )
-  assert got["macro_f1"] == pytest.approx(
-    sklearn_metrics.f1_score(labels, predicted, average="macro")
-  )
   recalls = sklearn_metrics.recall_score(labels, predicted, average=None)
   for name, recall in zip(shrunk.CLASSES, recalls, strict=True):
     assert got[f"recall/{name}"] == pytest.approx(recall)

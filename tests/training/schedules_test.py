@@ -36,17 +36,6 @@ def test_phases_by_hand():
   )
 
 
-def test_steps_are_rounded_up_to_whole_calls():
-  phases = schedules.growth(**_GROWTH | {"stable_images": 1281})
-  # 1281 / 64 = 20.02 steps, 1921 / 32 = 60.03 steps.
-  assert [(p.first_step, p.stop) for p in phases] == [
-    (0, 30),
-    (30, 100),
-    (100, 300),
-  ]
-  assert [p.first_image for p in phases] == [0, 30 * 64, 30 * 64 + 70 * 32]
-
-
 def test_one_phase_is_no_growth():
   (phase,) = schedules.growth(**_GROWTH | {"first_size": 16})
   assert phase == Phase(2, 16, 0, 300, 0, 0, 3e-3, 16.0)
