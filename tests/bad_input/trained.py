@@ -29,10 +29,7 @@ def train(name, path, dataset=None, **changes):
 
 @functools.cache
 def done(name):
-  """Returns the workdir of a network, and what its training returned.
-
-  It has checkpoints of steps 2 and 4.
-  """
+  """Returns a workdir with checkpoints of steps 2 and 4, and the result."""
   path = _directory()
   return path, train(name, path)
 
