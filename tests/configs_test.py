@@ -31,9 +31,9 @@ def _get(name, text=""):
   return importlib.import_module(f"configs.{name}").get_config(text)
 
 
-@pytest.mark.parametrize("name", OF_DATA)
 @pytest.mark.parametrize("dataset", ["ham10000", "mnist", "toy", "folder"])
 @pytest.mark.parametrize("quick", ["", ",quick"])
+@pytest.mark.parametrize("name", OF_DATA)
 def test_every_config_takes_the_common_arguments(name, dataset, quick):
   config = _get(name, f"dataset={dataset},size=32{quick}")
   assert config.data.name == {"toy": "toy_lesions"}.get(dataset, dataset)
@@ -63,14 +63,10 @@ def test_quick_is_less_work(name):
   assert all(quick[key] <= plain[key] for key in counts)
 
 
-@pytest.mark.parametrize("name", OF_DATA)
 @pytest.mark.parametrize(
   ("text", "told"),
   [
-    (
-      "datset=mnist",
-      "Unknown config argument 'datset'. Did you mean 'dataset'",
-    ),
+    ("datset=mnist", "argument 'datset'. Did you mean 'dataset'"),
     ("fast", "There are: dataset, size, quick"),
     ("size=big", "Config argument size='big': int is wanted"),
     ("size", "size='': int is wanted"),
@@ -78,9 +74,9 @@ def test_quick_is_less_work(name):
     ("dataset=minst", "Unknown dataset 'minst'. Did you mean 'mnist'"),
   ],
 )
-def test_wrong_arguments_are_refused(name, text, told):
+def test_wrong_arguments_are_refused(text, told):
   with pytest.raises(errors.InputError, match=told):
-    _get(name, text)
+    _get("classifier", text)
 
 
 def test_arguments():
@@ -99,15 +95,6 @@ def test_arguments():
   assert get_config("on=False")["on"] is False
   assert get_config("on=True,")["on"] is True
   assert get_config.__doc__ == "Words."
-
-
-# GANs measure a distance, and ProGAN has a schedule and a penalty on top.
-@pytest.mark.parametrize(
-  ("name", "most"),
-  [("acgan", 39), ("classifier", 35), ("progan", 44), ("synthesize", 35)],
-)
-def test_configs_have_few_leaves(name, most):
-  assert len(workdir.flat(_get(name).to_dict())) <= most
 
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "progan_paper"])

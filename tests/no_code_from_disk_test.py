@@ -123,8 +123,6 @@ def test_tasks_are_those_that_configs_name():
     if hasattr(module, "get_config"):
       named.add(module.get_config().task)
   assert named == {*tasks.known(), *run._OTHERS}
-  for name in tasks.known():
-    assert tasks.named(name).name == name
   for place in run._OTHERS.values():
     assert callable(importlib.import_module(place).run)
 

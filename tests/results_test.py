@@ -10,13 +10,18 @@ from tests import shrunk
 from tests.conftest import ROOT
 
 
-@pytest.fixture
-def collect(tmp_path, monkeypatch):
-  """Returns results/collect.py at work on a project of its own."""
+def _module():
   path = ROOT / "results" / "collect.py"
   spec = importlib.util.spec_from_file_location("collect", path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
+  return module
+
+
+@pytest.fixture
+def collect(tmp_path, monkeypatch):
+  """Returns results/collect.py at work on a project of its own."""
+  module = _module()
   results = tmp_path / "project" / "results"
   results.mkdir(parents=True)
   monkeypatch.setattr(module, "ROOT", results)
@@ -31,13 +36,8 @@ def collect(tmp_path, monkeypatch):
 
 def _workdir(path, seconds):
   path.mkdir()
-  notes = [
-    {
-      "command": "python main.py --workdir=/a/b/run --config.seed=1",
-      "seconds": s,
-    }
-    for s in seconds
-  ]
+  command = "python main.py --workdir=/a/b/run --config.seed=1"
+  notes = [{"command": command, "seconds": s} for s in seconds]
   lines = "".join(json.dumps(note) + "\n" for note in notes)
   (path / "runs.jsonl").write_text(lines)
   (path / "scores.csv").write_text(
@@ -86,11 +86,7 @@ def test_readme_shows_the_speed_that_was_noted(collect):
 
 
 def test_tables_of_the_project_are_current(monkeypatch):
-  path = ROOT / "results" / "collect.py"
-  spec = importlib.util.spec_from_file_location("collect", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  written = {}
+  module, written = _module(), {}
   write = lambda path, text: written.update({path: text})
   monkeypatch.setattr(type(ROOT), "write_text", write)
   monkeypatch.setattr(module.files, "write_text", write)

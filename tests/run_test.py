@@ -10,14 +10,8 @@ from skinjax.runtime import errors, workdir
 from tests import shrunk
 
 NAMES = (
-  "acgan",
-  "by_class",
-  "classifier",
-  "progan",
-  "progan_paper",
-  "quickstart",
-  "study",
-  "synthesize",
+  *("acgan", "by_class", "classifier", "progan", "progan_paper"),
+  *("quickstart", "study", "synthesize"),
 )
 
 
@@ -60,7 +54,6 @@ def test_what_a_step_can_be_made_of_is_accepted(key, values):
 @pytest.mark.parametrize(
   ("key", "value", "told"),
   [
-    ("seed", -1, "a number from 0 to 4294967295"),
     ("seed", 2**32, "a number from 0 to 4294967295"),
     ("train.batch_size", 0, "a number of at least 1"),
     ("train.rate", -1e-9, "a number of at least 0"),

@@ -12,7 +12,7 @@ import numpy as np
 from skinjax.data import sources
 from tests import shrunk
 
-_DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
+DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
 
 
 class Case(NamedTuple):
@@ -41,11 +41,11 @@ def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
   """
 
   def make(tmp_path):
-    folder = shutil.copytree(_DUMMY_DATA, tmp_path / "manual")
+    folder = shutil.copytree(DUMMY_DATA, tmp_path / "manual")
     mess(folder)
 
     def run():
-      splits = _read(folder, tmp_path / "data")
+      splits = read(tmp_path / "data", folder)
       for name, split in _expected().items():
         for column, right in zip(splits[name], split, strict=True):
           np.testing.assert_array_equal(column, right)
@@ -58,13 +58,14 @@ def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
 @functools.cache
 def _expected():
   with tempfile.TemporaryDirectory() as place:
-    return _read(_DUMMY_DATA, place)
+    return read(place)
 
 
-def _read(folder, data_dir):
+def read(data_dir, manual_dir=DUMMY_DATA):
+  """Reads a user's copy of HAM10000, prepared where it is not yet."""
   config = shrunk.config("classifier", "dataset=ham10000").data
   config.size = 64
-  config.manual_dir = str(folder)
+  config.manual_dir = str(manual_dir)
   config.data_dir = str(data_dir)
   _, names, splits, *_ = sources.read(config)
   assert len(names) == 7

@@ -1,32 +1,20 @@
 """Prepared data sets that are damaged, and places of none to prepare."""
 
 import functools
-import pathlib
 import shutil
 import tempfile
 import zipfile
 
-from skinjax.data import sources
-from tests import shrunk
-from tests.bad_input.case import Case
+from tests.bad_input.case import Case, read
 
-_DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
 _INFO = "dataset_info.json"
 _SHARD = "ham10000-test.array_record-00000-of-00001"
-
-
-def _config(data_dir, manual_dir=_DUMMY_DATA):
-  config = shrunk.config("classifier", "dataset=ham10000").data
-  config.size = 64
-  config.manual_dir = str(manual_dir)
-  config.data_dir = str(data_dir)
-  return config
 
 
 @functools.cache
 def _prepared():
   directory = tempfile.TemporaryDirectory()
-  sources.read(_config(directory.name))
+  read(directory.name)
   return directory
 
 
@@ -39,7 +27,7 @@ def _of(name, change):
       path.unlink()
     else:
       path.write_bytes(content)
-    return lambda: sources.read(_config(place))
+    return lambda: read(place)
 
   told = r"data/ham10000\S* is damaged.*: remove it .*prepared anew"
   return Case(make, told)
@@ -60,8 +48,7 @@ def _manual_dir(make, told):
   def case(tmp_path):
     place = tmp_path / "manual"
     make(place)
-    config = _config(tmp_path / "data", place)
-    return lambda: sources.read(config)
+    return lambda: read(tmp_path / "data", place)
 
   return Case(case, told)
 

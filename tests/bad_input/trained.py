@@ -28,11 +28,15 @@ def train(name, path, dataset=None, **changes):
 
 
 @functools.cache
-def network(name):
-  """Returns the workdir of a network, with checkpoints of steps 2 and 4."""
+def done(name):
+  """Returns a workdir with checkpoints of steps 2 and 4, and the result."""
   path = _directory()
-  train(name, path)
-  return path
+  return path, train(name, path)
+
+
+def network(name):
+  """Returns the workdir of a network; see `done`."""
+  return done(name)[0]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import shutil
 
 import pytest
 
-from skinjax.runtime import files
 from skinjax.training import predictions, trained
 from tests import shrunk
 from tests.bad_input import trained as runs
@@ -37,12 +36,12 @@ def _resumed(mess, told, dataset=None, **changes):
   return Case(make, told)
 
 
-def _begun(mess, told, below=""):
+def _begun(mess, told):
   """Begins a run where there is something else."""
 
   def make(tmp_path):
     mess(tmp_path / "run")
-    return lambda: runs.train("classifier", tmp_path / "run" / below)
+    return lambda: runs.train("classifier", tmp_path / "run")
 
   return Case(make, told)
 
@@ -61,34 +60,11 @@ def _edit(name, **changes):
   return mess
 
 
-def _instead(name, make):
-  def mess(path):
-    (path / name).unlink()
-    make(path / name)
-
-  return mess
-
-
 def _lock(path):
   if os.geteuid() == 0:
     pytest.skip("the superuser may write everywhere")
   path.mkdir()
   path.chmod(0o555)
-
-
-def _in_use(tmp_path):
-  path = runs.copy(runs.network("classifier"), tmp_path / "run")
-
-  def run():
-    with files.locked(path / ".lock"):
-      runs.train("classifier", path)
-
-  return run
-
-
-def _other_task(tmp_path):
-  path = runs.copy(runs.network("classifier"), tmp_path / "run")
-  return lambda: runs.train("acgan", path)
 
 
 def _other_data():
@@ -143,22 +119,12 @@ CASES = {
     r"holds the run of another config \(model.width was 4, is 6\): use anoth",
     model__width=6,
   ),
-  "of_another_task": Case(
-    _other_task,
-    r"another config \(.* was .*, is .*; and \d+ more\): use another",
-  ),
   "on_other_data": _resumed(
     lambda path: None,
     "was begun on other images than toy_lesions has now: use another",
     dataset=_other_data(),
   ),
-  "in_use": Case(
-    _in_use, r"Another process \(.*\) is using .*run: wait for it, or"
-  ),
-  "file": _begun(lambda path: path.touch(), _NO_PLACE + "File exists"),
-  "below_a_file": _begun(
-    lambda path: path.touch(), _NO_PLACE + "Not a directory", "below"
-  ),
+  "file": _begun(lambda path: path.touch(), f"{_NO_PLACE}File exists"),
   "locked": _begun(_lock, r"\.lock cannot be locked \(Permission denied\)"),
   "config_cut": _resumed(lambda path: _cut(path / "config.json"), f"{_NO_RUN}"),
   "config_is_list": _resumed(_write("config.json", [1]), _NO_RUN),
@@ -166,7 +132,7 @@ CASES = {
     _write("config.json", b'{"a":' * 5000 + b"1" + b"}" * 5000), _NO_RUN
   ),
   "config_is_folder": _resumed(
-    _instead("config.json", lambda path: path.mkdir()), _NO_RUN
+    lambda path: _as_folder(path / "config.json"), _NO_RUN
   ),
   "config_without_keys": _resumed(
     _write("config.json", {}),

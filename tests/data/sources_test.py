@@ -8,10 +8,10 @@ from skinjax.data import sources
 from tests import shrunk
 
 
-def _config(dataset, data_dir, **changes):
-  changes = {f"data__{key}": value for key, value in changes.items()}
-  changes["data__data_dir"] = str(data_dir)
-  return shrunk.frozen("classifier", f"dataset={dataset}", **changes).data
+def _read(dataset, data_dir):
+  config = shrunk.config("classifier", f"dataset={dataset}").data
+  config.update(data_dir=str(data_dir), size={"toy": 64, "mnist": 32}[dataset])
+  return sources.read(config)
 
 
 def _examples(name, data_dir, split):
@@ -22,7 +22,7 @@ def _examples(name, data_dir, split):
 
 
 def test_reads_what_tfds_reads(toy_dir):
-  _, names, splits, *_ = sources.read(_config("toy", toy_dir, size=64))
+  _, names, splits, *_ = _read("toy", toy_dir)
   assert list(splits) == ["train", "validation", "test"]
   assert names == tfds_ham10000.CLASSES
   for key, split in splits.items():
@@ -44,7 +44,7 @@ def test_reads_what_tfds_reads(toy_dir):
 
 def test_reads_the_digits_that_tfds_reads(test_data):
   data_dir = test_data / "tfds"
-  _, names, splits, *_ = sources.read(_config("mnist", data_dir, size=32))
+  _, names, splits, *_ = _read("mnist", data_dir)
   assert names == tuple("0123456789")
   wanted = _examples("mnist", data_dir, "test[:500]")
   test = splits["test"]

@@ -35,7 +35,6 @@ def values():
       [],
       "Unknown config argument 'datset'. Did you mean 'dataset'?",
     ),
-    ("classifier.py:size=big", [], "size='big': int is wanted"),
     ("classifire.py", [], "classifire.py"),
     ("classifier.py", ["--workdri=x"], "Did you mean: workdir"),
     ("classifier.py", [], "--workdir"),

@@ -1,18 +1,16 @@
 """Tests of several processes: the numbers of one, and one that writes."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from skinjax.runtime import checkpoint, errors, processes
-from tests.conftest import ROOT
+from tests import command
 
 
 def _free_port():
@@ -21,15 +19,11 @@ def _free_port():
     return str(sock.getsockname()[1])
 
 
-def _start(log, command, **env):
+def _start(log, arguments, **env):
   """Starts a process; to a file, as a pipe that nobody reads would stop it."""
   with log.open("w") as file:
-    return subprocess.Popen(
-      [sys.executable, *command],
-      cwd=ROOT,
-      env={**os.environ, "XLA_FLAGS": "", **env},
-      stdout=file,
-      stderr=subprocess.STDOUT,
+    return command.start(
+      arguments, env=env, stdout=file, stderr=subprocess.STDOUT
     )
 
 
@@ -49,9 +43,9 @@ def _together(path, name, count, arguments):
   port = _free_port()
   path.mkdir()
   logs = [path / f"log{index}" for index in range(count)]
-  command = ["-m", "tests.runtime.processes_worker", name, str(count)]
+  worker = ["-m", "tests.runtime.processes_worker", name, str(count)]
   started = [
-    _start(log, [*command, str(index), port, *arguments(index)])
+    _start(log, [*worker, str(index), port, *arguments(index)])
     for index, log in enumerate(logs)
   ]
   codes = _wait(started, logs)
@@ -145,31 +139,18 @@ def test_a_coordinator_needs_numbers(count, index):
 @pytest.mark.slow
 def test_two_processes_stop_together_and_go_on(tmp_path, toy_dir):
   """From the command line; the signal comes to the second process only."""
-
-  command = [
-    "main.py",
-    "--config=configs/classifier.py:dataset=toy,size=16,quick",
-    f"--workdir={tmp_path / 'run'}",
-    f"--config.data.data_dir={toy_dir}",
-    "--config.model.width=4",
-    "--config.train.steps=4000",
-    "--config.train.batch_size=8",
-    "--config.log_every=2",
-    "--config.eval_every=4000",
-    "--config.save_every=4000",
-    "--config.data.classes=('nv','mel')",
-  ]
+  arguments = command.classifier(tmp_path / "run", toy_dir, 4000)
 
   def by_flags(index, port):
     place = ["--num_processes=2", f"--process_id={index}"]
     coordinator = f"--coordinator=localhost:{port}"
-    return _start(logs[index], [*command, coordinator, *place])
+    return _start(logs[index], [*arguments, coordinator, *place])
 
   def by_slurm(index, port):
     # What Slurm tells its processes; JAX makes the port of the job's number.
     return _start(
       logs[index],
-      [*command, "--coordinator=auto"],
+      [*arguments, "--coordinator=auto"],
       SLURM_JOB_ID=str(int(port) % 4096),
       SLURM_STEP_NODELIST="localhost",
       SLURM_NTASKS="2",

@@ -33,7 +33,7 @@ def test_names_and_keys_tell_streams_apart():
   assert len({tuple(_bits(key)) for key in keys}) == len(keys)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 8])
+@pytest.mark.parametrize("parts", [1, 8])
 @pytest.mark.parametrize("over", ["vmap", "pmap"])
 def test_parts_of_a_batch_have_the_keys_of_the_whole(parts, over):
   whole = _bits(randomness.by_example(KEY, 16))
@@ -88,14 +88,14 @@ def test_keep_mask_drops_the_rate_rounded_to_a_256th(rate, rounded):
   assert (~mask).any() == (rounded > 0)
 
 
-@pytest.mark.parametrize("shape", [(1,), (3,), (5,), (2, 3, 7)])
+@pytest.mark.parametrize("shape", [(1,), (5,), (2, 3, 7)])
 def test_keep_mask_has_any_shape(shape):
   mask = randomness.keep_mask(randomness.by_example(KEY, 2), shape, 0.5)
   assert mask.shape == (2, *shape)
   assert mask.dtype == bool
 
 
-@pytest.mark.parametrize("rate", [0.5, 0.25, 0.0625, 0.1])
+@pytest.mark.parametrize("rate", [0.5, 0.0625, 0.1])
 def test_keep_mask_elements_are_independent(rate):
   # Neighbours share a 32-bit word; their correlation must be none.
   keys = randomness.by_example(KEY, 20_000)

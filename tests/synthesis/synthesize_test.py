@@ -13,19 +13,15 @@ from skinjax.runtime import errors
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import kid, loop, tasks, trained
 from tests import shrunk
+from tests.bad_input import trained as runs
 
 INFO = shrunk.dataset().info
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory):
+def networks():
   """Workdirs of a GAN and a classifier of the tiny data set."""
-  paths = {}
-  for name in ("acgan", "classifier"):
-    paths[name] = tmp_path_factory.mktemp(name) / "run"
-    config = shrunk.config(name)
-    loop.train(tasks.named(name), config, paths[name], shrunk.dataset())
-  return paths
+  return {name: runs.network(name) for name in ("acgan", "classifier")}
 
 
 @pytest.fixture(autouse=True)
@@ -124,29 +120,6 @@ def test_more_images_leave_the_first_as_they_are(networks):
   assert len({image.tobytes() for image in many}) == 300
 
 
-def test_a_generator_is_asked_for(networks, tmp_path):
-  with pytest.raises(errors.InputError, match="generator is empty"):
-    _run(tmp_path / "new", networks, generator="")
-  with pytest.raises(errors.InputError, match="is not the workdir of a run"):
-    _run(tmp_path / "new", networks, generator=str(tmp_path / "none"))
-  with pytest.raises(errors.InputError, match="which draws no images"):
-    _run(tmp_path / "new", networks, generator=str(networks["classifier"]))
-  assert not (tmp_path / "new").exists()
-
-
-def test_a_classifier_of_other_data_is_refused(networks):
-  classifier = trained.load_classifier(networks["classifier"])
-  trained.require_for(classifier, INFO)
-  for change, told in [
-    ({"class_names": ("disc", "square")}, "with disc, square: give one"),
-    ({"size": 32}, "not for toy_lesions at 32x32"),
-    ({"name": "mnist"}, "not for mnist at 16x16"),
-  ]:
-    other = INFO.__class__(**{**vars(INFO), **change})
-    with pytest.raises(errors.InputError, match=told):
-      trained.require_for(classifier, other)
-
-
 def test_images_of_another_generator_are_refused(made, networks):
   path, _ = made
   record = path / "synthetic" / "provenance.json"
@@ -156,14 +129,6 @@ def test_images_of_another_generator_are_refused(made, networks):
     with pytest.raises(errors.InputError, match="made by another generator"):
       _run(path, networks, classifier=str(networks["classifier"]))
   record.write_text(kept)
-
-
-def test_a_workdir_without_a_checkpoint_is_told(networks, tmp_path):
-  for name in ("config.json", "data.json"):
-    content = (networks["acgan"] / name).read_text()
-    (tmp_path / name).write_text(content)
-  with pytest.raises(errors.InputError, match="has no checkpoint yet"):
-    generators.load(tmp_path)
 
 
 def test_images_are_made_by_the_checkpoint_that_is_asked_for(

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from skinjax.data import augment
-from skinjax.runtime import errors, randomness
+from skinjax.runtime import randomness
 from skinjax.training import gan_step
 from tests import shrunk
 
@@ -145,16 +145,3 @@ def test_source_logits_of_another_shape_are_refused():
   networks = _NETWORKS._replace(discriminate=discriminate)
   with pytest.raises(ValueError, match=r"shape \(6, 1\); \[batch\] is right"):
     _step(1.0, networks)[1](_REAL)
-
-
-@pytest.mark.parametrize(
-  ("key", "value", "told"),
-  [
-    ("loss__adversarial", "hinje", "Did you mean 'hinge'.*, relativistic"),
-    ("model__dtype", "float16", "Unknown model.dtype"),
-    ("augment__discriminator", "translate", "Did you mean 'translation'"),
-  ],
-)
-def test_names_that_do_not_exist_are_refused(key, value, told):
-  with pytest.raises(errors.InputError, match=told):
-    gan_step.check(shrunk.frozen("acgan", **{key: value}))

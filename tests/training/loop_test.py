@@ -103,8 +103,14 @@ class _Killed(BaseException):
   """Not an Exception, as a signal is not."""
 
 
-@pytest.mark.parametrize("name", _NAMES)
-@pytest.mark.parametrize("when", ["between checkpoints", "in a checkpoint"])
+# Both go on from step 4, so one task shows that a checkpoint may be unfinished.
+@pytest.mark.parametrize(
+  ("name", "when"),
+  [
+    *((name, "between checkpoints") for name in _NAMES),
+    ("classifier", "in a checkpoint"),
+  ],
+)
 def test_resuming_ends_where_an_undisturbed_run_does(
   undisturbed, tmp_path, monkeypatch, name, when
 ):
@@ -261,26 +267,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
   assert int(result.state.step) == 8
 
 
-def test_a_loss_that_is_not_finite_before_any_checkpoint(tmp_path):
-  with pytest.raises(errors.InputError, match="at step 1") as caught:
-    _stub_run(tmp_path, bad_step=1)
-  assert "None" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
   "key", ["train__steps", "eval_every", "save_every", "sample_every"]
 )
-@pytest.mark.parametrize("value", [3, 0, -2])
+@pytest.mark.parametrize("value", [3, 0])
 def test_cadences_are_multiples_of_the_calls_steps(tmp_path, key, value):
   name = key.replace("__", ".")
   with pytest.raises(errors.InputError, match=f"{name}={value} is not a mult"):
     _stub_run(tmp_path, sample=True, **{key: value})
   assert not list(tmp_path.iterdir())
-
-
-def test_log_every_zero_is_refused(tmp_path):
-  with pytest.raises(errors.InputError, match="log_every=0"):
-    _stub_run(tmp_path, log_every=0)
 
 
 def _happenings(path, **changes):
@@ -306,16 +301,7 @@ def _happenings(path, **changes):
   }
 
 
-@pytest.mark.parametrize(
-  ("key", "value", "steps"),
-  [
-    ("log_every", 8, [8, 16]),
-    ("eval_every", 4, [4, 8, 12, 16]),
-    ("save_every", 4, [12, 16]),  # the latest two are kept
-    ("sample_every", 4, [4, 8, 12, 16]),
-  ],
-)
-def test_each_cadence_changes_its_own_action(tmp_path, key, value, steps):
+def test_each_cadence_changes_its_own_action(tmp_path):
   plain = _happenings(tmp_path / "plain")
   assert plain == {
     "log_every": list(range(2, 17, 2)),
@@ -323,7 +309,14 @@ def test_each_cadence_changes_its_own_action(tmp_path, key, value, steps):
     "save_every": [8, 16],
     "sample_every": [8, 16],
   }
-  assert _happenings(tmp_path / key, **{key: value}) == plain | {key: steps}
+  for key, value, steps in (
+    ("log_every", 8, [8, 16]),
+    ("eval_every", 4, [4, 8, 12, 16]),
+    ("save_every", 4, [12, 16]),  # the latest two are kept
+    ("sample_every", 4, [4, 8, 12, 16]),
+  ):
+    changed = _happenings(tmp_path / key, **{key: value})
+    assert changed == plain | {key: steps}
 
 
 def test_the_last_step_is_evaluated_saved_and_drawn(tmp_path):
@@ -377,31 +370,8 @@ def test_evaluation_counts_each_example_once():
   assert got["accuracy"] == pytest.approx(
     sklearn_metrics.accuracy_score(labels, predicted)
   )
-  assert got["balanced_accuracy"] == pytest.approx(
-    sklearn_metrics.balanced_accuracy_score(labels, predicted)
-  )
-  assert got["macro_f1"] == pytest.approx(
-    sklearn_metrics.f1_score(labels, predicted, average="macro")
-  )
   recalls = sklearn_metrics.recall_score(labels, predicted, average=None)
   for name, recall in zip(shrunk.CLASSES, recalls, strict=True):
     assert got[f"recall/{name}"] == pytest.approx(recall)
   wanted = images[..., 0].mean((1, 2)).mean() / 255
   assert got["brightness"] == pytest.approx(wanted, rel=1e-5)
-
-
-def test_a_workdir_begun_on_other_images_is_refused(tmp_path):
-  _stub_run(tmp_path)
-  other = shrunk.dataset()
-  info = other.info.__class__(**{**vars(other.info), "fingerprint": "0" * 64})
-  with pytest.raises(errors.InputError, match="begun on other images"):
-    _stub_run(tmp_path, dataset=other._replace(info=info))
-
-
-@pytest.mark.parametrize(
-  ("key", "value", "near"),
-  [("train__sampler", "balance", "balanced"), ("parallel", "jitt", "jit")],
-)
-def test_names_that_do_not_exist_are_refused(tmp_path, key, value, near):
-  with pytest.raises(errors.InputError, match=f"Did you mean '{near}'"):
-    _stub_run(tmp_path, **{key: value})

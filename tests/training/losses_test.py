@@ -114,18 +114,13 @@ def test_log_prior():
 
 
 def test_penalties_on_numbers():
-  # A critic 3 a + 4 b of images of two pixels: its gradient is (3, 4), of norm
-  # 5; and a^2 + b^2, whose gradient is (2 a, 2 b).
-  linear = lambda x: x @ jnp.array([3.0, 4.0])
+  # A critic a^2 + b^2 of images of two pixels: its gradient is (2 a, 2 b).
   images = jnp.array([[1.0, 2.0], [0.0, -1.0]])
-  squared = losses.squared_gradient(linear, images)
-  np.testing.assert_allclose(squared, [25, 25])
-  np.testing.assert_allclose(losses.gradient_penalty(squared), [16, 16], 1e-6)
-  np.testing.assert_allclose(losses.r1_penalty(squared), [12.5, 12.5])
   square = lambda x: (x**2).sum(1)
   squared = losses.squared_gradient(square, images)
   np.testing.assert_allclose(squared, [20, 4])
   np.testing.assert_allclose(losses.gradient_penalty(squared)[1], 1, 1e-6)
+  np.testing.assert_allclose(losses.r1_penalty(squared), [10, 2])
 
 
 def test_between():

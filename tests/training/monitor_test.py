@@ -92,11 +92,6 @@ def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
   assert told[5] == ["Step 5: no longer collapsed: disc, square."]
 
 
-def test_means():
-  means = monitor.finite_means({"a": np.array([1.0, 4.0])}, 0, None)
-  assert means == {"a": 2.5}
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_the_first_bad_number_is_named(value):
   stacked = {

@@ -8,16 +8,14 @@ from PIL import Image
 
 import skinjax
 from skinjax.runtime import errors
-from skinjax.training import loop, predict, tasks, trained
+from skinjax.training import predict, trained
 from tests import shrunk
+from tests.bad_input import trained as runs
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  path = tmp_path_factory.mktemp("classifier") / "run"
-  config = shrunk.config("classifier")
-  loop.train(tasks.named("classifier"), config, path, shrunk.dataset())
-  return path
+def workdir():
+  return runs.network("classifier")
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,23 @@
 
 import dataclasses
 import json
-import shutil
 
 import numpy as np
 import pytest
 
 from skinjax.runtime import checkpoint, errors, workdir
-from skinjax.training import loop, tasks, trained
+from skinjax.training import trained
 from tests import shrunk
+from tests.bad_input import trained as runs
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-  """Returns the workdir of a classifier, and what its training returned."""
-  path = tmp_path_factory.mktemp("run")
-  config = shrunk.config("classifier")
-  task = tasks.named("classifier")
-  return path, loop.train(task, config, path, shrunk.dataset())
+def path():
+  return runs.network("classifier")
 
 
-def test_a_network_is_loaded_without_its_data(done):
-  path, result = done
+def test_a_network_is_loaded_without_its_data(path):
+  _, result = runs.done("classifier")
   network = trained.load(path)
   assert (network.step, network.task.name) == (4, "classifier")
   assert network.info == shrunk.dataset().info
@@ -36,15 +32,15 @@ def test_a_network_is_loaded_without_its_data(done):
 
 
 def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
-  done, tmp_path
+  path, tmp_path
 ):
-  path = shutil.copytree(done[0], tmp_path / "run")
-  record = path / "data.json"
+  undescribed = runs.copy(path, tmp_path / "run")
+  record = undescribed / "data.json"
   origin = json.loads(record.read_text())
   del origin["info"]
   record.write_text(json.dumps(origin))
-  network = trained.load(path)
-  assert network.digest == trained.load(done[0]).digest
+  network = trained.load(undescribed)
+  assert network.digest == trained.load(path).digest
   trained.require_for(network, shrunk.dataset().info)
   split, info = shrunk.dataset().test, network.info
   state, config = network.state, network.config
@@ -60,22 +56,16 @@ def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
     ({"name": "mnist"}, "not for mnist at 16x16"),
   ],
 )
-def test_a_network_of_other_data_is_refused(done, changes, told):
-  network, info = trained.load(done[0]), shrunk.dataset().info
+def test_a_network_of_other_data_is_refused(path, changes, told):
+  network, info = trained.load(path), shrunk.dataset().info
   trained.require_for(network, dataclasses.replace(info, fingerprint="other"))
   with pytest.raises(errors.InputError, match=told):
     trained.require_for(network, dataclasses.replace(info, **changes))
 
 
-def test_a_classifier_generates_nothing(done):
-  assert trained.load_classifier(done[0]).step == 4
-  with pytest.raises(errors.InputError, match="classifier, which draws no im"):
-    trained.load_generator(done[0])
-
-
-def test_is_trained(done, tmp_path):
+def test_is_trained(path, tmp_path):
   assert not trained.is_trained(tmp_path / "none", 4)
-  path = shutil.copytree(done[0], tmp_path / "run")
+  path = runs.copy(path, tmp_path / "run")
   assert trained.is_trained(path, 4)
   assert not trained.is_trained(path, 6)
   (path / "checkpoints" / "4" / "manifest.json").unlink()

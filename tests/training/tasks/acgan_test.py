@@ -35,14 +35,14 @@ _PLAIN = {
 
 
 @functools.cache
-def _step(**changes):
+def _program(function, **changes):
+  config, info = shrunk.frozen("acgan", **changes), shrunk.dataset().info
   return jax.jit(
-    functools.partial(
-      acgan.train_step,
-      config=shrunk.frozen("acgan", **changes),
-      info=shrunk.dataset().info,
-    )
+    functools.partial(function, config=config, info=info, phase=None)
   )
+
+
+_step = functools.partial(_program, acgan.train_step)
 
 
 @functools.cache
@@ -326,11 +326,8 @@ def test_the_discriminator_is_random_only_where_asked(kind):
 
 
 def _sample(state, labels, key):
-  config = shrunk.frozen("acgan")
-  sample = functools.partial(
-    acgan.TASK.sample, config=config, info=shrunk.dataset().info, phase=None
-  )
-  return np.asarray(jax.jit(sample)(state, jnp.asarray(labels), key))
+  sample = _program(acgan.TASK.sample)
+  return np.asarray(sample(state, jnp.asarray(labels), key))
 
 
 def test_a_sample_depends_on_its_label_and_the_key_alone():
@@ -361,12 +358,8 @@ def test_samples_come_from_the_average():
 
 
 def test_eval_step():
-  evaluate = functools.partial(
-    acgan.eval_step,
-    config=shrunk.frozen("acgan"),
-    info=shrunk.dataset().info,
-  )
-  out = jax.jit(evaluate)(shrunk.state("acgan"), shrunk.batch(5))
+  evaluate = _program(acgan.eval_step)
+  out = evaluate(shrunk.state("acgan"), shrunk.batch(5))
   assert set(out) == {"probabilities", "d_real"}
   assert out["d_real"].shape == (5,)
   assert out["probabilities"].shape == (5, 3)

@@ -32,6 +32,14 @@ def _step(**changes):
   )
 
 
+@functools.cache
+def _evaluate(**changes):
+  config, info = shrunk.frozen("classifier", **changes), shrunk.dataset().info
+  return jax.jit(
+    functools.partial(classifier.eval_step, config=config, info=info)
+  )
+
+
 def _logits(state, images):
   network = models.ResNet(16, 4, 3, 0.0)
   apply = functools.partial(network.apply, train=True, mutable=["batch_stats"])
@@ -51,13 +59,8 @@ def test_overfits_a_tiny_set(dtype):
       assert float(metrics["loss"]) > 0.5
   assert float(metrics["loss"]) < 0.1
   assert float(metrics["accuracy"]) == 1
-  evaluate = functools.partial(
-    classifier.eval_step,
-    config=shrunk.frozen("classifier", model__dtype=dtype),
-    info=shrunk.dataset().info,
-  )
   assert {x.dtype.name for x in jax.tree.leaves(state.variables)} == {"float32"}
-  out = jax.jit(evaluate)(state, batch)
+  out = _evaluate(model__dtype=dtype)(state, batch)
   predicted = np.asarray(out["probabilities"]).argmax(1)
   np.testing.assert_array_equal(predicted, batch["label"])
   np.testing.assert_allclose(out["probabilities"].sum(1), 1, rtol=1e-5)
@@ -108,13 +111,6 @@ def test_weights_reach_the_gradient(monkeypatch):
   np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
 
 
-def test_a_balance_that_does_not_exist_is_refused_with_the_names():
-  config = shrunk.frozen("classifier", loss__balance="weight")
-  with pytest.raises(errors.InputError, match="Did you mean 'weights'") as e:
-    classifier.check(config)
-  assert all(name in str(e.value) for name in classifier.BALANCES)
-
-
 def _optimizer_steps(**changes):
   """Returns by how much each step moves what has no gradient."""
   config = shrunk.frozen("classifier", **changes)
@@ -151,13 +147,7 @@ def test_schedule_and_weight_decay():
 
 def test_evaluation_uses_the_average():
   state, batch = shrunk.state("classifier"), shrunk.batch()
-  evaluate = jax.jit(
-    functools.partial(
-      classifier.eval_step,
-      config=shrunk.frozen("classifier"),
-      info=shrunk.dataset().info,
-    )
-  )
+  evaluate = _evaluate()
   zeros = lambda tree: jax.tree.map(np.zeros_like, tree)
   one = evaluate(state, batch)["probabilities"]
   other = evaluate(state.replace(variables=zeros(state.variables)), batch)

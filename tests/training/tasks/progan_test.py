@@ -16,6 +16,7 @@ from skinjax.training.tasks import progan
 from tests import shrunk
 
 KEY = jax.random.key(5)
+INFO = shrunk.dataset().info
 
 
 def _phase(config, step=0):
@@ -23,18 +24,20 @@ def _phase(config, step=0):
 
 
 @functools.cache
-def _stepped(step=0, **changes):
-  """Returns the state before and after a step, and its metrics."""
-  config = shrunk.frozen("progan", **changes)
-  state = shrunk.state("progan", **changes)
-  state = state.replace(step=np.int32(step))
-  run = functools.partial(
-    progan.train_step,
-    config=config,
-    info=shrunk.dataset().info,
-    phase=_phase(config, step),
+def _program(function, config, step=0, info=INFO):
+  """Returns what a task does at a step, to be compiled once."""
+  phase = _phase(config, step)
+  return jax.jit(
+    functools.partial(function, config=config, info=info, phase=phase)
   )
-  return state, *jax.jit(run)(state, shrunk.batch(8), KEY)
+
+
+@functools.cache
+def _stepped():
+  """Returns the state before and after the first step, and its metrics."""
+  state = shrunk.state("progan")
+  run = _program(progan.train_step, shrunk.frozen("progan"))
+  return state, *run(state, shrunk.batch(8), KEY)
 
 
 def _changed(before, after):
@@ -87,13 +90,8 @@ def test_the_optimizers_are_reset_where_a_phase_begins_and_only_there():
       generator_optimizer=_seven(state.generator_optimizer),
       discriminator_optimizer=_seven(state.discriminator_optimizer),
     )
-    run = functools.partial(
-      progan.train_step,
-      config=config,
-      info=shrunk.dataset().info,
-      phase=_phase(config, step),
-    )
-    after, _ = jax.jit(run)(state, shrunk.batch(8), KEY)
+    run = _program(progan.train_step, config, step)
+    after, _ = run(state, shrunk.batch(8), KEY)
     optimizers = after.generator_optimizer, after.discriminator_optimizer
     found = [x for x in jax.tree.leaves(optimizers) if x.ndim == 0]
     assert [int(x) for x in found] == [counts, counts], step
@@ -195,46 +193,38 @@ def _naive_update(state, batch, key, config, info, phase):
   return stepped(jax.grad(g_loss)(params), params), d_params
 
 
+_UPDATES = {
+  "grown": (0, {"growth__first_size": 8, "loss__class_on_fakes": 1.0}),
+  "begins": (2, {}),
+  "non-saturating, r1": (
+    3,  # in the middle of the fade
+    {
+      "loss__adversarial": "non_saturating",
+      "loss__penalty": "r1",
+      "loss__class_weight": 0.3,
+      "loss__drift": 0.0,
+    },
+  ),
+  "hinge, no penalty, conditional here": (
+    3,
+    {
+      "loss__adversarial": "hinge",
+      "loss__penalty": "none",
+      "model__conditional_from": 8,
+    },
+  ),
+  "conditional later": (0, {"model__conditional_from": 8}),
+  "one class": (3, {}),
+  "in parts": (3, {"parts": 2}),
+}
+
+
 @pytest.mark.parametrize(
-  ("step", "classes", "options"),
-  [
-    pytest.param(
-      *(0, 3, {"growth__first_size": 8, "loss__class_on_fakes": 1.0}),
-      marks=pytest.mark.slow,
-    ),
-    pytest.param(2, 3, {}, marks=pytest.mark.slow),
-    pytest.param(
-      3,  # in the middle of the fade
-      3,
-      {
-        "loss__adversarial": "non_saturating",
-        "loss__penalty": "r1",
-        "loss__class_weight": 0.3,
-        "loss__drift": 0.0,
-      },
-      marks=pytest.mark.slow,
-    ),
-    (3, 3, {"loss__adversarial": "hinge", "loss__penalty": "none"}),
-    (3, 3, {"model__conditional_from": 8}),
-    pytest.param(0, 3, {"model__conditional_from": 8}, marks=pytest.mark.slow),
-    (3, 1, {}),
-    pytest.param(3, 3, {"parts": 2}, marks=pytest.mark.slow),
-  ],
-  ids=[
-    "grown",
-    "begins",
-    "non-saturating, r1",
-    "hinge, no penalty",
-    "conditional here",
-    "conditional later",
-    "one class",
-    "in parts",
-  ],
+  "name", [pytest.param("grown", marks=pytest.mark.slow), *list(_UPDATES)[1:]]
 )
-def test_a_step_gives_the_updates_of_separate_losses(
-  step, classes, options, monkeypatch
-):
-  options = dict(options)
+def test_a_step_gives_the_updates_of_separate_losses(name, monkeypatch):
+  step, options = _UPDATES[name]
+  classes, options = 1 if name == "one class" else 3, dict(options)
   parts = options.pop("parts", 1)
   monkeypatch.setattr(progan.parallel, "parts", lambda *_: parts)
   # 8x8 is as good as any size, and the soonest compiled.
@@ -245,7 +235,7 @@ def test_a_step_gives_the_updates_of_separate_losses(
     "growth__first_size": 4,
   }
   config = shrunk.frozen("progan", **plain | options)
-  info = _one_class() if classes == 1 else shrunk.dataset().info
+  info = _one_class() if classes == 1 else INFO
   info, batch = dataclasses.replace(info, size=8), shrunk.batch(8)
   batch["image"] = batch["image"][:, ::2, ::2]
   batch["label"] = batch["label"] % classes
@@ -268,9 +258,7 @@ def test_a_step_gives_the_updates_of_separate_losses(
 
 
 def _one_class():
-  return dataclasses.replace(
-    shrunk.dataset().info, class_names=("disc",), class_counts=(24,)
-  )
+  return dataclasses.replace(INFO, class_names=("disc",), class_counts=(24,))
 
 
 def test_one_class_is_a_network_without_labels():
@@ -281,45 +269,20 @@ def test_one_class_is_a_network_without_labels():
   # Latents in, and the source logit out: no label is joined, no class told.
   assert state.generator["params"]["dense"]["kernel"].shape == (6, 16 * 8)
   assert state.discriminator["params"]["head"]["kernel"].shape == (8, 1)
-  run = functools.partial(
-    progan.train_step, config=config, info=info, phase=_phase(config)
-  )
+  run = _program(progan.train_step, config, info=info)
   _, metrics = jax.eval_shape(run, state, shrunk.batch(8), KEY)
   assert not [name for name in metrics if "class" in name]
 
 
-def test_one_class_costs_as_much_as_no_condition():
-  # Of several classes only the label's weights come on top.
-  config = shrunk.frozen("progan")
-
-  def products(info):
-    state = jax.eval_shape(
-      functools.partial(progan.init_state, config, info), KEY
-    )
-    run = functools.partial(
-      progan.train_step, config=config, info=info, phase=_phase(config)
-    )
-    program = jax.jit(run).lower(state, shrunk.batch(8), KEY).as_text()
-    return program.count("dot_general")
-
-  assert products(_one_class()) <= products(shrunk.dataset().info)
-
-
-def _sample(state, step, labels, key=KEY, **changes):
-  config = shrunk.frozen("progan", **changes)
-  sample = functools.partial(
-    progan.TASK.sample,
-    config=config,
-    info=shrunk.dataset().info,
-    phase=_phase(config, step),
-  )
+def _sample(state, step):
+  sample = _program(progan.TASK.sample, shrunk.frozen("progan"), step)
   state = state.replace(step=np.int32(step))
-  return np.asarray(jax.jit(sample)(state, jnp.asarray(labels), key))
+  return np.asarray(sample(state, jnp.array([0, 1, 2, 0]), KEY))
 
 
 def test_samples_have_the_full_size_at_every_resolution():
   state = shrunk.state("progan")
-  small = _sample(state, 1, [0, 1, 2, 0])
+  small = _sample(state, 1)
   assert small.shape == (4, 16, 16, 3)
   assert small.dtype == np.uint8
   # Pixels of 8x8, repeated.
@@ -327,64 +290,32 @@ def test_samples_have_the_full_size_at_every_resolution():
     small, small[:, ::2, ::2].repeat(2, 1).repeat(2, 2)
   )
   # At the step at which a resolution begins it has no influence yet.
-  np.testing.assert_array_equal(_sample(state, 2, [0, 1, 2, 0]), small)
-  grown = _sample(state, 4, [0, 1, 2, 0])
+  np.testing.assert_array_equal(_sample(state, 2), small)
+  grown = _sample(state, 4)
   assert (grown[:, ::2] != grown[:, 1::2]).any()
-
-
-def test_a_sample_depends_on_its_label_and_the_key_alone():
-  state = shrunk.state("progan")
-  images = _sample(state, 4, [0, 1, 2, 0])
-  relabelled = _sample(state, 4, [0, 2, 2, 0])
-  np.testing.assert_array_equal(images[[0, 2, 3]], relabelled[[0, 2, 3]])
-  assert (images[1] != relabelled[1]).any()
-  assert (images[0] != images[3]).any()
-  assert (images != _sample(state, 4, [0, 1, 2, 0], jax.random.key(6))).any()
 
 
 def test_samples_come_from_the_average():
   state = shrunk.state("progan")
   zeros = lambda tree: jax.tree.map(np.zeros_like, tree)
-  images = _sample(state, 4, [0, 1, 2, 0])
+  images = _sample(state, 4)
   others = state.replace(
     generator=zeros(state.generator), discriminator=zeros(state.discriminator)
   )
-  np.testing.assert_array_equal(images, _sample(others, 4, [0, 1, 2, 0]))
+  np.testing.assert_array_equal(images, _sample(others, 4))
   grey = state.replace(average=zeros(state.average))
-  assert (_sample(grey, 4, [0, 1, 2, 0]) == 128).all()
-
-
-def test_what_is_coarser_than_the_labels_is_the_same_for_all_classes():
-  changes = {"model__conditional_from": 16}
-  state = shrunk.state("progan", **changes)
-  # At the step of 8x8 no label matters, at 16x16 it does.
-  small = _sample(state, 1, [0, 0, 0, 0], **changes)
-  np.testing.assert_array_equal(
-    small, _sample(state, 1, [0, 1, 2, 0], **changes)
-  )
-  grown = _sample(state, 4, [0, 0, 0, 0], **changes)
-  other = _sample(state, 4, [0, 1, 2, 0], **changes)
-  assert [(a != b).any() for a, b in zip(grown, other, strict=True)] == [
-    *(False, True, True, False)
-  ]
+  assert (_sample(grey, 4) == 128).all()
 
 
 def test_eval_step():
   config = shrunk.frozen("progan")
-  evaluate = functools.partial(
-    progan.eval_step,
-    config=config,
-    info=shrunk.dataset().info,
-    phase=_phase(config, 1),
-  )
-  out = jax.jit(evaluate)(shrunk.state("progan"), shrunk.batch(8))
+  evaluate = _program(progan.eval_step, config, 1)
+  out = evaluate(shrunk.state("progan"), shrunk.batch(8))
   assert out["d_real"].shape == (8,)
   np.testing.assert_allclose(out["probabilities"].sum(1), 1, rtol=1e-5)
-  alone = functools.partial(
-    progan.eval_step, config=config, info=_one_class(), phase=_phase(config)
-  )
+  alone = _program(progan.eval_step, config, info=_one_class())
   init = functools.partial(progan.init_state, config, _one_class())
-  out = jax.jit(alone)(jax.jit(init)(KEY), shrunk.batch(8))
+  out = alone(jax.jit(init)(KEY), shrunk.batch(8))
   np.testing.assert_array_equal(out["probabilities"], np.ones((8, 1)))
 
 
@@ -400,11 +331,6 @@ def test_the_phases_of_a_config():
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"loss__penalty": "gp"}, "Unknown loss.penalty 'gp'"),
-    (
-      {"model__conditional_from": 12},
-      r"model\.conditional_from=12: one of 4, 8, 16 is wanted",
-    ),
     ({"model__conditional_from": 32}, "one of 4, 8, 16 is wanted"),
     (
       {"growth__round_steps": 3},
@@ -415,8 +341,6 @@ def test_the_phases_of_a_config():
       "a device's part of 6 images is 6, and a multiple of 4 is wanted",
     ),
     ({"growth__rates": (1e-3, 1e-3)}, r"growth\.rates=.* has none for 16x16"),
-    ({"data__size": 24}, "first_size=8 does not lead to 24"),
-    ({"train__steps": 2}, "4 steps at least"),
   ],
 )
 def test_configs_that_no_step_can_be_made_of_are_refused(changes, told):
