@@ -66,7 +66,7 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
     "augment": {"orientations": turned, "jitter": 0.1},
     "train": {"sampler": "balanced"},
   }
-  config.arm = {
+  arms = {
     "real": arm("real images as they are"),
     "classical": arm(
       "real images flipped, turned, recoloured, classes balanced", **classical
@@ -76,8 +76,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
       "as classical, with synthetic images added", True, **classical
     ),
   }
+  config.arm = arms
   # Those of them that are trained.
-  config.arms = tuple(config.arm)
+  config.arms = tuple(arms)
   # What is compared. The first pair decides, and was chosen before any test
   # lesion was looked at: synthetic images have to improve on the strongest
   # training without them.
