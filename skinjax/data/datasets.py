@@ -14,6 +14,13 @@ from skinjax.data.sources import Split
 from skinjax.runtime import errors
 from tfds_ham10000.splits import fold_splits
 
+# What a report says where `DataInfo.groups_known` is False.
+GROUPS_UNKNOWN = (
+  "Nothing tells which images show one lesion: identical images count as one, "
+  "all others as lesions of their own. If there are several images of a lesion "
+  "or a patient, scores flatter whatever has learnt from some of them."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class DataInfo:

@@ -203,7 +203,7 @@ def _judge(
     "distances": rows,
     "usefulness": _usefulness(config, path, dataset, judged, classifier),
     "copies": found.summary,
-    "notes": _notes(config),
+    "notes": _notes(config, info),
     "next_steps": [
       "Whether the images help a classifier that has real ones, too: "
       f"configs/study.py with --config.{kind}={config[kind]}"
@@ -308,7 +308,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   }
 
 
-def _notes(config) -> list[str]:
+def _notes(config, info) -> list[str]:
   """Says what a reader has to know of the numbers."""
   notes = [
     "Held-out images are those of the validation and the test lesions; the "
@@ -317,6 +317,8 @@ def _notes(config) -> list[str]:
     "as there are held-out ones; the kernel distance is of all synthetic "
     f"images, up to {distances.MOST} of a class."
   ]
+  if not info.groups_known:
+    notes.append(datasets.GROUPS_UNKNOWN)
   if config.classifier:
     notes.append(
       "The classifier whose features are compared has been trained on the "

@@ -122,13 +122,7 @@ def _about(config, dataset, synthetic, folder) -> summary.About:
     if known
     else "but nothing tells which of them the maker of the synthetic images saw"
   )
-  notes = []
-  if not info.groups_known:
-    notes.append(
-      "Nothing tells which images show one lesion: identical images count as "
-      "one, all others as lesions of their own. If there are several images of "
-      "a lesion or a patient, the scores flatter every arm."
-    )
+  notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
   compared = diversity.compare(
     *(
       diversity.distances(part.images, part.labels, info.class_names)

@@ -68,7 +68,9 @@ def test_a_gan_is_judged(tmp_path, networks):
   assert set(found["diversity"]) == set(shrunk.CLASSES)
   assert found["usefulness"]["agreement"].keys() == set(shrunk.CLASSES)
   assert set(found["usefulness"]["cas"]["classes"]) == set(shrunk.CLASSES)
-  assert (tmp_path / "run" / "index.html").exists()
+  assert found["leak_excluded"]
+  page = (tmp_path / "run" / "index.html").read_text()
+  assert "A leak cannot be excluded" not in page
 
 
 def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
@@ -79,11 +81,17 @@ def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
     for name, count in (("train", 40), ("validation", 10), ("test", 15))
   }
   splits = {k: s._replace(groups=s.image_ids) for k, s in splits.items()}
-  dataset = datasets.Dataset(shrunk.dataset().info, **splits)
+  info = dataclasses.replace(shrunk.dataset().info, groups_known=False)
+  dataset = datasets.Dataset(info, **splits)
   monkeypatch.setattr(datasets, "load", lambda config: dataset)
   for path in (folder / "square").iterdir():
     Image.fromarray(np.full((16, 16, 3), 255, np.uint8)).save(path)
   found = _run(tmp_path / "run", synthetic=str(folder))
+  # Of the folder's maker and of the data's lesions nothing is known.
+  assert not found["leak_excluded"]
+  page = (tmp_path / "run" / "index.html").read_text()
+  assert page.index("A leak cannot be excluded: nothing") < page.index("<h1>")
+  assert datasets.GROUPS_UNKNOWN in found["notes"]
   kernel = {
     (row["class"], row["comparison"]): row["kernel"]
     for row in found["distances"]
