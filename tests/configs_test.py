@@ -215,8 +215,11 @@ _ELSEWHERE = {
 @pytest.mark.parametrize(
   "name",
   [
-    *("acgan", "classifier", "evaluate", "study", "synthesize"),
-    *(pytest.param(n, marks=pytest.mark.slow) for n in ("by_class", "progan")),
+    *("acgan", "classifier", "synthesize"),
+    *(
+      pytest.param(n, marks=pytest.mark.slow)
+      for n in ("by_class", "evaluate", "progan", "study")
+    ),
   ],
 )
 def test_every_leaf_is_read(shrunk_run, name):

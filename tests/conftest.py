@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import getpass
 import logging
 import os
@@ -17,6 +18,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax
+import psutil
 import pytest
 from absl import flags
 
@@ -24,6 +26,7 @@ from skinjax.models import convolution
 from tests import shrunk
 
 _BY_PLATFORM = convolution._by_platform
+_LARGE = 2**30  # bytes
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -60,6 +63,15 @@ def pytest_collection_modifyitems(items):
   for item in items:
     if "ham10000_dir" in item.fixturenames:
       item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory():
+  """Forgets a module's programs once they are large."""
+  yield
+  if psutil.Process().memory_info().rss > _LARGE:
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

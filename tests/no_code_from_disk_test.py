@@ -243,6 +243,7 @@ def test_an_image_folder(tmp_path, marker, name):
   assert not marker.exists()
 
 
+@pytest.mark.slow
 def test_every_file_of_a_prepared_data_set(tmp_path, marker, toy_dir):
   names = [path.relative_to(toy_dir) for path in _files(pathlib.Path(toy_dir))]
   assert {"dataset_info.json", "features.json"} <= {n.name for n in names}

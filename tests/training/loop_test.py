@@ -46,7 +46,11 @@ def _same(a, b):
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
 # ProGAN grows at step 2 and is fading in at all later ones.
-_NAMES = ("acgan", "classifier", "progan")
+_PARAMETERS = (
+  "acgan",
+  "classifier",
+  pytest.param("progan", marks=pytest.mark.slow),
+)
 
 
 def _changes(name):
@@ -72,7 +76,7 @@ def undisturbed(tmp_path_factory):
   return run
 
 
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", _PARAMETERS)
 def test_a_run_leaves_everything_that_it_should(undisturbed, name):
   path, result = undisturbed(name)
   assert int(result.state.step) == 8
@@ -107,8 +111,10 @@ class _Killed(BaseException):
 @pytest.mark.parametrize(
   ("name", "when"),
   [
-    *((name, "between checkpoints") for name in _NAMES),
+    ("acgan", "between checkpoints"),
+    ("classifier", "between checkpoints"),
     ("classifier", "in a checkpoint"),
+    pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(

@@ -227,6 +227,7 @@ def test_shared_pass_gives_the_updates_of_separate_losses(options):
     np.testing.assert_allclose(got[name], wanted, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_spectral_hinge_step_is_finite_and_keeps_every_dtype():
   changes = {"model__spectral": True, "loss__adversarial": "hinge"}
   config = shrunk.frozen("acgan", **changes)
@@ -273,6 +274,7 @@ def test_spectral_sees_real_and_fake_in_one_pass_as_in_two():
     np.testing.assert_allclose(metrics["d_real"], source.mean(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains():
   changes = _PLAIN | {"model__dtype": "bfloat16", "train__batch_size": 12}
   # Faster than a run's, so that a few steps show.
