@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import tempfile
+from unittest import mock
 
 # Read when jax is imported, hence before anything else here.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -24,9 +25,10 @@ from absl import flags
 
 from skinjax.models import convolution
 from tests import shrunk
+from tfds_ham10000.toy_lesions import lesions
 
 _BY_PLATFORM = convolution._by_platform
-_LARGE = 2**30  # bytes
+_LARGE = 7 * 2**28  # bytes
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -120,9 +122,11 @@ def _alone(path):
 
 @pytest.fixture(scope="session")
 def toy_dir(shared_dir):
-  """A data directory with toy_lesions prepared."""
+  """A data directory with a quarter of toy_lesions prepared."""
   config = shrunk.config("classifier", "dataset=toy,size=16").data
-  return _prepared(shared_dir, "toy", config)
+  few = {name: max(count // 4, 20) for name, count in lesions.COUNTS.items()}
+  with mock.patch.dict(lesions.COUNTS, few):
+    return _prepared(shared_dir, "toy", config)
 
 
 @pytest.fixture(scope="session")

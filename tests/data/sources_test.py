@@ -1,6 +1,7 @@
 """Tests of reading: what TFDS itself makes of the same files."""
 
 import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 
 import tfds_ham10000
@@ -42,6 +43,7 @@ def test_reads_what_tfds_reads(toy_dir):
     assert split.groups.tolist() == groups
 
 
+@pytest.mark.slow
 def test_reads_the_digits_that_tfds_reads(test_data):
   data_dir = test_data / "tfds"
   _, names, splits, *_ = _read("mnist", data_dir)

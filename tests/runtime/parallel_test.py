@@ -138,8 +138,8 @@ def _compare(got, wanted, tolerance):
 @pytest.mark.parametrize(
   "name",
   [
-    "acgan",
-    pytest.param("classifier", marks=pytest.mark.slow),
+    "classifier",
+    pytest.param("acgan", marks=pytest.mark.slow),
     pytest.param("progan", marks=pytest.mark.slow),
   ],
 )

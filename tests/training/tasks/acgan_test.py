@@ -251,6 +251,7 @@ def test_spectral_hinge_step_is_finite_and_keeps_every_dtype():
     )
 
 
+@pytest.mark.slow
 def test_spectral_sees_real_and_fake_in_one_pass_as_in_two():
   options = {"model__spectral": True, "model__noise": 0.1}
   config = shrunk.frozen("acgan", **_PLAIN | options)

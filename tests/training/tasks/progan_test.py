@@ -220,7 +220,7 @@ _UPDATES = {
 
 
 # Each of them compiles programs of its own.
-_FAST = ("hinge, no penalty, conditional here", "one class")
+_FAST = ("one class",)
 
 
 @pytest.mark.parametrize(
