@@ -9,7 +9,6 @@ import os
 import pathlib
 import sys
 import tempfile
-from unittest import mock
 
 # Read when jax is imported, hence before anything else here.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -25,7 +24,6 @@ from absl import flags
 
 from skinjax.models import convolution
 from tests import shrunk
-from tfds_ham10000.toy_lesions import lesions
 
 _BY_PLATFORM = convolution._by_platform
 _LARGE = 7 * 2**28  # bytes
@@ -124,8 +122,7 @@ def _alone(path):
 def toy_dir(shared_dir):
   """A data directory with a quarter of toy_lesions prepared."""
   config = shrunk.config("classifier", "dataset=toy,size=16").data
-  few = {name: max(count // 4, 20) for name, count in lesions.COUNTS.items()}
-  with mock.patch.dict(lesions.COUNTS, few):
+  with shrunk.few_toys():
     return _prepared(shared_dir, "toy", config)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from unittest import mock
 
 import jax
 import ml_collections
@@ -10,6 +11,7 @@ import numpy as np
 from skinjax.data import datasets, sources
 from skinjax.models import convolution
 from skinjax.training import tasks
+from tfds_ham10000.toy_lesions import lesions
 
 SIZE = 16
 CLASSES = ("disc", "square", "stripes")
@@ -143,6 +145,12 @@ def state(name, seed=0, **changes):
     task.init_state, frozen(name, **changes), dataset().info
   )
   return jax.device_get(jax.jit(init)(jax.random.key(seed)))
+
+
+def few_toys():
+  """Has a quarter of toy_lesions be all that there are; a context manager."""
+  few = {name: max(count // 4, 20) for name, count in lesions.COUNTS.items()}
+  return mock.patch.dict(lesions.COUNTS, few)
 
 
 def convolve_natively():

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 from collections.abc import Callable
 
 import jax
@@ -79,7 +80,7 @@ def set_up(
   handler = logging.get_absl_handler()
   handler.setFormatter(Formatter())
   handler.addFilter(_is_for_people)
-  sys.unraisablehook = _unless_loop_is_closed
+  sys.unraisablehook, threading.excepthook = _unraisable, _in_thread
   parallel.keep_compiled(cache)
   if coordinator:
     processes.join(coordinator, num_processes, process_id)
@@ -104,18 +105,31 @@ def _is_for_people(record):
   """Leaves out what libraries tell of themselves, and what Orbax raises too."""
   if "orbax" in record.pathname:
     return record.levelno >= python_logging.ERROR and not record.exc_info
+  if record.name == "asyncio" and record.exc_info:
+    return not _is_said_already(record.exc_info[1])
   own = record.pathname.startswith(_PACKAGES)
   return own or record.levelno >= python_logging.WARNING
 
 
-def _unless_loop_is_closed(unraisable):
-  """Shows an error that nothing can catch, but for one that says nothing.
+def _is_said_already(error):
+  """Tells errors of what writes a checkpoint's other files, in its own threads.
 
-  Where a disk is full, Orbax raises for the first file that fails; what writes
-  the others, in threads of its own, then finds no event loop to report to.
+  Where a disk is full, Orbax raises for the first file that fails, which is
+  said in one line. The others fail, too, or find no event loop to report to.
   """
-  if str(unraisable.exc_value) != "Event loop is closed":
+  words = [os.strerror(number) for number in errors.DISK]
+  words.append("Event loop is closed")
+  return any(word in str(error) for word in words)
+
+
+def _unraisable(unraisable):
+  if not _is_said_already(unraisable.exc_value):
     sys.__unraisablehook__(unraisable)
+
+
+def _in_thread(arguments):
+  if not _is_said_already(arguments.exc_value):
+    threading.__excepthook__(arguments)
 
 
 def _leave(code, words):

@@ -1,6 +1,8 @@
 """Tests of the command line: what is refused, in which words."""
 
+import errno
 import logging
+import types
 
 import jax
 import orbax.checkpoint
@@ -93,3 +95,22 @@ def test_people_are_shown_what_is_for_them(path, level, raised, shown):
   error = (ValueError, ValueError("a"), None) if raised else None
   record = logging.LogRecord("absl", level, path, 1, "words", (), error)
   assert command_line._is_for_people(record) == shown
+
+
+def test_a_full_disk_is_said_once(capsys):
+  full = OSError(errno.ENOSPC, "No space left on device")
+  for error, shown in ((full, False), (KeyError("a"), True)):
+    unraisable = types.SimpleNamespace(
+      exc_type=type(error),
+      exc_value=error,
+      exc_traceback=None,
+      err_msg=None,
+      object=None,
+    )
+    command_line._unraisable(unraisable)
+    assert ("KeyError" in capsys.readouterr().err) == shown
+    exc_info = (type(error), error, None)
+    record = logging.LogRecord(
+      "asyncio", logging.ERROR, "base_events.py", 1, "words", (), exc_info
+    )
+    assert command_line._is_for_people(record) == shown
