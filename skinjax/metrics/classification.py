@@ -19,6 +19,8 @@ SCALARS = (
   "brier",
 )
 BY_CLASS = ("recall", "auc")
+# The largest value of each score; the smallest is 0.
+LARGEST = dict.fromkeys((*SCALARS, *BY_CLASS), 1.0) | {"brier": 2.0}
 NUM_BINS = 15
 
 

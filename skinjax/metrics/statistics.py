@@ -28,10 +28,16 @@ class Draws:
 
   points: np.ndarray  # [S, ...] by seed
   resampled: np.ndarray  # [S, R, ...] by seed and resample
+  bounds: tuple[float, float]  # the score's range
 
   def __sub__(self, other: "Draws") -> "Draws":
     """Pair two arms: the same seeds and the same resampled lesions."""
-    return Draws(self.points - other.points, self.resampled - other.resampled)
+    (low, high), (other_low, other_high) = self.bounds, other.bounds
+    return Draws(
+      self.points - other.points,
+      self.resampled - other.resampled,
+      (low - other_high, high - other_low),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,17 +110,13 @@ def draw(
     name: Draws(
       np.stack([point[name] for point in points]),
       np.stack([np.concatenate([b[name] for b in bs]) for bs in blocks]),
+      (0.0, classification.LARGEST[name]),
     )
     for name in points[0]
   }
 
 
-def interval(
-  draws: Draws,
-  level: float = 0.95,
-  bounds: tuple[float, float] = (-np.inf, np.inf),
-  seed: int = 0,
-) -> Interval:
+def interval(draws: Draws, level: float = 0.95, seed: int = 0) -> Interval:
   """Estimate a score, or a difference of two, with a percentile interval.
 
   A resample's value is the mean over seeds on the test set, plus two parts.
@@ -132,7 +134,7 @@ def interval(
   left out: such an interval must not be the ground of a verdict.
 
   `level` is the part of such intervals that should hold the true value; ends
-  are clipped to `bounds`, the range of the score; `seed` is of the draws of t.
+  are clipped to the score's range; `seed` is of the draws of t.
 
   Returns:
     Arrays [...] of draws [S, ...]; ends are NaN where any resample is.
@@ -158,5 +160,5 @@ def interval(
     spread = spread + t * seed_sd / np.sqrt(num_seeds)
   tail = (1 - level) / 2
   low, high = np.quantile(spread, [tail, 1 - tail], axis=0)
-  clip = lambda end: np.clip(value + end, *bounds)
+  clip = lambda end: np.clip(value + end, *draws.bounds)
   return Interval(value, clip(low), clip(high), seed_sd)

@@ -207,8 +207,7 @@ def _score_arm(
   """Score one arm's probabilities [S, N, K] by itself, as in the schema."""
   estimates = {}
   for name in draws:
-    bounds = (0, 2 if name == "brier" else 1)
-    interval = statistics.interval(draws[name], level, bounds, seed)
+    interval = statistics.interval(draws[name], level, seed)
     estimates[name] = _estimates(interval)
   pooled = np.concatenate(probabilities), np.tile(labels, len(probabilities))
   return {
@@ -234,7 +233,7 @@ def _compare(
   rows = []
   for metric in classification.SCALARS:
     paired = draws[candidate][metric] - draws[rival][metric]
-    (estimate,) = _estimates(statistics.interval(paired, level, seed=seed))
+    (estimate,) = _estimates(statistics.interval(paired, level, seed))
     ends, kind = (estimate["low"], estimate["high"]), None
     if metric == HEADLINE_METRIC:
       kind = verdict.decide(*ends, testable=num_seeds > 1)
@@ -242,7 +241,7 @@ def _compare(
     rows.append(pair | row | estimate)
   strict = 1 - (1 - level) / len(classes)
   paired = draws[candidate]["recall"] - draws[rival]["recall"]
-  estimates = _estimates(statistics.interval(paired, strict, (-1, 1), seed))
+  estimates = _estimates(statistics.interval(paired, strict, seed))
   for item, estimate in zip(classes, estimates, strict=True):
     testable = num_seeds > 1 and item["test_lesions"] >= verdict.MIN_LESIONS
     kind = verdict.decide(estimate["low"], estimate["high"], testable=testable)

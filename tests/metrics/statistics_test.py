@@ -3,7 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from skinjax.metrics import statistics
+from skinjax.metrics import classification, statistics
+
+_UNBOUNDED = (-np.inf, np.inf)
 
 
 @settings(deadline=None, max_examples=30)
@@ -53,13 +55,13 @@ def test_variance_of_a_mean_is_unbiased():
 
 def test_interval_without_lesion_luck_is_students():
   points = np.array([0.1, 0.4, 0.3, 0.6])
-  draws = statistics.Draws(points, np.repeat(points[:, None], 4000, 1))
+  draws = statistics.Draws(
+    points, np.repeat(points[:, None], 4000, 1), _UNBOUNDED
+  )
   found = statistics.interval(draws)
   low, high = stats.t.interval(0.95, 3, points.mean(), stats.sem(points))
   np.testing.assert_allclose([found.low, found.high], [low, high], atol=2e-3)
   np.testing.assert_allclose(found.seed_sd, points.std(ddof=1))
-  clipped = statistics.interval(draws, bounds=(0.2, 0.5))
-  assert (clipped.low, clipped.high) == (0.2, 0.5)
 
 
 def test_luck_that_seeds_do_not_share_is_counted_once():
@@ -67,14 +69,16 @@ def test_luck_that_seeds_do_not_share_is_counted_once():
   points = np.array([0.1, 0.4, 0.3, 0.6])
   low, high = stats.t.interval(0.95, 3, points.mean(), stats.sem(points))
   # Each seed has lesions of its own that it gets wrong: in seed_sd already.
-  alone = statistics.Draws(points, rng.normal(0, 0.2, (4, 4000)))
+  alone = statistics.Draws(points, rng.normal(0, 0.2, (4, 4000)), _UNBOUNDED)
   found = statistics.interval(alone)
   np.testing.assert_allclose([found.low, found.high], [low, high], atol=0.01)
   # All seeds get the same lesions wrong: nothing of it is in seed_sd.
   common = np.repeat(rng.normal(0, 0.2, (1, 4000)), 4, axis=0)
-  wider = statistics.interval(statistics.Draws(points, common))
+  wider = statistics.interval(statistics.Draws(points, common, _UNBOUNDED))
   assert wider.high - wider.low > 1.1 * (high - low)
-  same = statistics.interval(statistics.Draws(points * 0 + 0.5, common))
+  same = statistics.interval(
+    statistics.Draws(points * 0 + 0.5, common, _UNBOUNDED)
+  )
   np.testing.assert_allclose(
     [same.low, same.high], [0.5 - 0.392, 0.5 + 0.392], atol=0.02
   )
@@ -82,10 +86,36 @@ def test_luck_that_seeds_do_not_share_is_counted_once():
 
 def test_interval_of_one_seed_is_the_percentile_interval():
   resampled = np.random.default_rng(0).normal(0.5, 0.1, (1, 1000))
-  found = statistics.interval(statistics.Draws(np.array([0.5]), resampled))
+  found = statistics.interval(
+    statistics.Draws(np.array([0.5]), resampled, _UNBOUNDED)
+  )
   expected = np.quantile(resampled - resampled.mean(), [0.025, 0.975]) + 0.5
   np.testing.assert_allclose([found.low, found.high], expected)
   assert np.isnan(found.seed_sd)
+
+
+def test_intervals_end_where_the_score_does():
+  """Few lesions, nearly all of them right: 0.96 give or take 0.08."""
+  labels = np.repeat(np.arange(3), 8)
+  right = np.eye(3)[labels] * 0.9 + 0.1 / 3
+  arms = np.stack([right] * 3)
+  arms[0, 0] = arms[1, 9] = (0.2, 0.3, 0.5)
+  wrong = np.roll(arms, 1, axis=-1)
+  weights = statistics.bootstrap_weights(np.arange(24), labels, 200, 0)
+  draws, rivals = (
+    statistics.draw(arm, labels, weights) for arm in (arms, wrong)
+  )
+  for name, most in classification.LARGEST.items():
+    for found, low in (
+      (statistics.interval(draws[name]), 0),
+      (statistics.interval(rivals[name]), 0),
+      (statistics.interval(draws[name] - rivals[name]), -most),
+      (statistics.interval(rivals[name] - draws[name]), -most),
+    ):
+      assert (found.low >= low).all(), name
+      assert (found.high <= most).all(), name
+  assert statistics.interval(draws["accuracy"]).high == 1
+  assert statistics.interval(rivals["accuracy"]).low == 0
 
 
 def test_draw_joins_its_blocks(monkeypatch):
