@@ -35,12 +35,17 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   the task returns.
 
   Raises:
-    InputError: see the task; or the disk is full.
+    InputError: see the task; or the disk is full, or forbids to read or write.
   """
   start = time.monotonic()
   try:
     return _run(config, path)
   except OSError as error:
+    if isinstance(error, PermissionError):
+      raise errors.InputError(
+        f"{error.filename}: {error.strerror}. Its owner or mode forbids it to "
+        "the user who runs this: change these, or name another place."
+      ) from error
     # Anything may fill a disk; a bug is to be seen as one.
     if error.errno not in errors.DISK:
       raise

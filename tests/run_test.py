@@ -1,11 +1,16 @@
 """Tests of what is between a config and its task."""
 
+import contextlib
 import importlib
 import math
+import os
+import pathlib
+import tempfile
 
 import pytest
 
 from skinjax import run
+from skinjax.data import image_folder, images, own_images
 from skinjax.runtime import errors, workdir
 from tests import shrunk
 
@@ -88,3 +93,39 @@ def test_what_is_no_number_is_refused(value):
 def test_a_frozen_config_and_one_without_numbers():
   run.check(shrunk.frozen("study"))
   run.check({})
+
+
+@pytest.mark.parametrize(
+  "read",
+  [
+    lambda folder: workdir.read_config(folder),
+    lambda folder: images.read(folder / "a.png", 8),
+    lambda folder: own_images.read(folder, 8),
+    lambda folder: image_folder.read(folder, None),
+    lambda folder: (folder / "new").write_text(""),
+  ],
+)
+def test_what_is_forbidden_is_not_called_damaged(monkeypatch, read):
+  with tempfile.TemporaryDirectory() as name, _user() as user:
+    folder = pathlib.Path(name)
+    for name in ("config.json", "a.png", "images.csv", "provenance.json"):
+      (folder / name).write_text("")
+      (folder / name).chmod(0)
+      os.chown(folder / name, user, -1)
+    folder.chmod(0o500)
+    os.chown(folder, user, -1)
+    os.seteuid(user)
+    monkeypatch.setattr(run, "_run", lambda *_: read(folder))
+    words = rf"^{folder}/[\w.]+: Permission denied\. Its owner or mode"
+    with pytest.raises(errors.InputError, match=words):
+      run.run(None, None)
+
+
+@contextlib.contextmanager
+def _user():
+  """Yields a user without rights that this process may become until the end."""
+  before = os.geteuid()
+  try:
+    yield before or 12345  # root may read and write everything
+  finally:
+    os.seteuid(before)

@@ -181,7 +181,7 @@ def _written(directory, digest, names) -> dict[str, str]:
   table, again = directory / "metadata.csv", "make the folder anew."
   try:
     text = table.read_text()
-  except (OSError, ValueError) as error:
+  except (*errors.ABSENT, ValueError) as error:
     raise errors.InputError(f"{table} cannot be read: {again}") from error
   if hashlib.sha256(text.encode()).hexdigest() != digest:
     raise errors.InputError(

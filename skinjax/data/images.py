@@ -4,6 +4,7 @@ Whoever reads an image for a network reads it here, so that a user's own images,
 a GAN's and those to be classified are resized as the training images were.
 """
 
+import io
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -26,10 +27,12 @@ def read(
   """Reads a PNG or JPEG file and resizes it; see `resized`.
 
   Raises:
-    InputError: it cannot be read as a PNG or JPEG image.
+    InputError: it is no whole PNG or JPEG image.
+    OSError: it may not be read.
   """
+  content = pathlib.Path(path).read_bytes()
   try:
-    with Image.open(path, formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
       if image.format == "JPEG":  # as the data set's builder has it
         image.draft(image.mode, (2 * (stored or size),) * 2)
       return resized(image, size, stored)

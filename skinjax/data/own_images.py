@@ -115,7 +115,7 @@ def _in_table(folder: pathlib.Path) -> Found:
   try:
     with table.open(newline="", encoding="utf-8-sig") as file:
       rows = list(csv.DictReader(file, strict=True))
-  except (OSError, ValueError, csv.Error) as error:
+  except (ValueError, csv.Error) as error:
     raise errors.InputError(
       f"{table} cannot be read as a CSV table in UTF-8 ({error})."
     ) from error

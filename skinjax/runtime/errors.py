@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 # What a disk does to a run that is no fault of the program.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+# What says that a path leads to no file, which a reader knows the meaning of.
+# What else the system says (permission, a disk's failure) `run.run` tells.
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class InputError(ValueError):

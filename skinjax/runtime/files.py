@@ -132,6 +132,7 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   Raises:
     InputError: it is absent, damaged or no object; `otherwise` says, in words,
       what that means.
+    OSError: it may not be read.
   """
   try:
     value = json.loads(path.read_text())
@@ -139,7 +140,7 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
       raise ValueError("no object")
     plain(value)
   # JSON that nests deeper than Python's stack is damaged, too.
-  except (OSError, ValueError, RecursionError) as error:
+  except (*errors.ABSENT, ValueError, RecursionError) as error:
     raise errors.InputError(f"{path} cannot be read: {otherwise}.") from error
   return value
 

@@ -93,7 +93,10 @@ def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
     ids = [row["image_id"] for row in rows]
     names = dataset.info.class_names
     numbers = [[float(row[name]) for name in names] for row in rows]
-  except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
+  except (
+    *(*errors.ABSENT, csv.Error),
+    *(KeyError, TypeError, ValueError),
+  ) as error:
     raise errors.InputError(
       f"{path / FILE} cannot be read as a table of predictions ({error}): "
       f"{again}"

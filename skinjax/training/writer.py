@@ -138,7 +138,7 @@ def cut_back(path: pathlib.Path, step: int) -> None:
       for line in path.read_text().splitlines(keepends=True)
       if line.endswith("\n") and json.loads(line)["step"] <= step
     ]
-  except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+  except (KeyError, TypeError, ValueError, RecursionError) as error:
     raise errors.InputError(
       f"{path} cannot be read, as it is not what the run has written: move it "
       "away, and the run goes on without it."
