@@ -7,7 +7,7 @@ r"""ProGAN: images by class, grown from 4x4 (Karras et al. 2018).
 One class alone, whose network then knows of no labels:
 
   python main.py --config=configs/progan.py:dataset=ham10000 \
-    --config.data.classes='("mel",)' --workdir=DIR
+    --config.data.classes=mel --workdir=DIR
 
 Shows sheets of samples, a row a class, at every resolution as it grows
 (DIR/samples). Times and numbers that were measured are in README and

@@ -1,5 +1,6 @@
 """The command line: what comes before and after a run of the program."""
 
+import ast
 import logging as python_logging
 import os
 import pathlib
@@ -7,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -50,6 +52,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
       known = workdir.flat(values["config"].parser.parse(path[1]))
       for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
         errors.require_known("config key", key, known)
+      argv = [_quoted(argument, known) for argument in argv]
     return values(argv)
   except (flags.Error, OSError, errors.InputError) as error:
     # What a config refuses is wrapped by what loads it: the words are inside.
@@ -57,6 +60,19 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
     while cause := cause.__cause__ or cause.__context__:
       words = cause if isinstance(cause, errors.InputError) else words
     _leave(2, " ".join(str(words).split()))
+
+
+def _quoted(argument: str, known: dict[str, Any]) -> str:
+  """Quotes names of a tuple: `--config.data.classes=mel,nv` is as one means."""
+  match = re.fullmatch(r"--?config\.([\w.]+)=([^()\[\]'\"]+)", argument)
+  if not match or not isinstance(known[match[1]], tuple):
+    return argument
+  try:
+    ast.literal_eval(match[2])
+  except (ValueError, SyntaxError):
+    names = filter(None, map(str.strip, match[2].split(",")))
+    return f"--config.{match[1]}={tuple(names)!r}"
+  return argument
 
 
 def set_up(

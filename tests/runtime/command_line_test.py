@@ -61,6 +61,27 @@ def test_flags_are_parsed(values):
   assert values.config.data.name == "toy_lesions"
 
 
+@pytest.mark.parametrize(
+  ("text", "classes"),
+  [
+    ("mel,nv", ("mel", "nv")),
+    ("mel, actinic keratosis,", ("mel", "actinic keratosis")),
+    ("mel", ("mel",)),
+    ("3,8", (3, 8)),
+    ("3", (3,)),
+    ('("mel","nv")', ("mel", "nv")),
+    ("()", ()),
+  ],
+)
+def test_names_need_no_quotes(monkeypatch, values, text, classes):
+  path = ROOT / "configs" / "classifier.py"
+  arguments = ["main.py", f"--config={path}", "--workdir=a"]
+  arguments.append(f"--config.data.classes={text}")
+  monkeypatch.setattr(sys, "argv", arguments)  # of which ml_collections knows
+  command_line.parse(arguments, values)
+  assert values.config.data.classes == classes
+
+
 def test_several_processes_need_a_coordinator():
   with pytest.raises(errors.InputError, match="need --coordinator=HOST:PORT"):
     command_line.set_up("cache", None, 2, None)
