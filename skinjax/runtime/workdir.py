@@ -155,7 +155,8 @@ def _require_same(path, before, now, rules, contents, made_anew) -> None:
     )
   known = {}
   if contents and (path / _CONTENTS).exists():
-    known = files.read_json(path / _CONTENTS, "it tells what was used here")
+    words = "nothing tells what was used here, so that another directory is due"
+    known = files.read_json(path / _CONTENTS, words)
   settled = {*rules, *contents}
   differ = _differences(before, now, settled)
   for key, rule in rules.items():

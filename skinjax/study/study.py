@@ -77,7 +77,7 @@ def run(
     "synthetic": folder and datasets.fingerprint(folder.split),
   }
   with workdir.claim(
-    path, config, shared=True, rules=_rules(path), contents=contents
+    path, config, shared=True, rules=_rules(config, path), contents=contents
   ):
     with files.locked(path / ".lock", wait=True):
       provenance.write_origin(path, dataset)
@@ -163,7 +163,7 @@ def _check(config) -> None:
       raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
 
 
-def _rules(path: pathlib.Path) -> dict[str, workdir.Rule]:
+def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
   """Returns what may become of a study's config; see workdir.claim.
 
   Units are found by arm and seed: whatever else made them has to stay.
@@ -179,6 +179,8 @@ def _rules(path: pathlib.Path) -> dict[str, workdir.Rule]:
     return None
 
   def gan_steps(before, now):
+    if config.generator or config.synthetic:  # no GAN is trained here
+      return None
     return (
       f"gan.train.steps was {before}, is {now}, and classifiers here have "
       "learnt from the images of the GAN as it was: to train it further, begin "

@@ -46,8 +46,9 @@ def train(
   """Trains a task in a workdir, from its latest checkpoint if it has one.
 
   With more train.steps than before it ends with the state of a training that
-  was so long at once, if the task has no fixed_length. The data set is by
-  default the one that `config.data` names.
+  was so long at once, if the task has no fixed_length; that the shorter one's
+  end was evaluated and drawn stays on record. The data set is by default the
+  one that `config.data` names.
 
   Raises:
     InputError: bad config, data or workdir, a loss or gradient that is not
@@ -152,7 +153,8 @@ def steps_rule(
   """
 
   def rule(before, now):
-    done = max(map(_steps_done, places), default=0)
+    saved = (pathlib.Path(place) / "checkpoints" for place in places)
+    done = max(map(checkpoint.steps_done, saved), default=0)
     change = f"{key} was {before}, is {now}"
     if done and task.fixed_length:
       return f"{change}, and {task.fixed_length}"
@@ -161,14 +163,6 @@ def steps_rule(
     return None
 
   return rule
-
-
-def _steps_done(path: str | pathlib.Path) -> int:
-  place = pathlib.Path(path) / "checkpoints"
-  if not place.is_dir():
-    return 0
-  with checkpoint.Checkpoints(place, read_only=True) as saved:
-    return saved.latest() or 0
 
 
 def compile_steps(
