@@ -17,6 +17,8 @@ results/runs.csv.
 import ml_collections
 
 from configs import common
+from skinjax.training import schedules
+from skinjax.training.tasks import progan
 
 
 @common.arguments(dataset="ham10000", size=0, quick=False)
@@ -48,14 +50,17 @@ def get_config(dataset: str, size: int, quick: bool):
 
   config.growth = ml_collections.ConfigDict()
   config.growth.first_size = 4
-  # Images a step and learning rates at 4x4, 8x8, … 256x256, as far as needed.
-  config.growth.batch_sizes = (64, 64, 64, 32, 32, 16, 8)
-  config.growth.rates = (2e-3,) * 7
+  # Images a step and learning rates at 4x4, 8x8, … 256x256, as far as needed,
+  # and beyond.
+  beyond = max(schedules.level_of(config.data.size) - 6, 0)
+  config.growth.batch_sizes = (64, 64, 64, 32, 32, 16, 8) + (4,) * beyond
+  config.growth.rates = (2e-3,) * (7 + beyond)
   config.growth.fade_images = 25_600
   config.growth.stable_images = 25_600
   # The steps of a resolution are a multiple of this, and log_every divides it.
   config.growth.round_steps = 50
-  config.train.steps = 12_000 if config.data.name == "mnist" else 7600
+  # Images of the last size, after it has faded in.
+  last_images = 294_400 if config.data.name == "mnist" else 102_400
   del config.train.batch_size  # growth has them
   config.train.beta1 = 0.0
   config.train.beta2 = 0.99
@@ -69,5 +74,6 @@ def get_config(dataset: str, size: int, quick: bool):
     config.growth.first_size = max(4, config.data.size // 2)
     config.growth.round_steps = 25
     config.growth.fade_images = config.growth.stable_images = 800
-    config.train.steps = 100
+    last_images = 1600
+  config.train.steps = progan.steps_for(last_images, config)
   return config

@@ -11,7 +11,7 @@ its end.
 """
 
 from configs import common, progan
-from skinjax.training import schedules
+from skinjax.training.tasks import progan as task
 
 
 @common.arguments(dataset="ham10000", size=0, quick=False)
@@ -27,9 +27,9 @@ def get_config(dataset: str, size: int, quick: bool):
     config.model.base = 4096
     config.model.most = 512
     # The paper has 14 images at 256x256, for want of memory.
-    config.growth.batch_sizes = (16,) * 7
-    config.growth.rates = (1e-3,) * 7
+    sizes = len(config.growth.rates)
+    config.growth.batch_sizes = (16,) * sizes
+    config.growth.rates = (1e-3,) * sizes
     config.growth.fade_images = config.growth.stable_images = 800_000
-    grown = schedules.level_of(config.data.size)
-    config.train.steps = 50_000 + 100_000 * grown
+    config.train.steps = task.steps_for(800_000, config)
   return config

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import itertools
 import pathlib
 
 import ml_collections
@@ -13,6 +14,7 @@ from skinjax.data import datasets, sources
 from skinjax.metrics import features
 from skinjax.runtime import errors, workdir
 from skinjax.training import loop
+from skinjax.training.tasks import progan
 from tests import shrunk
 from tests.conftest import ROOT
 
@@ -106,6 +108,40 @@ def test_a_gan_keeps_the_nearest_to_real_images(name):
   for config in (plain, quick):
     config.parallel = "one"
     loop.check(config)
+
+
+_TRAINING = sorted(set(OF_DATA) - {"synthesize"})
+_PARTS = ("gan", "classifier", "training")
+
+
+@pytest.mark.parametrize("quick", ["", ",quick"])
+@pytest.mark.parametrize("name", _TRAINING)
+def test_every_size_can_be_trained_at(name, quick):
+  texts = [""]
+  if name in ("study", "by_class"):
+    texts = [",gan=acgan", ",gan=progan"]
+  for size in (8, 16, 32, 64, 128, 256, 512, 1024):
+    for dataset, gan in itertools.product(("mnist", "folder"), texts):
+      config = _get(name, f"dataset={dataset},size={size}{quick}{gan}")
+      config.parallel = "one"
+      run.check(config)
+      parts = [part for part in _PARTS if "train" in config.get(part, "")]
+      for part in parts:
+        loop.check(workdir.composed(config, part))
+      if not parts:
+        loop.check(config)
+
+
+def test_a_progan_has_as_many_images_of_its_last_size_at_every_size():
+  # The lengths that results were measured with.
+  assert _get("progan").train.steps == 7600
+  assert _get("progan", "dataset=mnist").train.steps == 12_000
+  assert _get("progan", "size=128").train.steps == 13_200
+  for size in (8, 16, 32, 64, 128, 256, 512):
+    last = progan.phases(_get("progan", f"size={size}"))[-1]
+    assert last.size == size
+    images = (last.stop - last.first_step) * last.batch_size
+    assert images - last.fade_images == 102_400
 
 
 def test_orientations_are_not_for_digits():

@@ -64,14 +64,30 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       "config.synthetic (a folder of images by class) is wanted."
     )
   synthesize.require_several(config.per_class)
-  with workdir.claim(path, config) as path:
-    dataset = datasets.load(config.data)
-    classifier = None
-    if config.classifier:
-      classifier = trained.load_classifier(config.classifier)
-      _require(classifier, dataset, "The classifier")
-    judged = _read(config, path, dataset)
-    evaluation, pictures = _judge(config, path, dataset, judged, classifier)
+  dataset = datasets.load(config.data)
+  classifier = generator = inception = folder = None
+  if config.classifier:
+    classifier = trained.load_classifier(config.classifier)
+    _require(classifier, dataset, "The classifier")
+  if config.inception:
+    inception = features.inception(config.inception)
+  if config.generator:
+    generator = generators.load(config.generator, config.generator_checkpoint)
+    _require(generator, dataset, "The generator")
+  else:
+    folder = image_folder.read(config.synthetic, dataset.info)
+  contents = {
+    "generator": generator and generator.digest,
+    "synthetic": folder and datasets.fingerprint(folder.split),
+    "classifier": classifier and classifier.digest,
+    "inception": inception and inception.digest,
+  }
+  with workdir.claim(path, config, contents=contents) as path:
+    provenance.write_origin(path, dataset)
+    judged = _read(config, path, dataset, generator, folder)
+    evaluation, pictures = _judge(
+      config, path, dataset, judged, classifier, inception
+    )
     files.write_json(path / "evaluation.json", evaluation)
     page.write(path / "index.html", evaluation, pictures)
     found = findings.describe(evaluation)
@@ -87,23 +103,21 @@ def _require(network, dataset: datasets.Dataset, what: str) -> None:
   provenance.refuse_seen(network.origin, dataset, what, network.path)
 
 
-def _read(config, path: pathlib.Path, dataset: datasets.Dataset) -> Judged:
-  """Reads the images, drawn first where a generator is given."""
-  directory, strips = config.synthetic, {}
-  if config.generator:
-    generator = generators.load(config.generator, config.generator_checkpoint)
-    _require(generator, dataset, "The generator")
-    directory = path / "synthetic"
+def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
+  """Returns the images, drawn first where a generator is given."""
+  strips = {}
+  if generator:
     counts = np.full(dataset.info.num_classes, config.per_class)
-    synthesize.obtain(directory, generator, counts, config.seed)
+    folder = synthesize.obtain(
+      path / "synthetic", generator, counts, config.seed
+    )
     strips = interpolations(generator, config.seed)
-  folder = image_folder.read(directory, dataset.info)
   provenance.refuse_seen(
-    folder.origin, dataset, "What made the images", directory
+    folder.origin, dataset, "What made the images", folder.path
   )
   return Judged(
     folder.split,
-    f"{folder.title}, of {config.generator or directory}",
+    f"{folder.title}, of {config.generator or config.synthetic}",
     provenance.groups_learnt(folder.origin, dataset),
     strips,
   )
@@ -137,7 +151,7 @@ def interpolations(
 
 
 def _judge(
-  config, path, dataset, judged: Judged, classifier
+  config, path, dataset, judged: Judged, classifier, inception
 ) -> tuple[dict[str, Any], page.Pictures]:
   """Computes an evaluation and the pictures beside it; see judging/page.py."""
   info, names = dataset.info, dataset.info.class_names
@@ -152,8 +166,8 @@ def _judge(
     info.collapse,
   )
   extractors = [features.efficientnet(config.input_size)]
-  if config.inception:
-    extractors.append(features.inception(config.inception))
+  if inception:
+    extractors.append(inception)
   if classifier:
     extractors.append(of_classifier(classifier))
   images = [split.images for split in splits]

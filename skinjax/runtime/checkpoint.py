@@ -234,6 +234,12 @@ class Checkpoints:
     return {name: x for name, x in found.items() if name != _MANIFEST}
 
 
+def steps_done(directory: pathlib.Path) -> int:
+  """Returns the step of the latest finished checkpoint; 0 without any."""
+  manifests = directory.glob(f"*/{_MANIFEST}")
+  return max((int(path.parent.name) for path in manifests), default=0)
+
+
 def digest(tree: Any) -> str:
   """Computes the SHA-256 of a tree's arrays with their names, in hex."""
   whole = hashlib.sha256()

@@ -41,6 +41,8 @@ def run(
   names, or trains one on the fold's training lesions first; then trains every
   arm with every seed, and writes `report/`; see report.write. A unit of work
   that is done is not done again; one that another process does is waited for.
+  Other seeds and arms than before go on from what is there, and the report is
+  of those that the config names.
 
   With `shard=i/n` only every n-th classifier is trained, and the report is
   written by whichever process finds all classifiers done.
@@ -70,7 +72,13 @@ def run(
     _require_origin(config, folder.origin, dataset, folder.path)
   if generator:
     _require_fits(config, generator, dataset)
-  with workdir.claim(path, config, shared=True):
+  contents = {
+    "generator": generator and generator.digest,
+    "synthetic": folder and datasets.fingerprint(folder.split),
+  }
+  with workdir.claim(
+    path, config, shared=True, rules=_rules(config, path), contents=contents
+  ):
     with files.locked(path / ".lock", wait=True):
       provenance.write_origin(path, dataset)
     if not folder:
@@ -153,6 +161,45 @@ def _check(config) -> None:
     loop.check(workdir.composed(config, "gan"))
     if which == "best" and not config.gan.best:
       raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
+
+
+def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
+  """Returns what may become of a study's config; see workdir.claim.
+
+  Units are found by arm and seed: whatever else made them has to stay.
+  """
+
+  def arm(before, now):
+    for name, known in (before or {}).items():
+      if now.get(name) != known:
+        return (
+          f"config.arm.{name} is not what it was: give a changed arm a name of "
+          "its own, and leave out arms in config.arms alone"
+        )
+    return None
+
+  def gan_steps(before, now):
+    if config.generator or config.synthetic:  # no GAN is trained here
+      return None
+    return (
+      f"gan.train.steps was {before}, is {now}, and classifiers here have "
+      "learnt from the images of the GAN as it was: to train it further, begin "
+      f"another study in a directory with a copy of {path / 'generator'} in it"
+    )
+
+  def classifier_steps(before, now):
+    return (
+      f"classifier.train.steps was {before}, is {now}, and all classifiers of "
+      "a study are trained alike"
+    )
+
+  return {
+    "seeds": lambda before, now: None,
+    "arms": lambda before, now: None,
+    "arm": arm,
+    "gan.train.steps": gan_steps,
+    "classifier.train.steps": classifier_steps,
+  }
 
 
 def _require_fits(

@@ -4,6 +4,7 @@ Trained, they are one generator to those who draw; see generators.py.
 """
 
 import pathlib
+import shutil
 
 import ml_collections
 import numpy as np
@@ -18,8 +19,9 @@ from skinjax.training import loop, tasks, trained
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   """Trains a GAN on each class in turn, in WORKDIR/CLASS, and draws images.
 
-  What is done is not done again. At the end there are `synthetic/`, an image
-  folder, and `sheet.png`, a row a class.
+  What is done is not done again; with more gan.train.steps each GAN goes on
+  from what is there, and the images are drawn anew. At the end there are
+  `synthetic/`, an image folder, and `sheet.png`, a row a class.
 
   Raises:
     InputError: bad config, data or workdir, or a training that has diverged.
@@ -31,7 +33,9 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     raise errors.InputError(f"gan.task={config.gan.task} trains no GAN.")
   synthesize.require_several(config.per_class)
   loop.check(_part(config, "any"))
-  with workdir.claim(path, config) as path:
+  key, places = "gan.train.steps", pathlib.Path(path).glob("*/")
+  rules = {key: loop.steps_rule(task, key, places)}
+  with workdir.claim(path, config, rules=rules) as path:
     dataset = datasets.load(config.data)
     provenance.write_origin(path, dataset)
     names = dataset.info.class_names
@@ -39,6 +43,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
       if trained.is_trained(path / name, config.gan.train.steps):
         continue
       logging.info("%s, %d of %d classes", name, number + 1, len(names))
+      # Whatever was drawn there, one of its GANs was not what it will be.
+      shutil.rmtree(path / "synthetic", ignore_errors=True)
       loop.train(task, _part(config, name), path / name)
     folder = synthesize.obtain(
       path / "synthetic",

@@ -44,7 +44,9 @@ class Generator:
   def info(self):
     """Returns data.DataInfo of its images, but for the classes of all."""
     return dataclasses.replace(
-      self.networks[0].info, class_names=self.class_names
+      self.networks[0].info,
+      class_names=self.class_names,
+      fingerprint=self.origin["fingerprint"],
     )
 
   @property

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 import skinjax
-from skinjax.data import datasets, image_folder
+from skinjax.data import datasets, image_folder, provenance
 from skinjax.metrics import copies as criteria
 from skinjax.metrics import diversity
 from skinjax.report import sheets
@@ -47,10 +47,15 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
   if config.classifier:
     classifier = trained.load_classifier(config.classifier)
     trained.require_for(classifier, info)
-  with workdir.claim(path, config) as path:
+  contents = {
+    "generator": generator.digest,
+    "classifier": classifier and classifier.digest,
+  }
+  with workdir.claim(path, config, contents=contents) as path:
     copies = None
     if config.drop_copies:
       dataset = datasets.load(config.data)
+      provenance.write_origin(path, dataset)
       copies = criteria.by_pixels(dataset, generator.origin["groups"])
     drawn = [not asked or name in asked for name in info.class_names]
     folder = obtain(

@@ -4,7 +4,7 @@ import functools
 import math
 import pathlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -45,7 +45,10 @@ def train(
 ) -> Result:
   """Trains a task in a workdir, from its latest checkpoint if it has one.
 
-  The data set is by default the one that `config.data` names.
+  With more train.steps than before it ends with the state of a training that
+  was so long at once, if the task has no fixed_length; that the shorter one's
+  end was evaluated and drawn stays on record. The data set is by default the
+  one that `config.data` names.
 
   Raises:
     InputError: bad config, data or workdir, a loss or gradient that is not
@@ -54,7 +57,8 @@ def train(
   """
   config = ml_collections.FrozenConfigDict(config)
   check(config)
-  with workdir.claim(path, config) as path:
+  rules = {"train.steps": steps_rule(task, "train.steps", [path])}
+  with workdir.claim(path, config, rules=rules) as path:
     dataset = dataset or processes.together(lambda: datasets.load(config.data))
     provenance.write_origin(path, dataset)
     with checkpoint.Checkpoints(
@@ -138,6 +142,27 @@ def _train(task, config, path, dataset, saved) -> Result:
         f"step {step} is saved in {path}. The same command goes on from there.",
       )
   return Result(state, dataset, metrics)
+
+
+def steps_rule(
+  task: tasks.Task, key: str, places: Iterable[str | pathlib.Path]
+) -> workdir.Rule:
+  """Returns what may become of `key`, the steps of the trainings in `places`.
+
+  They may be any number that is not less than the steps that are done.
+  """
+
+  def rule(before, now):
+    saved = (pathlib.Path(place) / "checkpoints" for place in places)
+    done = max(map(checkpoint.steps_done, saved), default=0)
+    change = f"{key} was {before}, is {now}"
+    if done and task.fixed_length:
+      return f"{change}, and {task.fixed_length}"
+    if now < done:
+      return f"{change}, and {done} are done, which cannot be undone"
+    return None
+
+  return rule
 
 
 def compile_steps(

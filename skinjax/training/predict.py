@@ -1,6 +1,7 @@
 """The task that classifies images, and a trained classifier at work."""
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Sequence
 
@@ -92,6 +93,9 @@ def load(path: str | pathlib.Path) -> Classifier:
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   """Writes WORKDIR/predictions.csv: an image's file, class, probabilities.
 
+  The same command writes it anew, of the images that are there now and by the
+  classifier as it is now.
+
   Raises:
     InputError: no classifier, no images, or a file that is none.
   """
@@ -103,8 +107,13 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     if not config[key]:
       raise errors.InputError(f"config.{key} is empty: name {what}.")
   classifier = load(config.classifier)
-  pictures = _find(files.user_path(config.images))
-  with workdir.claim(path, config) as path:
+  place = files.user_path(config.images)
+  pictures = _find(place)
+  contents = {
+    "classifier": classifier.network.digest,
+    "images": _digest(pictures, place),
+  }
+  with workdir.claim(path, config, contents=contents, made_anew=True) as path:
     probabilities = classifier.predict(pictures)
     names = classifier.class_names
     rows = [("image", "predicted", *names)]
@@ -132,3 +141,17 @@ def _find(place: pathlib.Path) -> list[pathlib.Path]:
       f"{', '.join(images_lib.SUFFIXES)} are wanted."
     )
   return found
+
+
+def _digest(pictures: list[pathlib.Path], place: pathlib.Path) -> str:
+  """Computes the SHA-256 of images and of their names in a place, in hex."""
+  whole = hashlib.sha256()
+  for picture in pictures:
+    try:
+      content = files.digest(picture)
+    except OSError as error:
+      raise errors.InputError(
+        f"{picture} cannot be read: {error.strerror}."
+      ) from error
+    whole.update(f"{picture.relative_to(place)} {content}\n".encode())
+  return whole.hexdigest()

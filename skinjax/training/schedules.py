@@ -6,6 +6,7 @@ compiled program each; the fade within it is a number.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -102,6 +103,21 @@ def growth(
       f"have faded in: {needed} steps at least, or shorter phases."
     )
   return tuple(phases)
+
+
+def steps_for(images: int, **schedule) -> int:
+  """Returns the steps with which the last size trains on for so many images.
+
+  That is after it has faded in; `schedule` is what `growth` takes but for
+  `steps`, and the last phase is rounded up as the others are.
+
+  Raises:
+    InputError: see `growth`.
+  """
+  last = growth(**schedule, steps=sys.maxsize)[-1]
+  rounding = schedule["round_steps"]
+  calls = (last.fade_images + images) / (last.batch_size * rounding)
+  return last.first_step + math.ceil(calls) * rounding
 
 
 def level_of(size: int) -> int:

@@ -132,14 +132,20 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
 def require_for(network: Trained, info: datasets.DataInfo) -> None:
   """Refuses a network of another data set, of another size or other classes.
 
+  A data set whose training images are the same is the same by any name: a
+  folder's name is its directory's.
+
   Raises:
     InputError: they do not fit.
   """
-  own, wanted = (
-    f"{x.name} at {x.size}x{x.size} with {', '.join(x.class_names)}"
-    for x in (network.info, info)
-  )
-  if own != wanted:
+  own = network.info
+  same_data = info.name == own.name or info.fingerprint == own.fingerprint
+  shape = lambda x: (x.size, x.class_names)
+  if not same_data or shape(own) != shape(info):
+    own, wanted = (
+      f"{x.name} at {x.size}x{x.size} with {', '.join(x.class_names)}"
+      for x in (own, info)
+    )
     raise errors.InputError(
       f"{network.path} was trained for {own}, not for {wanted}: give one that "
       "was."

@@ -171,3 +171,26 @@ def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
   np.testing.assert_array_equal(strips["disc"], again["disc"])
   other = evaluate.interpolations(generator, seed=1)
   assert (strips["disc"] != other["disc"]).any()
+
+
+def test_what_is_judged_is_the_same_wherever_it_is_and_not_once_it_changes(
+  tmp_path, folder, monkeypatch
+):
+  monkeypatch.setattr(evaluate, "_judge", lambda *_: ({}, None))
+  monkeypatch.setattr(evaluate.page, "write", lambda *_: None)
+  nothing = evaluate.findings.Findings("", "", (), (), {})
+  monkeypatch.setattr(evaluate.findings, "describe", lambda _: nothing)
+  path, moved = tmp_path / "run", tmp_path / "moved"
+  _run(path, synthetic=str(folder))
+  folder.rename(moved)
+  _run(path, synthetic=str(moved), data__folder="elsewhere")
+  own = shrunk.dataset()
+  other = own._replace(test=own.test.take(slice(1, None)))
+  with monkeypatch.context() as patch:
+    patch.setattr(datasets, "load", lambda config: other)
+    with pytest.raises(errors.InputError, match="was begun on other images"):
+      _run(path, synthetic=str(moved))
+  next(moved.glob("*/*.png")).unlink()
+  told = "what config.synthetic=.*moved holds has changed since this run began"
+  with pytest.raises(errors.InputError, match=told):
+    _run(path, synthetic=str(moved))

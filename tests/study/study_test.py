@@ -141,6 +141,77 @@ def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
   assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
 
 
+def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
+  path = _copy(done, tmp_path / "run")
+  config = _config(seeds=2, arms=(*ARMS, "milder")).unlock()
+  config.arm["milder"] = study_config.arm("x", augment={"jitter": 0.05})
+  result = study.run(config, path)
+  new = {*(f"{arm}-1" for arm in ARMS), "milder-0", "milder-1"}
+  assert set(taught) == new
+  assert {a["name"]: a["seeds"] for a in result["arms"]} == dict.fromkeys(
+    (*ARMS, "milder"), 2
+  )
+  assert json.loads((path / "config.json").read_text())["seeds"] == 2
+  # Of fewer than there are, the report is of those that are asked for.
+  taught.clear()
+  config.seeds, config.arms = 1, ARMS
+  result = study.run(config, path)
+  assert not taught
+  assert result["arms"] == done[1]["arms"]
+  assert result["verdict"] == done[1]["verdict"]
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"pairs": (ARMS,)}, r"pairs was \(.*: use another directory"),
+    (
+      {"gan__train__steps": 6},
+      "gan.train.steps was 4, is 6, and classifiers here have learnt from the "
+      "images .* with a copy of .*run/generator in it",
+    ),
+    ({"classifier__train__steps": 6}, "classifiers of a study are trained al"),
+    (
+      {"arm__real__changes__augment": {"jitter": 0.1}},
+      "config.arm.real is not what it was: give a changed arm a name",
+    ),
+    (
+      {"arm__classical__changes__augment__jitter": 0.2},
+      "config.arm.classical is not what it was",
+    ),
+  ],
+)
+def test_what_would_mix_is_refused(done, monkeypatch, changes, told):
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(**changes), done[0])
+
+
+def test_a_copy_of_a_study_s_gan_is_trained_further(done, tmp_path):
+  shutil.copytree(done[0] / "generator", tmp_path / "generator")
+  config = _config(gan__train__steps=6)
+  place = study._train_generator(config, tmp_path, shrunk.dataset())
+  assert study.generators.load(place).step == 6
+
+
+def test_images_are_the_same_wherever_they_are_and_not_once_they_change(
+  strangers, tmp_path, taught, monkeypatch
+):
+  path, allowed = tmp_path / "run", {"unknown_origin": True}
+  study.run(_config(synthetic=str(strangers), **allowed), path)
+  taught.clear()
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "link").symlink_to("images")
+  shutil.copytree(strangers, tmp_path / "moved")
+  for place in ("images/", "link", "moved"):
+    study.run(_config(synthetic=place, **allowed), path)
+  assert not taught
+  Image.new("RGB", (30, 40)).save(strangers / "stripes" / "0.jpg")
+  told = "config.synthetic was 'moved', is 'link', and holds something else"
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(synthetic="link", **allowed), path)
+
+
 def test_a_generator_that_is_lost_is_trained_again_to_the_same(done, tmp_path):
   path = _copy(done, tmp_path / "run", "classical-0")
   (path / "generator" / "checkpoints" / "4" / "manifest.json").write_text("{")

@@ -79,6 +79,21 @@ def test_it_goes_on_with_the_class_that_was_interrupted(
   assert resumed.digest == generators.load(done).digest
 
 
+def test_longer_trainings_go_on_and_draw_anew(done, toy_dir, tmp_path):
+  path = shutil.copytree(done, tmp_path / "run")
+  by_class.run(_config(toy_dir, gan__train__steps=6), path)
+  generator = generators.load(path)
+  assert [network.step for network in generator.networks] == [6, 6]
+  folder = image_folder.read(path / "synthetic", generator.info)
+  assert folder.provenance["generator"]["state_sha256"] == generator.digest
+  before = image_folder.read(done / "synthetic", generator.info)
+  assert (folder.split.images != before.split.images).any()
+  # The checkpoint of step 4 is there still, and is not taken for the latest.
+  told = "gan.train.steps was 6, is 4, and 6 are done, which cannot be undone"
+  with pytest.raises(errors.InputError, match=told):
+    by_class.run(_config(toy_dir), path)
+
+
 def test_an_image_is_drawn_by_its_class_network(done):
   generator = generators.load(done)
   labels = np.array([0, 1, 1, 0, 1])

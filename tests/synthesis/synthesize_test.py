@@ -1,6 +1,7 @@
 """Tests of drawing image folders from trained generators."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -101,6 +102,20 @@ def test_a_folder_is_made_once(made, networks, monkeypatch):
   path, summary = made
   monkeypatch.setattr(image_folder, "write", pytest.fail)
   assert _run(path, networks, classifier=str(networks["classifier"])) == summary
+
+
+def test_a_generator_is_the_same_wherever_it_is(
+  made, networks, tmp_path, monkeypatch
+):
+  path, summary = made
+  moved = {n: shutil.copytree(p, tmp_path / n) for n, p in networks.items()}
+  monkeypatch.chdir(tmp_path)
+  assert _run(path, {"acgan": "acgan/"}, classifier="classifier") == summary
+  digest = property(lambda self: "of another")
+  monkeypatch.setattr(generators.Generator, "digest", digest)
+  told = "what config.generator=.*acgan holds has changed since this run began"
+  with pytest.raises(errors.InputError, match=told):
+    _run(path, moved, classifier="classifier")
 
 
 def test_some_classes_may_be_asked_for(networks, tmp_path):

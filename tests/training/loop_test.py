@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 
 import flax
 import jax
@@ -43,13 +44,14 @@ def _same(a, b):
     np.testing.assert_array_equal(x, b[name], err_msg=name)
 
 
+_SLOW, _FADE = pytest.mark.slow, "growth__fade_images"
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
 # ProGAN grows at step 2 and is fading in at all later ones.
 _PARAMETERS = (
   "acgan",
   "classifier",
-  pytest.param("progan", marks=pytest.mark.slow),
+  pytest.param("progan", marks=_SLOW),
 )
 
 
@@ -57,7 +59,7 @@ def _changes(name):
   more = {
     "acgan": {"sample_every": 8},
     "classifier": {},
-    "progan": {"sample_every": 8, "growth__fade_images": 48},
+    "progan": {"sample_every": 8, _FADE: 48},
   }
   return _RUN | more[name]
 
@@ -148,6 +150,60 @@ def test_resuming_ends_where_an_undisturbed_run_does(
   assert result.metrics == wanted.metrics
   metrics = [(p / "metrics.jsonl").read_bytes() for p in (tmp_path, path)]
   assert metrics[0] == metrics[1]
+
+
+# ProGAN's shorter run ends while its last resolution is there in full.
+@pytest.mark.parametrize(
+  ("name", "steps", "fade"),
+  [("acgan", 4, {}), pytest.param("progan", 6, {_FADE: 16}, marks=_SLOW)],
+)
+def test_a_longer_training_goes_on_as_if_it_had_been_so_long_at_once(
+  undisturbed, tmp_path, name, steps, fade
+):
+  changes = _changes(name) | fade
+  path, wanted = undisturbed(name)
+  if fade:
+    path = tmp_path / "at_once"
+    wanted = _train(name, path, **changes)
+  own = tmp_path / "run"
+  _train(name, own, **changes | {"train__steps": steps})
+  result = _train(name, own, **changes)
+  _same(result.state, wanted.state)
+  assert result.metrics == wanted.metrics
+  # What was evaluated and drawn at the end of the shorter one stays.
+  trained = lambda path: [x for x in _lines(path) if "train/d_loss" in x]
+  assert trained(own) == trained(path) != []
+  assert json.loads((own / "config.json").read_text())["train"]["steps"] == 8
+
+
+def test_a_training_is_not_made_shorter_than_it_is(tmp_path):
+  _stub_run(tmp_path, sample=True, train__steps=6)
+  told = "train.steps was 6, is 4, and 6 are done, which cannot be undone"
+  with pytest.raises(errors.InputError, match=told):
+    _stub_run(tmp_path, sample=True, train__steps=4)
+  # What was planned and not done is no loss.
+  with pytest.raises(errors.InputError, match="has diverged"):
+    _stub_run(tmp_path, bad_step=9, sample=True, train__steps=20)
+  result = _stub_run(tmp_path, sample=True, train__steps=10)
+  assert int(result.state.step) == 10
+
+
+def test_a_schedule_over_all_steps_is_not_lengthened(undisturbed, tmp_path):
+  path, _ = undisturbed("classifier")
+  before = _files(path)
+  told = (
+    "train.steps was 8, is 12, and the learning rate falls over all of them.: "
+    "use another directory"
+  )
+  with pytest.raises(errors.InputError, match=told):
+    _train("classifier", path, **_changes("classifier") | {"train__steps": 12})
+  after = _files(path)
+  assert {**after, ".lock": b""} == {**before, ".lock": b""}
+  # Nothing depends on the length of what has no checkpoint yet.
+  (tmp_path / "run").mkdir()
+  shutil.copy(path / "config.json", tmp_path / "run")
+  result = _train("classifier", tmp_path / "run")
+  assert int(result.state.step) == 4
 
 
 def test_a_finished_run_is_left_as_it_is(undisturbed):

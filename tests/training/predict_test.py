@@ -1,6 +1,7 @@
 """Tests of classifying images, from Python and by a config."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -95,3 +96,33 @@ def test_what_is_missing_is_told(workdir, tmp_path, changes, told):
   with pytest.raises(errors.InputError, match=told):
     predict.run(shrunk.config("predict", "", **changes), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+def _table(path):
+  with (path / "predictions.csv").open(newline="") as file:
+    return list(csv.DictReader(file))
+
+
+def test_the_same_images_elsewhere_and_others_there(workdir, tmp_path):
+  images, names = shrunk.dataset().test.images, ("first", "second")
+  places = [tmp_path / name for name in names]
+  places[0].mkdir()
+  Image.fromarray(images[0]).save(places[0] / "0.png")
+  shutil.copytree(places[0], places[1])
+  path = tmp_path / "run"
+
+  def run(place):
+    changes = {"classifier": str(workdir), "images": str(place)}
+    predict.run(shrunk.config("predict", "", **changes), path)
+    return _table(path)
+
+  first, second = map(run, places)
+  assert second[0]["image"] == str(places[1] / "0.png")
+  del first[0]["image"], second[0]["image"]
+  assert first == second
+  # All of it is made anew: images may have come.
+  Image.fromarray(images[1]).save(places[1] / "1.png")
+  assert len(run(places[1])) == 2
+  told = "config.images was .*second', is .*first', and holds something else"
+  with pytest.raises(errors.InputError, match=told):
+    run(places[0])

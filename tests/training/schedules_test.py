@@ -36,6 +36,13 @@ def test_phases_by_hand():
   )
 
 
+def test_steps_for_images_by_hand():
+  schedule = {k: v for k, v in _GROWTH.items() if k != "steps"}
+  # 80 steps before 16x16; 640 images to fade in and 3000 more are 227.5 steps
+  # of 16, and 230 in calls of ten.
+  assert schedules.steps_for(3000, **schedule) == 310
+
+
 def test_one_phase_is_no_growth():
   (phase,) = schedules.growth(**_GROWTH | {"first_size": 16})
   assert phase == Phase(2, 16, 0, 300, 0, 0, 3e-3, 16.0)

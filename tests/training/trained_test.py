@@ -53,12 +53,14 @@ def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
   [
     ({"class_names": ("disc", "square")}, "with disc, square: give one that"),
     ({"size": 32}, "not for toy_lesions at 32x32"),
-    ({"name": "mnist"}, "not for mnist at 16x16"),
+    ({"name": "x", "fingerprint": "x"}, "not for x at 16x16"),
   ],
 )
 def test_a_network_of_other_data_is_refused(path, changes, told):
   network, info = trained.load(path), shrunk.dataset().info
   trained.require_for(network, dataclasses.replace(info, fingerprint="other"))
+  # Of a folder that has another name now.
+  trained.require_for(network, dataclasses.replace(info, name="other"))
   with pytest.raises(errors.InputError, match=told):
     trained.require_for(network, dataclasses.replace(info, **changes))
 

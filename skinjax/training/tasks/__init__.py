@@ -48,7 +48,12 @@ class Task:
     features: `features(variables, images, *, config, info) -> features` [batch,
       dims] of images in [-1, 1], from a state's `average`; None for a task
       whose features nobody compares.
-    phases: `phases(config)` -> the phases of its training, in order.
+    phases: `phases(config)` -> the phases of its training, in order. But for
+      where the last one stops, they do not depend on train.steps, unless
+      `fixed_length` says so.
+    fixed_length: why a longer training is another one from its first step on,
+      in words; empty if it begins as a shorter one does, and can go on from
+      there.
   """
 
   name: str
@@ -60,6 +65,7 @@ class Task:
   draw: Callable[..., jax.Array] | None = None
   features: Callable[..., jax.Array] | None = None
   phases: Callable[..., tuple[schedules.Phase, ...]] = schedules.one_phase
+  fixed_length: str = ""
 
   @property
   def generates(self) -> bool:

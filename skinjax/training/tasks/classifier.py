@@ -162,4 +162,5 @@ TASK = tasks.Task(
   train_step=train_step,
   eval_step=eval_step,
   features=features,
+  fixed_length="the learning rate falls over all of them",
 )

@@ -3,6 +3,8 @@
 Its functions keep the contract of skinjax.training.tasks.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -53,20 +55,28 @@ def phases(config) -> tuple[Phase, ...]:
   Raises:
     InputError: there is no such schedule.
   """
+  return schedules.growth(**_schedule(config), steps=config.train.steps)
+
+
+def steps_for(images: int, config) -> int:
+  """Returns the train.steps that a config wants; see schedules.steps_for."""
+  return schedules.steps_for(images, **_schedule(config))
+
+
+def _schedule(config) -> dict[str, Any]:
   growth = config.growth
-  return schedules.growth(
-    first_size=growth.first_size,
-    last_size=config.data.size,
-    batch_sizes=growth.batch_sizes,
-    rates=growth.rates,
-    fade_images=growth.fade_images,
-    stable_images=growth.stable_images,
-    round_steps=growth.round_steps,
-    steps=config.train.steps,
-    work=lambda level: models.products(
+  return {
+    "first_size": growth.first_size,
+    "last_size": config.data.size,
+    "batch_sizes": growth.batch_sizes,
+    "rates": growth.rates,
+    "fade_images": growth.fade_images,
+    "stable_images": growth.stable_images,
+    "round_steps": growth.round_steps,
+    "work": lambda level: models.products(
       level, config.model.base, config.model.most
     ),
-  )
+  }
 
 
 def check(config) -> None:
