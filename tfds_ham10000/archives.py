@@ -113,11 +113,12 @@ class Walk(contextlib.AbstractContextManager):
         raise outside
 
     for member in members:
-      if member.is_dir():
+      name = member.filename.replace("\\", "/").rpartition("/")[2]
+      if not name:  # a folder
         continue
       where = f"{path}, member {show(member.filename)}"
       yield File(
-        member.filename.replace("\\", "/").rpartition("/")[2],
+        name,
         where,
         functools.partial(_read_member, archive, member),
         functools.partial(getattr, member, "file_size"),
@@ -227,7 +228,7 @@ def is_zip(path: epath.Path) -> bool:
 def file_at(path: epath.Path) -> File:
   """Return the file at a path, unread."""
   read = functools.partial(_read_file, path)
-  size = lambda: path.stat().length
+  size = functools.partial(_measure_file, path)
   return File(path.name, str(path), read, size, path=path)
 
 
@@ -328,6 +329,11 @@ def _read_file(path: epath.Path) -> bytes:
   if len(data) > LARGEST:
     raise DataError(f"{path}: {_too_large(path.stat().length)}")
   return data
+
+
+def _measure_file(path: epath.Path) -> int:
+  check_is_file(path, "a JPEG image")
+  return path.stat().length
 
 
 def _read(image: File) -> bytes:

@@ -83,11 +83,7 @@ def load(config) -> Dataset:
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
   if not counts.all():
-    raise errors.InputError(
-      f"No training image of class {names[int(np.argmin(counts))]!r} in "
-      f"{config.name}, fold {config.fold} of {config.num_folds}: use fewer "
-      "folds (data.num_folds) or other classes (data.classes)."
-    )
+    raise _no_training_image(raw, names[int(np.argmin(counts))], pool, config)
   for key, split in splits.items():
     if not len(split.labels):
       raise errors.InputError(
@@ -107,6 +103,27 @@ def load(config) -> Dataset:
     fingerprint=fingerprint(train),
   )
   return Dataset(info, **splits, left_out=left_out)
+
+
+def _no_training_image(
+  raw: sources.Raw, name: str, pool: Split, config
+) -> errors.InputError:
+  """Says why a class has no training image, and what to do."""
+  place = f" ({raw.origin})" if raw.origin else ""
+  number = int(np.sum(pool.labels == raw.class_names.index(name)))
+  fold, other = "", "use other classes (data.classes)"
+  if not number:
+    return errors.InputError(
+      f"{raw.name} has no image of class {name!r}{place}: {other}, or data "
+      "that have it."
+    )
+  if config.fold != -1:
+    fold = f", fold {config.fold} of {config.num_folds}"
+    other = f"use fewer folds (data.num_folds) or {other[4:]}"
+  return errors.InputError(
+    f"No training image of class {name!r} in {raw.name}{fold}, of {number} in "
+    f"all{place}: {other}."
+  )
 
 
 def extended(
