@@ -57,7 +57,7 @@ _PUBLISHED = re.compile(
   rf"{_ISIC}_(Input|GroundTruth|LesionGroupings)){_ENDS}(\.zip)?{_COPY}",
   re.I,
 )
-_ARCHIVE = re.compile(rf"archive{_COPY}(\.zip)?", re.I)
+_ARCHIVE = re.compile(rf"(archive|dataverse_files){_COPY}(\.zip)?", re.I)
 _SHOWN = 4  # of a folder's entries, in a message
 
 
@@ -112,7 +112,7 @@ class Source:
         raise DataError(
           f"{self.name}: no images found; looked for "
           "HAM10000_images_part_1.zip, HAM10000_images_part_2.zip and any "
-          f"other zip file or folder with {case.image_id}.jpg and the like; "
+          f"zip file or folder with JPEG files as {case.image_id}.jpg; "
           f"found {found or 'nothing'}.\n{INSTRUCTIONS}"
         )
       places = ", ".join(map(str, self.places or self.others))
@@ -137,7 +137,8 @@ def find_source(folder: epath.PathLike) -> Source:
   """
   folder = epath.Path(folder)
   table = find_table(folder)
-  return Source(table, tuple(_places(folder)), (folder,), str(folder))
+  places = tuple(_places(folder))
+  return Source(table, places, (folder,), str(folder.resolve()))
 
 
 def find_table(folder: epath.PathLike) -> Table:
@@ -258,9 +259,11 @@ def _describe_folder(folder: epath.Path) -> str:
     for entry in entries:
       short = show(entry.name)[:50]
       if entry.is_dir() or is_zip(entry):
-        inside = _count(file.name for file in walk.files(entry))
+        names = [file.name for file in walk.files(entry)]
         slash = "/" if entry.is_dir() else ""
-        shown.append(f"{short}{slash} with {inside}")
+        nested = not slash and any(n.lower().endswith(".zip") for n in names)
+        unpack = " (zip files in a zip file: unpack it)" if nested else ""
+        shown.append(f"{short}{slash} with {_count(names)}{unpack}")
       else:
         loose.append(entry.name)
   if len(loose) > 2:
