@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
@@ -263,7 +263,10 @@ def _describe_folder(folder: epath.Path) -> str:
         slash = "/" if entry.is_dir() else ""
         nested = not slash and any(n.lower().endswith(".zip") for n in names)
         unpack = " (zip files in a zip file: unpack it)" if nested else ""
-        shown.append(f"{short}{slash} with {_count(names)}{unpack}")
+        holds = f"with {_count(names)}{unpack}"
+        if walk.faults:
+          holds, walk.faults[:] = "that can't be read or trusted", []
+        shown.append(f"{short}{slash} {holds}")
       else:
         loose.append(entry.name)
   if len(loose) > 2:
@@ -275,7 +278,7 @@ def _describe_folder(folder: epath.Path) -> str:
   return ", ".join(shown) or "nothing"
 
 
-def _count(names) -> str:
+def _count(names: Iterable[str]) -> str:
   """Count names by their endings: '132 .png and 2 .csv'."""
   ends = collections.Counter(
     show(epath.Path(name).suffix.lower())[:10] or "others" for name in names

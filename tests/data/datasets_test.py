@@ -6,7 +6,9 @@ import pytest
 import tfds_ham10000
 from skinjax.data import datasets, sources
 from skinjax.data import images as images_lib
+from skinjax.runtime import errors
 from tests import shrunk
+from tests.bad_input.case import DUMMY_DATA
 
 
 def _config(dataset, data_dir, **changes):
@@ -116,6 +118,24 @@ def test_every_fold_keeps_lesions_apart_and_images_together(toy_folds):
     for split in _splits(fold).values():
       assert len(np.unique(split.labels)) == 7
   assert len({fold.info.fingerprint for fold in toy_folds}) == 5
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({}, "ham10000 has no image of class 'akiec' .*prepared from .*dummy_data"),
+    (
+      {"classes": ("nv", "vasc"), "num_folds": 5, "fold": 0},
+      "class 'vasc' in ham10000, fold 0 of 5, of 2 in all .*: use fewer folds",
+    ),
+  ],
+)
+def test_a_class_without_training_images(tmp_path, changes, told):
+  changes |= {"manual_dir": str(DUMMY_DATA), "size": 64}
+  config = _config("ham10000", tmp_path, **changes)
+  with pytest.raises(errors.InputError, match=told) as refusal:
+    datasets.load(config)
+  assert ("fewer folds" in str(refusal.value)) == ("fold" in changes)
 
 
 def test_toy_lesions_are_said_to_be_drawn(toy_folds):
