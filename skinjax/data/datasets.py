@@ -83,7 +83,7 @@ def load(config) -> Dataset:
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
   if not counts.all():
-    raise _no_training_image(raw, names[int(np.argmin(counts))], pool, config)
+    raise _no_training_image(raw, names[int(np.argmin(counts))], pool)
   for key, split in splits.items():
     if not len(split.labels):
       raise errors.InputError(
@@ -106,23 +106,17 @@ def load(config) -> Dataset:
 
 
 def _no_training_image(
-  raw: sources.Raw, name: str, pool: Split, config
+  raw: sources.Raw, name: str, pool: Split
 ) -> errors.InputError:
-  """Says why a class has no training image, and what to do."""
-  place = f" ({raw.origin})" if raw.origin else ""
+  """Says why a class has no training image; folds give each class some."""
   number = int(np.sum(pool.labels == raw.class_names.index(name)))
-  fold, other = "", "use other classes (data.classes)"
-  if not number:
-    return errors.InputError(
-      f"{raw.name} has no image of class {name!r}{place}: {other}, or data "
-      "that have it."
-    )
-  if config.fold != -1:
-    fold = f", fold {config.fold} of {config.num_folds}"
-    other = f"use fewer folds (data.num_folds) or {other[4:]}"
+  fault = f"has no image of class {name!r}"
+  if number:
+    fault = f"has {number} of class {name!r}, none of them for training"
+  place = f" ({raw.origin})" if raw.origin else ""
   return errors.InputError(
-    f"No training image of class {name!r} in {raw.name}{fold}, of {number} in "
-    f"all{place}: {other}."
+    f"{raw.name}{place} {fault}: use other classes (data.classes), or data "
+    "with enough of it."
   )
 
 
