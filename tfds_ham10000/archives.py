@@ -1,4 +1,4 @@
-"""Finds and reads images that lie in zip files and folders, side by side.
+"""Finds and reads files that lie in zip files and folders, side by side.
 
 Zip files are read member by member: nothing is unpacked to the disk. Nor is
 anything believed that could do harm: a member's path must stay inside, and no
@@ -13,12 +13,12 @@ import pathlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from etils import epath
 
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.sources import check_is_file, describe, show
+from tfds_ham10000.files import check_is_file, describe, show
 
 # The published images have 300 kB; with this, a file that claims to have (or
 # unpacks to) gigabytes is refused before it fills the memory.
@@ -36,46 +36,147 @@ _UNREADABLE += (OSError, OverflowError, RuntimeError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Image:
-  """One image in one place."""
+class File:
+  """One file in one place.
 
+  Attributes:
+    name: its name, without folders.
+    where: it lies, for messages.
+    read: returns its bytes, at most `LARGEST` of them.
+    size: returns their number.
+    check: raises DataError if the file is not to be read at all.
+    path: None for a member of a zip file.
+  """
+
+  name: str
   where: str
   read: Callable[[], bytes]
+  size: Callable[[], int]
+  check: Callable[[], None] = lambda: None
+  path: epath.Path | None = None
+
+
+class Walk(contextlib.AbstractContextManager):
+  """Lists files in folders and zip files, each folder and zip file once.
+
+  Links are followed. Zip files in folders are looked into, zip files in zip
+  files are not. What can't be read is left out, and kept in `faults`: whether
+  that matters is known only when something is missing.
+  """
+
+  def __init__(self):
+    self.faults: list[DataError] = []
+    self._seen: set[str] = set()
+    self._open_files = contextlib.ExitStack()
+
+  def __exit__(self, *unused_exception):
+    self._open_files.close()
+
+  def files(self, place: epath.PathLike) -> Iterator[File]:
+    """Yield the files of a folder or a zip file, wherever in it they lie.
+
+    Args:
+      place: a folder; anything else is taken for a zip file.
+    """
+    places = [epath.Path(place)]
+    while places:
+      place = places.pop()
+      # A link may lead to a folder that it lies in.
+      if (real := os.path.realpath(place)) in self._seen:
+        continue
+      self._seen.add(real)
+      try:
+        if not place.is_dir():
+          archive = self._open_files.enter_context(_open_zip(place))
+          yield from self._members(place, archive)
+          continue
+        entries = _list_folder(place)
+      except DataError as error:
+        self.faults.append(error)
+        continue
+      for path in entries:
+        # A folder by an image's name is refused when it is read.
+        if not _parse_image_id(path.name) and (is_zip(path) or path.is_dir()):
+          places.append(path)
+        else:
+          yield file_at(path)
+
+  def _members(
+    self, path: epath.Path, archive: zipfile.ZipFile
+  ) -> Iterator[File]:
+    members = archive.infolist()
+    check = lambda: None
+    if outside := _find_outside(path, members):
+      self.faults.append(outside)
+
+      def check():
+        raise outside
+
+    for member in members:
+      name = member.filename.replace("\\", "/").rpartition("/")[2]
+      if not name:  # a folder
+        continue
+      where = f"{path}, member {show(member.filename)}"
+      yield File(
+        name,
+        where,
+        functools.partial(_read_member, archive, member),
+        functools.partial(getattr, member, "file_size"),
+        check if outside else functools.partial(_check_member, member, where),
+      )
 
 
 class ImageArchive(contextlib.AbstractContextManager):
   """The JPEG images of several zip files and folders, by image id.
 
   The image id is the file's name without `.jpg` or `.jpeg`, in upper or lower
-  case, in whatever folder of a zip file or of a folder (folders that are links
-  are not followed: they could lead in a circle). What has another name is left
-  alone. One image may lie in several places if its bytes are the same there
-  (one public copy of HAM10000 has every folder twice). Reading is safe from
-  several threads.
+  case, in whatever folder of a zip file or of a folder. What has another name
+  is left alone. One image may lie in several places if its bytes are the same
+  there (one public copy of HAM10000 has every folder twice). Reading is safe
+  from several threads.
+
+  Attributes:
+    faults: what could not be read and may have held an image that is missing.
   """
 
-  def __init__(self, places: Iterable[epath.PathLike]):
+  def __init__(
+    self,
+    places: Iterable[epath.PathLike],
+    others: Iterable[epath.PathLike] = (),
+    wanted: Collection[str] | None = None,
+  ):
     """Open the places and list their images.
 
     Args:
       places: zip files and folders.
+      others: where to look for images that are in none of these.
+      wanted: image ids; all others are left alone. None for all images, where
+        nothing that can't be read is passed over.
 
     Raises:
-      DataError: a zip file or a folder can't be read, a member's path leads
-        outside, or a member with an image's name is encrypted, compressed by
-        an unusual method or declared to be larger than `LARGEST`. Nothing of
-        the members has been read then.
+      DataError: a member with a wanted image's name is encrypted, compressed
+        by an unusual method or declared to be larger than `LARGEST`, or is in
+        a zip file in which a path leads outside; without `wanted`, a zip file
+        or a folder can't be read. Nothing of the members has been read then.
     """
-    self.places = [epath.Path(place) for place in places]
-    self._images: dict[str, list[_Image]] = {}
+    self._images: dict[str, list[File]] = {}
     with contextlib.ExitStack() as stack:
-      for place in self.places:
-        if place.is_dir():
-          images = _list_folder(place)
-        else:
-          images = _list_zip(place, stack.enter_context(_open_zip(place)))
-        for image_id, image in images:
-          self._images.setdefault(image_id, []).append(image)
+      walk = stack.enter_context(Walk())
+      self.faults = walk.faults
+      for tier in (places, others):
+        if wanted is not None and len(self._images) == len(wanted):
+          break
+        found: dict[str, list[File]] = {}
+        for file in (file for place in tier for file in walk.files(place)):
+          image_id = _parse_image_id(file.name)
+          if not image_id or image_id in self._images:
+            continue
+          if wanted is None or image_id in wanted:
+            file.check()
+            found.setdefault(image_id, []).append(file)
+        self._images |= found
+      if wanted is None and walk.faults:
+        raise walk.faults[0]
       self._open_files = stack.pop_all()
 
   def __exit__(self, *unused_exception):
@@ -110,27 +211,34 @@ class ImageArchive(contextlib.AbstractContextManager):
         )
     return data
 
+  def size(self, image_id: str) -> int:
+    """Return the number of bytes that an image's file has or declares."""
+    return self._images[image_id][0].size()
+
   def where(self, image_id: str) -> str:
     """Return where an image lies, for messages."""
     return self._images[image_id][0].where
 
 
-def _list_folder(folder: epath.Path) -> Iterator[tuple[str, _Image]]:
-  """List the images of a folder, wherever in it they lie."""
-  folders = [folder]
-  while folders:
-    try:
-      entries = sorted(folders.pop().iterdir())
-    except OSError as error:
-      raise DataError(
-        f"{folder}: can't be listed ({_cause(error)}); make it readable"
-      ) from error
-    for path in entries:
-      if image_id := _parse_image_id(path.name):
-        read = functools.partial(_read_file, path)
-        yield image_id, _Image(str(path), read)
-      elif path.is_dir() and not os.path.islink(path):
-        folders.append(path)
+def is_zip(path: epath.Path) -> bool:
+  """Return whether a path has a zip file's name and is no folder."""
+  return path.suffix.lower() == ".zip" and not path.is_dir()
+
+
+def file_at(path: epath.Path) -> File:
+  """Return the file at a path, unread."""
+  read = functools.partial(_read_file, path)
+  size = functools.partial(_measure_file, path)
+  return File(path.name, str(path), read, size, path=path)
+
+
+def _list_folder(folder: epath.Path) -> list[epath.Path]:
+  try:
+    return sorted(folder.iterdir())
+  except OSError as error:
+    raise DataError(
+      f"{folder}: can't be listed ({_cause(error)}); make it readable"
+    ) from error
 
 
 @contextlib.contextmanager
@@ -156,29 +264,25 @@ def _open_zip(path: epath.Path) -> Iterator[zipfile.ZipFile]:
     yield archive
 
 
-def _list_zip(
-  path: epath.Path, archive: zipfile.ZipFile
-) -> Iterator[tuple[str, _Image]]:
-  """List the images of a zip file, wherever in it they lie."""
-  for member in archive.infolist():
-    where = f"{path}, member {show(member.filename)}"
+def _find_outside(
+  path: epath.Path, members: Iterable[zipfile.ZipInfo]
+) -> DataError | None:
+  """Say which member's path leads outside of the zip file, if one does."""
+  for member in members:
     # Nothing is unpacked, so such a path does no harm here; but a zip file
-    # that has one was made to do harm, and its images are not to be trusted.
+    # that has one was made to do harm, and its files are not to be trusted.
     name = member.filename.replace("\\", "/")
     parts = name.split("/")
     if ".." in parts or name.startswith("/") or ":" in parts[0]:
-      raise DataError(
-        f"{where}: the path leads outside of the zip file; refused: fetch the "
-        "file again, from its publisher"
+      return DataError(
+        f"{path}, member {show(member.filename)}: the path leads outside of "
+        "the zip file; refused: fetch the file again, from its publisher"
       )
-    if image_id := _parse_image_id(parts[-1]):
-      _check_member(member, where)
-      read = functools.partial(_read_member, archive, member)
-      yield image_id, _Image(where, read)
+  return None
 
 
 def _check_member(member: zipfile.ZipInfo, where: str) -> None:
-  """Refuse an image by what the zip file declares of it."""
+  """Refuse a file by what the zip file declares of it."""
   if member.file_size > LARGEST:
     raise DataError(f"{where}: {_too_large(member.file_size)}")
   if member.flag_bits & _ENCRYPTED:
@@ -227,7 +331,12 @@ def _read_file(path: epath.Path) -> bytes:
   return data
 
 
-def _read(image: _Image) -> bytes:
+def _measure_file(path: epath.Path) -> int:
+  check_is_file(path, "a JPEG image")
+  return path.stat().length
+
+
+def _read(image: File) -> bytes:
   """Read an image's bytes, or say which file can't be read."""
   try:
     return image.read()

@@ -123,6 +123,30 @@ def test_damaged_list_of_members(tmp_path, old, new):
     ImageArchive([path])
 
 
+def test_what_is_not_wanted_is_left_alone(tmp_path):
+  first = _write_zip(tmp_path / "1.zip", {"a.jpg": b"a", "IMG_1.jpg": b""})
+  with zipfile.ZipFile(first, "a") as archive:
+    archive.infolist()[1].flag_bits = 1  # encrypted
+    archive.writestr("b.txt", b"")
+  evil = _write_zip(tmp_path / "2.zip", {"../b.jpg": b"b", "c.jpg": b"c"})
+  (tmp_path / "3.zip").write_bytes(b"PK\3\4")
+  with ImageArchive([first], [tmp_path], {"a"}) as archive:
+    assert len(archive) == 1
+    assert not archive.faults  # Nothing else was opened: `a` is found.
+  with ImageArchive([first], [tmp_path], {"a", "d"}) as archive:
+    assert "d" not in archive
+    assert len(archive.faults) == 2
+  with pytest.raises(DataError, match=r"2.zip, member \.\./b.jpg: .*outside"):
+    ImageArchive([first], [evil], {"a", "c"})
+
+
+def test_copies_elsewhere_do_not_count(tmp_path):
+  part = _write_zip(tmp_path / "1.zip", {"a.jpg": b"a"})
+  other = _write_zip(tmp_path / "2.zip", {"a.jpg": b"smaller", "b.jpg": b"b"})
+  with ImageArchive([part], [other], {"a", "b"}) as archive:
+    assert [archive.read(i) for i in "ab"] == [b"a", b"b"]
+
+
 def test_folders_in_a_folder(tmp_path):
   (tmp_path / "x" / "y").mkdir(parents=True)
   (tmp_path / "x" / "y" / "a.jpg").write_bytes(b"a")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,6 +77,7 @@ class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
       ),
       supervised_keys=("image", "label"),
+      metadata=tfds.core.MetadataDict(),
       homepage=self.HOMEPAGE,
       license=self.LICENSE,
     )
@@ -89,15 +91,20 @@ class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     Raises:
       DataError: the data directory has the data set in another file format, or
-        the data are not as they should be. Nothing is left behind in it then.
+        the data are not as they should be, or `tfds.load` wants to prepare
+        what it can't read. Nothing is left behind in it then.
     """
-    if file_format and self.is_prepared():
+    written = self.info.file_format
+    if file_format:
+      written = tfds.core.FileFormat.from_value(file_format)
       choose_file_format(
-        tfds.core.FileFormat.from_value(file_format).value,
-        self.info.file_format.value,
+        written.value,
+        self.info.file_format.value if self.is_prepared() else None,
         self.data_dir,
         has_tensorflow(),
       )
+    if written.value == _ARRAY_RECORD and _is_in_load():
+      raise self._no_tf_data()
     super().download_and_prepare(file_format=file_format, **kwargs)
 
   def as_dataset(self, *args, **kwargs):
@@ -114,13 +121,34 @@ class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       DataError: the data directory has a file format that tf.data can't read.
     """
     if self.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-      raise DataError(
-        f"{self.data_dir} was prepared as {_ARRAY_RECORD}, and tf.data can "
-        f"read {_TFRECORD} only: read it with as_data_source (or "
-        "tfds.data_source), or give another data_dir to prepare with "
-        f"file_format={_TFRECORD!r}"
-      )
+      raise self._no_tf_data()
     return super().as_dataset(*args, **kwargs)
+
+  def _no_tf_data(self) -> DataError:
+    """Say how to read what tf.data, and with it tfds.load, can't read."""
+    state = "was prepared" if self.is_prepared() else "would be prepared"
+    other = "or install TensorFlow, and give another data_dir"
+    if has_tensorflow():
+      other = "or give another data_dir"
+    return DataError(
+      f"{self.data_dir} {state} as {_ARRAY_RECORD}, and tf.data, which "
+      f"tfds.load and as_dataset return, can read {_TFRECORD} only: read it "
+      "with tfds.data_source in place of tfds.load, as_data_source in place "
+      f"of as_dataset, {other} to prepare with file_format={_TFRECORD!r}"
+    )
+
+
+def _is_in_load() -> bool:
+  """Return whether `tfds.load` is calling.
+
+  It prepares a data set before it asks for a tf.data.Dataset, and says to
+  nobody that it will; only the stack tells it from tfds.data_source.
+  """
+  return any(
+    frame.f_code.co_name == "load"
+    and frame.f_globals.get("__name__") == tfds.core.load.__name__
+    for frame, _ in traceback.walk_stack(None)
+  )
 
 
 def choose_file_format(

@@ -62,6 +62,7 @@ def test_other_format_is_refused(tmp_path):
 
 
 _WITHOUT_TENSORFLOW = """
+import os
 import sys
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
@@ -71,14 +72,27 @@ PathFinder.find_spec = lambda name, path=None, target=None: (
 import tensorflow_datasets as tfds
 import tfds_ham10000
 data_dir, manual_dir = sys.argv[1:]
-train = tfds.data_source(
-  "ham10000/64x64",
-  split="train",
+config = tfds.download.DownloadConfig(manual_dir=manual_dir)
+options = dict(
   data_dir=data_dir,
-  download_and_prepare_kwargs={
-    "download_config": tfds.download.DownloadConfig(manual_dir=manual_dir)
-  },
+  split="train",
+  download_and_prepare_kwargs={"download_config": config},
 )
+for name in ("toy_lesions/64x64", "ham10000/64x64"):
+  try:
+    tfds.load(name, **options)
+  except tfds_ham10000.DataError as error:
+    told = str(error)
+  assert "would be prepared" in told and "tfds.data_source" in told, told
+assert not os.listdir(data_dir)
+try:
+  tfds.builder("ham10000/64x64", data_dir=data_dir).download_and_prepare(
+    file_format="tfrecord", download_config=config
+  )
+except tfds_ham10000.DataError as error:
+  assert "needs TensorFlow" in str(error)
+assert not os.listdir(data_dir)
+train = tfds.data_source("ham10000/64x64", **options)
 assert len(train) == 12
 assert train[0]["image"].shape == (64, 64, 3)
 builder = tfds.builder("ham10000/64x64", data_dir=data_dir)

@@ -24,7 +24,7 @@ from tfds_ham10000.errors import DataError
 
 def _work(args: argparse.Namespace) -> int:
   folder = epath.Path(args.manual_dir).expanduser()
-  cases = tables.read_cases(sources.find_table(folder))
+  cases = sources.find_table(folder).cases
   lesions = {case.image_id: case.lesion_id for case in cases}
   group_of = splits.join_groups(lesions, tables.duplicates())
   groups = [group_of[case.image_id] for case in cases]

@@ -1,6 +1,10 @@
 """HAM10000, dermatoscopic images of pigmented skin lesions, for TFDS."""
 
 import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -32,7 +36,7 @@ class Builder(CaseBuilder):
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
   MANUAL_DOWNLOAD_INSTRUCTIONS = sources.INSTRUCTIONS
-  HOMEPAGE = "https://doi.org/10.7910/DVN/DBW86T"
+  HOMEPAGE = sources.PUBLISHER
   LICENSE = "CC BY-NC 4.0"
   BUILDER_CONFIGS: ClassVar = [
     SizeConfig(
@@ -41,6 +45,72 @@ class Builder(CaseBuilder):
     ),
     *map(square_config, (64, 128, 256)),
   ]
+
+  @property
+  def prepared_from(self) -> str | None:
+    """What the data set was prepared from; None if that is not recorded.
+
+    Raises:
+      DataError: the record is damaged.
+    """
+    return self._record("prepared_from")
+
+  def check_prepared_from(self, manual_dir: epath.PathLike) -> None:
+    """Refuse a manual directory that the data set was not prepared from.
+
+    One that holds the same cases and images is right, wherever it is. If
+    nothing is recorded, as by earlier versions, all that hold HAM10000 are.
+
+    Args:
+      manual_dir: the directory.
+
+    Raises:
+      DataError: it holds something else, or nothing; or is not there.
+    """
+    prepared = f"{self.data_dir} was prepared from "
+    prepared += self.prepared_from or "something that is not recorded"
+    use = "give no manual_dir to use what is prepared"
+    manual_dir = epath.Path(manual_dir).expanduser()
+    if not manual_dir.exists():
+      raise DataError(
+        f"Manual directory {manual_dir} does not exist; {prepared}: {use}"
+      )
+    source = sources.find_source(manual_dir)
+    with source.open_images() as archive:
+      content = _fingerprint(source.table.cases, archive)
+    if self._record("content") not in (content, None):
+      raise DataError(
+        f"{prepared}, and {manual_dir} holds something else "
+        f"({len(source.table.cases):,} images): remove the folder "
+        f"{self.data_dir} to prepare that instead, or {use}"
+      )
+
+  def _record(self, key: str) -> str | None:
+    try:
+      value = self.info.metadata.get(key)
+    except (OSError, TypeError, ValueError) as error:
+      value = error
+    if isinstance(value, str | None):
+      return value
+    raise DataError(
+      f"{self.data_dir}{os.sep}metadata.json is damaged: remove "
+      f"{self.data_dir} to have it prepared anew"
+    )
+
+  def download_and_prepare(self, *, download_config=None, **kwargs) -> None:
+    """Prepare the data set, unless the data directory has it already.
+
+    Args:
+      download_config: its manual_dir, if it has one, must hold what the data
+        directory was prepared from.
+      **kwargs: as `CaseBuilder.download_and_prepare` takes them.
+
+    Raises:
+      DataError: as `check_prepared_from` and the overridden method.
+    """
+    if self.is_prepared() and download_config and download_config.manual_dir:
+      self.check_prepared_from(download_config.manual_dir)
+    super().download_and_prepare(download_config=download_config, **kwargs)
 
   def _download_and_prepare(self, dl_manager, download_config) -> None:
     # TFDS has a manual directory by default, for all data sets: if it holds
@@ -52,15 +122,17 @@ class Builder(CaseBuilder):
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
     source = self._find_source(dl_manager)
-    cases = read_cases(source.table)
+    cases = source.table.cases
     groups = join_groups(
       {case.image_id: case.lesion_id for case in cases},
       duplicates(),
     )
-    with ImageArchive(source.places) as archive:
-      _check_complete(cases, archive, source.table)
+    with source.open_images() as archive:
+      self.info.metadata.update(
+        prepared_from=source.name, content=_fingerprint(cases, archive)
+      )
     return {
-      split: self._generate_examples(members, groups, source.places)
+      split: self._generate_examples(members, groups, source)
       for split, members in divide(cases, groups).items()
     }
 
@@ -97,13 +169,16 @@ class Builder(CaseBuilder):
       raise DataError(
         f"the download failed: {error}\n{sources.INSTRUCTIONS}"
       ) from error
-    return sources.Source(table, tuple(places))
+    cases = read_cases(table)
+    return sources.Source(
+      sources.Table(str(table), cases), tuple(places), (), sources.PUBLISHER
+    )
 
   def _generate_examples(
     self,
     cases: Sequence[Case],
     groups: Mapping[str, str],
-    places: Sequence[epath.Path],
+    source: sources.Source,
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     size = self.builder_config.size
 
@@ -116,7 +191,7 @@ class Builder(CaseBuilder):
 
     # Pillow lets go of the interpreter's lock while it decodes and resizes.
     with (
-      ImageArchive(places) as archive,
+      source.open_images() as archive,
       concurrent.futures.ThreadPoolExecutor() as pool,
     ):
       for start in range(0, len(cases), _BATCH):
@@ -126,15 +201,13 @@ class Builder(CaseBuilder):
           yield case.image_id, make_example(case, group, image)
 
 
-def _check_complete(
-  cases: Sequence[Case], archive: ImageArchive, table: epath.Path
-) -> None:
-  """Refuse a table with an image that is nowhere."""
-  missing = [case for case in cases if case.image_id not in archive]
-  if missing:
-    case = min(missing, key=lambda case: case.line)
-    raise DataError(
-      f"{table}: line {case.line}: {case.image_id}.jpg is in none of "
-      f"{', '.join(map(str, archive.places))}; {len(missing)} of "
-      f"{len(cases)} images are missing"
-    )
+def _fingerprint(cases: Sequence[Case], archive: ImageArchive) -> str:
+  """Compute the SHA-256, in hex, of all that cases tell and image sizes.
+
+  Where files lie, zipped or not, and how the table is written don't matter.
+  """
+  digest = hashlib.sha256()
+  for case in cases:
+    known = dataclasses.asdict(case) | {"line": archive.size(case.image_id)}
+    digest.update(json.dumps(list(known.values())).encode() + b"\n")
+  return digest.hexdigest()

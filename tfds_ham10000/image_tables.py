@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from tfds_ham10000 import sources
+from tfds_ham10000 import files
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.tables import CLASSES
 
@@ -68,7 +68,7 @@ def read(path: str, name: str) -> list[Row]:
   if not id_column:
     raise DataError(
       f"{where} has no column of image ids: its first line names "
-      f"{sources.show(', '.join(header))}; one of {', '.join(_IDS)} is wanted"
+      f"{files.show(', '.join(header))}; one of {', '.join(_IDS)} is wanted"
     )
   if not rows:
     raise DataError(f"{where} has no line below its header")
@@ -98,7 +98,7 @@ def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
   if not place.exists():
     raise DataError(f"{where}: there is no such file")
   try:
-    text = sources.read_text(place, "a table of images")
+    text = files.read_text(place, "a table of images")
   except DataError as error:
     raise DataError(f"{name}: {error}") from error
   lines = io.StringIO(text, newline=None)

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.sources import describe, show
+from tfds_ham10000.files import describe, show
 
 # The published images have 600 x 450 pixels, the largest that dermatoscopes'
 # cameras take about 6000 x 4000. Beyond, a small file could fill the memory.

@@ -93,10 +93,10 @@ def look_up(manual_dir: str, data_dir: str) -> Known:
   """
   if not manual_dir:
     return _prepared(data_dir)
-  place = sources.find_table(epath.Path(manual_dir).expanduser())
-  cases = tables.read_cases(place)
+  table = sources.find_table(epath.Path(manual_dir).expanduser())
+  cases = table.cases
   lesions = {case.image_id: case.lesion_id for case in cases}
-  return Known(lesions, {case.image_id: case.dx for case in cases}, str(place))
+  return Known(lesions, {case.image_id: case.dx for case in cases}, table.where)
 
 
 def judge(

@@ -210,6 +210,33 @@ def test_download(tmp_path, folder, monkeypatch):
   assert builder.info.download_size > 0
 
 
+def test_what_it_was_prepared_from_is_recorded_and_compared(tmp_path, folder):
+  prepared = _prepare(tmp_path / "data", folder)
+  assert prepared.prepared_from == str(folder)
+  # The same content elsewhere, and zipped.
+  other = pathlib.Path(shutil.copytree(folder, tmp_path / "other"))
+  _zip_parts(other, "images/")
+  again = _prepare(tmp_path / "data", other)
+  assert again.prepared_from == str(folder)
+  _edit_table(other, "ISIC_0000016", "ISIC_0000017")
+  for part in _PARTS:
+    with zipfile.ZipFile(other / f"{part}.zip", "a") as archive:
+      archive.writestr("ISIC_0000017.jpg", b"")
+  told = r"1\.0\.0 was prepared from .*manual, and .*other holds something else"
+  for wrong, message in ((other, told), (tmp_path / "no", "no does not exist")):
+    with pytest.raises(tfds_ham10000.DataError, match=message) as refusal:
+      _prepare(tmp_path / "data", wrong)
+    assert str(again.data_dir) in str(refusal.value)
+  record = pathlib.Path(again.data_dir) / "metadata.json"
+  record.write_text("[1]")
+  with pytest.raises(
+    tfds_ham10000.DataError, match=r"metadata.json is damaged"
+  ):
+    _prepare(tmp_path / "data", folder)
+  record.unlink()  # Earlier versions had none.
+  assert _prepare(tmp_path / "data", folder).prepared_from is None
+
+
 @pytest.mark.slow
 def test_real_data(tmp_path):
   archive = _TEST_DATA / "ham10000"

@@ -1,64 +1,77 @@
-"""Knows where HAM10000's files come from and by what names they go.
+"""Knows where HAM10000's files come from and by what names they go."""
 
-And what may lie in their place instead, for messages.
-"""
-
-import codecs
+import collections
 import dataclasses
-import os
-import reprlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
+from tfds_ham10000.archives import File, ImageArchive, Walk, file_at, is_zip
 from tfds_ham10000.errors import DataError
+from tfds_ham10000.files import check_is_file, decode, read_text, show
+from tfds_ham10000.tables import UNKNOWN, Case, parse_cases, parse_isic
 
+PUBLISHER = "https://doi.org/10.7910/DVN/DBW86T"
 _DATAVERSE = "https://dataverse.harvard.edu/api/access/datafile"
 TABLE_URL = f"{_DATAVERSE}/4338392"
 IMAGE_URLS = (f"{_DATAVERSE}/3172585", f"{_DATAVERSE}/3172584")
 
-# Harvard Dataverse gives out the table without an extension or as .tab.
-TABLE_NAMES = (
-  "HAM10000_metadata.csv",
-  "HAM10000_metadata",
-  "HAM10000_metadata.tab",
-  "HAM10000_metadata.tsv",
-)
-_PLACE_NAMES = (
-  "HAM10000_images_part_1.zip",
-  "HAM10000_images_part_2.zip",
-  "HAM10000_images_part_1",
-  "HAM10000_images_part_2",
-)
+_ISIC = "ISIC2018_Task3_Training"
+_TRUTH = f"{_ISIC}_GroundTruth.csv"
+_GROUPINGS = f"{_ISIC}_LesionGroupings.csv"
 
 INSTRUCTIONS = f"""\
-Get HAM10000 from https://doi.org/10.7910/DVN/DBW86T (Harvard Dataverse), or
-from https://www.kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000, and put
+Get HAM10000 from {PUBLISHER} (Harvard Dataverse), or
+from https://www.kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000, or the
+training data of https://challenge.isic-archive.com/data/#2018 (task 3), and put
 into the manual directory:
-* the table of cases, as one of {", ".join(TABLE_NAMES)};
+* the table of cases, as HAM10000_metadata, with .csv, .tab, .tsv or nothing
+  behind it, or the two tables {_TRUTH} and
+  {_GROUPINGS};
 * the images, as HAM10000_images_part_1.zip and HAM10000_images_part_2.zip, or
-  unpacked, as folders HAM10000_images_part_1/ and HAM10000_images_part_2/.
-Upper and lower case are the same in these names."""
+  unpacked, or {_ISIC}_Input.zip, or any folders of JPEG files;
+* or, in place of both, Kaggle's archive.zip.
+Upper and lower case are the same in these names, and a browser's " (1)" behind
+a name does no harm. A zip file inside of a zip file has to be unpacked."""
 
-# Beginnings of files that get saved under the name of another. Neither a table
-# nor an archive nor an image begins with "<" or "{".
-_BEGINNINGS = {
-  b"<": "a web page, such as a site's login or error page saved as the file",
-  b"{": "a site's answer in JSON, such as its error message saved as the file",
-  b"version https://git-lfs": "a pointer of Git LFS and not the file itself",
-  b"PK\x03\x04": "a zip file or a spreadsheet",
-  b"\x1f\x8b": "a gzip file",
-  b"7z\xbc\xaf": "a 7z archive",
-  b"Rar!": "a RAR archive",
-  b"%PDF": "a PDF file",
+# Browsers name the second download of a file "a (1).zip", people "a(1).zip".
+_COPY = r"(\s*\(\d+\))?"
+_ENDS = rf"{_COPY}(\.(csv|tab|tsv|txt))?{_COPY}"
+
+
+def _name(*names: str) -> re.Pattern:
+  return re.compile(rf"({'|'.join(names)}){_ENDS}", re.I)
+
+
+# Harvard Dataverse gives out the table without an extension or as .tab.
+_TABLES = {
+  "cases": _name("HAM10000_metadata"),
+  "truth": _name(f"{_ISIC}_GroundTruth"),
+  "groupings": _name(f"{_ISIC}_LesionGroupings"),
 }
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_SAVE = 'save it as UTF-8, in a spreadsheet as "CSV UTF-8"'
-_LARGEST_TEXT = 64 * 2**20  # a hundred times the published table
+# Folders and zip files of these names, which also may hold the tables. Kaggle
+# adds .zip to the name of a single file.
+_PUBLISHED = re.compile(
+  rf"(HAM10000_(images_part_[12]|metadata)|skin-cancer-mnist-ham10000|"
+  rf"{_ISIC}_(Input|GroundTruth|LesionGroupings)){_ENDS}(\.zip)?{_COPY}",
+  re.I,
+)
+_ARCHIVE = re.compile(rf"(archive|dataverse_files){_COPY}(\.zip)?", re.I)
+_SHOWN = 4  # of a folder's entries, in a message
 
-_LONGEST_SHOWN = 100
-_CUT = reprlib.Repr()
-_CUT.maxstring = _LONGEST_SHOWN
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table of cases.
+
+  Attributes:
+    where: it lies, for messages.
+    cases: its rows, checked, sorted by image id.
+  """
+
+  where: str
+  cases: Sequence[Case]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +81,46 @@ class Source:
   Attributes:
     table: the table of cases.
     places: zip files and folders of images.
+    others: where images may lie that are in none of these.
+    name: where all this is from, for people.
   """
 
-  table: epath.Path
+  table: Table
   places: tuple[epath.Path, ...]
+  others: tuple[epath.Path, ...]
+  name: str
+
+  def open_images(self) -> ImageArchive:
+    """Open the images that the table names.
+
+    Raises:
+      DataError: one is nowhere, or is not to be read (see `ImageArchive`). The
+        message says what there is.
+    """
+    cases = self.table.cases
+    wanted = {case.image_id for case in cases}
+    archive = ImageArchive(self.places, self.others, wanted)
+    missing = [case for case in cases if case.image_id not in archive]
+    if not missing:
+      return archive
+    with archive:
+      if archive.faults:
+        raise archive.faults[0]
+      case = min(missing, key=lambda case: case.line)
+      found = ", ".join(map(_describe_folder, self.others))
+      if not len(archive):
+        raise DataError(
+          f"{self.name}: no images found; looked for "
+          "HAM10000_images_part_1.zip, HAM10000_images_part_2.zip and any "
+          f"zip file or folder with JPEG files as {case.image_id}.jpg; "
+          f"found {found or 'nothing'}.\n{INSTRUCTIONS}"
+        )
+      places = ", ".join(map(str, self.places or self.others))
+      raise DataError(
+        f"{self.table.where}: line {case.line}: {case.image_id}.jpg is in none "
+        f"of {places}; {len(missing)} of {len(cases)} images are missing; "
+        f"found {found or 'nothing else'}"
+      )
 
 
 def find_source(folder: epath.PathLike) -> Source:
@@ -81,155 +130,170 @@ def find_source(folder: epath.PathLike) -> Source:
     folder: where someone has put them; it may hold other files too.
 
   Returns:
-    The files; see `find_table` for several tables.
+    The files. The images are looked for by `Source.open_images`.
 
   Raises:
-    DataError: there is no table or there are no images. The message lists what
-      was looked for, and where it can be had.
+    DataError: as `find_table`.
   """
+  folder = epath.Path(folder)
   table = find_table(folder)
-  return Source(table, tuple(_find(folder, _PLACE_NAMES, "images")))
+  places = tuple(_places(folder))
+  return Source(table, places, (folder,), str(folder.resolve()))
 
 
-def find_table(folder: epath.PathLike) -> epath.Path:
-  """Find HAM10000's table of cases in a folder.
+def find_table(folder: epath.PathLike) -> Table:
+  """Find and read HAM10000's table of cases in a folder.
 
   Args:
-    folder: where someone has put it; it may hold other files too.
+    folder: where someone has put it, or a zip file with it; it may hold other
+      files too.
 
   Returns:
-    The table; of several, the first in the order of the instructions.
+    The table. HAM10000's own goes before those of ISIC 2018, which know less.
 
   Raises:
-    DataError: there is none. The message lists what was looked for, and where
-      it can be had.
+    DataError: there is none, there are two different ones, it is no such table
+      (see `tables.read_cases`), or nothing tells the lesions. The message says
+      what there is, what was looked for, and where it can be had.
   """
-  return _find(folder, TABLE_NAMES, "table of cases")[0]
+  folder = epath.Path(folder)
+  found = collections.defaultdict(list)
+  with Walk() as walk:
+    for file in _table_files(folder, walk):
+      for kind, name in _TABLES.items():
+        if name.fullmatch(file.name):
+          found[kind].append(file)
+    if found["cases"]:
+      return _only(
+        [
+          Table(file.where, parse_cases(_text(file), file.where))
+          for file in found["cases"]
+        ]
+      )
+    if found["truth"] and found["groupings"]:
+      return _only(
+        [
+          Table(
+            truth.where,
+            parse_isic(
+              _text(truth), truth.where, _text(lesions), lesions.where
+            ),
+          )
+          for truth in found["truth"]
+          for lesions in found["groupings"]
+        ]
+      )
+  for kind, wanted in (("truth", _GROUPINGS), ("groupings", _TRUTH)):
+    if found[kind]:
+      lacks = "which images show one lesion" if kind == "truth" else "diagnoses"
+      raise DataError(
+        f"{found[kind][0].where} does not tell {lacks}: put {wanted} "
+        "beside it, or HAM10000_metadata.csv in its place"
+      )
+  if walk.faults:
+    raise walk.faults[0]
+  for entry in _entries(folder):
+    if _TABLES["cases"].fullmatch(entry.name):
+      check_is_file(entry, "a table of cases")
+  raise DataError(
+    f"{folder}: no table of cases found; looked for HAM10000_metadata.csv, "
+    f".tab, .tsv or without an ending, and for {_TRUTH}; found "
+    f"{_describe_folder(folder)}.\n{INSTRUCTIONS}"
+  )
 
 
 def holds_any(folder: epath.PathLike) -> bool:
   """Return whether a folder exists and has any of HAM10000's files."""
   folder = epath.Path(folder)
-  return folder.exists() and bool(_match(folder, TABLE_NAMES + _PLACE_NAMES))
+  return folder.exists() and any(
+    _PUBLISHED.fullmatch(entry.name) for entry in _entries(folder)
+  )
 
 
-def describe(data: bytes) -> str | None:
-  """Say what a file is that is not what its name says.
-
-  Args:
-    data: the file's bytes, or its first few hundred.
-
-  Returns:
-    What it is, as "a web page"; None if it is none of the usual mistakes.
-  """
-  if not data.strip(b"\0"):
-    # Some programs set a download's space aside before it arrives.
-    return "a file of zeros only" if data else "an empty file"
-  data = data.removeprefix(codecs.BOM_UTF8).lstrip()
-  for beginning, what in _BEGINNINGS.items():
-    if data.startswith(beginning):
-      return what
-  return None
+def _only(tables: Sequence[Table]) -> Table:
+  """Return the one table that all are, or say which two differ."""
+  # The column `dataset` is not in all copies.
+  known = lambda case: dataclasses.replace(case, dataset=UNKNOWN, line=0)
+  # NaN is no NaN's equal, so compare as text.
+  first, *others = [repr(list(map(known, table.cases))) for table in tables]
+  for table, other in zip(tables[1:], others, strict=True):
+    if other != first:
+      raise DataError(
+        f"{tables[0].where} and {table.where} are different tables of cases; "
+        "remove the one that does not count"
+      )
+  return max(tables, key=lambda table: table.cases[0].dataset != UNKNOWN)
 
 
-def show(text: object) -> str:
-  """Return what a file says as a message may have it: escaped, and short."""
-  text = str(text)
-  if text.isprintable() and len(text) <= _LONGEST_SHOWN:
-    return text
-  return _CUT.repr(text)[1:-1]
+def _text(file: File) -> str:
+  if file.path:
+    return read_text(file.path, "a table of cases")
+  file.check()
+  return decode(file.read(), file.where, "a table of cases")
 
 
-def check_is_file(path: epath.Path, what: str) -> None:
-  """Refuse a path at which there is no file that can be read to its end.
-
-  Args:
-    path: where something was found.
-    what: what is expected there, as "a zip file".
-
-  Raises:
-    DataError: it is a folder, a link to nowhere, a pipe or a device.
-  """
-  if path.is_dir():
-    raise DataError(
-      f"{path}: a folder, where {what} is expected; put the file in its place"
-    )
-  # A pipe or a device would be waited for, or read from, for ever. Remote
-  # storage, of which os.path knows nothing, has none.
-  special = os.path.exists(path) and not os.path.isfile(path)
-  if special or not path.exists():
-    raise DataError(
-      f"{path}: {'a pipe or a device' if special else 'a link to nowhere'}, "
-      f"where {what} is expected; put the file in its place"
-    )
+def _table_files(folder: epath.Path, walk: Walk) -> Iterator[File]:
+  """Yield the files among which the tables are looked for."""
+  for entry in _entries(folder):
+    if not entry.is_dir() and not is_zip(entry):
+      yield file_at(entry)
+  for place in _places(folder):
+    yield from walk.files(place)
 
 
-def read_text(path: epath.Path, what: str) -> str:
-  """Read a text file that someone has put in its place, whole.
+def _places(folder: epath.Path) -> list[epath.Path]:
+  """Return the folders and zip files that have a published name."""
+  return [
+    entry
+    for entry in _entries(folder)
+    if (_PUBLISHED.fullmatch(entry.name) or _ARCHIVE.fullmatch(entry.name))
+    and (entry.is_dir() or entry.suffix.lower() == ".zip")
+  ]
 
-  Args:
-    path: the file, UTF-8 with or without a byte order mark.
-    what: what is expected there, as "a table of cases".
 
-  Returns:
-    The text, with its own line ends.
+def _describe_folder(folder: epath.Path) -> str:
+  """Say what a folder holds, briefly: 'images/ with 132 .png, a.txt'."""
+  shown, loose = [], []
+  entries = _entries(folder)
+  with Walk() as walk:
+    for entry in entries:
+      short = show(entry.name)[:50]
+      if entry.is_dir() or is_zip(entry):
+        names = [file.name for file in walk.files(entry)]
+        slash = "/" if entry.is_dir() else ""
+        nested = not slash and any(n.lower().endswith(".zip") for n in names)
+        unpack = " (zip files in a zip file: unpack it)" if nested else ""
+        holds = f"with {_count(names)}{unpack}"
+        if walk.faults:
+          holds, walk.faults[:] = "that can't be read or trusted", []
+        shown.append(f"{short}{slash} {holds}")
+      else:
+        loose.append(entry.name)
+  if len(loose) > 2:
+    shown.append(_count(loose))
+  else:
+    shown += [show(name)[:50] for name in loose]
+  more = len(shown) - _SHOWN
+  shown = shown[:_SHOWN] + ([f"{more} more"] if more > 0 else [])
+  return ", ".join(shown) or "nothing"
 
-  Raises:
-    DataError: the file can't be read, is no text, or text in another encoding.
-  """
-  check_is_file(path, what)
+
+def _count(names: Iterable[str]) -> str:
+  """Count names by their endings: '132 .png and 2 .csv'."""
+  ends = collections.Counter(
+    show(epath.Path(name).suffix.lower())[:10] or "others" for name in names
+  )
+  return (
+    " and ".join(f"{number:,} {end}" for end, number in ends.most_common(3))
+    or "nothing"
+  )
+
+
+def _entries(folder: epath.Path) -> list[epath.Path]:
   try:
-    with path.open("rb") as file:
-      data = file.read(_LARGEST_TEXT + 1)
-  except OSError as error:
-    raise DataError(
-      f"{path}: can't be read ({error.strerror or error}); make it readable"
-    ) from error
-  is_instead = describe(data)
-  if len(data) > _LARGEST_TEXT:
-    is_instead = f"a file of more than {_LARGEST_TEXT:,} bytes"
-  if is_instead:
-    raise DataError(
-      f"{path}: {is_instead}, where {what} is expected; fetch it again"
-    )
-  if data.startswith(_UTF16):
-    raise DataError(f"{path}: UTF-16 text; {_SAVE}")
-  try:
-    text = data.decode("utf-8-sig")
-    wrong, place = "a NUL character: damaged, or UTF-16", data.find(b"\0")
-  except UnicodeDecodeError as error:
-    wrong, place = f"not UTF-8 (byte 0x{data[error.start]:02x})", error.start
-  if place >= 0:
-    line = len((data[:place] + b".").splitlines())
-    raise DataError(f"{path}: line {line}: {wrong}; {_SAVE}, or fetch it again")
-  return text
-
-
-def _find(
-  folder: epath.PathLike, names: Iterable[str], what: str
-) -> list[epath.Path]:
-  """Return a folder's entries of these names, or say what was looked for."""
-  found = _match(epath.Path(folder), names)
-  if not found:
-    raise DataError(
-      f"{folder}: no {what} found; looked for {', '.join(names)}.\n"
-      f"{INSTRUCTIONS}"
-    )
-  return found
-
-
-def _match(folder: epath.Path, names: Iterable[str]) -> list[epath.Path]:
-  """Return a folder's entries of these names, in the names' order."""
-  try:
-    entries = sorted(folder.iterdir())
+    return sorted(folder.iterdir())
   except OSError as error:
     raise DataError(
       f"{folder}: can't be listed ({error.strerror or error}); a folder with "
       "HAM10000's files is expected"
     ) from error
-  return [
-    entry
-    for name in names
-    for entry in entries
-    if entry.name.lower() == name.lower()
-  ]

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.sources import read_text, show
+from tfds_ham10000.files import read_text, show
 
 # Tschandl, Rosendahl, Kittler, Sci Data 5, 180161 (2018), Table 1.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -26,6 +26,13 @@ UNKNOWN = "unknown"
 
 _NEEDED = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex")
 _NEEDED += ("localization",)
+# What the ISIC archive calls the values of dx_type.
+_CONFIRMED = {
+  "histopathology": "histo",
+  "serial imaging showing no change": "follow_up",
+  "single image expert consensus": "consensus",
+  "confocal microscopy with consensus dermoscopy": "confocal",
+}
 _NO_AGE = ("", "na", "nan", "null", UNKNOWN)
 _OLDEST = 120
 _LONGEST_ID = 100
@@ -78,21 +85,67 @@ def read_cases(path: epath.PathLike) -> list[Case]:
       stands in two rows, or a lesion has two diagnoses. The message names the
       file, the line (where it begins) and what would be right.
   """
-  path = epath.Path(path)
-  header, rows = _split(read_text(path, "a table of cases"), path)
-  cases = []
-  for line, row in rows:
-    if len(row) != len(header):
+  return parse_cases(read_text(epath.Path(path), "a table of cases"), str(path))
+
+
+def parse_cases(text: str, path: str) -> list[Case]:
+  """Parse the text of a table of cases, as `read_cases` does."""
+  rows = _rows(text, path, _NEEDED)
+  return _consistent([_parse_case(row, line, path) for line, row in rows], path)
+
+
+def parse_isic(
+  truth: str, truth_path: str, groupings: str, groupings_path: str
+) -> list[Case]:
+  """Parse the two tables of the ISIC 2018 challenge, task 3.
+
+  Args:
+    truth: text of the table with the columns image, MEL, NV, BCC, AKIEC, BKL,
+      DF and VASC, of which each row has a 1 in one.
+    truth_path: where it lies, for messages.
+    groupings: text of the table with the columns image and lesion_id, and
+      perhaps diagnosis_confirm_type.
+    groupings_path: where it lies, for messages.
+
+  Returns:
+    The cases, sorted by image id, as `read_cases` returns them. Patients are
+    unknown. Rows of `groupings` that are not in `truth` are left out.
+
+  Raises:
+    DataError: as `read_cases`; or an image has no lesion, or not one diagnosis.
+  """
+  lesions = {}
+  for line, row in _rows(groupings, groupings_path, ("image", "lesion_id")):
+    if lesions.setdefault(row["image"], row) is not row:
       raise DataError(
-        f"{path}: line {line}: {len(row)} fields where the header has "
-        f"{len(header)}; every row must have as many"
+        f"{groupings_path}: line {line}: image {show(row['image'])} stands in "
+        "an earlier line already; every image must have one row"
       )
-    values = {k: v.strip() for k, v in zip(header, row, strict=True)}
-    cases.append(_parse_case(values, line, path))
-  if not cases:
-    raise DataError(f"{path}: no rows below the header; one an image expected")
-  _check_consistent(cases, path)
-  return sorted(cases, key=lambda case: case.image_id)
+  cases = []
+  columns = [name.upper() for name in CLASSES]
+  for line, row in _rows(truth, truth_path, ("image", *columns)):
+    on = [name for name in columns if row[name] in ("1", "1.0")]
+    off = [name for name in columns if row[name] in ("0", "0.0")]
+    if len(on) != 1 or len(on + off) != len(columns):
+      raise DataError(
+        f"{truth_path}: line {line}: not one 1 and six 0 in the columns "
+        f"{', '.join(columns)}"
+      )
+    if row["image"] not in lesions:
+      raise DataError(
+        f"{truth_path}: line {line}: image {show(row['image'])} has no row in "
+        f"{groupings_path}, which must tell its lesion"
+      )
+    lesion = lesions[row["image"]]
+    confirmed = lesion.get("diagnosis_confirm_type", "")
+    case = dict.fromkeys(("age", "sex", "localization"), "") | {
+      "image_id": row["image"],
+      "lesion_id": lesion["lesion_id"],
+      "dx": on[0].lower(),
+      "dx_type": _CONFIRMED.get(confirmed.lower(), confirmed),
+    }
+    cases.append(_parse_case(case, line, truth_path))
+  return _consistent(cases, truth_path)
 
 
 def duplicates() -> list[tuple[str, str]]:
@@ -102,8 +155,27 @@ def duplicates() -> list[tuple[str, str]]:
   return [(row["image_id_a"], row["image_id_b"]) for row in rows]
 
 
+def _rows(
+  text: str, path: str, needed: Sequence[str]
+) -> list[tuple[int, dict[str, str]]]:
+  """Return a table's numbered rows by column."""
+  header, rows = _split(text, path, needed)
+  named = []
+  for line, row in rows:
+    if len(row) != len(header):
+      raise DataError(
+        f"{path}: line {line}: {len(row)} fields where the header has "
+        f"{len(header)}; every row must have as many"
+      )
+    values = {k: v.strip() for k, v in zip(header, row, strict=True)}
+    named.append((line, values))
+  if not named:
+    raise DataError(f"{path}: no rows below the header; one an image expected")
+  return named
+
+
 def _split(
-  text: str, path: epath.Path
+  text: str, path: str, needed: Sequence[str]
 ) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
   """Split a table into its header and its numbered rows."""
   lines = io.StringIO(text, newline="")
@@ -127,12 +199,11 @@ def _split(
     raise DataError(f"{path}: empty; its first line must name the columns")
   line, header = rows[0]
   header = [name.strip() for name in header]
-  absent = [name for name in _NEEDED if name not in header]
+  absent = [name for name in needed if name not in header]
   if absent:
     raise DataError(
       f"{path}: line {line}: no column {', '.join(absent)}; the columns must "
-      f"be {', '.join(_NEEDED)} and may include dataset, but are "
-      f"{show(', '.join(header))}"
+      f"include {', '.join(needed)}, but are {show(', '.join(header))}"
     )
   for name, count in collections.Counter(filter(None, header)).items():
     if count > 1:
@@ -143,7 +214,7 @@ def _split(
   return header, rows[1:]
 
 
-def _parse_case(values: dict[str, str], line: int, path: epath.Path) -> Case:
+def _parse_case(values: dict[str, str], line: int, path: str) -> Case:
   """Turn a row into a Case, or say what is wrong with it."""
   for name in ("image_id", "lesion_id"):
     if fault := _find_fault(values[name], is_file=name == "image_id"):
@@ -197,8 +268,8 @@ def _parse_age(text: str, where: str) -> float:
   )
 
 
-def _check_consistent(cases: Sequence[Case], path: epath.Path) -> None:
-  """Refuse an image in two rows and a lesion with two diagnoses."""
+def _consistent(cases: Sequence[Case], path: str) -> list[Case]:
+  """Sort cases; refuse an image in two rows, a lesion with two diagnoses."""
   by_image: dict[str, Case] = {}
   by_lesion: dict[str, Case] = {}
   for case in cases:
@@ -214,3 +285,4 @@ def _check_consistent(cases: Sequence[Case], path: epath.Path) -> None:
         f"{path}: line {case.line}: lesion {case.lesion_id} is {case.dx} here "
         f"and {first.dx} in line {first.line}; a lesion has one diagnosis"
       )
+  return sorted(cases, key=lambda case: case.image_id)

@@ -83,11 +83,7 @@ def load(config) -> Dataset:
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))
   if not counts.all():
-    raise errors.InputError(
-      f"No training image of class {names[int(np.argmin(counts))]!r} in "
-      f"{config.name}, fold {config.fold} of {config.num_folds}: use fewer "
-      "folds (data.num_folds) or other classes (data.classes)."
-    )
+    raise _no_training_image(raw, names[int(np.argmin(counts))], pool)
   for key, split in splits.items():
     if not len(split.labels):
       raise errors.InputError(
@@ -107,6 +103,21 @@ def load(config) -> Dataset:
     fingerprint=fingerprint(train),
   )
   return Dataset(info, **splits, left_out=left_out)
+
+
+def _no_training_image(
+  raw: sources.Raw, name: str, pool: Split
+) -> errors.InputError:
+  """Says why a class has no training image; folds give each class some."""
+  number = int(np.sum(pool.labels == raw.class_names.index(name)))
+  fault = f"has no image of class {name!r}"
+  if number:
+    fault = f"has {number} of class {name!r}, none of them for training"
+  place = f" ({raw.origin})" if raw.origin else ""
+  return errors.InputError(
+    f"{raw.name}{place} {fault}: use other classes (data.classes), or data "
+    "with enough of it."
+  )
 
 
 def extended(

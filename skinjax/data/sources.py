@@ -1,6 +1,7 @@
 """Where images come from: TFDS, prepared and read without TensorFlow."""
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 from google.protobuf import json_format, message
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
@@ -76,6 +78,7 @@ class Raw(NamedTuple):
   splits: dict[str, Split]  # train, test and, if there is one, validation
   groups_known: bool  # as of datasets.DataInfo
   stored: int  # as of datasets.DataInfo
+  origin: str  # where it was read, and what that was made from
 
 
 def read(config) -> Raw:
@@ -84,7 +87,8 @@ def read(config) -> Raw:
   Raises:
     InputError: a data set or size that does not exist, or a user's folder that
       is none of images by class.
-    tfds_ham10000.DataError: the user's files are not HAM10000.
+    tfds_ham10000.DataError: the user's files are not HAM10000, or not those
+      that it was prepared from.
   """
   errors.require_known("data set", config.name, SOURCES)
   if config.name == "folder":
@@ -94,6 +98,8 @@ def read(config) -> Raw:
   if not builder.is_prepared():
     _prepare(config, pathlib.Path(builder.data_dir), manual_dir)
     builder, stored = _builder(config)
+  elif manual_dir and config.name == "ham10000":
+    builder.check_prepared_from(manual_dir)
   names = tuple(builder.info.features["label"].names)
   with _whole(builder.data_dir):
     if not builder.info.splits:
@@ -101,7 +107,25 @@ def read(config) -> Raw:
     splits = {
       key: _read(builder, key, config, stored) for key in builder.info.splits
     }
-  return Raw(config.name, names, splits, groups_known=True, stored=stored)
+  origin = ""
+  if config.name == "ham10000":
+    origin = f"{builder.data_dir}, prepared from " + (
+      builder.prepared_from or "what an earlier version did not record"
+    )
+    number = sum(len(split.labels) for split in splits.values())
+    _tell_origin(f"ham10000 {stored}x{stored}: {number:,} images, {origin}")
+  return Raw(
+    *(config.name, names, splits),
+    groups_known=True,
+    stored=stored,
+    origin=origin,
+  )
+
+
+@functools.cache
+def _tell_origin(message: str) -> None:
+  """Logs where a data set is from, once a process: a study reads it often."""
+  logging.info("%s", message)
 
 
 def _read_folder(config) -> Raw:
@@ -123,6 +147,7 @@ def _read_folder(config) -> Raw:
     {key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS},
     groups_known=found.groups is not None,
     stored=config.size,
+    origin=str(config.folder),
   )
 
 

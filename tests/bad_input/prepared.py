@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 
 from tests.bad_input.case import Case, read
+from tfds_ham10000.dummy_archive import write_archive
 
 _INFO = "dataset_info.json"
 _SHARD = "ham10000-test.array_record-00000-of-00001"
@@ -58,6 +59,18 @@ def _zip_file(path):
     archive.writestr("ISIC_0000004.jpg", b"")
 
 
+def _prepared_from_another(place):
+  """Has data.manual_dir differ from what is prepared already."""
+
+  def case(tmp_path):
+    data = shutil.copytree(_prepared().name, tmp_path / "data")
+    if place == "other":
+      write_archive(tmp_path / place, {"nv": 12, "mel": 3})
+    return lambda: read(data, tmp_path / place)
+
+  return case
+
+
 _NO_FOLDER = "manual: can't be listed .*; a folder with HAM10000's files is exp"
 _NO_PLACE = "Manual directory .*manual does not exist or is empty. .*"
 
@@ -68,5 +81,14 @@ CASES = {
   "images_missing": _of(_SHARD, None),
   "images_flipped": _of(_SHARD, _flip),
   "manual_dir_is_zip": _manual_dir(_zip_file, _NO_FOLDER),
+  "manual_dir_is_another": Case(
+    _prepared_from_another("other"),
+    r"was prepared from .*dummy_data, and .*other holds something else.*"
+    r": remove the folder .*data/ham10000/64x64/1\.0\.0 to prepare that",
+  ),
+  "manual_dir_is_gone": Case(
+    _prepared_from_another("gone"),
+    "gone does not exist; .* was prepared from .*dummy_data: give no manual_d",
+  ),
   "manual_dir_is_absent": _manual_dir(lambda path: None, _NO_PLACE),
 }

@@ -6,7 +6,9 @@ import pytest
 import tfds_ham10000
 from skinjax.data import datasets, sources
 from skinjax.data import images as images_lib
+from skinjax.runtime import errors
 from tests import shrunk
+from tests.bad_input.case import DUMMY_DATA
 
 
 def _config(dataset, data_dir, **changes):
@@ -116,6 +118,14 @@ def test_every_fold_keeps_lesions_apart_and_images_together(toy_folds):
     for split in _splits(fold).values():
       assert len(np.unique(split.labels)) == 7
   assert len({fold.info.fingerprint for fold in toy_folds}) == 5
+
+
+def test_a_class_without_training_images(tmp_path):
+  changes = {"manual_dir": str(DUMMY_DATA), "size": 64}
+  told = r"ham10000 \(.*from .*dummy_data\) has no image of class 'akiec'"
+  with pytest.raises(errors.InputError, match=told) as refusal:
+    datasets.load(_config("ham10000", tmp_path, **changes))
+  assert "folds" not in str(refusal.value)
 
 
 def test_toy_lesions_are_said_to_be_drawn(toy_folds):

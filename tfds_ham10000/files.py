@@ -1,0 +1,128 @@
+"""Reads files that someone has put in their place, or something else there."""
+
+import codecs
+import os
+import reprlib
+
+from etils import epath
+
+from tfds_ham10000.errors import DataError
+
+# Beginnings of files that get saved under the name of another. Neither a table
+# nor an archive nor an image begins with "<" or "{".
+_BEGINNINGS = {
+  b"<": "a web page, such as a site's login or error page saved as the file",
+  b"{": "a site's answer in JSON, such as its error message saved as the file",
+  b"version https://git-lfs": "a pointer of Git LFS and not the file itself",
+  b"PK\x03\x04": "a zip file or a spreadsheet",
+  b"\x1f\x8b": "a gzip file",
+  b"7z\xbc\xaf": "a 7z archive",
+  b"Rar!": "a RAR archive",
+  b"%PDF": "a PDF file",
+}
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SAVE = 'save it as UTF-8, in a spreadsheet as "CSV UTF-8"'
+_LARGEST_TEXT = 64 * 2**20  # a hundred times the published table
+
+_LONGEST_SHOWN = 100
+_CUT = reprlib.Repr()
+_CUT.maxstring = _LONGEST_SHOWN
+
+
+def describe(data: bytes) -> str | None:
+  """Say what a file is that is not what its name says.
+
+  Args:
+    data: the file's bytes, or its first few hundred.
+
+  Returns:
+    What it is, as "a web page"; None if it is none of the usual mistakes.
+  """
+  if not data.strip(b"\0"):
+    # Some programs set a download's space aside before it arrives.
+    return "a file of zeros only" if data else "an empty file"
+  data = data.removeprefix(codecs.BOM_UTF8).lstrip()
+  for beginning, what in _BEGINNINGS.items():
+    if data.startswith(beginning):
+      return what
+  return None
+
+
+def show(text: object) -> str:
+  """Return what a file says as a message may have it: escaped, and short."""
+  text = str(text)
+  if text.isprintable() and len(text) <= _LONGEST_SHOWN:
+    return text
+  return _CUT.repr(text)[1:-1]
+
+
+def check_is_file(path: epath.Path, what: str) -> None:
+  """Refuse a path at which there is no file that can be read to its end.
+
+  Args:
+    path: where something was found.
+    what: what is expected there, as "a zip file".
+
+  Raises:
+    DataError: it is a folder, a link to nowhere, a pipe or a device.
+  """
+  if path.is_dir():
+    raise DataError(
+      f"{path}: a folder, where {what} is expected; put the file in its place"
+    )
+  # A pipe or a device would be waited for, or read from, for ever. Remote
+  # storage, of which os.path knows nothing, has none.
+  special = os.path.exists(path) and not os.path.isfile(path)
+  if special or not path.exists():
+    raise DataError(
+      f"{path}: {'a pipe or a device' if special else 'a link to nowhere'}, "
+      f"where {what} is expected; put the file in its place"
+    )
+
+
+def read_text(path: epath.Path, what: str) -> str:
+  """Read a text file that someone has put in its place, whole.
+
+  Args:
+    path: the file, UTF-8 with or without a byte order mark.
+    what: what is expected there, as "a table of cases".
+
+  Returns:
+    The text, with its own line ends.
+
+  Raises:
+    DataError: the file can't be read, is no text, or text in another encoding.
+  """
+  check_is_file(path, what)
+  try:
+    with path.open("rb") as file:
+      data = file.read(_LARGEST_TEXT + 1)
+  except OSError as error:
+    raise DataError(
+      f"{path}: can't be read ({error.strerror or error}); make it readable"
+    ) from error
+  return decode(data, str(path), what)
+
+
+def decode(data: bytes, where: str, what: str) -> str:
+  """Decode the bytes of a text file, as `read_text` does."""
+  is_instead = describe(data)
+  if len(data) > _LARGEST_TEXT:
+    is_instead = f"a file of more than {_LARGEST_TEXT:,} bytes"
+  if is_instead:
+    raise DataError(
+      f"{where}: {is_instead}, where {what} is expected; fetch it again"
+    )
+  if data.startswith(_UTF16):
+    raise DataError(f"{where}: UTF-16 text; {_SAVE}")
+  try:
+    text = data.decode("utf-8-sig")
+    wrong, place = "a NUL character: damaged, or UTF-16", data.find(b"\0")
+  except UnicodeDecodeError as error:
+    wrong, place = f"not UTF-8 (byte 0x{data[error.start]:02x})", error.start
+  if place >= 0:
+    line = len((data[:place] + b".").splitlines())
+    raise DataError(
+      f"{where}: line {line}: {wrong}; {_SAVE}, or fetch it again"
+    )
+  return text
