@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from skinjax import run
-from skinjax.data import image_folder, images, own_images
+from skinjax.data import image_folder, images, own_images, sources
 from skinjax.runtime import errors, workdir
 from tests import shrunk
 
@@ -95,9 +95,15 @@ def test_a_frozen_config_and_one_without_numbers():
   run.check({})
 
 
+def _read_by_a_library(folder):
+  with sources._whole(folder):
+    raise RuntimeError("open() failed: Permission denied; opening a.png")
+
+
 @pytest.mark.parametrize(
   "read",
   [
+    _read_by_a_library,
     lambda folder: workdir.read_config(folder),
     lambda folder: images.read(folder / "a.png", 8),
     lambda folder: own_images.read(folder, 8),

@@ -153,7 +153,12 @@ def _read_folder(config) -> Raw:
 
 @contextlib.contextmanager
 def _whole(place: str) -> Iterator[None]:
-  """Says of whatever goes wrong in a prepared data set that it is damaged."""
+  """Says of whatever goes wrong in a prepared data set that it is damaged.
+
+  Raises:
+    PermissionError: it may not be read.
+    InputError: it is damaged.
+  """
   try:
     yield
   except (errors.InputError, tfds_ham10000.DataError):
@@ -163,6 +168,10 @@ def _whole(place: str) -> Iterator[None]:
     *(OSError, LookupError, RuntimeError, SyntaxError, ValueError),
     *(json_format.Error, message.Error),
   ) as error:
+    # Of permission each library has words of its own.
+    for path in sorted(pathlib.Path(place).rglob("*")):
+      if path.is_file():
+        path.open("rb").close()
     raise errors.InputError(
       f"{place} is damaged ({str(error)[-120:]}): remove it to have it "
       "prepared anew."
