@@ -19,6 +19,7 @@ _FREE = (
   "data.data_dir",
   "parallel",
   "shard",
+  "external",
   "log_every",
   "eval_every",
   "save_every",
