@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets, images, own_images
+from skinjax.data import datasets, images, own_images, provenance
 from skinjax.data.sources import Split
 from skinjax.runtime import errors, files
 from tfds_ham10000 import image_tables, leaks, tables
@@ -170,15 +170,14 @@ def _known(dataset: datasets.Dataset) -> dict[str, str]:
 
 def _refuse_leaks(folder, dataset, origin, found, ids, digests) -> None:
   """Refuses images that were learnt from, or that something was chosen by."""
-  known, origin = _known(dataset), origin or {}
+  known = _known(dataset)
+  made_of_ids, made_of_groups = provenance.named(origin)
   seen = datasets.joined([dataset.train, dataset.validation])
-  seen_ids = [*seen.image_ids.tolist(), *origin.get("image_ids", ())]
-  lesions = {
-    _id(str(name), known) or str(name): f"only {name}" for name in seen_ids
-  }
+  seen_ids = [*seen.image_ids.tolist(), *sorted(made_of_ids)]
+  lesions = {_id(name, known) or name: f"only {name}" for name in seen_ids}
   train = list(lesions)
   # Groups that are told without images stand as images of them.
-  for group in {*(dataset.inherited or ()), *origin.get("groups", ())}:
+  for group in sorted(made_of_groups.union(dataset.inherited or ())):
     train.append(f"an image of {group}")
     lesions[train[-1]] = group
   lesions |= {i: one.group for i, one in zip(ids, found, strict=True) if one[3]}
@@ -271,8 +270,8 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
     found.append(_Found(path, _within(path, folder), told, own_group))
   if absent:
     raise errors.InputError(
-      f"{len(absent)} of {len(rows)} images of {table} are not in {folder} or a "
-      f"folder of it ({absent[0]}{', …' if absent[1:] else ''}): files of "
+      f"{len(absent)} of {len(rows)} images of {table} are not in {folder} or "
+      f"a folder of it ({absent[0]}{', …' if absent[1:] else ''}): files of "
       f"{', '.join(images.SUFFIXES)} with these names are wanted there."
     )
   if unused := sorted(unused - first.keys()):
@@ -300,8 +299,8 @@ def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
   if odd or len(on) != 1:
     has = f"{odd[0]} is {row[odd[0]]!r:.40}" if odd else f"{len(on)} are 1"
     raise errors.InputError(
-      f"{where}: {has}; without a column label, each column but image and group "
-      "is a class, 1.0 for that of the image and 0.0 for all others."
+      f"{where}: {has}; without a column label, each column but image and "
+      "group is a class, 1.0 for that of the image and 0.0 for all others."
     )
   return on[0]
 

@@ -248,8 +248,8 @@ def _tell(result: dict, report: pathlib.Path) -> None:
   logging.info("%s", result["verdict"]["detail"])
   if found := result["external"]:
     logging.info(
-      "On %s (external): %s minus %s in balanced accuracy %+.3f [%+.3f, %+.3f]; "
-      "majority line %.3f. %s",
+      "On %s (external): %s minus %s in balanced accuracy %+.3f "
+      "[%+.3f, %+.3f]; majority line %.3f. %s",
       found["name"],
       found["difference"]["arm"],
       found["difference"]["rival"],
