@@ -4,7 +4,9 @@ r"""Classifier: a residual network on real images.
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Shows scores on the test lesions with intervals, the majority line beside them
-(DIR/scores.csv), from the weights after the last step.
+(DIR/scores.csv), from the weights after the last step. With
+--config.external=IMAGES also those on an external test set
+(DIR/external_scores.csv).
 """
 
 import ml_collections
@@ -17,6 +19,9 @@ def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
   config = common.training("classifier", dataset, size)
   config.best = "balanced_accuracy"
+  # An external test set: a folder of images with a table of their classes, or
+  # with a folder for each class; see data/external.py. Empty: none.
+  config.external = ""
 
   config.model.width = 16
   config.model.dropout = 0.2

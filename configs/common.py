@@ -181,8 +181,11 @@ def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
 def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Returns a training config as a part of a study's.
 
-  Seed, data and devices are the study's, so that they are set in one place.
+  Seed, data and devices are the study's, so that they are set in one place, and
+  so is an external test set.
   """
   config = config.copy_and_resolve_references()
   del config.seed, config.parallel, config.data
+  if "external" in config:
+    del config.external
   return config

@@ -48,6 +48,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   # Whether to go on where nothing tells what the images' maker has learnt
   # from. The verdict then says that a leak cannot be excluded.
   config.unknown_origin = False
+  # An external test set, scored beside the own one; it decides nothing. See
+  # data/external.py. Empty: none.
+  config.external = ""
   # Classifiers of each arm; they differ in weights and batches, and share the
   # synthetic images.
   config.seeds = 3

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
+from skinjax.data import datasets, external
 from skinjax.runtime import errors, processes, workdir
 from skinjax.training import loop, predictions, tasks
 
@@ -83,9 +84,16 @@ def _run(config, path):
       )
     return importlib.import_module(_OTHERS[name]).run(config, path)
   task = tasks.named(name)
-  result = loop.train(task, config, path)
+  dataset = outside = None
+  if not task.generates and config.external:  # refused before it is trained
+    loop.check(config)
+    dataset = processes.together(lambda: datasets.load(config.data))
+    outside = processes.together(
+      lambda: external.load(config.external, dataset)
+    )
+  result = loop.train(task, config, path, dataset)
   if not task.generates and processes.is_first():
-    predictions.run(config, path, result)
+    predictions.run(config, path, result, outside)
   return result
 
 

@@ -30,8 +30,8 @@ class Found(NamedTuple):
   groups: list[str] | None  # what they show; None where nothing tells
 
 
-def find(folder: str | pathlib.Path) -> Found:
-  """Finds the images of a folder and their classes.
+def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
+  """Finds the images of a folder, named by a config's `key`, and their classes.
 
   Raises:
     InputError: there is no such folder, nothing in it that could be read as
@@ -40,7 +40,7 @@ def find(folder: str | pathlib.Path) -> Found:
   folder = files.user_path(folder)
   if not folder.is_dir():
     raise errors.InputError(
-      f"data.folder={folder} is no folder: name one with a folder of images "
+      f"{key}={folder} is no folder: name one with a folder of images "
       f"for each class, or with a table {TABLE} (image, label, group)."
     )
   if (folder / TABLE).exists():
@@ -53,7 +53,7 @@ def find(folder: str | pathlib.Path) -> Found:
   if not classes:
     loose = sum(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir())
     raise errors.InputError(
-      f"data.folder={folder} holds {loose} images and no folder: a folder of "
+      f"{key}={folder} holds {loose} images and no folder: a folder of "
       f"images for each class is wanted, or a table {TABLE} (image, label)."
     )
   paths, labels = [], []
@@ -61,7 +61,7 @@ def find(folder: str | pathlib.Path) -> Found:
     of_class = images.files_in(directory)
     if not of_class:
       raise errors.InputError(
-        f"data.folder={folder}: {directory.name}/ has no images."
+        f"{key}={folder}: {directory.name}/ has no images."
       )
     paths += of_class
     labels += [directory.name] * len(of_class)
@@ -110,15 +110,24 @@ def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
   return path.relative_to(folder).as_posix()
 
 
-def _in_table(folder: pathlib.Path) -> Found:
-  table = folder / TABLE
+def rows_of(table: pathlib.Path) -> list[dict[str, str]]:
+  """Reads the rows of a CSV table by the names that its first line has.
+
+  Raises:
+    InputError: it cannot be read.
+  """
   try:
     with table.open(newline="", encoding="utf-8-sig") as file:
-      rows = list(csv.DictReader(file, strict=True))
+      return list(csv.DictReader(file, strict=True))
   except (ValueError, csv.Error) as error:
     raise errors.InputError(
       f"{table} cannot be read as a CSV table in UTF-8 ({error})."
     ) from error
+
+
+def _in_table(folder: pathlib.Path) -> Found:
+  table = folder / TABLE
+  rows = rows_of(table)
   columns = list(rows[0]) if rows else []
   for column in ("image", "label"):
     if column not in columns:

@@ -127,10 +127,7 @@ def groups_learnt(
     The groups; None if they cannot be traced: `origin` says nothing, or ids
     that this data set does not have.
   """
-  ids, groups = (
-    {str(value) for value in _list((origin or {}).get(key))}
-    for key in ("image_ids", "groups")
-  )
+  ids, groups = named(origin)
   group_of = dict(dataset.left_out)
   for split in (dataset.train, dataset.validation, dataset.test):
     group_of |= zip(
@@ -143,6 +140,15 @@ def groups_learnt(
   if not (ids or groups) or not (traced or own):
     return None
   return frozenset(groups | {group_of[i] for i in ids if i in group_of})
+
+
+def named(origin: Mapping[str, Any] | None) -> tuple[set[str], set[str]]:
+  """Returns the image ids and the groups that an origin names."""
+  ids, groups = (
+    {str(value) for value in _list((origin or {}).get(key))}
+    for key in ("image_ids", "groups")
+  )
+  return ids, groups
 
 
 def _list(value: Any) -> list:

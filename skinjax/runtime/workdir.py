@@ -26,6 +26,7 @@ _FREE = (
   "data.folder",
   "parallel",
   "shard",
+  "external",
   "log_every",
   "eval_every",
   "save_every",

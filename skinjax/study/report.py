@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from skinjax.data import datasets, image_folder, provenance
+from skinjax.data import datasets, external, image_folder, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import files, workdir
 from skinjax.study import page, summary
@@ -29,11 +29,13 @@ def write(
   synthetic: datasets.Split,
   folder: image_folder.ImageFolder,
   units: dict[str, list[pathlib.Path]],
+  outside: external.External | None = None,
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
 
   `synthetic` are the images of `folder` that were added to the real ones;
-  `units` has by arm the workdirs of its classifiers, by seed.
+  `units` has by arm the workdirs of its classifiers, by seed, and these the
+  predictions of the external test set, if there is one.
 
   Returns:
     What summary.json holds; see study/summary.py.
@@ -63,6 +65,26 @@ def write(
     pairs=[pair for pair in config.pairs if set(pair) <= units.keys()],
     seed=config.seed,
   )
+  if outside:
+    result["external"] = summary.summarize_external(
+      name=outside.name,
+      note=outside.note,
+      notes=() if outside.groups_known else (datasets.GROUPS_UNKNOWN,),
+      traced=outside.traced,
+      left_out=outside.left_out,
+      arms={
+        arm: np.stack(
+          [predictions.read_external(p, outside, info) for p in places]
+        )
+        for arm, places in units.items()
+      },
+      labels=outside.split.labels,
+      groups=outside.split.groups,
+      class_names=info.class_names,
+      train_counts=info.class_counts,
+      pair=config.pairs[0],
+      seed=config.seed,
+    )
   report = path / "report"
   report.mkdir(exist_ok=True)
   files.write_json(report / "summary.json", result)
@@ -224,4 +246,15 @@ def _tell(result: dict, report: pathlib.Path) -> None:
     )
   logging.info("%s", result["verdict"]["headline"])
   logging.info("%s", result["verdict"]["detail"])
+  if found := result["external"]:
+    logging.info(
+      "On %s (external): %s minus %s in balanced accuracy %+.3f "
+      "[%+.3f, %+.3f]; majority line %.3f. %s",
+      found["name"],
+      found["difference"]["arm"],
+      found["difference"]["rival"],
+      *(found["difference"][key] for key in ("value", "low", "high")),
+      found["majority_line"]["accuracy"],
+      found["note"],
+    )
   logging.info("open %s", report / "index.html")

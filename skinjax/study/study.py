@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets, image_folder, provenance
+from skinjax.data import datasets, external, image_folder, provenance
 from skinjax.runtime import errors, files, workdir
 from skinjax.study import report
 from skinjax.synthesis import generators, synthesize
@@ -72,6 +72,12 @@ def run(
     _require_origin(config, folder.origin, dataset, folder.path)
   if generator:
     _require_fits(config, generator, dataset)
+  outside = None
+  if config.external:
+    maker = folder or generator  # one trained here learns from `dataset`
+    outside = external.load(
+      config.external, dataset, maker.origin if maker else None
+    )
   contents = {
     "generator": generator and generator.digest,
     "synthetic": folder and datasets.fingerprint(folder.split),
@@ -93,9 +99,9 @@ def run(
     added = _added(folder, wanted, dataset.info, config.seed)
     learnt = provenance.groups_learnt(folder.origin, dataset)
     extended = datasets.extended(dataset, added, learnt)
-    _train(config, path, own, dataset, extended)
+    _train(config, path, own, dataset, extended, outside)
     with files.locked(path / ".report.lock", wait=True):
-      if absent := [unit for unit in units if not _is_done(path, unit)]:
+      if absent := [u for u in units if not _is_done(path, u, outside)]:
         logging.info(
           "This shard, %s, is done; %d of %d classifiers are missing (%s, …). "
           "Whoever finds them all writes the report: the last shard, or the "
@@ -116,6 +122,7 @@ def run(
           arm: [_place(path, Unit(arm, seed)) for seed in seeds]
           for arm in config.arms
         },
+        outside=outside,
       )
 
 
@@ -272,10 +279,10 @@ def _added(
   return folder.split.take(np.concatenate(places))
 
 
-def _train(config, path, units, dataset, extended) -> None:
+def _train(config, path, units, dataset, extended, outside) -> None:
   """Trains classifiers; those in other hands come last, and are waited for."""
   start, done = time.monotonic(), 0
-  left = [unit for unit in units if not _is_done(path, unit)]
+  left = [unit for unit in units if not _is_done(path, unit, outside)]
   while left:
     busy = []
     for place, unit in enumerate(left):
@@ -289,7 +296,7 @@ def _train(config, path, units, dataset, extended) -> None:
         f", about {duration(each * rest)}" if done else "",
       )
       try:
-        _train_unit(config, path, unit, dataset, extended)
+        _train_unit(config, path, unit, dataset, extended, outside)
         done += 1
       except errors.InUseError as error:
         logging.info("%s", error)
@@ -318,8 +325,12 @@ def _place(path: pathlib.Path, unit: Unit) -> pathlib.Path:
   return path / "units" / f"{unit.arm}-{unit.seed}"
 
 
-def _is_done(path: pathlib.Path, unit: Unit) -> bool:
-  return (_place(path, unit) / predictions.FILE).exists()
+def _is_done(path: pathlib.Path, unit: Unit, outside=None) -> bool:
+  """Returns whether a unit has predicted what it is to, `outside` too."""
+  place = _place(path, unit)
+  return (place / predictions.FILE).exists() and (
+    outside is None or predictions.has_external(place, outside)
+  )
 
 
 def _unit_config(config, unit: Unit) -> ml_collections.ConfigDict:
@@ -334,8 +345,8 @@ def _unit_config(config, unit: Unit) -> ml_collections.ConfigDict:
   return made
 
 
-def _train_unit(config, path, unit: Unit, dataset, extended) -> None:
-  """Trains one classifier and predicts the test split, unless that is done.
+def _train_unit(config, path, unit: Unit, dataset, extended, outside) -> None:
+  """Trains one classifier and predicts the test splits, unless that is done.
 
   Raises:
     InUseError: another process is at it.
@@ -346,4 +357,6 @@ def _train_unit(config, path, unit: Unit, dataset, extended) -> None:
     if not _is_done(path, unit):
       learnt = extended if config.arm[unit.arm].synthetic else dataset
       result = loop.train(tasks.named(made.task), made, place, learnt)
-      predictions.predict(made, place, result)
+      predictions.predict(made, place, result, outside)
+    elif not _is_done(path, unit, outside):
+      predictions.predict_external(place, outside)

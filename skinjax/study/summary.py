@@ -18,7 +18,12 @@
                  …ESTIMATE}],
   verdict: {arm, rival, metric, kind, leak_excluded: bool, headline, detail,
             …ESTIMATE, largest_gain, largest_loss},
-  original: [{classes, without, with, majority}], notes: [str]
+  original: [{classes, without, with, majority}], notes: [str],
+  external: null or {name, note: str, notes: [str], images, lesions, traced,
+                     left_out: {class: images}, classes: [{name, images}],
+                     majority_line: {class, accuracy, balanced_accuracy},
+                     arms: [{name, scores, recall, auc}],
+                     difference: {arm, rival, metric, level, …ESTIMATE}}
 }
 ESTIMATE = {value, low, high, seed_sd}
 ```
@@ -196,6 +201,75 @@ def summarize(
         "seed_sd": decisive["seed_sd"],
         "largest_gain": max(ends["high"], 0.0) if wide else None,
         "largest_loss": max(-ends["low"], 0.0) if wide else None,
+      },
+      "external": None,
+    }
+  )
+
+
+def summarize_external(
+  *,
+  name: str,
+  note: str,
+  notes: Sequence[str] = (),
+  traced: int,
+  left_out: Mapping[str, int],
+  arms: Mapping[str, np.ndarray],
+  labels: np.ndarray,
+  groups: np.ndarray,
+  class_names: Sequence[str],
+  train_counts: Sequence[int],
+  pair: tuple[str, str],
+  level: float = 0.95,
+  num_resamples: int = 2000,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Summarizes what a study's arms score on an external test set.
+
+  Arms and the others as of `summarize`, but for the images of the external
+  set; `note`, `notes`, `traced` and `left_out` say what is known of these. The
+  difference of the deciding pair gets no verdict: that is of the own test set.
+
+  Returns:
+    `external` of the schema.
+  """
+  weights = statistics.bootstrap_weights(groups, labels, num_resamples, seed)
+  draws = {arm: statistics.draw(p, labels, weights) for arm, p in arms.items()}
+  paired = draws[pair[0]][HEADLINE_METRIC] - draws[pair[1]][HEADLINE_METRIC]
+  (difference,) = _estimates(statistics.interval(paired, level, seed=seed))
+  scored = []
+  for arm, p in arms.items():
+    whole = _score_arm(p, labels, draws[arm], class_names, level, seed)
+    kept = {key: whole[key] for key in ("scores", *classification.BY_CLASS)}
+    scored.append({"name": arm, **kept})
+  counts = np.bincount(labels, minlength=len(class_names))
+  most = int(np.argmax(train_counts))
+  return files.plain(
+    {
+      "name": name,
+      "note": note,
+      "notes": notes,
+      "images": len(labels),
+      "lesions": len(np.unique(groups)),
+      "traced": traced,
+      "left_out": left_out,
+      "classes": [
+        {"name": class_name, "images": count}
+        for class_name, count in zip(class_names, counts, strict=True)
+      ],
+      "majority_line": {
+        "class": class_names[most],
+        "accuracy": classification.majority_line(labels, train_counts),
+        # It has the recall 1 of one class, if that is there at all.
+        "balanced_accuracy": (counts[most] > 0) / np.sum(counts > 0),
+      },
+      "arms": scored,
+      "difference": {
+        "arm": pair[0],
+        "rival": pair[1],
+        "metric": HEADLINE_METRIC,
+        "level": level,
+        **difference,
       },
     }
   )

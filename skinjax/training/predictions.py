@@ -7,28 +7,58 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets
+from skinjax.data import datasets, external
+from skinjax.data.sources import Split
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import errors, files, parallel
 from skinjax.training import loop, tasks, trained
 
 _RESAMPLES = 2000
 FILE = "predictions.csv"  # a classifier that has it is done
+EXTERNAL_FILE = "external_predictions.csv"
+_EXTERNAL_RECORD = "external.json"  # says of which images these are
 
 
-def run(config, path: str | pathlib.Path, result: loop.Result) -> dict:
+def run(
+  config,
+  path: str | pathlib.Path,
+  result: loop.Result,
+  outside: external.External | None = None,
+) -> dict:
   """Scores a trained classifier's test split: predictions.csv and scores.csv.
+
+  An external test set is scored beside it: external_predictions.csv and
+  external_scores.csv.
 
   Returns:
     Each row of scores.csv by its name: `value`, `low` and `high` of the 95%
     interval over lesions (one training run: it carries no luck of the seed).
   """
   path, dataset = pathlib.Path(path), result.dataset
-  predict(config, path, result)
-  probabilities = read(path, dataset)
-  labels, info = dataset.test.labels, dataset.info
+  predict(config, path, result, outside)
+  rows = _score(
+    path / "scores.csv", read(path, dataset), dataset.test, dataset.info
+  )
+  if outside:
+    logging.info("On %s (external): %s", outside.name, outside.note)
+    if not outside.groups_known:
+      logging.info("%s", datasets.GROUPS_UNKNOWN)
+    _score(
+      path / "external_scores.csv",
+      read_external(path, outside, dataset.info),
+      outside.split,
+      dataset.info,
+    )
+  return rows
+
+
+def _score(
+  file: pathlib.Path, probabilities: np.ndarray, split: Split, info
+) -> dict:
+  """Writes and logs the scores of a split; see `run`."""
+  labels = split.labels
   weights = statistics.bootstrap_weights(
-    dataset.test.groups, labels, _RESAMPLES, seed=0
+    split.groups, labels, _RESAMPLES, seed=0
   )
   draws = statistics.draw(probabilities[None], labels, weights)
   rows = {
@@ -49,7 +79,7 @@ def run(config, path: str | pathlib.Path, result: loop.Result) -> dict:
     logging.info(
       "%-18s %.3f  [%.3f, %.3f]", name, row["value"], row["low"], row["high"]
     )
-  files.write_text(path / "scores.csv", files.table(lines))
+  files.write_text(file, files.table(lines))
   return rows
 
 
@@ -61,23 +91,83 @@ def as_row(interval: statistics.Interval, index=()) -> dict[str, float]:
   }
 
 
-def predict(config, path: pathlib.Path, result: loop.Result) -> None:
-  """Predicts the test split and writes predictions.csv; see `run`."""
-  split, info = result.dataset.test, result.dataset.info
-  probabilities = trained.outputs(
-    tasks.named(config.task),
-    parallel.local(result.state),
-    split,
-    config=ml_collections.FrozenConfigDict(config),
-    info=info,
-  )["probabilities"]
+def predict(
+  config,
+  path: pathlib.Path,
+  result: loop.Result,
+  outside: external.External | None = None,
+) -> None:
+  """Predicts the test split, and an external test set; see `run`."""
+  info = result.dataset.info
+  network = {
+    "task": tasks.named(config.task),
+    "state": parallel.local(result.state),
+    "config": ml_collections.FrozenConfigDict(config),
+    "info": info,
+  }
+  # Whatever other weights have predicted is no longer of this classifier.
+  (path / _EXTERNAL_RECORD).unlink(missing_ok=True)
+  _predict(path / FILE, result.dataset.test, **network)
+  if outside:
+    _predict_external(path, outside, **network)
+
+
+def predict_external(path: pathlib.Path, outside: external.External) -> None:
+  """Predicts an external test set with the classifier of a workdir.
+
+  Raises:
+    InputError: it trained none, or its checkpoint is gone.
+  """
+  network = trained.load_classifier(path)
+  _predict_external(
+    path,
+    outside,
+    task=network.task,
+    state=network.state,
+    config=network.config,
+    info=network.info,
+  )
+
+
+def has_external(path: pathlib.Path, outside: external.External) -> bool:
+  """Returns whether a workdir has predictions of this external test set."""
+  record = path / _EXTERNAL_RECORD
+  return (
+    record.exists()
+    and files.read_json(record, "remove it").get("fingerprint")
+    == outside.fingerprint
+    and (path / EXTERNAL_FILE).exists()
+  )
+
+
+def _predict_external(path, outside, **network) -> None:
+  record = path / _EXTERNAL_RECORD
+  record.unlink(missing_ok=True)  # it is there only beside what it tells of
+  _predict(path / EXTERNAL_FILE, outside.split, **network)
+  files.write_json(
+    record,
+    {
+      "name": outside.name,
+      "fingerprint": outside.fingerprint,
+      "images": len(outside.split.labels),
+      "left_out": outside.left_out,
+      "traced": outside.traced,
+      "note": outside.note,
+    },
+  )
+
+
+def _predict(file: pathlib.Path, split: Split, *, task, state, config, info):
+  probabilities = trained.outputs(task, state, split, config=config, info=info)[
+    "probabilities"
+  ]
   lines = [("image_id", "group", "label", *info.class_names)]
   for image_id, group, label, row in zip(
     split.image_ids, split.groups, split.labels, probabilities, strict=True
   ):
     shown = (f"{p:.6f}" for p in row)
     lines.append((image_id, group, info.class_names[label], *shown))
-  files.write_text(path / FILE, files.table(lines))
+  files.write_text(file, files.table(lines))
 
 
 def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
@@ -86,30 +176,39 @@ def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
   Raises:
     InputError: they are damaged, or predictions of other images.
   """
+  return _read(path / FILE, dataset.test, dataset.info)
+
+
+def read_external(
+  path: pathlib.Path, outside: external.External, info: datasets.DataInfo
+) -> np.ndarray:
+  """Reads a workdir's probabilities of an external test set; see `read`."""
+  return _read(path / EXTERNAL_FILE, outside.split, info)
+
+
+def _read(file: pathlib.Path, split: Split, info) -> np.ndarray:
   again = "remove it to have it made anew."
   try:
-    with (path / FILE).open(newline="") as file:
-      rows = list(csv.DictReader(file))
+    with file.open(newline="") as opened:
+      rows = list(csv.DictReader(opened))
     ids = [row["image_id"] for row in rows]
-    names = dataset.info.class_names
-    numbers = [[float(row[name]) for name in names] for row in rows]
+    numbers = [[float(row[name]) for name in info.class_names] for row in rows]
   except (
     *(*errors.ABSENT, csv.Error),
     *(KeyError, TypeError, ValueError),
   ) as error:
     raise errors.InputError(
-      f"{path / FILE} cannot be read as a table of predictions ({error}): "
-      f"{again}"
+      f"{file} cannot be read as a table of predictions ({error}): {again}"
     ) from error
-  if ids != dataset.test.image_ids.tolist():
+  if ids != split.image_ids.tolist():
     raise errors.InputError(
-      f"{path / FILE} predicts other images than this test split: {again}"
+      f"{file} predicts other images than this test split: {again}"
     )
   probabilities = np.array(numbers)
   # They are written with six digits each. NaN is not close to anything.
   sums_to_one = np.isclose(probabilities.sum(1), 1, atol=1e-3).all()
   if not sums_to_one or probabilities.min() < 0:
     raise errors.InputError(
-      f"{path / FILE} has rows that are no probabilities: {again}"
+      f"{file} has rows that are no probabilities: {again}"
     )
   return probabilities

@@ -16,6 +16,7 @@ from skinjax.runtime import errors, files
 from skinjax.study import study
 from skinjax.training import loop
 from tests import shrunk
+from tests.data import external_test
 
 ARMS = ("classical", "classical+synthetic")
 
@@ -345,7 +346,7 @@ def taught(monkeypatch):
     path.mkdir(parents=True)
     (path / "metrics.jsonl").write_text("")
 
-  def predict(config, path, result):
+  def predict(config, path, result, outside=None):
     rng = np.random.default_rng(len(path.name))
     test = shrunk.dataset().test
     rows = rng.dirichlet(np.ones(3), len(test.labels))
@@ -431,3 +432,68 @@ def test_an_arm_is_what_the_config_says():
   assert made.loss.balance == "weights"
   with pytest.raises(errors.InputError, match="Unknown key of arm wrong, 'bal"):
     study._unit_config(config, study.Unit("wrong", 0))
+
+
+def test_an_external_test_set_is_scored_and_trains_nothing(
+  done, tmp_path, monkeypatch
+):
+  path = _copy(done, tmp_path / "run")
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  split = external_test.elsewhere()
+  folder = external_test.write(tmp_path / "clinic", split)
+  result = study.run(_config(external=str(folder)), path)
+  # The verdict, and all else, is that of the own test lesions.
+  assert {**result, "command": "", "external": None} == {
+    **done[1], "command": "",
+  }  # fmt: skip
+  found = result["external"]
+  assert (found["name"], found["images"], found["traced"]) == ("clinic", 7, 0)
+  assert found["majority_line"] == {
+    "class": "disc", "accuracy": 3 / 7, "balanced_accuracy": 1 / 3,
+  }  # fmt: skip
+  assert [arm["name"] for arm in found["arms"]] == list(ARMS)
+  balanced = {}
+  for arm in found["arms"]:
+    table = path / "units" / f"{arm['name']}-0" / "external_predictions.csv"
+    with table.open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    right = {name: [] for name in shrunk.CLASSES}
+    for row in rows:
+      said = max(shrunk.CLASSES, key=lambda name, row=row: float(row[name]))
+      right[row["label"]].append(said == row["label"])
+    assert [len(values) for values in right.values()] == [3, 2, 2]
+    balanced[arm["name"]] = np.mean([np.mean(v) for v in right.values()])
+    value = arm["scores"]["balanced_accuracy"]["value"]
+    assert value == pytest.approx(balanced[arm["name"]])
+  difference = found["difference"]
+  assert (difference["arm"], difference["rival"]) == ARMS[::-1]
+  assert difference["value"] == pytest.approx(
+    balanced[ARMS[1]] - balanced[ARMS[0]]
+  )
+  page = (path / "report" / "index.html").read_text()
+  assert "On clinic (external)" in page
+  assert "Nothing was chosen on" in page
+
+  # What is done is not done again; of another set it is.
+  before = table.stat().st_mtime_ns
+  study.run(_config(external=str(folder)), path)
+  assert table.stat().st_mtime_ns == before
+  other = external_test.write(
+    tmp_path / "b", external_test.elsewhere((1, 1, 1))
+  )
+  assert (
+    study.run(_config(external=str(other)), path)["external"]["images"] == 3
+  )
+  assert table.stat().st_mtime_ns != before
+  assert study.run(_config(), path)["external"] is None
+
+
+def test_an_external_test_set_with_a_leak_is_refused_before_all(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  train = shrunk.dataset().train
+  folder = external_test.write(tmp_path / "clinic", train)
+  with pytest.raises(errors.InputError, match="24 of 24 images of external"):
+    study.run(_config(external=str(folder)), tmp_path / "run")
+  assert not (tmp_path / "run").exists()

@@ -1,0 +1,329 @@
+"""External test sets: images from elsewhere, scored beside the own test split.
+
+```
+FOLDER/TABLE.csv, FOLDER/NAME.jpg or FOLDER/ANY/NAME.jpg
+FOLDER/CLASS/NAME.jpg
+```
+
+The table is the only .csv file of the folder. It has the columns `image` (or
+`image_id`: an id or a file name), `label` (or `dx`) and, if known, `group` (or
+`lesion_id`); without labels every other column is a class, and a row has 1.0 in
+one of them and 0.0 elsewhere, as the truth of the ISIC challenges has it.
+Columns of weights (`score_weight`) are passed over.
+
+Nothing may be chosen by these images, and whatever has been learnt from, or
+chosen by, must not be among them.
+"""
+
+import collections
+import hashlib
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+
+from skinjax.data import datasets, images, own_images, provenance
+from skinjax.data.sources import Split
+from skinjax.runtime import errors, files
+from tfds_ham10000 import image_tables, leaks, tables
+
+_IMAGE = ("image", "image_id")
+_LABEL = ("label", "dx")
+_GROUP = ("group", "lesion_id")
+
+
+class External(NamedTuple):
+  """An external test set without a leak that could be found."""
+
+  name: str  # of its folder
+  split: Split  # with the classes of the data set
+  traced: int  # images that the data set knows by their id or group
+  own_test: int  # of them those of lesions in the own test split
+  left_out: Mapping[str, int]  # images by a class that the data set lacks
+  groups_known: bool  # as of datasets.DataInfo
+  fingerprint: str  # as of datasets.fingerprint
+
+  @property
+  def note(self) -> str:
+    """Says, in a line, how much is known of a leak."""
+    total = len(self.split.labels)
+    own = ""
+    if self.own_test:
+      own = f", {self.own_test} of them to lesions of the own test split"
+    rest = ""
+    if self.traced < total:
+      rest = (
+        " A leak of the others, as other photographs of lesions learnt from, "
+        "cannot be excluded."
+      )
+    return (
+      f"{self.traced} of {total} images could be traced{own}; none is known to "
+      "show a lesion that was learnt from, and none has the pixels of an image "
+      f"that was.{rest}"
+    )
+
+
+class _Found(NamedTuple):
+  path: pathlib.Path
+  name: str  # path within the folder
+  label: str
+  group: str  # empty where nothing tells
+
+
+def load(
+  folder: str | pathlib.Path,
+  dataset: datasets.Dataset,
+  origin: Mapping[str, Any] | None = None,
+) -> External:
+  """Reads an external test set, its images resized as the training images were.
+
+  Classes are those of the data set, in upper or lower case; images of other
+  classes are counted and left out. `origin` says what else was learnt from, as
+  provenance.py has it: by the maker of synthetic images.
+
+  Raises:
+    InputError: there is no such folder, no table or class in it that could be
+      read, a row without image, no image of a known class; or an image whose
+      id, group or pixels, or a known duplicate of which, is in the training or
+      the validation split or among what `origin` names.
+  """
+  folder = files.user_path(folder)
+  found = _find(folder)
+  number = _numbers(dataset.info.class_names)
+  left_out = collections.Counter(
+    one.label for one in found if number(one.label) is None
+  )
+  found = [one for one in found if number(one.label) is not None]
+  if left_out:
+    told = ", ".join(f"{name} {count}" for name, count in left_out.items())
+    lacking = (
+      f"{left_out.total()} of {left_out.total() + len(found)} images of "
+      f"external={folder} are of classes that {dataset.info.name} as it is "
+      f"used here lacks ({told})"
+    )
+    if not found:
+      known = ", ".join(dataset.info.class_names)
+      raise errors.InputError(f"{lacking}: its classes are {known}.")
+    logging.info("%s: they are left out.", lacking)
+  pixels = images.in_threads(
+    lambda one: images.in_channels(
+      images.read(one.path, dataset.info.size, dataset.info.stored),
+      dataset.info.channels,
+    ),
+    found,
+  )
+  known = _known(dataset)
+  ids = [_id(one.name, known) or f"external {one.name}" for one in found]
+  digests = [hashlib.sha256(image).hexdigest() for image in pixels]
+  _refuse_leaks(folder, dataset, origin, found, ids, digests)
+  own_groups, test = set(known.values()), set(dataset.test.groups.tolist())
+  groups, traced, own_test, all_known = [], 0, 0, True
+  for one, key, digest in zip(found, ids, digests, strict=True):
+    told = known.get(key)
+    traced += told is not None or one.group in own_groups
+    own_test += told in test or one.group in test
+    all_known &= bool(one.group or (told and dataset.info.groups_known))
+    groups.append(one.group or told or digest[:16])
+  split = Split(
+    np.stack(pixels),
+    np.array([number(one.label) for one in found], np.int32),
+    np.array([one.name for one in found]),
+    np.array(groups),
+  ).take(slice(None))
+  return External(
+    name=folder.resolve().name,
+    split=split,
+    traced=traced,
+    own_test=own_test,
+    left_out=dict(left_out),
+    groups_known=all_known,
+    fingerprint=datasets.fingerprint(split),
+  )
+
+
+def _numbers(names: Iterable[str]):
+  """Returns a function from a class's name, in any case, to its label."""
+  exact = {name: label for label, name in enumerate(names)}
+  folded = {name.casefold(): label for name, label in exact.items()}
+  return lambda name: exact.get(name, folded.get(name.casefold()))
+
+
+def _id(name: str, known: Iterable[str]) -> str:
+  """Returns the id that an image has elsewhere too, empty if it has none.
+
+  The names of files in users' folders are no ids: `nv/1.jpg` is another image
+  in every folder.
+  """
+  reduced = image_tables.image_id(name)
+  return reduced if reduced in known or "ISIC_" in reduced else ""
+
+
+def _known(dataset: datasets.Dataset) -> dict[str, str]:
+  """Returns the group of each image that a data set knows, by its id."""
+  groups = dict(dataset.left_out)
+  for split in (dataset.train, dataset.validation, dataset.test):
+    groups |= zip(split.image_ids.tolist(), split.groups.tolist(), strict=True)
+  return {_id(name, groups) or name: group for name, group in groups.items()}
+
+
+def _refuse_leaks(folder, dataset, origin, found, ids, digests) -> None:
+  """Refuses images that were learnt from, or that something was chosen by."""
+  known = _known(dataset)
+  made_of_ids, made_of_groups = provenance.named(origin)
+  seen = datasets.joined([dataset.train, dataset.validation])
+  seen_ids = [*seen.image_ids.tolist(), *sorted(made_of_ids)]
+  lesions = {_id(name, known) or name: f"only {name}" for name in seen_ids}
+  train = list(lesions)
+  # Groups that are told without images stand as images of them.
+  for group in sorted(made_of_groups.union(dataset.inherited or ())):
+    train.append(f"an image of {group}")
+    lesions[train[-1]] = group
+  lesions |= {i: one.group for i, one in zip(ids, found, strict=True) if one[3]}
+  leaking = leaks.find_leaks(train, ids, lesions | known, tables.duplicates())
+  same_id = {leak.image_id: leak for leak in leaking}
+  same_pixels = {
+    hashlib.sha256(np.ascontiguousarray(image)).hexdigest(): name
+    for image, name in zip(seen.images, seen.image_ids.tolist(), strict=True)
+  }
+  told = []
+  for one, key, digest in zip(found, ids, digests, strict=True):
+    if leak := same_id.get(key):
+      told.append(f"{one.name}: the same {leak.kind} as {leak.train_id}")
+    elif digest in same_pixels:
+      told.append(f"{one.name}: the same pixels as {same_pixels[digest]}")
+  if told:
+    more = ", …" if told[1:] else ""
+    raise errors.InputError(
+      f"{len(told)} of {len(found)} images of external={folder} are in the "
+      "training or validation split, or among what the synthetic images were "
+      f"learnt from ({told[0]}{more}): leave them out, or use a fold that "
+      "tests on them."
+    )
+
+
+def _find(folder: pathlib.Path) -> list[_Found]:
+  """Finds the images of a folder, their classes and groups."""
+  found = sorted(folder.glob("*.csv")) if folder.is_dir() else []
+  if len(found) > 1:
+    raise errors.InputError(
+      f"external={folder} has {len(found)} tables "
+      f"({', '.join(path.name for path in found)}): leave the one that tells "
+      "the classes of its images."
+    )
+  if found:
+    return _in_table(folder, found[0])
+  by_class = own_images.find(folder, "external")
+  columns = zip(by_class.paths, by_class.names, by_class.labels, strict=True)
+  return [_Found(*row, "") for row in columns]
+
+
+def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
+  rows = own_images.rows_of(table)
+  columns = [name for name in rows[0] if name] if rows else []
+  image, label, group = (
+    next((name for name in columns if name.lower() in wanted), None)
+    for wanted in (_IMAGE, _LABEL, _GROUP)
+  )
+  classes = [
+    name
+    for name in columns
+    if name not in (image, group) and not name.lower().endswith("_weight")
+  ]
+  if not image or not (label or classes):
+    raise errors.InputError(
+      f"{table} is no table of images and their classes: its first line names "
+      f"{', '.join(columns) or 'nothing'}; image and label are wanted, or "
+      "image and a column for each class with 1.0 in one of them."
+    )
+  places, unused = _places(folder)
+  found, absent, first = [], [], {}
+  for line, row in enumerate(rows, 2):
+    where = f"{table}, line {line}"
+    if None in row or None in row.values():
+      raise errors.InputError(
+        f"{where}: it has not as many fields as the first line, {len(columns)}."
+      )
+    row = {name: text.strip() for name, text in row.items()}
+    name = row[image]
+    told = row[label] if label else _one_hot(row, classes, where)
+    if not name or not told:
+      raise errors.InputError(f"{where}: an image and a class are wanted.")
+    paths = places.get(name, ())
+    if not paths:
+      absent.append(f"{name}, line {line}")
+      continue
+    if len(paths) > 1:
+      both = " and ".join(sorted(_within(path, folder) for path in paths)[:2])
+      raise errors.InputError(
+        f"{where}: {name} could be {both}: name it by its path within {folder}."
+      )
+    (path,) = paths
+    if path in first:
+      raise errors.InputError(
+        f"{where}: {name} stands in line {first[path]} already: name an image "
+        "once."
+      )
+    first[path] = line
+    own_group = row[group] if group else ""
+    found.append(_Found(path, _within(path, folder), told, own_group))
+  if absent:
+    raise errors.InputError(
+      f"{len(absent)} of {len(rows)} images of {table} are not in {folder} or "
+      f"a folder of it ({absent[0]}{', …' if absent[1:] else ''}): files of "
+      f"{', '.join(images.SUFFIXES)} with these names are wanted there."
+    )
+  if unused := sorted(unused - first.keys()):
+    logging.info(
+      "%d images of external=%s have no row in %s (%s%s): they are left out.",
+      len(unused),
+      folder,
+      table.name,
+      _within(unused[0], folder),
+      ", …" if unused[1:] else "",
+    )
+  return found
+
+
+def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
+  """Returns the class whose column has the only 1 of a row."""
+  values = {}
+  for name in classes:
+    try:
+      values[name] = float(row[name])
+    except ValueError:
+      values[name] = -1.0
+  on = [name for name, value in values.items() if value == 1]
+  odd = [name for name, value in values.items() if value not in (0, 1)]
+  if odd or len(on) != 1:
+    has = f"{odd[0]} is {row[odd[0]]!r:.40}" if odd else f"{len(on)} are 1"
+    raise errors.InputError(
+      f"{where}: {has}; without a column label, each column but image and "
+      "group is a class, 1.0 for that of the image and 0.0 for all others."
+    )
+  return on[0]
+
+
+def _places(
+  folder: pathlib.Path,
+) -> tuple[dict[str, set[pathlib.Path]], set[pathlib.Path]]:
+  """Lists the images in a folder and its folders, by all that may name them."""
+  places = collections.defaultdict(set)
+  paths = {
+    path
+    for path in (*folder.glob("*"), *folder.glob("*/*"))
+    if path.suffix.lower() in images.SUFFIXES
+    and path.is_file()
+    and not _within(path, folder).startswith(".")
+    and path.name[0] != "."
+  }
+  for path in paths:
+    for name in (_within(path, folder), path.name):
+      places[name].add(path)
+      places[name[: -len(path.suffix)]].add(path)
+  return places, paths
+
+
+def _within(path: pathlib.Path, folder: pathlib.Path) -> str:
+  return path.relative_to(folder).as_posix()
