@@ -13,7 +13,7 @@ from tests.bad_input.case import Case
 
 def _in_memory(config, names=shrunk.CLASSES):
   splits = {key: getattr(shrunk.dataset(), key) for key in shrunk.COUNTS}
-  return sources.Raw("toy_lesions", names, splits, True, shrunk.SIZE)
+  return sources.Raw("toy_lesions", names, splits, True, shrunk.SIZE, "")
 
 
 def _of(name, told, *, read=_in_memory, **changes):
