@@ -17,6 +17,7 @@ from skinjax.study import study
 from skinjax.training import loop
 from tests import shrunk
 from tests.data import external_test
+from tests.report import html_checker
 
 ARMS = ("classical", "classical+synthetic")
 
@@ -471,6 +472,7 @@ def test_an_external_test_set_is_scored_and_trains_nothing(
     balanced[ARMS[1]] - balanced[ARMS[0]]
   )
   page = (path / "report" / "index.html").read_text()
+  html_checker.check(page)
   assert "On clinic (external)" in page
   assert "Nothing was chosen on" in page
 
