@@ -73,7 +73,8 @@ class Builder(CaseBuilder):
     manual_dir = epath.Path(manual_dir).expanduser()
     if not manual_dir.exists():
       raise DataError(
-        f"Manual directory {manual_dir} does not exist; {prepared}: {use}"
+        f"Manual directory {manual_dir} does not exist; {prepared}: {use}, or "
+        f"remove the folder {self.data_dir} to have it prepared anew"
       )
     source = sources.find_source(manual_dir)
     with source.open_images() as archive:
