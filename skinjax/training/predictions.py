@@ -76,9 +76,10 @@ def _score(
   lines = [("score", "value", "low", "high")]
   for name, row in rows.items():
     lines.append((name, *(f"{value:.4f}" for value in row.values())))
-    logging.info(
-      "%-18s %.3f  [%.3f, %.3f]", name, row["value"], row["low"], row["high"]
-    )
+    if not np.isnan(row["value"]):  # that of a class without images is unknown
+      logging.info(
+        "%-18s %.3f  [%.3f, %.3f]", name, row["value"], row["low"], row["high"]
+      )
   files.write_text(file, files.table(lines))
   return rows
 
