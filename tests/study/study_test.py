@@ -189,6 +189,7 @@ def test_what_would_mix_is_refused(done, monkeypatch, changes, told):
     study.run(_config(**changes), done[0])
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_study_s_gan_is_trained_further(done, tmp_path):
   shutil.copytree(done[0] / "generator", tmp_path / "generator")
   config = _config(gan__train__steps=6)

@@ -79,6 +79,7 @@ def test_it_goes_on_with_the_class_that_was_interrupted(
   assert resumed.digest == generators.load(done).digest
 
 
+@pytest.mark.slow
 def test_longer_trainings_go_on_and_draw_anew(done, toy_dir, tmp_path):
   path = shutil.copytree(done, tmp_path / "run")
   by_class.run(_config(toy_dir, gan__train__steps=6), path)

@@ -220,7 +220,7 @@ _UPDATES = {
 
 
 # Each of them compiles programs of its own.
-_FAST = ("one class",)
+_FAST = ("hinge, no penalty, conditional here",)
 
 
 @pytest.mark.parametrize(
