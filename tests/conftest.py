@@ -37,7 +37,7 @@ jax.config.update(
     tempfile.gettempdir(), f"skinjax-tests-{getpass.getuser()}", "compiled"
   ),
 )
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 flags.FLAGS.mark_as_parsed()
 
 
