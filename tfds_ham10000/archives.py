@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from etils import epath
 
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.files import check_is_file, describe, show
+from tfds_ham10000.files import check_is_file, describe, list_folder, show
 
 # The published images have 300 kB; with this, a file that claims to have (or
 # unpacks to) gigabytes is refused before it fills the memory.
@@ -90,7 +90,7 @@ class Walk(contextlib.AbstractContextManager):
           archive = self._open_files.enter_context(_open_zip(place))
           yield from self._members(place, archive)
           continue
-        entries = _list_folder(place)
+        entries = list_folder(place, "make it readable")
       except DataError as error:
         self.faults.append(error)
         continue
@@ -230,15 +230,6 @@ def file_at(path: epath.Path) -> File:
   read = functools.partial(_read_file, path)
   size = functools.partial(_measure_file, path)
   return File(path.name, str(path), read, size, path=path)
-
-
-def _list_folder(folder: epath.Path) -> list[epath.Path]:
-  try:
-    return sorted(folder.iterdir())
-  except OSError as error:
-    raise DataError(
-      f"{folder}: can't be listed ({_cause(error)}); make it readable"
-    ) from error
 
 
 @contextlib.contextmanager

@@ -56,6 +56,24 @@ def show(text: object) -> str:
   return _CUT.repr(text)[1:-1]
 
 
+def list_folder(folder: epath.Path, advice: str) -> list[epath.Path]:
+  """List what is in a folder, by name.
+
+  Args:
+    folder: the folder.
+    advice: what is to be done where it can't be listed, for the message.
+
+  Raises:
+    DataError: it can't be listed.
+  """
+  try:
+    return sorted(folder.iterdir())
+  except OSError as error:
+    raise DataError(
+      f"{folder}: can't be listed ({show(error.strerror or error)}); {advice}"
+    ) from error
+
+
 def check_is_file(path: epath.Path, what: str) -> None:
   """Refuse a path at which there is no file that can be read to its end.
 

@@ -9,7 +9,13 @@ from etils import epath
 
 from tfds_ham10000.archives import File, ImageArchive, Walk, file_at, is_zip
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.files import check_is_file, decode, read_text, show
+from tfds_ham10000.files import (
+  check_is_file,
+  decode,
+  list_folder,
+  read_text,
+  show,
+)
 from tfds_ham10000.tables import UNKNOWN, Case, parse_cases, parse_isic
 
 PUBLISHER = "https://doi.org/10.7910/DVN/DBW86T"
@@ -290,10 +296,4 @@ def _count(names: Iterable[str]) -> str:
 
 
 def _entries(folder: epath.Path) -> list[epath.Path]:
-  try:
-    return sorted(folder.iterdir())
-  except OSError as error:
-    raise DataError(
-      f"{folder}: can't be listed ({error.strerror or error}); a folder with "
-      "HAM10000's files is expected"
-    ) from error
+  return list_folder(folder, "a folder with HAM10000's files is expected")
