@@ -1,24 +1,42 @@
 """Batches: drawn by index on the device to train, in order to evaluate."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.data.datasets import Split
+from skinjax.data.datasets import Added, Split
+from skinjax.runtime import randomness
 
 # The exponent of the class frequencies: draws of class c go as counts**power.
 SAMPLERS = {"natural": 1.0, "tempered": 0.5, "balanced": 0.0}
 
 
-def on_device(split: Split, num_classes: int) -> dict[str, np.ndarray]:
+def on_device(
+  split: Split, num_classes: int, added: Added | None = None
+) -> dict[str, Any]:
   """Returns what the compiled programs draw from, of examples sorted by label.
 
   Returns:
     `images`, `labels` as in the split, `counts` and `starts` int32 [classes]:
-    the images of class c are `images[starts[c] : starts[c] + counts[c]]`.
+    the images of class c are `images[starts[c] : starts[c] + counts[c]]`. If
+    there are `added` images, `added` has the same of them, and of Added the
+    `share` of each class, float32 [classes], `weight` and `pretraining`, [].
   """
+  data = _by_label(split, num_classes)
+  if added is None:
+    return data
+  more = _by_label(added.split, num_classes)
+  part = more["counts"] / np.maximum(data["counts"] + more["counts"], 1)
+  more["share"] = np.minimum(part, added.share).astype(np.float32)
+  more["weight"] = np.float32(added.weight)
+  more["pretraining"] = np.int32(added.pretraining)
+  return data | {"added": more}
+
+
+def _by_label(split: Split, num_classes: int) -> dict[str, np.ndarray]:
   counts = np.bincount(split.labels, minlength=num_classes).astype(np.int32)
   return {
     "images": split.images,
@@ -28,31 +46,66 @@ def on_device(split: Split, num_classes: int) -> dict[str, np.ndarray]:
   }
 
 
-def draw(data: dict[str, jax.Array], keys: jax.Array, sampler: str):
+def draw(
+  data: dict[str, Any],
+  keys: jax.Array,
+  sampler: str,
+  step: jax.Array | int = 0,
+) -> dict[str, jax.Array]:
   """Draws a batch by index, with replacement, inside a compiled program.
 
   From what `on_device` returns, an example from each of the keys [batch]. The
   sampler is `natural` (every image is equally likely), `balanced` (every class)
-  or `tempered` (a class by the square root of its count).
+  or `tempered` (a class by the square root of its count). `step` counts the
+  steps done, for `pretraining`.
 
   Returns:
-    `image` uint8 [batch, size, size, channels] and `label` int32 [batch].
+    `image` uint8 [batch, size, size, channels] and `label` int32 [batch]; with
+    added images also the `weight` of each in the loss, float32 [batch].
   """
   power = SAMPLERS[sampler]
   counts = data["counts"]
+  if "added" in data:
+    share = _share(data["added"], step)
+    # A share s of added images comes on top of the others.
+    counts = counts / jnp.where(share < 1, 1 - share, 1)
   logits = jnp.where(counts > 0, power * jnp.log(counts), -jnp.inf)
 
   def index(key):
     label_key, place_key = jax.random.split(key)
     label = jax.random.categorical(label_key, logits)
-    place = jax.random.randint(place_key, (), 0, counts[label])
-    return data["starts"][label] + place
+    return label, _place(data, label, place_key)
 
-  indices = jax.vmap(index)(keys)
-  return {
-    "image": jnp.take(data["images"], indices, axis=0),
-    "label": jnp.take(data["labels"], indices, axis=0),
+  labels, places = jax.vmap(index)(keys)
+  images = jnp.take(data["images"], places, axis=0)
+  batch = {"image": images, "label": jnp.take(data["labels"], places, axis=0)}
+  if "added" not in data:
+    return batch
+
+  def other(key, label):
+    which_key, place_key = jax.random.split(randomness.named(key, "added"))
+    is_added = jax.random.bernoulli(which_key, share[label])
+    return is_added, _place(data["added"], label, place_key)
+
+  is_added, places = jax.vmap(other)(keys, labels)
+  others = jnp.take(data["added"]["images"], places, axis=0)
+  return batch | {
+    "image": jnp.where(is_added[:, None, None, None], others, images),
+    "weight": jnp.where(is_added, data["added"]["weight"], 1.0),
   }
+
+
+def _place(data, label, key):
+  count = jnp.maximum(data["counts"][label], 1)
+  return data["starts"][label] + jax.random.randint(key, (), 0, count)
+
+
+def _share(added, step):
+  """Computes which part of each class's draws are added images, [classes]."""
+  pretraining = added["pretraining"]
+  alone = (added["counts"] > 0).astype(jnp.float32)
+  staged = jnp.where(step < pretraining, alone, 0.0)
+  return jnp.where(pretraining > 0, staged, added["share"])
 
 
 def to_float(images: jax.Array) -> jax.Array:

@@ -45,6 +45,20 @@ class DataInfo:
     return len(self.class_names)
 
 
+class Added(NamedTuple):
+  """Images that a classifier learns from beside those of the training split.
+
+  They are as large a part of a class's draws as they are of its images, but at
+  most `share`. With `pretraining` that many first steps draw them alone, where
+  a class has any, and all steps after that the others alone.
+  """
+
+  split: Split
+  share: float = 1.0
+  weight: float = 1.0  # of each in the loss
+  pretraining: int = 0
+
+
 class Dataset(NamedTuple):
   """A data set, read and split."""
 
@@ -57,6 +71,7 @@ class Dataset(NamedTuple):
   inherited: tuple[str, ...] | None = ()
   # The group of each image of classes that are not used, by its id.
   left_out: Mapping[str, str] = types.MappingProxyType({})
+  added: Added | None = None
 
 
 def load(config) -> Dataset:
@@ -121,15 +136,14 @@ def _no_training_image(
 
 
 def extended(
-  dataset: Dataset, more: Split, inherited: Iterable[str] | None
+  dataset: Dataset, added: Added, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Adds generated images to the training split.
+  """Adds images to what is learnt from.
 
-  `inherited` are the groups that their generator has learnt from: whoever
-  learns from its images learns from them. None if that is unknown.
+  `inherited` are the groups that their maker has learnt from: whoever learns
+  from its images learns from them. None if that is unknown.
   """
-  train = joined([dataset.train, more]).take(slice(None))
-  return trained_on(dataset, train, inherited)
+  return dataset._replace(added=added, inherited=_inherited(dataset, inherited))
 
 
 def trained_on(
@@ -142,9 +156,14 @@ def trained_on(
     class_counts=tuple(counts.tolist()),
     fingerprint=fingerprint(train),
   )
-  if inherited is not None and dataset.inherited is not None:
-    inherited = (*dataset.inherited, *inherited)
+  inherited = _inherited(dataset, inherited)
   return dataset._replace(info=info, train=train, inherited=inherited)
+
+
+def _inherited(dataset: Dataset, more: Iterable[str] | None):
+  if more is None or dataset.inherited is None:
+    return None
+  return (*dataset.inherited, *more)
 
 
 def fingerprint(split: Split) -> str:

@@ -39,15 +39,16 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset) -> None:
         "another directory, or the data that it was begun with."
       )
     return
+  learnt = {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
+  if dataset.added:
+    learnt.update(dataset.added.split.groups.tolist())
   files.write_json(
     record,
     {
       "name": info.name,
       **now,
       "class_names": info.class_names,
-      "groups": sorted(
-        {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
-      ),
+      "groups": sorted(learnt),
       "unknown_origin": dataset.inherited is None,
       "info": dataclasses.asdict(info),
       "diversity": diversity.distances(

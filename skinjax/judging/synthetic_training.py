@@ -90,9 +90,8 @@ def classification_accuracy_score(
       state = loop.train(tasks.named(config.task), config, place, taught)
       predictions.predict(config, place, state)
     probabilities = predictions.read(place, dataset)
-    draws[kind] = statistics.draw(
-      probabilities[None], dataset.test.labels, weights
-    )
+    tally = statistics.tally(probabilities, dataset.test.labels, weights)
+    draws[kind] = statistics.draw([[tally]])
   recall, balanced = (
     {kind: statistics.interval(draws[kind][score]) for kind in KINDS}
     for score in ("recall", "balanced_accuracy")

@@ -19,6 +19,9 @@ SCALARS = (
   "brier",
 )
 BY_CLASS = ("recall", "auc")
+# Those that compare the probabilities of images with each other, or with how
+# often they come true: they are of one network.
+WITHIN = ("mean_auc", "ece", "auc")
 # The largest value of each score; the smallest is 0.
 LARGEST = dict.fromkeys((*SCALARS, *BY_CLASS), 1.0) | {"brier": 2.0}
 NUM_BINS = 15
@@ -57,11 +60,6 @@ def scores(
   """
   probabilities, labels, weights = _checked(probabilities, labels, weights)
   counts = confusion(probabilities, labels, weights)
-  hits = np.diagonal(counts, axis1=-2, axis2=-1)
-  support = counts.sum(-1)
-  total = support.sum(-1)
-  recall = _ratio(hits, support)
-  f1 = np.where(support > 0, _ratio(2 * hits, support + counts.sum(-2)), np.nan)
   auc = [
     _auc(column, labels == label, weights)
     for label, column in enumerate(probabilities.T)
@@ -71,14 +69,25 @@ def scores(
   gap = np.abs(bins["confidence"] - bins["accuracy"])
   errors = probabilities - np.eye(probabilities.shape[1])[labels]
   return {
-    "balanced_accuracy": _mean_of_present(recall),
-    "macro_f1": _mean_of_present(f1),
-    "accuracy": _ratio(hits.sum(-1), total),
+    **of_counts(counts),
     "mean_auc": _mean_of_present(auc),
     "ece": (bins["share"] * np.nan_to_num(gap)).sum(-1),
-    "brier": _ratio(weights @ (errors**2).sum(-1), total),
-    "recall": recall,
+    "brier": _ratio(weights @ (errors**2).sum(-1), counts.sum((-2, -1))),
     "auc": auc,
+  }
+
+
+def of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+  """Computes those of `scores` that follow from `confusion` [..., K, K]."""
+  hits = np.diagonal(counts, axis1=-2, axis2=-1)
+  support = counts.sum(-1)
+  recall = _ratio(hits, support)
+  f1 = np.where(support > 0, _ratio(2 * hits, support + counts.sum(-2)), np.nan)
+  return {
+    "balanced_accuracy": _mean_of_present(recall),
+    "macro_f1": _mean_of_present(f1),
+    "accuracy": _ratio(hits.sum(-1), support.sum(-1)),
+    "recall": recall,
   }
 
 

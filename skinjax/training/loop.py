@@ -98,7 +98,8 @@ def _train(task, config, path, dataset, saved) -> Result:
   )
   phases = task.phases(config)
   train_data = parallel.place(
-    batches.on_device(dataset.train, info.num_classes), config.parallel
+    batches.on_device(dataset.train, info.num_classes, dataset.added),
+    config.parallel,
   )
   stream = randomness.named(key, "train")
   evaluate = functools.partial(
@@ -183,7 +184,10 @@ def compile_steps(
       keys = shard(randomness.by_example(step_key, size, axis_name))
       batch = shard(
         batches.draw(
-          train_data, randomness.stream(keys, "draw"), config.train.sampler
+          train_data,
+          randomness.stream(keys, "draw"),
+          config.train.sampler,
+          state.step,
         )
       )
       return task.train_step(

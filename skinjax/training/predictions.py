@@ -60,7 +60,8 @@ def _score(
   weights = statistics.bootstrap_weights(
     split.groups, labels, _RESAMPLES, seed=0
   )
-  draws = statistics.draw(probabilities[None], labels, weights)
+  tally = statistics.tally(probabilities, labels, weights)
+  draws = statistics.draw([[tally]])
   rows = {
     "majority_line": dict.fromkeys(
       ("value", "low", "high"),

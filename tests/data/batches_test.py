@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skinjax.data import batches
+from skinjax.data import batches, datasets
 from skinjax.data.sources import Split
 from skinjax.runtime import randomness
 
@@ -71,6 +71,62 @@ def test_draw_frequencies(sampler, shares):
   expected = first.sum() / 16
   # 37.7 is the 99.9% quantile of chi-squared with 15 degrees.
   assert ((first - expected) ** 2 / expected).sum() < 37.7
+
+
+def _drawn_with(added, sampler, step=0, count=12_000):
+  """Returns labels, whether they were added, and weights."""
+  data = batches.on_device(_split(COUNTS), len(COUNTS), added)
+  keys = randomness.by_example(jax.random.key(3), count)
+  draw = jax.jit(batches.draw, static_argnums=2)
+  batch = jax.device_get(draw(data, keys, sampler, step))
+  is_added = batch["image"][:, 0, 0, 0] >= 100
+  return batch["label"], is_added, batch["weight"]
+
+
+def _added(counts, **fields):
+  split = _split(counts)
+  return datasets.Added(split._replace(images=split.images + 100), **fields)
+
+
+@pytest.mark.parametrize(
+  ("share", "sampler", "labels", "parts"),
+  [
+    # 4 of 16 + 4; 12 of 4 + 12; of class 3 none. Frequencies 20, 16 and 1.
+    (1.0, "natural", [20 / 37, 16 / 37, 0, 1 / 37], [1 / 5, 3 / 4, 0, 0]),
+    (1.0, "balanced", [1 / 3, 1 / 3, 0, 1 / 3], [1 / 5, 3 / 4, 0, 0]),
+    # Capped at 1/3: 4 images and 2 that come on top.
+    (1 / 3, "natural", [20 / 27, 6 / 27, 0, 1 / 27], [1 / 5, 1 / 3, 0, 0]),
+  ],
+)
+def test_added_images_have_their_share(share, sampler, labels, parts):
+  drawn, is_added, weights = _drawn_with(
+    _added((4, 12, 0, 0), share=share, weight=0.3), sampler
+  )
+  n = len(drawn)
+  np.testing.assert_allclose(
+    np.bincount(drawn, minlength=4) / n, labels, atol=0.025
+  )
+  for label in (0, 1, 3):
+    part = is_added[drawn == label].mean()
+    np.testing.assert_allclose(part, parts[label], atol=0.04)
+  np.testing.assert_array_equal(weights, np.where(is_added, np.float32(0.3), 1))
+
+
+def test_pretraining_draws_added_images_alone_and_then_the_others():
+  added = _added((4, 12, 0, 0), pretraining=5, share=0.1)
+  for step in (0, 4):
+    drawn, is_added, _ = _drawn_with(added, "balanced", step)
+    # A class that has none goes on with its own.
+    np.testing.assert_array_equal(is_added, drawn != 3)
+  _, is_added, _ = _drawn_with(added, "balanced", 5)
+  assert not is_added.any()
+
+
+def test_other_images_are_drawn_as_without_any_added():
+  alone = _drawn("balanced")
+  drawn, is_added, _ = _drawn_with(_added((4, 12, 0, 0)), "balanced")
+  np.testing.assert_array_equal(drawn, alone["label"])
+  assert is_added.any()
 
 
 def test_to_float_and_back_for_every_value():

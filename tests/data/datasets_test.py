@@ -160,7 +160,7 @@ def test_the_fold_seed_deals_lesions_out_anew(toy_folds, toy_dir):
 
 def test_the_same_config_reads_the_same_data(toy_folds, toy_dir):
   again = datasets.load(_config("toy", toy_dir, fold=0))
-  for a, b in zip(again[1:], toy_folds[0][1:], strict=True):
+  for a, b in zip(again[1:4], toy_folds[0][1:4], strict=True):
     for x, y in zip(a, b, strict=True):
       np.testing.assert_array_equal(x, y)
   assert again.info == toy_folds[0].info
@@ -207,21 +207,13 @@ def test_fingerprint_tells_any_change(tiny_dataset):
 
 
 def test_extended(tiny_dataset):
-  more = shrunk.split("more", (0, 2, 4))
+  more = datasets.Added(shrunk.split("more", (0, 2, 4)))
   whole = datasets.extended(tiny_dataset, more, ["a", "b"])
   assert whole.inherited == ("a", "b")
   assert datasets.extended(whole, more, ["c"]).inherited == ("a", "b", "c")
-  assert whole.info.class_counts == (12, 9, 9)
-  assert (np.diff(whole.train.labels) >= 0).all()
-  assert set(whole.train.image_ids) == {
-    *tiny_dataset.train.image_ids,
-    *more.image_ids,
-  }
-  assert whole.validation is tiny_dataset.validation
-  assert whole.test is tiny_dataset.test
-  assert whole.info.fingerprint != tiny_dataset.info.fingerprint
-  at = whole.train.image_ids.tolist().index("more_003")
-  np.testing.assert_array_equal(whole.train.images[at], more.images[3])
+  assert datasets.extended(whole, more, None).inherited is None
+  assert whole.added is more
+  assert whole.train is tiny_dataset.train
 
 
 def test_default_directories(monkeypatch):

@@ -14,7 +14,9 @@ def test_who_learns_from_generated_images_learns_from_their_origin(
   tmp_path, tiny_dataset
 ):
   more = shrunk.split("more", (0, 2, 4))
-  whole = datasets.extended(tiny_dataset, more, ["seen_by_the_gan"])
+  whole = datasets.extended(
+    tiny_dataset, datasets.Added(more), ["seen_by_the_gan"]
+  )
   provenance.write_origin(tmp_path, whole)
   assert provenance.read_origin(tmp_path)["groups"] == sorted(
     {*tiny_dataset.train.groups, *more.groups, "seen_by_the_gan"}

@@ -53,12 +53,22 @@ def test_variance_of_a_mean_is_unbiased():
   np.testing.assert_allclose(variance, values.var(ddof=1) / 8, rtol=0.02)
 
 
+def _draws(points, resampled):
+  """Draws of one fold, of values [S] and resampled values [S, R]."""
+  by_seed = np.concatenate([points[:, None], resampled], axis=1)
+  return statistics.Draws(by_seed.mean(0), by_seed[None], _UNBOUNDED)
+
+
+def _draw(arm, labels, weights):
+  """Draws of one fold's predictions [S, N, K]."""
+  return statistics.draw([[statistics.tally(p, labels, weights) for p in arm]])
+
+
 def test_interval_without_lesion_luck_is_students():
   points = np.array([0.1, 0.4, 0.3, 0.6])
-  draws = statistics.Draws(
-    points, np.repeat(points[:, None], 4000, 1), _UNBOUNDED
+  found = statistics.interval(
+    _draws(points, np.repeat(points[:, None], 4000, 1))
   )
-  found = statistics.interval(draws)
   low, high = stats.t.interval(0.95, 3, points.mean(), stats.sem(points))
   np.testing.assert_allclose([found.low, found.high], [low, high], atol=2e-3)
   np.testing.assert_allclose(found.seed_sd, points.std(ddof=1))
@@ -69,16 +79,13 @@ def test_luck_that_seeds_do_not_share_is_counted_once():
   points = np.array([0.1, 0.4, 0.3, 0.6])
   low, high = stats.t.interval(0.95, 3, points.mean(), stats.sem(points))
   # Each seed has lesions of its own that it gets wrong: in seed_sd already.
-  alone = statistics.Draws(points, rng.normal(0, 0.2, (4, 4000)), _UNBOUNDED)
-  found = statistics.interval(alone)
+  found = statistics.interval(_draws(points, rng.normal(0, 0.2, (4, 4000))))
   np.testing.assert_allclose([found.low, found.high], [low, high], atol=0.01)
   # All seeds get the same lesions wrong: nothing of it is in seed_sd.
   common = np.repeat(rng.normal(0, 0.2, (1, 4000)), 4, axis=0)
-  wider = statistics.interval(statistics.Draws(points, common, _UNBOUNDED))
+  wider = statistics.interval(_draws(points, common))
   assert wider.high - wider.low > 1.1 * (high - low)
-  same = statistics.interval(
-    statistics.Draws(points * 0 + 0.5, common, _UNBOUNDED)
-  )
+  same = statistics.interval(_draws(points * 0 + 0.5, common))
   np.testing.assert_allclose(
     [same.low, same.high], [0.5 - 0.392, 0.5 + 0.392], atol=0.02
   )
@@ -86,12 +93,129 @@ def test_luck_that_seeds_do_not_share_is_counted_once():
 
 def test_interval_of_one_seed_is_the_percentile_interval():
   resampled = np.random.default_rng(0).normal(0.5, 0.1, (1, 1000))
-  found = statistics.interval(
-    statistics.Draws(np.array([0.5]), resampled, _UNBOUNDED)
-  )
+  found = statistics.interval(_draws(np.array([0.5]), resampled))
   expected = np.quantile(resampled - resampled.mean(), [0.025, 0.975]) + 0.5
   np.testing.assert_allclose([found.low, found.high], expected)
   assert np.isnan(found.seed_sd)
+
+
+def test_seeds_of_several_folds_share_their_degrees_of_freedom():
+  """Two folds of one class, of 4 and 6 images, right 0 or 1 by seed."""
+  tallies = [
+    [_told(2, 4), _told(4, 4)],
+    [_told(3, 6), _told(3, 6)],
+  ]
+  draws = statistics.draw(tallies)["accuracy"]
+  # (3 + 3) of 10 in the mean; fold 0 has 2 or 4 right, fold 1 always 3.
+  np.testing.assert_allclose(draws.value, 0.6)
+  np.testing.assert_allclose(draws.by_seed[:, :, 0], [[0.5, 0.7], [0.6, 0.6]])
+  found = statistics.interval(draws)
+  np.testing.assert_allclose(found.seed_sd, np.sqrt(0.02))
+  reach = stats.t.ppf(0.975, 2) * np.sqrt(0.02 / 2)
+  np.testing.assert_allclose(found.high, min(0.6 + reach, 1), atol=2e-3)
+
+
+def _told(right, images, resamples=4000):
+  counts = np.array([[right, images - right], [0, 0]], float)
+  nothing = np.full((1 + resamples, 2), np.nan)
+  return statistics.Tally(
+    np.repeat(counts[None], 1 + resamples, axis=0),
+    np.zeros(1 + resamples),
+    {"auc": nothing, "mean_auc": nothing[:, 0], "ece": nothing[:, 0] * 0},
+  )
+
+
+def test_folds_are_pooled_or_averaged():
+  """As one split that has all images, but for scores within folds."""
+  rng = np.random.default_rng(0)
+  labels = np.repeat(np.arange(3), 10)
+  arm = rng.dirichlet(np.ones(3), (2, 30))
+  fold = np.arange(30) % 2
+  none = np.ones((0, 30))
+  halves = [
+    [
+      statistics.tally(p[fold == f], labels[fold == f], none[:, fold == f])
+      for p in arm
+    ]
+    for f in range(2)
+  ]
+  draws = statistics.draw(halves)
+  pooled = [classification.scores(p, labels) for p in arm]
+  for name in ("balanced_accuracy", "accuracy", "recall", "brier"):
+    expected = np.mean([scores[name] for scores in pooled], axis=0)
+    np.testing.assert_allclose(draws[name].value[0], expected, err_msg=name)
+  for name in classification.WITHIN:
+    within = [
+      classification.scores(p[fold == f], labels[fold == f])[name]
+      for p in arm
+      for f in range(2)
+    ]
+    np.testing.assert_allclose(draws[name].value[0], np.mean(within, axis=0))
+  # Seed 1 of fold 0 beside the mean of fold 1's.
+  hits = lambda p: (p.argmax(-1) == labels) * 1.0
+  expected = np.where(
+    fold == 0, hits(arm[1]), (hits(arm[0]) + hits(arm[1])) / 2
+  )
+  np.testing.assert_allclose(
+    draws["accuracy"].by_seed[0, 1, 0], expected.mean()
+  )
+
+
+def test_a_class_that_one_fold_lacks_is_averaged_over_the_others():
+  labels = np.array([0, 0, 1, 1, 0, 0])
+  p = np.array([0.1, 0.6, 0.3, 0.9, 0.2, 0.4])
+  p = np.stack([1 - p, p], axis=-1)
+  none = np.ones((0, 6))
+  folds = [slice(0, 4), slice(4, 6)]
+  draws = statistics.draw(
+    [[statistics.tally(p[f], labels[f], none[:, f])] for f in folds]
+  )
+  # Class 1 at 0.3 and 0.9 against 0.1 and 0.6: right in 3 of 4 pairs.
+  np.testing.assert_allclose(draws["auc"].value[0], [0.75, 0.75])
+  np.testing.assert_allclose(draws["recall"].value[0], [0.75, 0.5])
+
+
+def test_p_value_without_lesion_luck_is_that_of_the_t_test():
+  points = np.array([0.1, 0.4, 0.3, 0.6])
+  draws = _draws(points, np.repeat(points[:, None], 50, 1))
+  np.testing.assert_allclose(
+    statistics.p_value(draws), stats.ttest_1samp(points, 0).pvalue
+  )
+
+
+def test_seeds_that_are_needed():
+  points = np.array([0.1, 0.4, 0.3, 0.6])
+  exact = _draws(points, np.repeat(points[:, None], 4000, 1))
+  sd, t = points.std(ddof=1), stats.t.ppf(0.975, 3)
+  # t * sd / sqrt(n) is 0.1 at n = 43.9.
+  needed = int(np.ceil((t * sd / 0.1) ** 2))
+  assert abs(statistics.seeds_needed(exact, 0.1, most=100) - needed) <= 1
+  assert statistics.seeds_needed(exact, 0.1, most=20) == 20
+  assert statistics.seeds_needed(exact, 1.0, most=20) == 4
+  common = np.random.default_rng(0).normal(0, 0.2, (1, 4000)).repeat(4, axis=0)
+  assert statistics.seeds_needed(_draws(points, common), 0.3, most=99) is None
+
+
+def test_what_decided_the_number_of_seeds_estimates_their_variance():
+  points = np.array([0.1, 0.4, 0.3, 0.6])
+  draws = _draws(points, np.repeat(points[:, None], 4000, 1))
+  found = statistics.interval(draws, first=2)
+  reach = stats.t.ppf(0.975, 1) * points[:2].std(ddof=1) / np.sqrt(4)
+  np.testing.assert_allclose(found.high - points.mean(), reach, rtol=0.01)
+
+
+def test_interval_between_folds():
+  # Of 1, 2, 3: mean 2, variance 1; t with 2 degrees of freedom is 4.3027.
+  low, high = statistics.between_folds([1, 2, 3], 0.5)
+  reach = 4.302653 * np.sqrt(1 / 3 + 0.5)
+  np.testing.assert_allclose([low, high], [2 - reach, 2 + reach], rtol=1e-6)
+  assert np.isnan(statistics.between_folds([1], 0.5)).all()
+
+
+def test_holm():
+  # 0.01 * 4, 0.02 * 3, 0.03 * 2, and never less than the one before.
+  adjusted = statistics.holm([0.03, 0.01, 0.9, 0.02])
+  np.testing.assert_allclose(adjusted, [0.06, 0.04, 0.9, 0.06])
 
 
 def test_intervals_end_where_the_score_does():
@@ -102,9 +226,7 @@ def test_intervals_end_where_the_score_does():
   arms[0, 0] = arms[1, 9] = (0.2, 0.3, 0.5)
   wrong = np.roll(arms, 1, axis=-1)
   weights = statistics.bootstrap_weights(np.arange(24), labels, 200, 0)
-  draws, rivals = (
-    statistics.draw(arm, labels, weights) for arm in (arms, wrong)
-  )
+  draws, rivals = (_draw(arm, labels, weights) for arm in (arms, wrong))
   for name, most in classification.LARGEST.items():
     for found, low in (
       (statistics.interval(draws[name]), 0),
@@ -116,18 +238,6 @@ def test_intervals_end_where_the_score_does():
       assert (found.high <= most).all(), name
   assert statistics.interval(draws["accuracy"]).high == 1
   assert statistics.interval(rivals["accuracy"]).low == 0
-
-
-def test_draw_joins_its_blocks(monkeypatch):
-  labels = np.arange(12) % 3
-  arm = np.random.default_rng(0).dirichlet(np.ones(3), (2, 12))
-  weights = statistics.bootstrap_weights(np.arange(12) // 2, labels, 7, 0)
-  whole = statistics.draw(arm, labels, weights)
-  monkeypatch.setattr(statistics, "_BLOCK", 3)
-  for name, draws in statistics.draw(arm, labels, weights).items():
-    assert draws.points.shape[0] == 2
-    assert draws.resampled.shape[:2] == (2, 7)
-    np.testing.assert_allclose(draws.resampled, whole[name].resampled)
 
 
 def _predictions(rng, num_seeds, lesions, skill, seed_luck, shared):
@@ -171,7 +281,7 @@ def test_nominal_95_percent_intervals_cover():
       np.arange(len(labels)), labels, 120, trial
     )
     one, two = (
-      statistics.draw(arm, labels, weights)["balanced_accuracy"]
+      _draw(arm, labels, weights)["balanced_accuracy"]
       for arm in (first, second)
     )
     found = statistics.interval(one - two, seed=trial)
