@@ -3,10 +3,11 @@ r"""Study: does adding synthetic images help, make no difference, or hurt?
   python main.py --config=configs/study.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-Shows the verdict, on DIR/report/index.html. It trains an ACGAN first (with the
-argument gan=progan: a ProGAN), or takes --config.generator=DIR_OF_THE_GAN of
-the same fold, or anybody's images, --config.synthetic=DIR, a folder of PNG or
-JPEG images for each class.
+Shows the verdict, on DIR/report/index.html. For each fold it trains an ACGAN
+first (with the argument gan=progan: a ProGAN), or takes those in
+--config.generator=DIR/{fold}, or anybody's images, --config.synthetic=DIR/{fold},
+each a folder of PNG or JPEG images for each class. --config.dry_run=True says
+what there is to do, and how long it takes; --config.networks=head takes minutes.
 """
 
 import ml_collections
@@ -15,32 +16,148 @@ from configs import classifier, common
 from skinjax.data import sources
 
 
-def arm(description: str, synthetic: bool = False, **changes):
-  """Returns an arm: a way to train the classifier.
+def arm(
+  description: str,
+  *,
+  added: str = "",
+  dose: float = 1.0,
+  each: int = 0,
+  share: float = 1.0,
+  weight: float = 1.0,
+  pretraining: float = 0.0,
+  filtered: bool = False,
+  fraction: float = 1.0,
+  **changes,
+):
+  """Returns an arm: a way to train a classifier.
 
   Args:
     description: in words, for the report.
-    synthetic: whether synthetic images join the training set.
-    **changes: of `config.classifier`, by section: augment={"jitter": 0.1}.
+    added: what joins the real images: `synthetic` ones, `duplicates` of real
+      ones, or nothing.
+    dose: how many, for each real image of a class. The class that has most
+      gets none.
+    each: how many images every class gets, instead of a dose; 0 for the dose.
+    share: the largest part of a class's draws that they may be.
+    weight: of each of them in the loss.
+    pretraining: the part of the steps, the first ones, that draw them alone;
+      all others then draw real ones alone. With 1.0 no real image is seen. The
+      class that has most then gets as many as the next.
+    filtered: whether those that are copies, or do not look like their class,
+      are left out; see study/quality.py.
+    fraction: of the real training lesions that are used.
+    **changes: of the network's config, by section: augment={"jitter": 0.1}.
   """
   return ml_collections.ConfigDict(
-    {"description": description, "synthetic": synthetic, "changes": changes}
+    {
+      "description": description,
+      "added": added,
+      "dose": dose,
+      "each": each,
+      "share": share,
+      "weight": weight,
+      "pretraining": pretraining,
+      "filtered": filtered,
+      "fraction": fraction,
+      "changes": changes,
+    }
   )
+
+
+def _arms(turned: bool, dose: float):
+  """Returns all arms by name, those without synthetic images first."""
+  shapes = {"orientations": turned, "jitter": 0.1}
+  natural = {"augment": shapes, "train": {"sampler": "natural"}}
+  classical = {"augment": shapes, "train": {"sampler": "balanced"}}
+  synthetic = {"added": "synthetic", "dose": dose, **classical}
+  plain = {"orientations": False, "jitter": 0.0, "mixup": 0.0}
+  arms = {
+    "real": arm(
+      "real images as they are", augment=plain, train={"sampler": "natural"}
+    ),
+    "classical": arm("flipped, turned, recoloured, balanced", **classical),
+    "class_weights": arm(
+      "as classical, balanced by weights in the loss",
+      loss={"balance": "weights"},
+      **natural,
+    ),
+    "logit_adjustment": arm(
+      "as classical, balanced by logits",
+      **natural,
+      loss={"balance": "logit_adjustment"},
+    ),
+    "mixup": arm(
+      "as classical, pairs of images mixed",
+      augment={**shapes, "mixup": 0.2},
+      train={"sampler": "balanced"},
+    ),
+    "duplicates": arm(
+      "as classical, with real images repeated in the place of synthetic ones",
+      added="duplicates",
+      dose=dose,
+      **classical,
+    ),
+    "capped_25": arm(
+      "as classical, a quarter of a class's draws synthetic at most",
+      share=0.25,
+      **synthetic,
+    ),
+    "capped_50": arm(
+      "as classical, half of a class's draws synthetic at most",
+      share=0.5,
+      **synthetic,
+    ),
+    "uncapped": arm("as classical, with synthetic images", **synthetic),
+    "weighted_30": arm(
+      "as classical, synthetic images with 0.3 of the weight in the loss",
+      weight=0.3,
+      **synthetic,
+    ),
+    "pretrained": arm(
+      "synthetic images in the first 30% of the steps, then as classical",
+      pretraining=0.3,
+      **synthetic,
+    ),
+    "filtered": arm(
+      "as classical, with synthetic images that pass a filter",
+      filtered=True,
+      **synthetic,
+    ),
+    "synthetic_only": arm(
+      "as classical, synthetic images alone", pretraining=1.0, **synthetic
+    ),
+  }
+  for times in (0.25, 0.5, 2.0, 5.0, 10.0):
+    arms[f"dose_{times:g}".replace(".", "")] = arm(
+      f"as classical, with {times:g} times the synthetic images",
+      **(synthetic | {"dose": times * dose}),
+    )
+  for percent in (10, 25, 50, 75):
+    arms[f"real_{percent}"] = arm(
+      f"as classical, {percent}% of the lesions",
+      fraction=percent / 100,
+      **classical,
+    )
+  return arms
 
 
 @common.arguments(dataset="ham10000", size=0, quick=False, gan="acgan")
 def get_config(dataset: str, size: int, quick: bool, gan: str):
   """Returns the config; see common.arguments. The GAN is acgan or progan."""
   config = common.base("study", dataset, size)
+  source = sources.SOURCES[config.data.name]
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
-  # i/n, i from 0: train only every n-th classifier, from the i-th on, beside
-  # other processes on the same workdir. Empty: all of them.
+  # i/n, i from 0: only every n-th classifier, from the i-th on, beside other
+  # processes on the same workdir. Empty: all of them.
   config.shard = ""
-  # A folder of images by class, whoever made them; see data/image_folder.py.
+  # Whether to say what there is to do, and how long it takes, and do nothing.
+  config.dry_run = False
+  # A folder of images by class, whoever made them, see data/image_folder.py; or
+  # one for each fold, DIR/{fold}, or for each seed, DIR/{fold}/{seed}.
   config.synthetic = ""
-  # Instead of one: the workdir of a GAN of the same fold, which draws them.
-  # With neither, a GAN is trained here first.
+  # Instead: the workdir of a GAN that draws them, likewise. With neither, a GAN
+  # is trained for each fold.
   config.generator = ""
   # latest, or best: the one of the generator's checkpoints that is kept by the
   # metric that its config's `best` names.
@@ -48,50 +165,66 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   # Whether to go on where nothing tells what the images' maker has learnt
   # from. The verdict then says that a leak cannot be excluded.
   config.unknown_origin = False
+  # The positive control: half of a fold's training lesions, and the images of
+  # the other half in the place of synthetic ones.
+  config.control = False
   # An external test set, scored beside the own one; it decides nothing. See
   # data/external.py. Empty: none.
   config.external = ""
-  # Classifiers of each arm; they differ in weights and batches, and share the
-  # synthetic images.
+
+  small = quick or dataset != "ham10000"
+  # The folds that are tested on; (): all of data.num_folds; (-1,): none, but
+  # the fixed split.
+  config.folds = (-1,) if small else ()
+  # Classifiers of each arm and fold; they differ in weights and batches.
   config.seeds = 3
-  # Synthetic images fill each class up to so many training images; 0: as many
-  # as the median class has, or twice the smallest if that is more.
-  config.fill_to = sources.SOURCES[config.data.name].fill_to
+  # Half the width of the verdict's interval that more seeds are run for, once,
+  # up to seeds_most. 0: no more than `seeds`.
+  config.until = 0.0
+  config.seeds_most = 10
+  # Networks that are trained; see study/networks.py.
+  pretrained = dataset in ("ham10000", "folder") and not quick
+  config.networks = ("head", "efficientnet") if pretrained else ("resnet",)
+  # The one whose classifiers give the verdict; empty: the last.
+  config.verdict_network = ""
+  # Arms that are trained; (): all that the networks name.
+  config.arms = ()
+  config.arm = _arms(not source.upright, source.dose)
 
   arguments = f"dataset={dataset},size={size},quick={quick}"
   config.gan = common.gan_part(gan, arguments)
-  config.classifier = common.part(classifier.get_config(arguments))
-  # Arms differ from this in what they say, and in nothing else.
-  turned = config.classifier.augment.orientations
-  config.classifier.augment.orientations = False
-
-  classical = {
-    "augment": {"orientations": turned, "jitter": 0.1},
-    "train": {"sampler": "balanced"},
-  }
-  arms = {
-    "real": arm("real images as they are"),
-    "classical": arm(
-      "real images flipped, turned, recoloured, classes balanced", **classical
-    ),
-    "real+synthetic": arm("as real, with synthetic images added", True),
-    "classical+synthetic": arm(
-      "as classical, with synthetic images added", True, **classical
-    ),
-  }
-  config.arm = arms
-  # Those of them that are trained.
-  config.arms = tuple(arms)
-  # What is compared. The first pair decides, and was chosen before any test
-  # lesion was looked at: synthetic images have to improve on the strongest
-  # training without them.
-  config.pairs = (
-    ("classical+synthetic", "classical"),
-    ("real+synthetic", "real"),
+  resnet = common.part(classifier.get_config(arguments))
+  efficientnet = common.part(
+    classifier.get_config(f"{arguments},network=efficientnet")
   )
-
-  if quick:
+  config.network = {
+    "head": {
+      "task": "head",
+      # Pixels that images are enlarged to.
+      "input": 64,
+      # Of the squared weights, in the mean loss of the images.
+      "weight_decay": 0.03,
+      "augment": {"orientations": not source.upright},
+      "train": {"sampler": "natural"},
+      "loss": {"balance": "none"},
+      # Arms of this network, of those that are trained; (): all that it can
+      # have.
+      "arms": (),
+    },
+    "resnet": resnet,
+    "efficientnet": efficientnet,
+  }
+  resnet.arms = ("real", "classical", "capped_25")
+  efficientnet.arms = (
+    *("classical", "logit_adjustment", "duplicates"),
+    *("capped_25", "pretrained"),
+  )
+  for network in (resnet, efficientnet):
+    network.best = ""
+  if not quick:
+    resnet.train.steps = 600
+    resnet.eval_every = resnet.save_every = 300
+  else:
     config.seeds = 2
-    config.classifier.train.steps = 100
-    config.fill_to = min(config.fill_to, 6200)
+    resnet.train.steps = 100
   return config

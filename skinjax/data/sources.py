@@ -32,15 +32,14 @@ class Source(NamedTuple):
   # images' counts as collapsed; digits fill their frames alike, lesions differ
   # in skin and light too.
   collapse: float = 0.5
-  # A study's synthetic images fill each class up to so many; 0 leaves that to
-  # the numbers of real images.
-  fill_to: int = 0
+  # Synthetic images for each real one of a class, in a study.
+  dose: float = 1.0
 
 
 SOURCES = {
-  "ham10000": Source((64, 128, 256), size=64, fill_to=500),
-  "toy_lesions": Source((64, 128), size=32, drawn=True, fill_to=150),
-  "mnist": Source((28,), size=32, upright=True, collapse=0.7, fill_to=8000),
+  "ham10000": Source((64, 128, 256), size=64),
+  "toy_lesions": Source((64, 128), size=32, drawn=True),
+  "mnist": Source((28,), size=32, upright=True, collapse=0.7, dose=0.1),
   "folder": Source((), size=64),
 }
 

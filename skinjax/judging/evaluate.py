@@ -5,7 +5,6 @@ import functools
 import pathlib
 import shlex
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -29,9 +28,8 @@ from skinjax.metrics import diversity, features, pixels
 from skinjax.runtime import errors, files, randomness, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import trained
-from skinjax.training.writer import duration
+from skinjax.training.writer import progress
 
-_PAUSE = 5  # seconds between lines about progress
 _SHOWN = 12  # images of a class, and pairs
 _STEPS = 10  # images from one latent to another
 
@@ -282,20 +280,13 @@ def _extract(
   extractor: features.Extractor, images: np.ndarray, what: str
 ) -> np.ndarray:
   """Computes features, or finds them in the user's cache."""
-  start = told = time.monotonic()
-
-  def progress(done: int, total: int) -> None:
-    nonlocal told
-    now = time.monotonic()
-    if now - told > _PAUSE:
-      told, left = now, (now - start) / done * (total - done)
-      logging.info(
-        "%s of %d of %d %s images, %s left",
-        *(extractor.name, done, total, what, duration(left)),
-      )
-
   cache = pathlib.Path(sources.cache_dir()) / "features"
-  return features.extract(extractor, images, cache_dir=cache, progress=progress)
+  return features.extract(
+    extractor,
+    images,
+    cache_dir=cache,
+    progress=progress(f"{extractor.name} of {what} images"),
+  )
 
 
 def _usefulness(config, path, dataset, judged, classifier) -> dict | None:

@@ -26,6 +26,7 @@ _FREE = (
   "data.folder",
   "parallel",
   "shard",
+  "dry_run",
   "external",
   "log_every",
   "eval_every",
@@ -213,9 +214,10 @@ def _place(text: Any) -> pathlib.Path | None:
 def composed(config, part: str) -> ml_collections.ConfigDict:
   """Makes a training's config of a part of another's.
 
-  The part gets the whole's `seed`, `parallel` and `data`.
+  The part, as "gan" or "network.resnet", gets the whole's `seed`, `parallel`
+  and `data`.
   """
-  made = ml_collections.ConfigDict(config[part].to_dict())
+  made = ml_collections.ConfigDict(_at(config.to_dict(), part))
   made.seed, made.parallel = config.seed, config.parallel
   made.data = ml_collections.ConfigDict(config.data.to_dict())
   return made

@@ -1,11 +1,13 @@
 """The task that gives the verdict: whether synthetic images help a classifier.
 
-Its units of work are the GAN (unless images are given), the synthetic images,
-and a classifier for each arm and seed. Each has a lock of its own, so that any
-number of processes, on any machines that share the workdir, can work on one
-study.
+Its units of work are, for each fold, a GAN (unless images are given), its
+images, and a classifier for each network, arm and seed. Each has a lock of its
+own, so that any number of processes, on any machines that share the workdir,
+can work on one study.
 """
 
+import functools
+import io
 import pathlib
 import re
 import time
@@ -15,21 +17,23 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import datasets, external, image_folder, provenance
+from skinjax.data import external
 from skinjax.runtime import errors, files, workdir
-from skinjax.study import report
-from skinjax.synthesis import generators, synthesize
-from skinjax.training import loop, predictions, tasks, trained
+from skinjax.study import (
+  arms,
+  folds,
+  head,
+  networks,
+  plan,
+  quality,
+  report,
+  summary,
+  units,
+)
+from skinjax.training import loop, tasks, trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5.0  # seconds between looks at what another process does
-
-
-class Unit(NamedTuple):
-  """A classifier of a study."""
-
-  arm: str
-  seed: int
 
 
 def run(
@@ -37,18 +41,21 @@ def run(
 ) -> dict | None:
   """Runs a study, from where it was left, and writes its report.
 
-  Takes the images that the config names, or draws them from the GAN that it
-  names, or trains one on the fold's training lesions first; then trains every
-  arm with every seed, and writes `report/`; see report.write. A unit of work
-  that is done is not done again; one that another process does is waited for.
-  Other seeds and arms than before go on from what is there, and the report is
-  of those that the config names.
+  Fold by fold it takes the images that the config names, or draws them from the
+  GAN that it names, or trains one on the fold's training lesions first; trains
+  every arm with every seed; chooses by the validation lesions what is compared
+  (see plan.py), and only then predicts the test lesions. `report/` is written
+  when all folds are done; see report.write. What is done is not done again,
+  what another process does is waited for. Other folds, networks, seeds and arms
+  than before go on from what is there, and the report is of those that the
+  config names.
 
   With `shard=i/n` only every n-th classifier is trained, and the report is
   written by whichever process finds all classifiers done.
 
   Returns:
-    What summary.json holds; None where other shards' classifiers are missing.
+    What summary.json holds; None where other shards' classifiers are missing,
+    and for a dry run.
 
   Raises:
     InputError: bad config or data, images whose maker has seen test lesions, or
@@ -56,124 +63,63 @@ def run(
   """
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
-  seeds = range(config.seed, config.seed + config.seeds)
-  units = [Unit(arm, seed) for seed in seeds for arm in config.arms]
-  own = _shard(units, config.shard)
-  # What may be refused is, before anything is there; the quickest first.
-  _check(config)
-  generator = None
-  if config.generator:
-    generator = generators.load(config.generator, config.generator_checkpoint)
-  dataset = datasets.load(config.data)
-  wanted = _wanted(config, dataset.info)
-  folder = None
-  if config.synthetic:
-    folder = image_folder.read(config.synthetic, dataset.info)
-    _require_origin(config, folder.origin, dataset, folder.path)
-  if generator:
-    _require_fits(config, generator, dataset)
-  outside = None
-  if config.external:
-    maker = folder or generator  # one trained here learns from `dataset`
-    outside = external.load(
-      config.external, dataset, maker.origin if maker else None
+  _check(config)  # what may be refused is, before anything is there
+  admitted = _admitted(config)
+  if config.dry_run:
+    logging.info("%s", _dry_run(config, path, admitted))
+    return None
+  rules = _rules(config, path)
+  with workdir.claim(path, config, shared=True, rules=rules):
+    plan.keep_network(config, path)
+    return _run(config, path, admitted)
+
+
+class Admitted(NamedTuple):
+  """The folds of a study, after all that could be refused was looked at."""
+
+  numbers: tuple[int, ...]
+  left_out: tuple[int, ...]  # whose test lesions the images' maker has seen
+
+
+def _check(config) -> None:
+  """Refuses what would stop a part of the study in hours."""
+  if sum(map(bool, (config.synthetic, config.generator, config.control))) > 1:
+    raise errors.InputError(
+      "Of config.synthetic, config.generator and config.control one is to be "
+      "given: name the images, or the GAN that is to draw them, or have real "
+      "ones in their place."
     )
-  contents = {
-    "generator": generator and generator.digest,
-    "synthetic": folder and datasets.fingerprint(folder.split),
-  }
-  with workdir.claim(
-    path, config, shared=True, rules=_rules(config, path), contents=contents
-  ):
-    with files.locked(path / ".lock", wait=True):
-      provenance.write_origin(path, dataset)
-    if not folder:
-      if not generator:
-        place = _train_generator(config, path, dataset)
-        generator = generators.load(place, config.generator_checkpoint)
-        _require_fits(config, generator, dataset)
-      with files.locked(path / ".synthetic.lock", wait=True):
-        folder = synthesize.obtain(
-          path / "synthetic", generator, wanted, config.seed
-        )
-    added = _added(folder, wanted, dataset.info, config.seed)
-    learnt = provenance.groups_learnt(folder.origin, dataset)
-    extended = datasets.extended(dataset, added, learnt)
-    _train(config, path, own, dataset, extended, outside)
-    with files.locked(path / ".report.lock", wait=True):
-      if absent := [u for u in units if not _is_done(path, u, outside)]:
-        logging.info(
-          "This shard, %s, is done; %d of %d classifiers are missing (%s, …). "
-          "Whoever finds them all writes the report: the last shard, or the "
-          "same command without --config.shard.",
-          config.shard,
-          len(absent),
-          len(units),
-          _place(path, absent[0]).name,
-        )
-        return None
-      return report.write(
-        path,
-        config,
-        dataset=dataset,
-        synthetic=added,
-        folder=folder,
-        units={
-          arm: [_place(path, Unit(arm, seed)) for seed in seeds]
-          for arm in config.arms
-        },
-        outside=outside,
-      )
+  plan.check(config)
+  folds.numbers(config)
+  _shard([], config.shard)
+  errors.require_known(
+    "checkpoint", config.generator_checkpoint, trained.CHECKPOINTS
+  )
+  if not tasks.named(config.gan.task).generates:
+    raise errors.InputError(f"gan.task={config.gan.task} trains no gan.")
+  if not (config.generator or config.synthetic or config.control):
+    loop.check(folds.gan_config(config, -1))
+    if config.generator_checkpoint == "best" and not config.gan.best:
+      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
 
 
-def _shard(units: list[Unit], text: str) -> list[Unit]:
+def _shard(every: list, text: str) -> list:
   """Returns the part of a list that `i/n` names, i from 0; all for ``."""
   if not text:
-    return units
+    return every
   match = re.fullmatch(r"(\d+)/(\d+)", text)
   if not match or int(match[1]) >= int(match[2]):
     raise errors.InputError(
       f"shard={text}: i/n is wanted, with i from 0 to n - 1, as in 0/4."
     )
-  return units[int(match[1]) :: int(match[2])]
-
-
-def _check(config) -> None:
-  """Refuses what would stop a part of the study in hours."""
-  if config.synthetic and config.generator:
-    raise errors.InputError(
-      "config.synthetic and config.generator are both given: name the images, "
-      "or the GAN that is to draw them."
-    )
-  for arm in config.arms:
-    errors.require_known("arm", arm, config.arm)
-  if len(set(config.arms)) < len(config.arms):
-    raise errors.InputError(f"config.arms={config.arms}: each of them once.")
-  if not set(config.pairs[0]) <= set(config.arms):
-    raise errors.InputError(
-      f"config.arms={config.arms}: a verdict needs "
-      f"{' and '.join(config.pairs[0])}."
-    )
-  if config.seeds < 1:
-    raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
-  for part, generates in (("gan", True), ("classifier", False)):
-    task = tasks.named(config[part].task)
-    if task.generates != generates:
-      raise errors.InputError(f"{part}.task={task.name} trains no {part}.")
-  for arm in config.arms:
-    loop.check(_unit_config(config, Unit(arm, config.seed)))
-  which = config.generator_checkpoint
-  errors.require_known("checkpoint", which, trained.CHECKPOINTS)
-  if not (config.generator or config.synthetic):
-    loop.check(workdir.composed(config, "gan"))
-    if which == "best" and not config.gan.best:
-      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
+  return every[int(match[1]) :: int(match[2])]
 
 
 def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
   """Returns what may become of a study's config; see workdir.claim.
 
-  Units are found by arm and seed: whatever else made them has to stay.
+  Units are found by what they are made of, and a fold compares the images that
+  it is given with those it began with.
   """
 
   def arm(before, now):
@@ -191,172 +137,292 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
     return (
       f"gan.train.steps was {before}, is {now}, and classifiers here have "
       "learnt from the images of the GAN as it was: to train it further, begin "
-      f"another study in a directory with a copy of {path / 'generator'} in it"
+      f"another study in a directory with copies of {path}/fold*/generator in "
+      "it"
     )
 
-  def classifier_steps(before, now):
-    return (
-      f"classifier.train.steps was {before}, is {now}, and all classifiers of "
-      "a study are trained alike"
-    )
+  def until(before, now):
+    words = f"until was {before}, is {now}, and is decided once"
+    return words if before else None
 
+  free = ("folds", "seeds", "seeds_most", "networks", "arms")
+  given = ("generator", "synthetic")
   return {
-    "seeds": lambda before, now: None,
-    "arms": lambda before, now: None,
+    **dict.fromkeys((*free, *given), lambda before, now: None),
     "arm": arm,
     "gan.train.steps": gan_steps,
-    "classifier.train.steps": classifier_steps,
+    "until": until,
   }
 
 
-def _require_fits(
-  config, generator: generators.Generator, dataset: datasets.Dataset
-) -> None:
-  """Refuses a generator of other data, or that has seen what is tested on."""
-  trained.require_for(generator, dataset.info)
-  _require_origin(config, generator.origin, dataset, generator.path)
+def _admitted(config) -> Admitted:
+  """Looks at every fold's data and images before anything is made.
 
-
-def _require_origin(config, origin, dataset, place) -> None:
-  """Refuses images whose maker has seen held-out lesions, or may have."""
-  known = provenance.refuse_seen(origin, dataset, "What made the images", place)
-  if not known and not config.unknown_origin:
-    raise errors.InputError(
-      f"{place} does not tell which lesions the maker of its images has learnt "
-      "from, so that it may have seen test lesions: give it a provenance.json "
-      'with {"trained_on": {"image_ids": [...]}}, ids of this data set (those '
-      f"of HAM10000: python -m tfds_ham10000.folds --fold={config.data.fold}), "
-      "or go on with --config.unknown_origin=True; the verdict then says that "
-      "a leak cannot be excluded."
+  Raises:
+    InputError: they cannot be used; no fold can.
+  """
+  known, unseen, seen = folds.numbers(config), [], []
+  for number in known:
+    dataset = folds.load(config, number)
+    _require_more(config, dataset.info)
+    found = folds.given(config, number, dataset.info, folds.seeds(config))
+    (unseen if folds.has_not_seen(config, found, dataset) else seen).append(
+      number
     )
+    _outside(config, dataset, found)
+  if not unseen:
+    place = config.synthetic or config.generator
+    raise errors.InputError(
+      f"What made the images in {place} was trained on test or validation "
+      "lesions of every fold: give one for each fold, with {fold} in the path, "
+      "trained with this study's data.fold, data.num_folds and data.fold_seed."
+    )
+  if seen:
+    logging.warning(
+      "Folds %s are left out: what made the images has seen their lesions.",
+      ", ".join(map(str, seen)),
+    )
+  return Admitted(tuple(unseen), tuple(seen))
 
 
-def _wanted(config, info: datasets.DataInfo) -> np.ndarray:
-  """Counts the synthetic images that each class is to have, [classes]."""
+def _outside(config, dataset, found: folds.Given) -> external.External | None:
+  """Reads the external test set, if there is one."""
+  if not config.external:
+    return None
+  makers = (*found.folders.values(), *found.generators.values())
+  origin = makers[0].origin if makers else None  # one here learns of `dataset`
+  return external.load(config.external, dataset, origin)
+
+
+def _wanted(config, info) -> np.ndarray:
+  """Counts the synthetic images that the arms ask for at most, [classes]."""
   counts = np.array(info.class_counts)
-  fill_to = config.fill_to or max(int(np.median(counts)), 2 * counts.min())
-  wanted = np.maximum(fill_to - counts, 0)
-  if not wanted.any():
-    raise errors.InputError(
-      f"fill_to={fill_to} adds no image: every class has as many. The "
-      f"smallest has {counts.min()}."
-    )
-  return wanted
+  most = np.zeros(len(counts), int)
+  for network in config.networks:
+    for name in plan.arms_of(config, network):
+      if arms.is_synthetic(config.arm[name]):
+        most = np.maximum(most, arms.wanted(config.arm[name], counts))
+  return most
 
 
-def _added(
-  folder: image_folder.ImageFolder,
-  wanted: np.ndarray,
-  info: datasets.DataInfo,
-  seed: int,
-) -> datasets.Split:
-  """Takes so many images of each class at random, or all that there are."""
-  rng, places = np.random.default_rng(seed), []
-  for label, count in enumerate(wanted):
-    mine = np.flatnonzero(folder.split.labels == label)
-    places.append(np.sort(rng.permutation(mine)[:count]))
-  added = [len(part) for part in places]
-  names = info.class_names
-  if not sum(added):
-    lacking = [n for n, count in zip(names, wanted, strict=True) if count]
+def _require_more(config, info) -> None:
+  """Refuses doses that add no image."""
+  if not _wanted(config, info).any():
     raise errors.InputError(
-      f"{folder.path} has no image of a class that lacks some "
-      f"({', '.join(lacking)}): raise fill_to, or give images of these."
+      "The arms' doses add no synthetic image: every class has fewer than half "
+      "an image for each real one. Raise config.arm.NAME.dose."
     )
-  logging.info(
-    "Added to the training images: %s",
-    ", ".join(f"{n} {k}" for n, k in zip(names, added, strict=True) if k),
+
+
+def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
+  """Reads a fold, and gets its image folders."""
+  dataset = folds.load(config, number)
+  found = folds.given(config, number, dataset.info, folds.seeds(config))
+  wanted = _wanted(config, dataset.info)
+  fold = folds.prepare(config, path, number, dataset, found, wanted)
+  units.write_images(fold)
+  filtered = any(
+    config.arm[name].filtered
+    for network in config.networks
+    for name in plan.arms_of(config, network)
   )
-  short = [
-    f"{name} {given} of {count}"
-    for name, given, count in zip(names, added, wanted, strict=True)
-    if given < count
-  ]
-  if short:
+  if not filtered:
+    return fold
+  return fold._replace(
+    passes={s: _passes(config, fold, s, extract) for s in fold.folders}
+  )
+
+
+def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
+  """Tells which of a folder's images pass the filter; keeps it in a file."""
+  digest = fold.digests[seed][:12]
+  record = fold.path / f"passes-{digest}.npy"
+  if record.exists():
+    return np.load(record, allow_pickle=False)
+  made = ml_collections.ConfigDict(config.network[networks.HEAD].to_dict())
+  made.train.sampler = "balanced"
+  predict = head.learn(
+    made, fold.dataset, fold.path / "filter", extract(made.input)
+  )
+  split, dataset = fold.folders[seed].split, fold.dataset
+  passes = quality.passes(
+    dataset.train,
+    dataset.validation,
+    split,
+    {"validation": predict(dataset.validation), "synthetic": predict(split)},
+  )
+  buffer = io.BytesIO()
+  np.save(buffer, passes)
+  files.write_bytes(record, buffer.getvalue())
+  return passes
+
+
+def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
+  """Runs what is admitted; see `run`."""
+  extract = functools.cache(lambda size: head.Features(size, path / "features"))
+  progress = plan.Progress(config, admitted.numbers)
+  seeds = list(folds.seeds(config))
+  done = {
+    number: _do_fold(config, path, number, extract, progress)
+    for number in admitted.numbers
+  }
+  if None in done.values():
     logging.info(
-      "The folder has fewer images than fill_to asks for: %s.", ", ".join(short)
+      "This shard, %s, is done; others' classifiers are missing:\n%s\nWhoever "
+      "finds them all writes the report: the last shard, or the same command "
+      "without --config.shard.",
+      config.shard,
+      progress.table(),
     )
-  return folder.split.take(np.concatenate(places))
+    return None
+  if config.until:
+    done = _with_more_seeds(config, path, done, extract)
+  with files.locked(path / ".report.lock", wait=True):
+    first = _fold(config, path, admitted.numbers[0], extract)
+    return report.write(
+      path, config, list(done.values()), first, admitted.left_out
+    )
 
 
-def _train(config, path, units, dataset, extended, outside) -> None:
-  """Trains classifiers; those in other hands come last, and are waited for."""
-  start, done = time.monotonic(), 0
-  left = [unit for unit in units if not _is_done(path, unit, outside)]
+def _do_fold(
+  config, path, number: int, extract, progress: plan.Progress
+) -> summary.FoldDone | None:
+  """Trains a fold's classifiers, chooses, and predicts its test lesions.
+
+  Returns None where classifiers of other shards are missing.
+  """
+  logging.info("%s", progress.table())
+  fold = _fold(config, path, number, extract)
+  outside = _outside_of(config, fold)
+  seeds = list(folds.seeds(config))
+  every = [
+    units.work(config, fold, unit)
+    for unit in plan.units_of(config, number, seeds)
+  ]
+  validation = {units.VALIDATION: fold.dataset.validation}
+  _work_off(_shard(every, config.shard), validation, extract, progress)
+  if not all(units.has(made, units.VALIDATION) for made in every):
+    return None
+  for network in config.networks:
+    if plan.choice(config, path, network, number) is None:
+      plan.choose(
+        config,
+        path,
+        network,
+        number,
+        {
+          arm: [
+            units.read(made, units.VALIDATION, fold.dataset.validation)
+            for made in every
+            if made.unit.network == network and made.unit.arm == arm
+          ]
+          for arm in plan.arms_of(config, network)
+        },
+        fold.dataset.validation.labels,
+      )
+  held_out = {units.TEST: fold.dataset.test}
+  if outside:
+    held_out[units.external_name(outside)] = outside.split
+  _work_off(every, held_out, extract)
+  return report.fold_done(config, path, fold, outside, seeds)
+
+
+def _with_more_seeds(config, path, done: dict, extract) -> dict:
+  """Runs as many more seeds as the verdict's interval takes; see plan.py."""
+  needed = summary.seeds_needed(
+    list(done.values()),
+    plan.verdict_network(config),
+    first=config.seeds,
+    half_width=config.until,
+    most=config.seeds_most,
+    seed=config.seed,
+  )
+  decided = plan.decide_seeds(config, path, needed)
+  logging.info(
+    "The verdict gets %d seeds: %s.", decided["seeds"], decided["reason"]
+  )
+  every = range(config.seed, config.seed + decided["seeds"])
+  network = plan.verdict_network(config)
+  for number in done:
+    fold = _fold(config, path, number, extract)
+    chosen = plan.choice(config, path, network, number)
+    outside = _outside_of(config, fold)
+    held_out = {units.TEST: fold.dataset.test}
+    if outside:
+      held_out[units.external_name(outside)] = outside.split
+    made = [
+      units.work(config, fold, units.Unit(network, chosen[kind], number, seed))
+      for seed in every
+      for kind in (plan.WITHOUT, plan.WITH)
+    ]
+    _work_off(made, held_out, extract)
+    done[number] = report.fold_done(config, path, fold, outside, list(every))
+  return done
+
+
+def _outside_of(config, fold: folds.Fold) -> external.External | None:
+  if not config.external:
+    return None
+  origin = fold.folders[fold.folder_of(config.seed)].origin
+  return external.load(config.external, fold.dataset, origin)
+
+
+def _work_off(
+  made: list[units.Work], wanted, extract, progress: plan.Progress | None = None
+) -> None:
+  """Predicts splits by units; those in other hands come last."""
+  left = list(made)
   while left:
     busy = []
-    for place, unit in enumerate(left):
-      rest = len(left) + len(busy) - place
-      each = (time.monotonic() - start) / done if done else 0
-      logging.info(
-        "%s, seed %d: %d of %d classifiers left%s",
-        *unit,
-        rest,
-        len(units),
-        f", about {duration(each * rest)}" if done else "",
-      )
+    for one in left:
+      done = all(units.has(one, name) for name in wanted)
+      if not done:
+        logging.info(
+          "%s%s",
+          one.unit,
+          f"; all that is left: {duration(progress.left())}"
+          if progress
+          else "",
+        )
       try:
-        _train_unit(config, path, unit, dataset, extended, outside)
-        done += 1
+        units.predict(one, wanted, extract)
       except errors.InUseError as error:
         logging.info("%s", error)
-        busy.append(unit)
+        busy.append(one)
+        continue
+      if progress:
+        progress.done(one.unit.network, units.seconds(one))
     if len(busy) == len(left):
       time.sleep(_PAUSE)
     left = busy
 
 
-def _train_generator(config, path, dataset) -> pathlib.Path:
-  """Trains this study's GAN unless that is done; the other processes wait."""
-  place, gan = path / "generator", workdir.composed(config, "gan")
-  waiting = False
-  while not trained.is_trained(place, gan.train.steps):
-    try:
-      loop.train(tasks.named(gan.task), gan, place, dataset)
-    except errors.InUseError as error:
-      if not waiting:
-        logging.info("%s Waiting.", error)
-      waiting = True
-      time.sleep(_PAUSE)
-  return place
-
-
-def _place(path: pathlib.Path, unit: Unit) -> pathlib.Path:
-  return path / "units" / f"{unit.arm}-{unit.seed}"
-
-
-def _is_done(path: pathlib.Path, unit: Unit, outside=None) -> bool:
-  """Returns whether a unit has predicted what it is to, `outside` too."""
-  place = _place(path, unit)
-  return (place / predictions.FILE).exists() and (
-    outside is None or predictions.has_external(place, outside)
-  )
-
-
-def _unit_config(config, unit: Unit) -> ml_collections.ConfigDict:
-  """Makes the config of one classifier."""
-  made = workdir.composed(config, "classifier")
-  made.seed = unit.seed
-  for section, changes in config.arm[unit.arm].changes.items():
-    errors.require_known(f"section of arm {unit.arm},", section, made)
-    for key, value in changes.items():
-      errors.require_known(f"key of arm {unit.arm},", key, made[section])
-      made[section][key] = value
-  return made
-
-
-def _train_unit(config, path, unit: Unit, dataset, extended, outside) -> None:
-  """Trains one classifier and predicts the test splits, unless that is done.
-
-  Raises:
-    InUseError: another process is at it.
-  """
-  place, made = _place(path, unit), _unit_config(config, unit)
-  place.parent.mkdir(exist_ok=True)
-  with files.locked(place.with_name(f".{place.name}.lock")):
-    if not _is_done(path, unit):
-      learnt = extended if config.arm[unit.arm].synthetic else dataset
-      result = loop.train(tasks.named(made.task), made, place, learnt)
-      predictions.predict(made, place, result, outside)
-    elif not _is_done(path, unit, outside):
-      predictions.predict_external(place, outside)
+def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
+  """Says what there is to do, in words and a table."""
+  progress = plan.Progress(config, admitted.numbers)
+  lines, size = [], 0.0
+  for number in admitted.numbers:
+    own = folds.place(path, number)
+    for unit in plan.units_of(config, number, folds.seeds(config)):
+      name = f"{unit.network}-{unit.arm}-{unit.seed}-*/{units.TEST}.npz"
+      found = list((own / "units").glob(name))
+      if found:
+        record = files.read_json(found[0].parent / "unit.json", "remove it")
+        progress.done(unit.network, record["seconds"])
+      size += plan.megabytes(config, unit.network)
+  for network in config.networks:
+    names = ", ".join(plan.arms_of(config, network))
+    lines.append(f"{network}: {names}")
+    for arm, why in plan.left_out(config, network).items():
+      lines.append(f"  not {arm}: {why}")
+  trains = not (config.generator or config.synthetic or config.control)
+  gan = f" of {config.gan.train.steps} steps" if trains else ""
+  lines += [
+    f"folds: {', '.join(map(str, admitted.numbers))}; seeds: {config.seeds}",
+    *([f"a GAN for each fold: {config.gan.task}{gan}"] if trains else []),
+    f"verdict: {plan.verdict_network(config)}",
+    progress.table(),
+    f"all classifiers, in one process: {duration(progress.left())}, "
+    f"{size / 1000:.1f} GB",
+  ]
+  return "\n".join(lines)

@@ -2,23 +2,29 @@
 
 ```
 {
-  schema: 1, name, data, drawn: bool, subject, split, compute, command,
-  config: {…}, next_steps: [str], seeds: int, level: 0.95, num_resamples,
-  diversity: {class: {diversity_ratio, collapsed, …}},
-  classes: [{name, train_images, train_lesions|null, test_images,
-             test_lesions}],
+  schema: 2, name, data, drawn: bool, subject, split, compute, command,
+  config: {…}, versions: {…}, hardware, minutes: {network: minutes},
+  notes: [str], next_steps: [str], original: [{classes, without, with,
+  majority}], diversity: {class: {diversity_ratio, collapsed}},
+  folds: [int], seeds: int, level: 0.95, num_resamples,
+  carried: [str], not_carried: [str],
+  networks: [{name, pretrained: [str], left_out: {arm: why}}],
+  classes: [{name, train_images, train_lesions, test_images, test_lesions}],
   majority_line: {class, accuracy},
-  arms: [{name, description, seeds,
-          synthetic: {class: images added},
+  choices: {network: {fold: {with: arm, without: arm, …}}}, see plan.py
+  arms: [{network, name, description, seeds, recipe: {…} or null,
           scores: {metric: ESTIMATE},                 # classification.SCALARS
           recall: {class: ESTIMATE}, auc: {class: ESTIMATE},
           confusion: [K][K] counts, mean over seeds, rows are true classes,
           reliability: {confidence, accuracy, share: [15]}, seeds pooled}],
-  differences: [{arm, rival, metric, class: str|null, level, verdict|null,
+  differences: [{network, arm, rival, metric, class: str|null, level,
+                 verdict|null, p|null, p_adjusted|null, more_images|null,
                  …ESTIMATE}],
-  verdict: {arm, rival, metric, kind, leak_excluded: bool, headline, detail,
-            …ESTIMATE, largest_gain, largest_loss},
-  original: [{classes, without, with, majority}], notes: [str],
+  learning_curve: null or {network, per_doubling, points: [{fraction, images,
+                  …ESTIMATE}]},
+  verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
+            detail, seeds, until: {…}, …ESTIMATE, largest_gain, largest_loss,
+            detectable, more_images, between_folds: {low, high}},
   external: null or {name, note: str, notes: [str], images, lesions, traced,
                      left_out: {class: images}, classes: [{name, images}],
                      majority_line: {class, accuracy, balanced_accuracy},
@@ -28,27 +34,37 @@
 ESTIMATE = {value, low, high, seed_sd}
 ```
 
-What does not exist (recall of a class without test images, standard
-deviation of one seed) is null. `differences` holds every score and every
-class's recall, of each pair of arms that the study names. Only balanced
-accuracy of the first pair decides `verdict`. Verdicts are also given for
-balanced
-accuracy against the other rivals and for the classes' recall (at
-1 - (1 - level) / K, Bonferroni over K classes): these are secondary.
-`largest_gain` and `largest_loss` are what the interval does not exclude.
+The arms of a network end with its two procedures, `WITH` and `WITHOUT`
+synthetic images: in each fold the arm that was chosen there. Only the
+difference of the two in balanced accuracy, by the verdict's network, decides
+`verdict`; its classes' recall (at 1 - (1 - level) / K, Bonferroni over K
+classes) is told beside it. All other arms, and the procedures of the other
+networks, are compared with WITHOUT of their network: one family, with p-values
+adjusted after Holm, whose intervals are not.
+
+What does not exist (recall of a class without test images, standard deviation
+of one seed) is null. Where a test image is predicted by several seeds, they
+have equal weight; folds are pooled as statistics.draw says. `largest_gain` and
+`largest_loss` are what the interval does not exclude, `detectable` the
+difference that it would have told from zero in four of five studies like this
+one, and `more_images` how many real images more, as a part of those that there
+are, would have brought as much by the learning curve.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import files
 from skinjax.study import verdict
+from skinjax.training.writer import progress
 
 HEADLINE_METRIC = "balanced_accuracy"
+WITH, WITHOUT = "with synthetic images", "without synthetic images"
 
 # The student project that asked the question first: accuracies on HAM10000
 # at 64x64, 500 synthetic images, and "always nevus" from the class counts.
@@ -56,6 +72,11 @@ ORIGINAL = (
   {"classes": 7, "without": 0.675, "with": 0.679, "majority": 0.6695},
   {"classes": 3, "without": 0.75, "with": 0.75, "majority": 0.7519},
 )
+# Half an interval over this is the standard error: of 95%, and of a power of
+# 80% beside it.
+_REACH, _POWER = 1.960, 0.842
+_LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
+_MOST_IMAGES = 9.0  # times as many again: further the curve tells nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +86,7 @@ class About:
   name: str  # short name of the study
   data: str  # the data set in words, with its image size
   drawn: bool  # whether a program drew the pictures
-  split: str  # how train and test were told apart, with fold and seed
+  split: str  # how train and test were told apart
   compute: str  # what every arm had alike (network, steps, batch)
   command: str  # makes this study
   config: Mapping[str, Any]  # that of the study, JSON-able
@@ -81,127 +102,263 @@ class About:
   original: Sequence[Mapping[str, Any]] = ()
   # What to run next; by default what the verdict suggests.
   next_steps: Sequence[str] = ()
+  versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  hardware: str = ""
+  minutes: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  own_generators: bool = False  # whether each seed has images of its own
+
+
+class FoldDone(NamedTuple):
+  """What a fold's classifiers predict of its test split, N images."""
+
+  number: int
+  labels: np.ndarray  # [N]
+  groups: np.ndarray  # [N], lesions
+  train_counts: np.ndarray  # [K], real images
+  train_groups: np.ndarray  # [K], lesions
+  # By network, `with` and `without` and the validation scores; see plan.py.
+  choices: Mapping[str, Mapping[str, Any]]
+  # By network and arm, probabilities [S, N, K]; all arms have the first seeds,
+  # those that were chosen may have more.
+  predictions: Mapping[tuple[str, str], np.ndarray]
+  # Likewise of an external test set, empty without one.
+  external: Mapping[tuple[str, str], np.ndarray]
+
+
+class Scorer:
+  """Scores arms and procedures over the folds of a study.
+
+  Each classifier is tallied once, with the same resampled lesions for all.
+  """
+
+  def __init__(self, folds, predictions, labels, weights):
+    """Takes by fold the predictions, labels, and weights of resamples."""
+    self._folds, self._labels, self._predictions = folds, labels, predictions
+    self._weights = weights
+    self._tallies = {}
+    self._todo = sum(len(p) for found in predictions for p in found.values())
+    self._tell = progress("Scores with resampled lesions: classifiers")
+
+  def arms(self, network: str, arm: str) -> list[str]:
+    """Returns the arm of each fold: of a procedure, what was chosen there."""
+    if arm not in (WITH, WITHOUT):
+      return [arm] * len(self._folds)
+    key = "with" if arm == WITH else "without"
+    return [fold.choices[network][key] for fold in self._folds]
+
+  def draws(self, network: str, arm: str, seeds: int):
+    """Scores an arm or a procedure by its first seeds; see statistics.draw."""
+    return statistics.draw(
+      [
+        [self._tally(i, network, name, s) for s in range(seeds)]
+        for i, name in enumerate(self.arms(network, arm))
+      ]
+    )
+
+  def by_fold(self, network: str, arm: str, seeds: int) -> list[float]:
+    """Returns the mean balanced accuracy of each fold."""
+    counts = [
+      [self._tally(i, network, name, s).confusion[0] for s in range(seeds)]
+      for i, name in enumerate(self.arms(network, arm))
+    ]
+    score = lambda c: classification.of_counts(c)[HEADLINE_METRIC]
+    return [float(np.mean([score(c) for c in fold])) for fold in counts]
+
+  def predicted(self, network: str, arm: str, seeds: int):
+    """Returns the probabilities of all folds and seeds, and their labels."""
+    found = [
+      self._predictions[i][network, name][:seeds]
+      for i, name in enumerate(self.arms(network, arm))
+    ]
+    probabilities = [p for fold in found for p in fold]
+    labels = [
+      y for fold, y in zip(found, self._labels, strict=True) for _ in fold
+    ]
+    return np.concatenate(probabilities), np.concatenate(labels)
+
+  def _tally(self, i: int, network: str, arm: str, s: int) -> statistics.Tally:
+    key = (i, network, arm, s)
+    if key not in self._tallies:
+      p = self._predictions[i][network, arm][s]
+      # A head's fit may be the same for every seed.
+      same = next(
+        (
+          t
+          for t in range(s)
+          if np.array_equal(p, self._predictions[i][network, arm][t])
+        ),
+        s,
+      )
+      if same != s:
+        self._tallies[key] = self._tally(i, network, arm, same)
+      else:
+        self._tallies[key] = statistics.tally(
+          p, self._labels[i], self._weights[i]
+        )
+      self._tell(len(self._tallies), max(self._todo, len(self._tallies)))
+    return self._tallies[key]
+
+
+def scorer(
+  folds: Sequence[FoldDone], *, resamples: int = 2000, seed: int = 0
+) -> Scorer:
+  """Returns what scores the test splits of folds."""
+  return Scorer(
+    folds,
+    [fold.predictions for fold in folds],
+    [fold.labels for fold in folds],
+    [
+      statistics.bootstrap_weights(f.groups, f.labels, resamples, (seed, i))
+      for i, f in enumerate(folds)
+    ],
+  )
+
+
+def procedures_difference(scored: Scorer, network: str, seeds: int):
+  """Returns the draws that decide: WITH minus WITHOUT, balanced accuracy."""
+  draws = [scored.draws(network, arm, seeds) for arm in (WITH, WITHOUT)]
+  return draws[0][HEADLINE_METRIC] - draws[1][HEADLINE_METRIC]
 
 
 def summarize(
   *,
   about: About,
-  arms: Mapping[str, np.ndarray],
-  labels: np.ndarray,
-  groups: np.ndarray,
+  folds: Sequence[FoldDone],
   class_names: Sequence[str],
-  train_counts: Sequence[int],
-  train_groups: Sequence[int] | None = None,
-  descriptions: Mapping[str, str] | None = None,
-  num_synthetic: Mapping[str, Mapping[str, int]] | None = None,
-  pairs: Sequence[tuple[str, str]],
+  networks: Mapping[str, Mapping[str, Any]],
+  arms: Mapping[str, Mapping[str, Any]],
+  verdict_network: str,
+  seeds: int,
+  until: Mapping[str, Any] | None = None,
   level: float = 0.95,
   num_resamples: int = 2000,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
 
-  Arms have probabilities [S, N, K]; seed s of all arms is one seed. Test folds
-  may be pooled along N, each predicted by its own model. `labels` [N] are
-  integers, `groups` [N] the examples' lesions; `train_counts` and
-  `train_groups` [K] count real training images and lesions, `num_synthetic` by
-  arm and class the images added. Of the `pairs` (arm, rival) the first one
-  decides; its rival is named beforehand: the strongest one there is without
-  synthetic images, not the best one on this test set.
+  Args:
+    about: what is told of it.
+    folds: its folds; each has the same networks and arms.
+    class_names: by label.
+    networks: by name, `pretrained` and `left_out` of the schema.
+    arms: by name, `description` and what else an arm's config has.
+    verdict_network: the one that decides.
+    seeds: that every arm has; the first ones.
+    until: of plan.json, if more seeds were run for the verdict.
+    level: of the intervals.
+    num_resamples: of the lesions.
+    seed: of these.
 
   Returns:
     The summary (see the module's docstring), free of NaN and of numpy types.
-
-  Raises:
-    ValueError: an arm of a pair missing or its own rival, or shapes that
-      disagree.
   """
-  for pair in pairs:
-    if len(set(pair)) != 2 or not set(pair) <= set(arms):
-      raise ValueError(f"A pair is two of the arms {list(arms)}, not {pair}.")
-  candidate, reference = pairs[0]
-  labels, groups = np.asarray(labels), np.asarray(groups)
-  num_seeds = np.shape(arms[candidate])[0]
-  shape = (num_seeds, len(labels), len(class_names))
-  for name, probabilities in arms.items():
-    if np.shape(probabilities) != shape or not num_seeds:
-      raise ValueError(
-        f"Arm {name!r} has shape {np.shape(probabilities)}, not {shape}."
+  scored = scorer(folds, resamples=num_resamples, seed=seed)
+  names = {n: _names(folds, n) for n in networks}
+  rows, differences, family = [], [], []
+  draws = {}
+  for network in networks:
+    for arm in names[network]:
+      found = draws[network, arm] = scored.draws(network, arm, seeds)
+      rows.append(
+        {
+          "network": network,
+          "name": arm,
+          "description": _described(scored, network, arm, arms),
+          "seeds": seeds,
+          "recipe": arms.get(arm),
+          **_score_arm(
+            found,
+            scored.predicted(network, arm, seeds),
+            class_names,
+            seeds,
+            level,
+            seed,
+          ),
+        }
       )
-  weights = statistics.bootstrap_weights(groups, labels, num_resamples, seed)
-  draws = {
-    name: statistics.draw(p, labels, weights) for name, p in arms.items()
-  }
-  classes = [
-    {
-      "name": name,
-      "train_images": train_counts[label],
-      "train_lesions": None if train_groups is None else train_groups[label],
-      "test_images": np.sum(labels == label),
-      "test_lesions": len(np.unique(groups[labels == label])),
-    }
-    for label, name in enumerate(class_names)
-  ]
-  differences = [
-    difference
-    for arm, rival in pairs
-    for difference in _compare(
-      arm, rival, draws, classes, num_seeds, level, seed
-    )
-  ]
-  decisive = next(d for d in differences if d["metric"] == HEADLINE_METRIC)
-  kind = decisive["verdict"]
-  # Without width, the interval excludes nothing: see `verdict.decide`.
-  wide = decisive["low"] < decisive["high"]
-  ends = {key: decisive[key] for key in ("value", "low", "high")}
+  classes = _classes(folds, class_names)
+  curve = _learning_curve(rows, arms, folds)
+  more = lambda value: _more_images(curve, value)
+  stopped = (until or {}).get("seeds", seeds)
+  for network in networks:
+    if WITHOUT not in names[network]:
+      continue
+    rival = draws[network, WITHOUT]
+    for arm in names[network]:
+      primary = network == verdict_network and arm == WITH
+      whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
+      never = scored.arms(network, arm) != scored.arms(network, WITHOUT)
+      if arm == WITHOUT or not whole or not never:
+        continue
+      pair, first = (draws[network, arm], rival), None
+      if primary and stopped > seeds:
+        first = seeds
+        pair = tuple(
+          scored.draws(network, name, stopped) for name in (WITH, WITHOUT)
+        )
+      found = _compare(
+        pair,
+        classes,
+        level,
+        seed,
+        first=first,
+        primary=primary,
+        testable=stopped > 1,
+      )
+      for row in found:
+        row |= {"network": network, "arm": arm, "rival": WITHOUT}
+        if row["metric"] == HEADLINE_METRIC:
+          row["more_images"] = more(row["value"])
+          if not primary:
+            family.append(row)
+      differences += found
+  _adjust(family, level)
+  decisive = next(
+    d
+    for d in differences
+    if (d["network"], d["arm"]) == (verdict_network, WITH)
+    and d["metric"] == HEADLINE_METRIC
+  )
+  between = statistics.between_folds(
+    np.subtract(
+      scored.by_fold(verdict_network, WITH, stopped),
+      scored.by_fold(verdict_network, WITHOUT, stopped),
+    ),
+    sum(len(f.labels) for f in folds)
+    / sum(np.sum(f.train_counts) for f in folds),
+    level,
+  )
+  train_counts = np.sum([f.train_counts for f in folds], axis=0)
+  labels = np.concatenate([f.labels for f in folds])
+  told = dataclasses.asdict(about)
+  own_generators = told.pop("own_generators")
   return files.plain(
     {
-      "schema": 1,
-      **dataclasses.asdict(about),
+      "schema": 2,
+      **told,
       "next_steps": about.next_steps
-      or verdict.next_steps(kind, drawn=about.drawn),
-      "seeds": num_seeds,
+      or verdict.next_steps(decisive["verdict"], drawn=about.drawn),
+      "folds": [fold.number for fold in folds],
+      "seeds": seeds,
       "level": level,
       "num_resamples": num_resamples,
+      **_carried(len(folds), seeds, own_generators),
+      "networks": [{"name": name, **told} for name, told in networks.items()],
       "classes": classes,
       "majority_line": {
         "class": class_names[int(np.argmax(train_counts))],
         "accuracy": classification.majority_line(labels, train_counts),
       },
-      "arms": [
-        {
-          "name": name,
-          "description": (descriptions or {}).get(name, ""),
-          "seeds": num_seeds,
-          "synthetic": (num_synthetic or {}).get(name, {}),
-          **_score_arm(
-            probabilities, labels, draws[name], class_names, level, seed
-          ),
-        }
-        for name, probabilities in arms.items()
-      ],
-      "differences": differences,
-      "verdict": {
-        "arm": candidate,
-        "rival": reference,
-        "metric": HEADLINE_METRIC,
-        "kind": kind,
-        "leak_excluded": about.leak_excluded,
-        "headline": verdict.headline(
-          about.subject, kind, leak_excluded=about.leak_excluded
-        ),
-        "detail": verdict.detail(
-          candidate=candidate,
-          reference=reference,
-          level=level,
-          num_seeds=num_seeds,
-          **ends,
-        ),
-        **ends,
-        "seed_sd": decisive["seed_sd"],
-        "largest_gain": max(ends["high"], 0.0) if wide else None,
-        "largest_loss": max(-ends["low"], 0.0) if wide else None,
+      "choices": {
+        network: {str(f.number): f.choices[network] for f in folds}
+        for network in networks
       },
+      "arms": rows,
+      "differences": differences,
+      "learning_curve": curve,
+      "verdict": _verdict(
+        about, decisive, between, curve, level, stopped, until
+      ),
       "external": None,
     }
   )
@@ -209,40 +366,51 @@ def summarize(
 
 def summarize_external(
   *,
+  folds: Sequence[FoldDone],
+  network: str,
+  seeds: int,
   name: str,
   note: str,
   notes: Sequence[str] = (),
   traced: int,
   left_out: Mapping[str, int],
-  arms: Mapping[str, np.ndarray],
   labels: np.ndarray,
   groups: np.ndarray,
   class_names: Sequence[str],
-  train_counts: Sequence[int],
-  pair: tuple[str, str],
   level: float = 0.95,
   num_resamples: int = 2000,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Summarizes what a study's arms score on an external test set.
+  """Summarizes what a study's networks score on an external test set.
 
-  Arms and the others as of `summarize`, but for the images of the external
-  set; `note`, `notes`, `traced` and `left_out` say what is known of these. The
-  difference of the deciding pair gets no verdict: that is of the own test set.
+  Each image is predicted by the classifiers of every fold, which count alike.
+  `labels` and `groups` are those of its images; `note`, `notes`, `traced` and
+  `left_out` say what is known of these. The difference of the two procedures
+  gets no verdict: that is of the own test lesions.
 
   Returns:
     `external` of the schema.
   """
   weights = statistics.bootstrap_weights(groups, labels, num_resamples, seed)
-  draws = {arm: statistics.draw(p, labels, weights) for arm, p in arms.items()}
-  paired = draws[pair[0]][HEADLINE_METRIC] - draws[pair[1]][HEADLINE_METRIC]
+  scored = Scorer(
+    folds,
+    [fold.external for fold in folds],
+    [labels] * len(folds),
+    # The same lesions in every fold: they are the same images.
+    [weights] * len(folds),
+  )
+  names = _names(folds, network)
+  draws = {arm: scored.draws(network, arm, seeds) for arm in names}
+  paired = draws[WITH][HEADLINE_METRIC] - draws[WITHOUT][HEADLINE_METRIC]
   (difference,) = _estimates(statistics.interval(paired, level, seed=seed))
-  scored = []
-  for arm, p in arms.items():
-    whole = _score_arm(p, labels, draws[arm], class_names, level, seed)
+  rows = []
+  for arm in names:
+    predicted = scored.predicted(network, arm, seeds)
+    whole = _score_arm(draws[arm], predicted, class_names, seeds, level, seed)
     kept = {key: whole[key] for key in ("scores", *classification.BY_CLASS)}
-    scored.append({"name": arm, **kept})
+    rows.append({"name": arm, **kept})
   counts = np.bincount(labels, minlength=len(class_names))
+  train_counts = np.sum([fold.train_counts for fold in folds], axis=0)
   most = int(np.argmax(train_counts))
   return files.plain(
     {
@@ -263,10 +431,11 @@ def summarize_external(
         # It has the recall 1 of one class, if that is there at all.
         "balanced_accuracy": (counts[most] > 0) / np.sum(counts > 0),
       },
-      "arms": scored,
+      "arms": rows,
       "difference": {
-        "arm": pair[0],
-        "rival": pair[1],
+        "network": network,
+        "arm": WITH,
+        "rival": WITHOUT,
         "metric": HEADLINE_METRIC,
         "level": level,
         **difference,
@@ -275,53 +444,228 @@ def summarize_external(
   )
 
 
+def _names(folds: Sequence[FoldDone], network: str) -> list[str]:
+  """Lists a network's arms, then the procedures that every fold chose."""
+  names = [arm for n, arm in folds[0].predictions if n == network]
+  for procedure, key in ((WITHOUT, "without"), (WITH, "with")):
+    if all(fold.choices[network].get(key) for fold in folds):
+      names.append(procedure)
+  return names
+
+
+def _described(scored, network: str, arm: str, arms) -> str:
+  if arm in arms:
+    return arms[arm]["description"]
+  chosen = scored.arms(network, arm)
+  counted = {name: chosen.count(name) for name in dict.fromkeys(chosen)}
+  if len(counted) == 1:
+    return f"chosen: {chosen[0]}"
+  return "chosen by fold: " + ", ".join(
+    f"{name} in {count}" for name, count in counted.items()
+  )
+
+
+def _classes(folds, class_names) -> list[dict[str, Any]]:
+  labels = np.concatenate([f.labels for f in folds])
+  groups = np.concatenate([f.groups for f in folds])
+  mean = lambda counts: np.rint(np.mean(counts, axis=0)).astype(int)
+  train, lesions = (
+    mean([getattr(f, key) for f in folds])
+    for key in ("train_counts", "train_groups")
+  )
+  return [
+    {
+      "name": name,
+      "train_images": train[label],
+      "train_lesions": lesions[label],
+      "test_images": np.sum(labels == label),
+      "test_lesions": len(np.unique(groups[labels == label])),
+    }
+    for label, name in enumerate(class_names)
+  ]
+
+
+def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
+  """Says what the intervals carry, and what they do not."""
+  carried = ["test lesions"]
+  not_carried = ["other training lesions"]
+  if folds > 1:
+    not_carried[0] += (
+      " (the folds share most of theirs; the interval between folds, beside "
+      "the verdict, is the usual approximation)"
+    )
+  (carried if seeds > 1 else not_carried).append("seeds of the classifiers")
+  generators = "generators, each trained anew"
+  (carried if own_generators and seeds > 1 else not_carried).append(generators)
+  not_carried.append("other clinics, cameras and years")
+  return {"carried": carried, "not_carried": not_carried}
+
+
 def _score_arm(
-  probabilities, labels, draws, class_names, level: float, seed: int
+  draws, predicted, class_names, seeds: int, level: float, seed: int
 ) -> dict[str, Any]:
-  """Score one arm's probabilities [S, N, K] by itself, as in the schema."""
-  estimates = {}
-  for name in draws:
-    interval = statistics.interval(draws[name], level, seed)
-    estimates[name] = _estimates(interval)
-  pooled = np.concatenate(probabilities), np.tile(labels, len(probabilities))
+  """Score one arm by itself, as in the schema."""
+  estimates = {
+    name: _estimates(statistics.interval(found, level, seed))
+    for name, found in draws.items()
+  }
   return {
     "scores": {name: estimates[name][0] for name in classification.SCALARS},
     **{
       name: dict(zip(class_names, estimates[name], strict=True))
       for name in classification.BY_CLASS
     },
-    "confusion": classification.confusion(*pooled) / len(probabilities),
-    "reliability": classification.reliability(*pooled),
+    "confusion": classification.confusion(*predicted) / seeds,
+    "reliability": classification.reliability(*predicted),
   }
 
 
 def _compare(
-  candidate, rival, draws, classes, num_seeds: int, level: float, seed: int
+  pair,
+  classes,
+  level: float,
+  seed: int,
+  *,
+  first,
+  primary: bool,
+  testable: bool,
 ) -> list[dict[str, Any]]:
-  """Compare an arm with a rival: every score, and recall by class.
+  """Compare an arm's draws with its rival's: every score, recall by class.
 
-  `draws` are by arm, then by score; classes get level 1 - (1 - level) / K.
-  Returns rows of `differences`, as in the schema.
+  Classes get level 1 - (1 - level) / K, and where the pair is the primary one a
+  verdict. Returns rows of `differences`, as in the schema.
   """
-  pair = {"arm": candidate, "rival": rival}
   rows = []
+  nothing = {"p": None, "p_adjusted": None, "more_images": None}
   for metric in classification.SCALARS:
-    paired = draws[candidate][metric] - draws[rival][metric]
-    (estimate,) = _estimates(statistics.interval(paired, level, seed))
-    ends, kind = (estimate["low"], estimate["high"]), None
+    paired = pair[0][metric] - pair[1][metric]
+    (estimate,) = _estimates(statistics.interval(paired, level, seed, first))
+    row = {"metric": metric, "class": None, "level": level, "verdict": None}
+    row |= nothing | estimate
     if metric == HEADLINE_METRIC:
-      kind = verdict.decide(*ends, testable=num_seeds > 1)
-    row = {"metric": metric, "class": None, "level": level, "verdict": kind}
-    rows.append(pair | row | estimate)
+      row["p"] = float(statistics.p_value(paired, first))
+      if primary:
+        ends = estimate["low"], estimate["high"]
+        row["verdict"] = verdict.decide(*ends, testable=testable)
+    rows.append(row)
   strict = 1 - (1 - level) / len(classes)
-  paired = draws[candidate]["recall"] - draws[rival]["recall"]
-  estimates = _estimates(statistics.interval(paired, strict, seed))
+  paired = pair[0]["recall"] - pair[1]["recall"]
+  estimates = _estimates(statistics.interval(paired, strict, seed, first))
   for item, estimate in zip(classes, estimates, strict=True):
-    testable = num_seeds > 1 and item["test_lesions"] >= verdict.MIN_LESIONS
-    kind = verdict.decide(estimate["low"], estimate["high"], testable=testable)
+    kind = None
+    if primary:
+      enough = testable and item["test_lesions"] >= verdict.MIN_LESIONS
+      ends = estimate["low"], estimate["high"]
+      kind = verdict.decide(*ends, testable=enough)
     row = {"metric": "recall", "class": item["name"], "level": strict}
-    rows.append(pair | row | {"verdict": kind} | estimate)
+    rows.append(row | {"verdict": kind} | nothing | estimate)
   return rows
+
+
+def _adjust(family: list[dict[str, Any]], level: float) -> None:
+  """Adds adjusted p-values, and the verdicts that these allow."""
+  known = [row for row in family if not math.isnan(row["p"])]
+  adjusted = statistics.holm([row["p"] for row in known])
+  for row, p in zip(known, adjusted, strict=True):
+    row["p_adjusted"] = p
+    sign = row["value"] if p < 1 - level else 0.0
+    row["verdict"] = _kind(sign)
+  for row in family:
+    row["verdict"] = row["verdict"] or verdict.CANNOT_TELL
+
+
+def _kind(sign: float) -> str:
+  if sign > 0:
+    return verdict.HELPS
+  return verdict.HURTS if sign < 0 else verdict.NO_DIFFERENCE
+
+
+def _learning_curve(rows, arms, folds) -> dict[str, Any] | None:
+  """Reads how balanced accuracy grows with the real images, by one network."""
+  parts = {n: a for n, a in arms.items() if a.get("fraction", 1.0) < 1}
+  if not parts:
+    return None
+  same = next(iter(parts.values()))
+  whole = [
+    n
+    for n, a in arms.items()
+    if a["fraction"] == 1 and not a["added"] and a["changes"] == same["changes"]
+  ]
+  found = {(row["network"], row["name"]): row for row in rows}
+  network = next((n for n, arm in found if arm in parts), None)
+  if network is None or not whole or (network, whole[0]) not in found:
+    return None
+  images = np.mean([np.sum(f.train_counts) for f in folds])
+  points = [
+    {
+      "fraction": arms[n]["fraction"],
+      "images": round(images * arms[n]["fraction"]),
+      **found[network, n]["scores"][HEADLINE_METRIC],
+    }
+    for n in (*parts, whole[0])
+    if (network, n) in found
+  ]
+  points.sort(key=lambda point: point["fraction"])
+  late = [p for p in points if p["fraction"] >= _LEAST_FRACTION]
+  slope = None
+  if len(late) > 1:
+    doublings = np.log2([p["fraction"] for p in late])
+    slope = float(np.polyfit(doublings, [p["value"] for p in late], 1)[0])
+  return {"network": network, "per_doubling": slope, "points": points}
+
+
+def _more_images(curve, value: float) -> float | None:
+  """Computes how many real images more would have brought a difference.
+
+  As a part of those that there are; a loss is as if so many had been missing.
+  None where the curve does not rise, or would have to be followed too far.
+  """
+  if not curve or not curve["per_doubling"] or curve["per_doubling"] <= 0:
+    return None
+  doublings = value / curve["per_doubling"]
+  if doublings > math.log2(_MOST_IMAGES + 1):
+    return None
+  return 2.0**doublings - 1
+
+
+def _verdict(
+  about, decisive, between, curve, level: float, stopped: int, until
+) -> dict[str, Any]:
+  kind = decisive["verdict"]
+  ends = {key: decisive[key] for key in ("value", "low", "high")}
+  # Without width, the interval excludes nothing: see `verdict.decide`.
+  wide = ends["low"] < ends["high"]
+  half = (ends["high"] - ends["low"]) / 2
+  return {
+    "network": decisive["network"],
+    "arm": decisive["arm"],
+    "rival": decisive["rival"],
+    "metric": HEADLINE_METRIC,
+    "kind": kind,
+    "leak_excluded": about.leak_excluded,
+    "headline": verdict.headline(
+      about.subject, kind, leak_excluded=about.leak_excluded, **ends
+    ),
+    "detail": verdict.detail(
+      network=decisive["network"],
+      between=between,
+      level=level,
+      num_seeds=stopped,
+      **ends,
+    ),
+    "seeds": stopped,
+    "until": until,
+    **ends,
+    "seed_sd": decisive["seed_sd"],
+    "p": decisive["p"],
+    "largest_gain": max(ends["high"], 0.0) if wide else None,
+    "largest_loss": max(-ends["low"], 0.0) if wide else None,
+    "detectable": half * (_REACH + _POWER) / _REACH if wide else None,
+    "more_images": {
+      key: _more_images(curve, ends[key]) for key in ("value", "low", "high")
+    },
+    "between_folds": dict(zip(("low", "high"), between, strict=True)),
+  }
 
 
 def _estimates(interval: statistics.Interval) -> list[dict[str, float]]:
@@ -330,3 +674,17 @@ def _estimates(interval: statistics.Interval) -> list[dict[str, float]]:
   columns = [np.atleast_1d(getattr(interval, name)) for name in names]
   rows = zip(*columns, strict=True)
   return [dict(zip(names, map(float, row), strict=True)) for row in rows]
+
+
+def seeds_needed(
+  folds: Sequence[FoldDone],
+  network: str,
+  *,
+  first: int,
+  half_width: float,
+  most: int,
+  seed: int = 0,
+) -> int | None:
+  """Computes how many seeds the verdict takes; see statistics.seeds_needed."""
+  draws = procedures_difference(scorer(folds, seed=seed), network, first)
+  return statistics.seeds_needed(draws, half_width, most, seed=seed)

@@ -13,20 +13,23 @@ MIN_LESIONS = 10
 
 _NEXT_STEPS = {
   HELPS: (
-    "Sweep the dose (synthetic images per class): where does the gain end?",
-    "Repeat on the other folds and on images from another clinic.",
-    "Check generated images for copies of training images.",
+    "Look at the dose–response: where does the gain end?",
+    "Repeat with another generator, and on images from another clinic "
+    "(--config.external).",
+    "Check generated images for copies of training images "
+    "(configs/evaluate.py).",
   ),
   NO_DIFFERENCE: (
-    "Sweep the dose and add to rare classes only.",
-    "Filter the generated images by a classifier of the same fold.",
-    "Add seeds and folds, if the differences not excluded would matter.",
+    "Make it narrower, if the differences not excluded would matter: "
+    "--config.until=0.015 --config.seeds_most=20.",
+    "Try another generator: --config.synthetic takes anybody's images.",
   ),
   HURTS: (
-    "Look at the generated images and the collapse test, class by class.",
-    "Lower the dose, and filter by a classifier of the same fold.",
+    "Look at the generated images and the collapse test, class by class "
+    "(configs/evaluate.py).",
+    "Look at the smaller doses and the filtered arm.",
   ),
-  CANNOT_TELL: ("Run at least three, better five seeds, on every fold.",),
+  CANNOT_TELL: ("Run at least three seeds, on every fold.",),
 }
 
 
@@ -48,35 +51,49 @@ def decide(low: float, high: float, *, testable: bool = True) -> str:
   return HURTS if high < 0 else NO_DIFFERENCE
 
 
-def headline(subject: str, kind: str, *, leak_excluded: bool = True) -> str:
+def headline(
+  subject: str,
+  kind: str,
+  *,
+  value: float,
+  low: float,
+  high: float,
+  leak_excluded: bool = True,
+) -> str:
   """Say the verdict in a sentence about `subject`, a plural noun.
 
-  Where a leak is not excluded, that is said first.
+  Of a difference that is not detected it says how large it is at most. Where a
+  leak is not excluded, that is said first; where training without synthetic
+  images did best, that is said last.
   """
+  most = max(-low, high)
   said = {
     HELPS: f"{subject} help.",
     HURTS: f"{subject} hurt.",
-    NO_DIFFERENCE: f"{subject} make no detectable difference.",
+    NO_DIFFERENCE: f"{subject} make no detectable difference, and none larger "
+    f"than {most:.3f}.",
     CANNOT_TELL: f"This study cannot tell whether {_uncapitalized(subject)} "
     "help.",
   }[kind]
+  if kind == NO_DIFFERENCE and value < 0:
+    said += " Training without them did best."
   return said if leak_excluded else f"A leak cannot be excluded. {said}"
 
 
 def detail(
   *,
-  candidate: str,
-  reference: str,
+  network: str,
   value: float,
   low: float,
   high: float,
+  between: tuple[float, float],
   level: float,
   num_seeds: int,
 ) -> str:
   """Say the difference in balanced accuracy, and what remains possible."""
   change = (
-    f"Balanced accuracy of “{candidate}” minus that of “{reference}”: "
-    f"{signed(value)} "
+    f"Balanced accuracy of {network} with synthetic images minus that without, "
+    f"the best arm of either kind by validation: {signed(value)} "
   )
   if not low < high:
     return change + (
@@ -87,6 +104,11 @@ def detail(
   gain = f"a gain of up to {high:.3f}" if high > 0 else "no gain"
   loss = f"a loss of up to {-low:.3f}" if low < 0 else "no loss"
   change += f"Compatible with the data: {gain} and {loss}."
+  if between[0] < between[1]:
+    change += (
+      f" Between folds, other training lesions included: {signed(between[0])} "
+      f"to {signed(between[1])}."
+    )
   if num_seeds == 1:
     change += (
       " With one seed the luck of training is unknown and the interval too "

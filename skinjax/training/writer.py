@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Callable
 
 import numpy as np
 from absl import logging
@@ -14,6 +15,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
 from skinjax.runtime import errors, files
+
+_PAUSE = 5  # seconds between lines about progress
 
 
 class Writer:
@@ -144,6 +147,23 @@ def cut_back(path: pathlib.Path, step: int) -> None:
       "away, and the run goes on without it."
     ) from error
   files.write_text(path, "".join(kept))
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+  """Returns what logs, now and then, how many of all are done, and time left.
+
+  It takes these two numbers.
+  """
+  start = told = time.monotonic()
+
+  def tell(done: int, total: int) -> None:
+    nonlocal told
+    now = time.monotonic()
+    if now - told > _PAUSE:
+      told, left = now, (now - start) / done * (total - done)
+      logging.info("%s: %d of %d, %s left", what, done, total, duration(left))
+
+  return tell
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,123 @@
+"""What an arm of a study learns from: which images, and how they are drawn."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skinjax.data import datasets, provenance
+from skinjax.data.sources import Split
+from skinjax.runtime import errors
+from skinjax.study import folds
+
+KINDS = ("", "synthetic", "duplicates")  # of what is added
+
+
+def check(name: str, arm) -> None:
+  """Refuses an arm that cannot be.
+
+  Raises:
+    InputError: says which of its values is wrong.
+  """
+  errors.require_known(f"arm.{name}.added", arm.added, KINDS)
+  for key, low, high in (
+    ("dose", 0, np.inf),
+    ("each", 0, np.inf),
+    ("share", 0, 1),
+    ("weight", 0, np.inf),
+    ("pretraining", 0, 1),
+  ):
+    if not low <= arm[key] <= high:
+      raise errors.InputError(
+        f"arm.{name}.{key}={arm[key]}: a number from {low} to {high} is wanted."
+      )
+  if not 0 < arm.fraction <= 1:
+    raise errors.InputError(
+      f"arm.{name}.fraction={arm.fraction}: a number over 0, up to 1, is "
+      "wanted."
+    )
+
+
+def is_synthetic(arm) -> bool:
+  """Returns whether an arm learns from synthetic images."""
+  return arm.added == "synthetic"
+
+
+def is_random(arm) -> bool:
+  """Returns whether seeds learn from other images."""
+  return bool(arm.added) or arm.fraction < 1
+
+
+def wanted(arm, counts: np.ndarray) -> np.ndarray:
+  """Counts the images that an arm adds to each class, [classes].
+
+  `counts` are the class's real training images.
+  """
+  if not arm.added:
+    return np.zeros(len(counts), int)
+  if arm.each:
+    return np.full(len(counts), arm.each)
+  most = int(np.argmax(counts))
+  more = np.rint(arm.dose * np.asarray(counts)).astype(int)
+  more[most] = 0
+  if arm.pretraining:
+    more[most] = more.max()
+  return more
+
+
+class Taken(NamedTuple):
+  """The images that an arm takes, by their places."""
+
+  real: np.ndarray | None  # in the training split; None for all of them
+  pool: Split | None  # what is added is taken from
+  added: np.ndarray | None  # places there, by class
+
+
+def taken(arm, fold: folds.Fold, seed: int) -> Taken:
+  """Chooses the images that a classifier of an arm learns from.
+
+  The seed chooses where an arm takes a part of what there is; arms that take
+  as many take the same.
+  """
+  train, real = fold.dataset.train, None
+  if arm.fraction < 1:
+    real = np.flatnonzero(folds.chosen(train, arm.fraction, seed))
+  if not arm.added:
+    return Taken(real, None, None)
+  if is_synthetic(arm):
+    place = fold.folder_of(seed)
+    pool = fold.folders[place].split
+    open_to = fold.passes[place] if arm.filtered else np.ones(len(pool.labels))
+  else:
+    pool, open_to = train, np.ones(len(train.labels))
+  places = []
+  counts = wanted(arm, np.array(fold.dataset.info.class_counts))
+  for label, count in enumerate(counts):
+    mine = np.flatnonzero((pool.labels == label) & (open_to > 0))
+    order = np.random.default_rng([seed, label]).permutation(mine)
+    # Of duplicates there is no end.
+    whole = arm.added == "duplicates" and mine.size
+    places.append(np.resize(order, count) if whole else order[:count])
+  return Taken(real, pool, np.concatenate(places).astype(int))
+
+
+def learnt(
+  arm, fold: folds.Fold, seed: int, chosen: Taken, steps: int
+) -> datasets.Dataset:
+  """Returns what a classifier of an arm learns from, in so many steps."""
+  dataset = fold.dataset
+  if chosen.real is not None:
+    part = dataset.train.take(chosen.real)
+    dataset = datasets.trained_on(dataset, part, ())
+  if chosen.pool is None:
+    return dataset
+  groups = ()
+  if is_synthetic(arm):
+    origin = fold.folders[fold.folder_of(seed)].origin
+    groups = provenance.groups_learnt(origin, fold.dataset)
+  added = datasets.Added(
+    chosen.pool.take(chosen.added),
+    share=arm.share,
+    weight=arm.weight,
+    pretraining=round(arm.pretraining * steps),
+  )
+  return datasets.extended(dataset, added, groups)

@@ -1,0 +1,275 @@
+"""A fold of a study: its images, and the synthetic ones that may join them."""
+
+import pathlib
+import time
+import types
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import ml_collections
+import numpy as np
+from absl import logging
+
+from skinjax.data import datasets, image_folder, provenance
+from skinjax.data.sources import Split
+from skinjax.runtime import errors, files, workdir
+from skinjax.synthesis import generators, synthesize
+from skinjax.training import loop, tasks, trained
+
+_PAUSE = 5.0  # seconds between looks at what another process does
+CONTROL = "Real images of other lesions"
+
+
+class Fold(NamedTuple):
+  """A fold, its data and its image folders read."""
+
+  number: int  # -1 for the fixed split
+  path: pathlib.Path  # where what is made for it is kept
+  dataset: datasets.Dataset
+  folders: Mapping[int, image_folder.ImageFolder]  # by seed
+  digests: Mapping[int, str]  # of the folders, SHA-256
+  # Which of a folder's images pass study/quality.py, if an arm asks for that.
+  passes: Mapping[int, np.ndarray] = types.MappingProxyType({})
+
+  def folder_of(self, seed: int) -> int:
+    """Returns the seed whose image folder a seed uses: its own, or the one."""
+    return seed if seed in self.folders else min(self.folders)
+
+
+def numbers(config) -> tuple[int, ...]:
+  """Returns the folds that a study tests on.
+
+  Raises:
+    InputError: there is no such fold, or one is named twice.
+  """
+  every = tuple(range(config.data.num_folds))
+  asked = tuple(config.folds) or every
+  if config.data.fold != -1:
+    raise errors.InputError(
+      f"data.fold={config.data.fold}: a study tests on several folds, or on "
+      f"those named, as --config.folds={config.data.fold},."
+    )
+  known = asked == (-1,) or set(asked) <= set(every)
+  if not known or len(set(asked)) < len(asked):
+    raise errors.InputError(
+      f"folds={asked}: some of {every}, each once, or (-1,) for the fixed "
+      "split, is wanted."
+    )
+  return asked
+
+
+def place(path: pathlib.Path, number: int) -> pathlib.Path:
+  """Returns where what is made for a fold is kept."""
+  return path / ("split" if number == -1 else f"fold{number}")
+
+
+def load(config, number: int) -> datasets.Dataset:
+  """Reads a fold's images; with `control`, half of the training lesions."""
+  data = ml_collections.ConfigDict(config.data.to_dict())
+  data.fold = number
+  dataset = datasets.load(ml_collections.FrozenConfigDict(data))
+  if not config.control:
+    return dataset
+  half = chosen(dataset.train, 0.5, seed=0)
+  return datasets.trained_on(dataset, dataset.train.take(half), ())
+
+
+def chosen(split: Split, fraction: float, seed: int) -> np.ndarray:
+  """Chooses a part of each class's lesions at random, rounded up.
+
+  Returns:
+    Booleans [images]; a larger fraction keeps what a smaller one chooses.
+  """
+  kept = np.zeros(len(split.labels), bool)
+  for label in np.unique(split.labels):
+    mine = split.labels == label
+    lesions = np.unique(split.groups[mine])
+    count = int(np.ceil(fraction * len(lesions)))
+    order = np.random.default_rng([seed, label]).permutation(lesions)
+    kept |= mine & np.isin(split.groups, order[:count])
+  return kept
+
+
+def seeds(config) -> range:
+  """Returns the seeds of a study's classifiers, before any are added."""
+  return range(config.seed, config.seed + config.seeds)
+
+
+def named(config, number: int, seed: int) -> tuple[str, str]:
+  """Returns the generator and the image folder of a fold and seed, as given."""
+  fill = lambda text: text.replace("{fold}", str(number)).replace(
+    "{seed}", str(seed)
+  )
+  return fill(config.generator), fill(config.synthetic)
+
+
+def by_fold(config) -> bool:
+  """Returns whether each fold has images of its own."""
+  return "{fold}" in config.generator + config.synthetic
+
+
+def by_seed(config) -> bool:
+  """Returns whether each seed has images of its own."""
+  return "{seed}" in config.generator + config.synthetic
+
+
+class Given(NamedTuple):
+  """The images that a user has given for a fold, or who is to draw them."""
+
+  generators: Mapping[int, generators.Generator]  # by seed
+  folders: Mapping[int, image_folder.ImageFolder]
+
+
+def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
+  """Reads what the config names for a fold.
+
+  Raises:
+    InputError: it is not there, or not for these data.
+  """
+  made, read = {}, {}
+  for seed in seeds if by_seed(config) else list(seeds)[:1]:
+    generator, synthetic = named(config, number, seed)
+    if synthetic:
+      read[seed] = image_folder.read(synthetic, info)
+    elif generator:
+      made[seed] = generators.load(generator, config.generator_checkpoint)
+      trained.require_for(made[seed], info)
+  return Given(made, read)
+
+
+def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
+  """Returns whether what is given may be judged by a fold's test lesions.
+
+  Raises:
+    InputError: nothing tells, and `unknown_origin` does not allow that; or it
+      has seen these lesions, and is there for this fold.
+  """
+  for maker in (*found.generators.values(), *found.folders.values()):
+    try:
+      known = provenance.refuse_seen(
+        maker.origin, dataset, "What made the images", maker.path
+      )
+    except errors.InputError:
+      if by_fold(config) or len(numbers(config)) == 1:
+        raise
+      return False
+    if not known and not config.unknown_origin:
+      raise errors.InputError(
+        f"{maker.path} does not tell which lesions the maker of its images has "
+        "learnt from, so that it may have seen test lesions: give it a "
+        'provenance.json with {"trained_on": {"image_ids": [...]}}, ids of '
+        "this data set (those of HAM10000: python -m tfds_ham10000.folds "
+        "--fold=0), or go on with --config.unknown_origin=True; the verdict "
+        "then says that a leak cannot be excluded."
+      )
+  return True
+
+
+def prepare(
+  config,
+  path: pathlib.Path,
+  number: int,
+  dataset: datasets.Dataset,
+  found: Given,
+  wanted: np.ndarray,
+) -> Fold:
+  """Gets a fold's image folders: reads, draws, or trains a GAN to draw them.
+
+  `wanted` [classes] counts the images that arms ask for; none, and nothing is
+  made.
+
+  Raises:
+    InputError: a folder made here lacks some that are wanted.
+  """
+  own = place(path, number)
+  own.mkdir(exist_ok=True)
+  with files.locked(own / ".lock", wait=True):
+    provenance.write_origin(own, dataset)
+  if config.control:
+    folders = {config.seed: _control(config, number, own)}
+  elif found.folders or not wanted.any():
+    folders = found.folders
+  else:
+    makers = found.generators or {
+      config.seed: generators.load(
+        _train_generator(config, own, number, dataset),
+        config.generator_checkpoint,
+      )
+    }
+    folders = {}
+    for seed, maker in makers.items():
+      name = f"synthetic{seed}" if len(makers) > 1 else "synthetic"
+      with files.locked(own / ".synthetic.lock", wait=True):
+        folders[seed] = synthesize.obtain(own / name, maker, wanted, seed)
+      _require_enough(folders[seed], wanted, dataset.info)
+  digests = {s: datasets.fingerprint(f.split) for s, f in folders.items()}
+  with files.locked(own / ".lock", wait=True):
+    _require_same(own / "images.json", digests)
+  return Fold(number, own, dataset, folders, digests)
+
+
+def _require_same(record: pathlib.Path, digests: Mapping[int, str]) -> None:
+  """Compares image folders with those that a fold was begun with."""
+  now = {str(seed): digest for seed, digest in digests.items()}
+  before = {}
+  if record.exists():
+    before = files.read_json(record, "it tells which images were used")
+  if changed := [s for s in now if before.get(s, now[s]) != now[s]]:
+    raise errors.InputError(
+      f"{record.parent} was begun with other synthetic images than there are "
+      f"now (seed {changed[0]}): use another workdir, or the images that it "
+      "was begun with."
+    )
+  if before | now != before:
+    files.write_json(record, before | now)
+
+
+def _require_enough(folder, wanted, info) -> None:
+  there = np.bincount(folder.split.labels, minlength=info.num_classes)
+  if (short := np.flatnonzero(there < wanted)).size:
+    label = short[0]
+    raise errors.InputError(
+      f"{folder.path} has {there[label]} images of {info.class_names[label]}, "
+      f"and the arms ask for {wanted[label]}: leave out what was added to "
+      "config.arms, or use another workdir."
+    )
+
+
+def _control(config, number: int, own: pathlib.Path):
+  """Returns the other half of the training lesions as an image folder."""
+  data = ml_collections.ConfigDict(config.data.to_dict())
+  data.fold = number
+  whole = datasets.load(ml_collections.FrozenConfigDict(data))
+  other = whole.train.take(~chosen(whole.train, 0.5, seed=0))
+  return image_folder.ImageFolder(
+    own,
+    other,
+    {
+      "name": CONTROL,
+      "trained_on": {"groups": np.unique(other.groups).tolist()},
+    },
+  )
+
+
+def gan_config(config, number: int) -> ml_collections.ConfigDict:
+  """Makes the config of a fold's GAN."""
+  made = workdir.composed(config, "gan")
+  made.data.fold = number
+  return made
+
+
+def _train_generator(
+  config, own: pathlib.Path, number: int, dataset: datasets.Dataset
+) -> pathlib.Path:
+  """Trains a fold's GAN unless that is done; the other processes wait."""
+  where, gan = own / "generator", gan_config(config, number)
+  waiting = False
+  while not trained.is_trained(where, gan.train.steps):
+    try:
+      loop.train(tasks.named(gan.task), gan, where, dataset)
+    except errors.InUseError as error:
+      if not waiting:
+        logging.info("%s Waiting.", error)
+      waiting = True
+      time.sleep(_PAUSE)
+  return where

@@ -1,0 +1,109 @@
+"""The networks of a study: how a classifier is made of a config and images.
+
+`head` is logistic regression on frozen features (study/head.py), the others are
+trained by the task `classifier`: `resnet` from scratch, `efficientnet` from
+ImageNet's weights.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import ml_collections
+import numpy as np
+
+from skinjax.data import datasets
+from skinjax.data.sources import Split
+from skinjax.runtime import errors, parallel, workdir
+from skinjax.study import head
+from skinjax.training import loop, tasks, trained
+
+# Changes when a network of the same config and images comes out otherwise.
+VERSION = 1
+HEAD = "head"
+Predict = Callable[[Split], np.ndarray]
+
+
+def unit_config(
+  config, network: str, arm: str, fold: int, seed: int
+) -> ml_collections.FrozenConfigDict:
+  """Makes the config of one classifier.
+
+  Raises:
+    InputError: the arm changes what the network does not have.
+  """
+  made = workdir.composed(config, f"network.{network}")
+  del made.arms
+  made.seed, made.data.fold = seed, fold
+  for section, changes in config.arm[arm].changes.items():
+    if made.task != HEAD:
+      errors.require_known(f"section of arm {arm},", section, made)
+    for key, value in changes.items():
+      if made.task == HEAD and key not in made.get(section, {}):
+        continue  # see `cannot`
+      errors.require_known(f"key of arm {arm},", key, made[section])
+      made[section][key] = value
+  return ml_collections.FrozenConfigDict(made)
+
+
+def cannot(config, network: str, arm: str) -> str:
+  """Says why a network cannot have an arm; nothing if it can.
+
+  A head does without changes of colour: its features are computed once.
+  """
+  if config.network[network].task != HEAD:
+    return ""
+  recipe = config.arm[arm]
+  if recipe.changes.get("augment", {}).get("mixup"):
+    return "its features are those of whole images"
+  if 0 < recipe.pretraining < 1:
+    return "it is fitted in one stage"
+  if recipe.changes.get("loss", {}).get("balance") == "weights":
+    return "balanced by the sampler, it is the same"
+  return ""
+
+
+def check(config: ml_collections.FrozenConfigDict) -> None:
+  """Refuses a unit's config that cannot be trained; see loop.check."""
+  if config.task == HEAD:
+    return
+  if tasks.named(config.task).generates:
+    raise errors.InputError(f"task={config.task} trains no classifier.")
+  loop.check(config)
+
+
+def steps(config) -> int:
+  """Returns the steps of a unit's training."""
+  return 1 if config.task == HEAD else config.train.steps
+
+
+def pretrained(config, network: str) -> list[str]:
+  """Returns the pretrained networks that a network learns through."""
+  part = config.network[network]
+  if part.task == HEAD or part.model.network == "efficientnet":
+    return ["EfficientNet-Lite0"]
+  return []
+
+
+def learn(
+  config: ml_collections.FrozenConfigDict,
+  dataset: datasets.Dataset,
+  place: pathlib.Path,
+  features: Callable[[int], head.Features],
+) -> Predict:
+  """Trains a classifier in a directory, or finds it there.
+
+  `features` gives the features at an input size, to a head.
+
+  Returns:
+    What predicts the probabilities [n, classes] of a split.
+  """
+  if config.task == HEAD:
+    return head.learn(config, dataset, place, features(config.input))
+  task, info = tasks.named(config.task), dataset.info
+  if trained.is_trained(place, config.train.steps):
+    state = trained.load_classifier(place).state
+  else:
+    state = parallel.local(loop.train(task, config, place, dataset).state)
+  return lambda split: trained.outputs(
+    task, state, split, config=config, info=info
+  )["probabilities"]

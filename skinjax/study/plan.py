@@ -1,0 +1,316 @@
+"""The plan of a study: which classifiers, and what was chosen when.
+
+`plan.json` of a study's workdir keeps what is decided on the way, each decision
+made once, from validation lesions alone, and before the test lesions of its
+fold are predicted:
+
+```
+{
+  verdict_network,
+  choices: {network: {fold: {without: arm, with: arm, seeds: [int],
+                             validation: {arm: balanced accuracy}}}},
+  until: {half_width, first, seeds, reason}
+}
+```
+
+`without` is the arm without synthetic images that is the rival, and `with` the
+one that stands for the generator: in each fold those of the highest balanced
+accuracy on its validation lesions, in the mean over the first seeds.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from skinjax.metrics import classification
+from skinjax.runtime import errors, files
+from skinjax.study import arms, networks, units
+from skinjax.training.writer import duration
+
+FILE = "plan.json"
+WITH, WITHOUT = "with", "without"
+# Seconds that a unit takes on two cores where none is done yet: a head's, and
+# those of a training step of a batch of 64 images at 64x64.
+_HEAD_SECONDS = 10.0
+_STEP_SECONDS = {"resnet": 0.25, "efficientnet": 0.5}
+
+
+def verdict_network(config) -> str:
+  """Returns the network whose classifiers give the verdict."""
+  return config.verdict_network or config.networks[-1]
+
+
+def arms_of(config, network: str) -> list[str]:
+  """Lists the arms that a network trains."""
+  asked = config.arms or tuple(config.arm)
+  own = config.network[network].arms or asked
+  return [
+    name
+    for name in asked
+    if name in own and not networks.cannot(config, network, name)
+  ]
+
+
+def left_out(config, network: str) -> dict[str, str]:
+  """Returns the arms that a network cannot have, and why."""
+  asked = config.arms or tuple(config.arm)
+  own = config.network[network].arms or asked
+  found = {n: networks.cannot(config, network, n) for n in asked if n in own}
+  return {name: why for name, why in found.items() if why}
+
+
+def candidates(config, network: str) -> dict[str, list[str]]:
+  """Lists the arms between which is chosen, `with` and `without`.
+
+  Those that learn from a part of the real images are none.
+  """
+  whole = [n for n in arms_of(config, network) if config.arm[n].fraction == 1]
+  found = {WITH: [], WITHOUT: []}
+  for name in whole:
+    kind = WITH if arms.is_synthetic(config.arm[name]) else WITHOUT
+    found[kind].append(name)
+  return found
+
+
+def check(config) -> None:
+  """Refuses a study whose plan cannot be.
+
+  Raises:
+    InputError: an unknown network or arm, none to compare, or numbers that do
+      not fit.
+  """
+  if not config.networks:
+    raise errors.InputError("config.networks is empty: name some.")
+  for network in config.networks:
+    errors.require_known("network", network, config.network)
+  errors.require_known(
+    "verdict_network", verdict_network(config), config.networks
+  )
+  for name in config.arms:
+    errors.require_known("arm", name, config.arm)
+  if len(set(config.arms)) < len(config.arms):
+    raise errors.InputError(f"config.arms={config.arms}: each of them once.")
+  for network in config.networks:
+    for name in config.network[network].arms:
+      errors.require_known(f"arm of {network}", name, config.arm)
+    for name in arms_of(config, network):
+      arms.check(name, config.arm[name])
+      networks.check(networks.unit_config(config, network, name, -1, 0))
+  for kind, found in candidates(config, verdict_network(config)).items():
+    if not found:
+      raise errors.InputError(
+        f"config.arms={config.arms}: the verdict of {verdict_network(config)} "
+        f"needs an arm {kind} synthetic images, at least."
+      )
+  if config.seeds < 1:
+    raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
+  if config.until and config.seeds < 2:
+    raise errors.InputError(
+      f"until={config.until} needs at least 2 seeds to say how many do."
+    )
+
+
+def units_of(config, fold: int, seeds: Sequence[int]) -> list[units.Unit]:
+  """Lists a fold's units, the verdict's network last and seed by seed."""
+  order = sorted(config.networks, key=lambda n: n == verdict_network(config))
+  every = [
+    units.canonical(config, units.Unit(network, arm, fold, seed))
+    for network in order
+    for seed in seeds
+    for arm in arms_of(config, network)
+  ]
+  return list(dict.fromkeys(every))
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+  """Reads plan.json; what is not decided yet is empty."""
+  decided = {"choices": {}, "until": {}}
+  if (path / FILE).exists():
+    decided |= files.read_json(path / FILE, "it tells what was chosen")
+  return decided
+
+
+def choice(
+  config, path: pathlib.Path, network: str, fold: int
+) -> dict[str, Any] | None:
+  """Returns what was chosen in a fold; None if nothing is yet.
+
+  Raises:
+    InputError: an arm that was chosen is not among those of the config.
+  """
+  found = read(path)["choices"].get(network, {}).get(str(fold))
+  if found:
+    for kind in (WITH, WITHOUT):
+      if found.get(kind) and found[kind] not in arms_of(config, network):
+        raise errors.InputError(
+          f"{path / FILE} chose {found[kind]} in fold {fold}: choices are made "
+          "once, so that config.arms has to keep it."
+        )
+  return found
+
+
+def choose(
+  config,
+  path: pathlib.Path,
+  network: str,
+  fold: int,
+  validation: Mapping[str, Sequence[np.ndarray]],
+  labels: np.ndarray,
+) -> None:
+  """Chooses the arms that are compared in a fold, unless that is done.
+
+  `validation` has by arm the probabilities [images, classes] of the first
+  seeds, of validation lesions with these labels.
+  """
+  scores = {
+    arm: float(
+      np.mean(
+        [
+          classification.scores(p, labels)["balanced_accuracy"]
+          for p in of_seeds
+        ]
+      )
+    )
+    for arm, of_seeds in validation.items()
+  }
+  best = {
+    kind: max(found, key=scores.get) if found else None
+    for kind, found in candidates(config, network).items()
+  }
+  with files.locked(path / ".plan.lock", wait=True):
+    decided = read(path)
+    of_network = decided["choices"].setdefault(network, {})
+    if str(fold) not in of_network:
+      of_network[str(fold)] = {
+        **best,
+        "seeds": list(range(config.seed, config.seed + config.seeds)),
+        "validation": scores,
+      }
+      files.write_json(path / FILE, decided)
+
+
+def decide_seeds(
+  config, path: pathlib.Path, needed: int | None
+) -> dict[str, Any]:
+  """Keeps how many seeds the verdict gets, unless that is decided.
+
+  `needed` is of statistics.seeds_needed.
+  """
+  with files.locked(path / ".plan.lock", wait=True):
+    decided = read(path)
+    if not decided["until"]:
+      if needed is None:
+        reason = (
+          "lesions alone make the interval wider: more seeds would not do"
+        )
+      elif needed >= config.seeds_most:
+        reason = f"at most seeds_most={config.seeds_most}"
+      else:
+        reason = "as many as the first seeds say it takes"
+      decided["until"] = {
+        "half_width": config.until,
+        "first": config.seeds,
+        "seeds": needed or config.seeds,
+        "reason": reason,
+      }
+      files.write_json(path / FILE, decided)
+    return decided["until"]
+
+
+def estimate(config, network: str) -> float:
+  """Returns the seconds that a unit takes on two cores, about."""
+  part = config.network[network]
+  if part.task == networks.HEAD:
+    return _HEAD_SECONDS
+  size = config.data.size
+  if part.model.network == "efficientnet":
+    size = part.model.input
+  work = part.train.batch_size / 64 * (size / 64) ** 2
+  return part.train.steps * work * _STEP_SECONDS[part.model.network]
+
+
+def megabytes(config, network: str) -> float:
+  """Returns what a unit takes on the disk: of a trained one, its checkpoint."""
+  part = config.network[network]
+  if part.task == networks.HEAD:
+    return 0.2
+  # Parameters, two moments and their average, float32.
+  if part.model.network == "efficientnet":
+    return 16 * 3.4
+  return 16 * 0.011 * part.model.width**2
+
+
+class Progress:
+  """Counts units that are done, and says how long the others take."""
+
+  def __init__(self, config, numbers: Sequence[int]):
+    """Takes the folds that there are to do."""
+    self._config = config
+    self._took = {network: [] for network in config.networks}
+    self._left = dict.fromkeys(config.networks, 0)
+    seeds = range(config.seed, config.seed + config.seeds)
+    for number in numbers:
+      for unit in units_of(config, number, seeds):
+        self._left[unit.network] += 1
+
+  def done(self, network: str, seconds: float) -> None:
+    """Notes a unit that is done, and how long it took."""
+    self._took[network].append(seconds)
+    self._left[network] -= 1
+
+  def each(self, network: str) -> tuple[float, bool]:
+    """Returns the seconds that a unit takes, and whether they are measured."""
+    took = [seconds for seconds in self._took[network] if seconds]
+    if took:
+      return float(np.mean(took)), True
+    return estimate(self._config, network), False
+
+  def left(self) -> float:
+    """Returns the seconds that all others take, in one process."""
+    return sum(self.each(n)[0] * left for n, left in self._left.items())
+
+  def table(self) -> str:
+    """Returns what is done and left of each network, a row each."""
+    heads = ("network", "done", "left", "a unit", "time left")
+    rows = [heads]
+    for network, left in self._left.items():
+      each, measured = self.each(network)
+      about = "" if measured else "about "
+      rows.append(
+        (
+          network,
+          str(len(self._took[network])),
+          str(left),
+          about + duration(each),
+          about + duration(each * left),
+        )
+      )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+      "  ".join(
+        cell.rjust(width) if i else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+      )
+      for row in rows
+    )
+
+
+def keep_network(config, path: pathlib.Path) -> None:
+  """Keeps which network gives the verdict: there is one primary hypothesis.
+
+  Raises:
+    InputError: it was another one.
+  """
+  now = verdict_network(config)
+  with files.locked(path / ".plan.lock", wait=True):
+    decided = read(path)
+    before = decided.setdefault("verdict_network", now)
+    if before != now:
+      raise errors.InputError(
+        f"The verdict of {path} is that of {before}, and not of {now}: it is "
+        f"chosen once. Say --config.verdict_network={before}, or use another "
+        "workdir."
+      )
+    files.write_json(path / FILE, decided)

@@ -1,0 +1,207 @@
+"""A unit of a study: one classifier, and what it predicts.
+
+Its directory is named by the SHA-256 of all that it follows from, so that
+whatever is the same is found again, and nothing else. There are
+`validation.npz` and `test.npz`, the `probabilities` float16 [images, classes]
+in the order of the fold's images.csv, and unit.json, which says what it is and
+how long it took.
+"""
+
+import hashlib
+import io
+import json
+import pathlib
+import time
+import zipfile
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from skinjax.data import external
+from skinjax.data.sources import Split
+from skinjax.runtime import errors, files, workdir
+from skinjax.study import arms, folds, networks
+
+VALIDATION, TEST = "validation", "test"
+
+
+class Unit(NamedTuple):
+  """A classifier of a study."""
+
+  network: str
+  arm: str
+  fold: int
+  seed: int
+
+  def __str__(self) -> str:
+    """Names it in messages."""
+    fold = "" if self.fold == -1 else f", fold {self.fold}"
+    return f"{self.network} {self.arm}{fold}, seed {self.seed}"
+
+
+class Work(NamedTuple):
+  """A unit with all that it is made of."""
+
+  unit: Unit
+  config: object  # of its network, a FrozenConfigDict
+  fold: folds.Fold
+  arm: object  # as of configs/study.py
+  taken: arms.Taken
+  place: pathlib.Path  # its directory
+
+
+def canonical(config, unit: Unit) -> Unit:
+  """Returns the unit that has the same predictions with the least seed.
+
+  A head's fit is not random: seeds differ by the images that it is given.
+  """
+  random = arms.is_random(config.arm[unit.arm])
+  if config.network[unit.network].task == networks.HEAD and not random:
+    return unit._replace(seed=config.seed)
+  return unit
+
+
+def work(config, fold: folds.Fold, unit: Unit) -> Work:
+  """Puts together what a unit is made of."""
+  unit = canonical(config, unit)
+  made, arm = networks.unit_config(config, *unit), config.arm[unit.arm]
+  taken = arms.taken(arm, fold, unit.seed)
+  chosen = lambda split, places: (
+    None if places is None else _digest(split.image_ids[places])
+  )
+  folder = fold.digests[fold.folder_of(unit.seed)] if fold.digests else ""
+  told = {
+    "version": networks.VERSION,
+    "config": {
+      key: value
+      for key, value in workdir.flat(made).items()
+      if not workdir.is_free(key)
+    },
+    "data": fold.dataset.info.fingerprint,
+    "real": chosen(fold.dataset.train, taken.real),
+    "added": chosen(taken.pool, taken.added),
+    "folder": folder if arms.is_synthetic(arm) else "",
+    "how": [arm.share, arm.weight, arm.pretraining],
+  }
+  text = json.dumps(files.plain(told), sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+  name = f"{unit.network}-{unit.arm}-{unit.seed}-{digest}"
+  return Work(unit, made, fold, arm, taken, fold.path / "units" / name)
+
+
+def write_images(fold: folds.Fold) -> None:
+  """Writes images.csv: the images of a fold's held-out splits, in order."""
+  rows = [("split", "image_id", "group", "label")]
+  names = fold.dataset.info.class_names
+  for name in (VALIDATION, TEST):
+    split = getattr(fold.dataset, name)
+    for image_id, group, label in zip(
+      split.image_ids, split.groups, split.labels, strict=True
+    ):
+      rows.append((name, image_id, group, names[label]))
+  files.write_text(fold.path / "images.csv", files.table(rows))
+
+
+def has(made: Work, name: str) -> bool:
+  """Returns whether a unit has predicted a split."""
+  return _file(made, name).exists()
+
+
+def _file(made: Work, name: str) -> pathlib.Path:
+  return made.place / f"{name}.npz"
+
+
+def splits(
+  fold: folds.Fold, outside: external.External | None
+) -> dict[str, Split]:
+  """Returns by name what a fold's units predict."""
+  named = {VALIDATION: fold.dataset.validation, TEST: fold.dataset.test}
+  if outside:
+    named[external_name(outside)] = outside.split
+  return named
+
+
+def external_name(outside: external.External) -> str:
+  """Names the predictions of an external test set."""
+  return f"external-{outside.fingerprint[:12]}"
+
+
+def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
+  """Predicts splits, by name, training first whatever is not trained.
+
+  Raises:
+    InUseError: another process is at it.
+  """
+  if all(has(made, name) for name in wanted):
+    return
+  place = made.place
+  place.parent.mkdir(exist_ok=True)
+  start, record = time.monotonic(), place / "unit.json"
+  with files.locked(place.with_name(f".{place.name}.lock")):
+    learnt = arms.learnt(
+      made.arm,
+      made.fold,
+      made.unit.seed,
+      made.taken,
+      networks.steps(made.config),
+    )
+    predicted = networks.learn(made.config, learnt, place, features)
+    for name, split in wanted.items():
+      if not has(made, name):
+        buffer = io.BytesIO()
+        np.savez_compressed(
+          buffer,
+          probabilities=predicted(split).astype(np.float16),
+          images=_digest(split.image_ids),
+        )
+        files.write_bytes(_file(made, name), buffer.getvalue())
+    before = seconds(made)
+    files.write_json(
+      record,
+      {
+        **made.unit._asdict(),
+        "seconds": round(before + time.monotonic() - start, 1),
+        "steps": networks.steps(made.config),
+      },
+    )
+
+
+def seconds(made: Work) -> float:
+  """Returns how long a unit has taken."""
+  record = made.place / "unit.json"
+  if not record.exists():
+    return 0.0
+  return float(files.read_json(record, "remove it").get("seconds", 0))
+
+
+def read(made: Work, name: str, split: Split) -> np.ndarray:
+  """Reads a unit's probabilities [images, classes] of a split, as float64.
+
+  Raises:
+    InputError: they are damaged, or predictions of other images.
+  """
+  path = _file(made, name)
+  again = "remove it to have it made anew."
+  try:
+    with np.load(path, allow_pickle=False) as kept:
+      probabilities = kept["probabilities"].astype(np.float64)
+      images = str(kept["images"])
+  except (*errors.ABSENT, KeyError, ValueError, zipfile.BadZipFile) as error:
+    raise errors.InputError(
+      f"{path} cannot be read as predictions ({error}): {again}"
+    ) from error
+  shape = (len(split.labels), made.fold.dataset.info.num_classes)
+  if images != _digest(split.image_ids) or probabilities.shape != shape:
+    raise errors.InputError(f"{path} predicts other images: {again}")
+  # The comparison is written so that NaN fails it.
+  sums = probabilities.sum(1)
+  if not (probabilities.min() >= 0 and np.abs(sums - 1).max() < 0.01):
+    raise errors.InputError(
+      f"{path} has rows that are no probabilities: {again}"
+    )
+  return probabilities / sums[:, None]
+
+
+def _digest(ids: np.ndarray) -> str:
+  return hashlib.sha256("\n".join(ids).encode()).hexdigest()
