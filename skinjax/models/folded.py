@@ -1,8 +1,8 @@
-"""Layers of pretrained networks, forward only.
+"""Layers of pretrained networks.
 
 Batch normalization that has been trained is a linear map by channel, so it is
 folded into the convolution before it: half the layers, and nothing to go over
-the images twice for.
+the images twice for. What is trained further are the folded weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax import lax
+
+from skinjax.models import convolution
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.
@@ -37,6 +39,7 @@ class Conv(nn.Module):
     shape = (*self.kernel_size, inputs, features)
     kernel = self.param("kernel", nn.initializers.he_normal(), shape)
     bias = self.param("bias", nn.initializers.zeros_init(), (features,))
+    kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
     if self.features:
       x = _conv(x, kernel, self.stride, self.padding)
     else:
@@ -47,6 +50,12 @@ class Conv(nn.Module):
 def _conv(x, kernel, stride, padding, groups=1):
   if kernel.shape[:2] == (1, 1) and stride == 1 and groups == 1:
     return x @ kernel[0, 0]
+  if (kernel.shape[:2], stride, padding, groups) == ((3, 3), 2, "SAME", 1) and (
+    x.shape[1] % 2 == x.shape[2] % 2 == 0
+  ):
+    # SAME pads an even image behind only; 4x4 kernels pad it on both sides.
+    kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+    return convolution.conv(x, kernel, stride=2)
   return lax.conv_general_dilated(
     x,
     kernel,
