@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
-from skinjax.models import convolution
+from skinjax.models import convolution, depthwise
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.
@@ -43,17 +43,16 @@ class Conv(nn.Module):
     if self.features:
       x = _conv(x, kernel, self.stride, self.padding)
     else:
-      x = depthwise_conv(x, kernel, self.stride)
+      x = depthwise.conv(x, kernel, self.stride)
     return x + bias
 
 
-def _conv(x, kernel, stride, padding, groups=1):
-  if kernel.shape[:2] == (1, 1) and stride == 1 and groups == 1:
+def _conv(x, kernel, stride, padding):
+  if kernel.shape[:2] == (1, 1) and stride == 1:
     return x @ kernel[0, 0]
-  if (kernel.shape[:2], stride, padding, groups) == ((3, 3), 2, "SAME", 1) and (
-    x.shape[1] % 2 == x.shape[2] % 2 == 0
-  ):
-    # SAME pads an even image behind only; 4x4 kernels pad it on both sides.
+  even = x.shape[1] % 2 == x.shape[2] % 2 == 0
+  if (len(kernel), stride, padding) == (3, 2, "SAME") and even:
+    # SAME pads an even image behind only, for 4x4 kernels on both sides.
     kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
     return convolution.conv(x, kernel, stride=2)
   return lax.conv_general_dilated(
@@ -62,35 +61,6 @@ def _conv(x, kernel, stride, padding, groups=1):
     (stride, stride),
     padding,
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups,
-  )
-
-
-def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  """Convolves every channel with a kernel of its own, padded as SAME.
-
-  Maps [batch, height, width, channels] with a kernel [k, k, 1, channels] to
-  [batch, ceil(height / stride), ceil(width / stride), channels].
-  """
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=lambda x, kernel: _shifted(x, kernel, stride),
-    default=lambda x, kernel: _conv(x, kernel, stride, "SAME", x.shape[-1]),
-  )
-
-
-def _shifted(x, kernel, stride):
-  """Sums shifted images: XLA's CPU backend takes 10 to 80 times as long."""
-  k = len(kernel)
-  height, width = (-(-size // stride) for size in x.shape[1:3])
-  pads = lax.padtype_to_pads(x.shape[1:3], (k, k), (stride, stride), "SAME")
-  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  under = lambda tap, out: slice(tap, tap + (out - 1) * stride + 1, stride)
-  return sum(
-    x[:, under(i, height), under(j, width)] * kernel[i, j, 0]
-    for i in range(k)
-    for j in range(k)
   )
 
 
