@@ -1,7 +1,11 @@
-r"""Classifier: a residual network on real images.
+r"""Classifier: a network on real images, from scratch or fine-tuned.
 
   python main.py --config=configs/classifier.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
+
+A residual network from scratch; with `:network=efficientnet` in its place
+EfficientNet-Lite0, which begins with ImageNet's weights and learns for a few
+passes over the images.
 
 Shows scores on the test lesions with intervals, the majority line beside them
 (DIR/scores.csv), from the weights after the last step. With
@@ -12,18 +16,27 @@ Shows scores on the test lesions with intervals, the majority line beside them
 import ml_collections
 
 from configs import common
+from skinjax.data import sources
+from skinjax.runtime import errors
+from skinjax.training.tasks import classifier
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False)
-def get_config(dataset: str, size: int, quick: bool):
-  """Returns the config; see common.arguments."""
+@common.arguments(dataset="ham10000", size=0, quick=False, network="resnet")
+def get_config(dataset: str, size: int, quick: bool, network: str):
+  """Returns the config; see common.arguments.
+
+  Raises:
+    InputError: there is no such network or data set.
+  """
+  errors.require_known("network", network, classifier.NETWORKS)
   config = common.training("classifier", dataset, size)
   config.best = "balanced_accuracy"
   # An external test set: a folder of images with a table of their classes, or
   # with a folder for each class; see data/external.py. Empty: none.
   config.external = ""
 
-  config.model.width = 16
+  # resnet or efficientnet, by the argument: each has keys of its own.
+  config.model.network = network
   config.model.dropout = 0.2
 
   config.loss = ml_collections.ConfigDict()
@@ -31,14 +44,31 @@ def get_config(dataset: str, size: int, quick: bool):
   config.loss.balance = "none"
   config.loss.smoothing = 0.0
 
-  config.train.steps = 2000
-  config.train.rate = 2e-3
-  config.train.weight_decay = 0.05
   # Half-life of the network's moving average, in images.
   config.train.ema_images = 5000.0
+  config.train.weight_decay = 0.05
 
+  # Images are mixed in pairs, by shares from Beta(mixup, mixup); 0 for none.
+  config.augment.mixup = 0.0
+  # Classify by the mean of the probabilities of an image's 8 orientations.
+  config.augment.test_orientations = False
+
+  if network == "resnet":
+    config.model.width = 8 if quick else 16
+    config.train.steps = 200 if quick else 2000
+    config.train.rate = 2e-3
+  else:
+    # Pixels that images are resized to: 64, or 128 for four times as long.
+    config.model.input = 64
+    config.train.steps = 100 if quick else 1100
+    config.train.rate = 1e-3
+    config.train.sampler = "balanced"
+    config.augment.jitter = 0.1
+    config.augment.mixup = 0.2
+    upright = sources.SOURCES[config.data.name].upright
+    config.augment.test_orientations = not upright
+    # A score takes 8 looks at an image, of the few steps many a share.
+    config.eval_every = config.save_every = 550
   if quick:
-    config.model.width = 8
     config.log_every = config.eval_every = config.save_every = 50
-    config.train.steps = 200
   return config

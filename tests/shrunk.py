@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import re
 from unittest import mock
 
 import jax
@@ -40,6 +41,14 @@ _CHANGES = {
     "train.steps": 4,
     "train.batch_size": 8,
     "model.width": 4,
+  },
+  "classifier,network=efficientnet": {
+    "log_every": 2,
+    "eval_every": 2,
+    "save_every": 2,
+    "train.steps": 4,
+    "train.batch_size": 8,
+    "model.input": 32,
   },
   # A call at 8x8, then 16x16, which fades in over two steps.
   "progan": {
@@ -88,8 +97,8 @@ def config(name, arguments="dataset=toy", **changes):
   if "data" in shrunk:
     shrunk.data.size = SIZE
   changes = {key.replace("__", "."): value for key, value in changes.items()}
-  _, *gan = arguments.partition(",gan=")
-  known = _CHANGES.get(f"{name}{''.join(gan)}", _CHANGES[name])
+  _, *part = re.split("(,gan=|,network=)", arguments)
+  known = _CHANGES.get(f"{name}{''.join(part)}", _CHANGES[name])
   shrunk.update_from_flattened_dict({**known, **changes})
   return shrunk.lock()
 
@@ -138,11 +147,11 @@ def dataset():
 
 
 @functools.cache
-def state(name, seed=0, **changes):
+def state(name, seed=0, arguments="dataset=toy", **changes):
   """Returns a task's state before the first step, in host memory."""
   task = tasks.named(name)
   init = functools.partial(
-    task.init_state, frozen(name, **changes), dataset().info
+    task.init_state, frozen(name, arguments, **changes), dataset().info
   )
   return jax.device_get(jax.jit(init)(jax.random.key(seed)))
 

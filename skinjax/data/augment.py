@@ -71,6 +71,40 @@ def augment(
   return images
 
 
+def mixup(
+  images: jax.Array, keys: jax.Array, alpha: float
+) -> tuple[jax.Array, jax.Array]:
+  """Mixes each image with its neighbour's (Zhang et al. 2018, mixup).
+
+  An image has the greater share in what takes its place, so that this keeps its
+  label; shares are drawn from Beta(alpha, alpha).
+
+  Returns:
+    The mixed images, and the share [batch], from 1/2 to 1, of each image's own;
+    what remains is that of its neighbour (see `neighbours`).
+  """
+  draw = lambda key: jax.random.beta(key, alpha, alpha, dtype=images.dtype)
+  share = jax.vmap(draw)(keys)
+  share = jnp.maximum(share, 1 - share)
+  own = _by_example(share)
+  return own * images + (1 - own) * neighbours(images), share
+
+
+def neighbours(x: jax.Array) -> jax.Array:
+  """Swaps examples 0 and 1, 2 and 3, … of an array [even batch, …].
+
+  They follow each other, so that devices that share a batch do not part them.
+  """
+  return x.reshape(len(x) // 2, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
+
+
+def all_orientations(images: jax.Array) -> jax.Array:
+  """Returns the 8 flips and right-angle rotations, [8, *images.shape]."""
+  views = jnp.stack([images, images.swapaxes(1, 2)])
+  views = jnp.concatenate([views, views[:, :, ::-1]])
+  return jnp.concatenate([views, views[:, :, :, ::-1]])
+
+
 def seen_in_training(
   batch: dict[str, jax.Array], keys: jax.Array, config
 ) -> jax.Array:

@@ -1,4 +1,4 @@
-"""A residual network for images of 32 to 128 pixels (He et al. 2016)."""
+"""Classifiers: a residual network, and a pretrained one to be fine-tuned."""
 
 import functools
 
@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from skinjax.models import convolution, layers
+from skinjax.models import convolution, efficientnet, layers
 
 _Conv = functools.partial(layers.Conv, use_bias=False)
 
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Tells the class of an image.
+  """Tells the class of an image of 32 to 128 pixels (He et al. 2016).
 
   A strided 4x4 convolution halves the image; the blocks halve it further, down
   to 4x4, with channels that double each time, to at most 8 times `width`.
@@ -83,3 +83,50 @@ class ResNet(nn.Module):
     if keys is not None:
       x = layers.dropout(x, keys, self.dropout)
     return layers.Dense(self.num_classes)(x)
+
+
+class FineTuned(nn.Module):
+  """Tells the class of an image by features that ImageNet has taught.
+
+  EfficientNet-Lite0 with its batch statistics frozen, as they are folded into
+  its weights, and a new last layer, which begins at 0.
+  """
+
+  size: int  # pixels that images are resized to, even, from 32 on
+  num_classes: int
+  dropout: float  # the rate before the last layer
+  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+
+  @nn.compact
+  def __call__(
+    self,
+    images: jax.Array,
+    keys: jax.Array | None,
+    *,
+    train: bool,
+    pooled: bool = False,
+  ) -> jax.Array:
+    """Maps square images [batch, height, width, 1 or 3] in [-1, 1] to logits.
+
+    `keys` and `pooled` are as of ResNet; `train` changes nothing. The features
+    are 1280, those of the layer `extractor`.
+    """
+    del train
+    x = layers.lowered(_as_pretrained(images, self.size), self.dtype)
+    x, _ = efficientnet.EfficientNet(head=False, name="extractor")(x)
+    x = x.astype(images.dtype)
+    if pooled:
+      return x
+    if keys is not None:
+      x = layers.dropout(x, keys, self.dropout)
+    zeros = nn.initializers.zeros_init()
+    return layers.Dense(self.num_classes, kernel_init=zeros)(x)
+
+
+def _as_pretrained(images, size):
+  """Makes images what the pretrained network takes; see EfficientNet."""
+  if images.shape[1] != size:
+    shape = (len(images), size, size, images.shape[3])
+    images = jnp.clip(jax.image.resize(images, shape, "bicubic"), -1, 1)
+  images = jnp.repeat(images, 3 // images.shape[3], axis=3)
+  return (images * 127.5 + 0.5) / 128

@@ -72,8 +72,10 @@ class Block(nn.Module):
 class EfficientNet(nn.Module):
   """EfficientNet-Lite0; its layers have PyTorch's names."""
 
+  head: bool = True  # whether it has the layer of ImageNet's logits
+
   @nn.compact
-  def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     """Maps normalized images to features and logits.
 
     Args:
@@ -81,7 +83,8 @@ class EfficientNet(nn.Module):
 
     Returns:
       Features [batch, 1280], the mean over all places of what the last
-      convolution makes, in [0, 6]; logits [batch, 1000] of ImageNet's classes.
+      convolution makes, in [0, 6]; logits [batch, 1000] of ImageNet's classes,
+      None without `head`.
     """
     x = nn.relu6(folded.Conv(32, (3, 3), 2, name="_conv_stem")(images))
     number = 0
@@ -92,7 +95,8 @@ class EfficientNet(nn.Module):
         number += 1
     x = nn.relu6(folded.Conv(DIMS, (1, 1), name="_conv_head")(x))
     features = jnp.mean(x, axis=(1, 2))
-    return features, nn.Dense(_CLASSES, name="_fc")(features)
+    dense = nn.Dense(_CLASSES, name="_fc") if self.head else lambda x: None
+    return features, dense(features)
 
 
 def weights_path() -> pathlib.Path:

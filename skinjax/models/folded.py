@@ -1,8 +1,8 @@
-"""Layers of pretrained networks, forward only.
+"""Layers of pretrained networks.
 
 Batch normalization that has been trained is a linear map by channel, so it is
 folded into the convolution before it: half the layers, and nothing to go over
-the images twice for.
+the images twice for. What is trained further are the folded weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from jax import lax
+
+from skinjax.models import convolution, depthwise
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.
@@ -37,51 +39,28 @@ class Conv(nn.Module):
     shape = (*self.kernel_size, inputs, features)
     kernel = self.param("kernel", nn.initializers.he_normal(), shape)
     bias = self.param("bias", nn.initializers.zeros_init(), (features,))
+    kernel, bias = kernel.astype(x.dtype), bias.astype(x.dtype)
     if self.features:
       x = _conv(x, kernel, self.stride, self.padding)
     else:
-      x = depthwise_conv(x, kernel, self.stride)
+      x = depthwise.conv(x, kernel, self.stride)
     return x + bias
 
 
-def _conv(x, kernel, stride, padding, groups=1):
-  if kernel.shape[:2] == (1, 1) and stride == 1 and groups == 1:
+def _conv(x, kernel, stride, padding):
+  if kernel.shape[:2] == (1, 1) and stride == 1:
     return x @ kernel[0, 0]
+  even = x.shape[1] % 2 == x.shape[2] % 2 == 0
+  if (len(kernel), stride, padding) == (3, 2, "SAME") and even:
+    # SAME pads an even image behind only, for 4x4 kernels on both sides.
+    kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+    return convolution.conv(x, kernel, stride=2)
   return lax.conv_general_dilated(
     x,
     kernel,
     (stride, stride),
     padding,
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups,
-  )
-
-
-def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  """Convolves every channel with a kernel of its own, padded as SAME.
-
-  Maps [batch, height, width, channels] with a kernel [k, k, 1, channels] to
-  [batch, ceil(height / stride), ceil(width / stride), channels].
-  """
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=lambda x, kernel: _shifted(x, kernel, stride),
-    default=lambda x, kernel: _conv(x, kernel, stride, "SAME", x.shape[-1]),
-  )
-
-
-def _shifted(x, kernel, stride):
-  """Sums shifted images: XLA's CPU backend takes 10 to 80 times as long."""
-  k = len(kernel)
-  height, width = (-(-size // stride) for size in x.shape[1:3])
-  pads = lax.padtype_to_pads(x.shape[1:3], (k, k), (stride, stride), "SAME")
-  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  under = lambda tap, out: slice(tap, tap + (out - 1) * stride + 1, stride)
-  return sum(
-    x[:, under(i, height), under(j, width)] * kernel[i, j, 0]
-    for i in range(k)
-    for j in range(k)
   )
 
 

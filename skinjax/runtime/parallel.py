@@ -87,9 +87,12 @@ def local(tree: Any) -> Any:
   return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def create(init: Callable[[], Any], mode: str) -> Any:
-  """Calls a function so that its arrays are born on every device."""
-  return jax.jit(init, out_shardings=_replicated(resolve(mode)))()
+def create(init: Callable[..., Any], mode: str, *arguments: Any) -> Any:
+  """Calls a function so that its arrays are born on every device.
+
+  `arguments` are trees of arrays, in every process the same.
+  """
+  return jax.jit(init, out_shardings=_replicated(resolve(mode)))(*arguments)
 
 
 def like(tree: Any, mode: str) -> Any:

@@ -74,7 +74,11 @@ def _train(task, config, path, dataset, saved) -> Result:
     task.init_state, config, info, randomness.named(key, "init")
   )
   found = saved.restore(parallel.like(jax.eval_shape(init), config.parallel))
-  first, state = found or (0, parallel.create(init, config.parallel))
+  if found:
+    first, state = found
+  else:
+    pretrained = processes.together(lambda: task.pretrained(config))
+    first, state = 0, parallel.create(init, config.parallel, pretrained)
   if (total - first) % config.log_every:
     raise errors.InputError(
       f"log_every={config.log_every} does not lead from step {first}, where "

@@ -171,3 +171,35 @@ def test_gradients_are_translated_back():
   np.testing.assert_allclose(
     np.sort(slope[slope != 0]), np.sort(np.asarray(weights)[ones != 0])
   )
+
+
+def test_mixup_mixes_neighbours_by_the_greater_share():
+  images = _images(6)
+  mixed, share = jax.jit(augment.mixup, static_argnums=2)(images, _keys(6), 0.4)
+  assert share.shape == (6,)
+  assert 0.5 <= float(share.min()) < float(share.max()) <= 1
+  own = np.asarray(share)[:, None, None, None]
+  others = np.asarray(images)[[1, 0, 3, 2, 5, 4]]
+  np.testing.assert_allclose(mixed, own * images + (1 - own) * others, 1e-5)
+
+
+def test_neighbours_are_swapped():
+  np.testing.assert_array_equal(
+    augment.neighbours(jnp.arange(6)), [1, 0, 3, 2, 5, 4]
+  )
+
+
+def test_shares_are_of_the_beta_distribution():
+  # Of Beta(1, 1), uniform, the greater of share and rest is uniform, too.
+  _, share = augment.mixup(jnp.zeros((2000, 1, 1, 1)), _keys(2000), 1.0)
+  wanted = np.linspace(0.5, 1, 2000)
+  np.testing.assert_allclose(np.sort(share), wanted, atol=0.02)
+
+
+def test_all_orientations_are_the_eight_of_the_square():
+  image = np.asarray(_images(1, 4))
+  views = np.asarray(augment.all_orientations(image))
+  turned = [np.rot90(image[0], k) for k in range(4)]
+  known = {x.tobytes() for x in turned + [x[:, ::-1] for x in turned]}
+  assert views.shape == (8, *image.shape)
+  assert {np.ascontiguousarray(x[0]).tobytes() for x in views} == known

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from skinjax.data import batches
+from skinjax.metrics import features
 from skinjax.models import classifier
 
 
@@ -66,3 +68,58 @@ def test_dropout_acts_where_there_are_keys():
   plain = apply(None)
   dropped = apply(jax.random.split(jax.random.key(2), 4))
   assert float(abs(plain - dropped).max()) > 1e-4
+
+
+def _fine_tuned(size=32, channels=3, dtype="float32"):
+  network = classifier.FineTuned(size, 3, 0.0, dtype)
+  images = jnp.zeros((2, 16, 16, channels))
+  init = jax.jit(functools.partial(network.init, train=False))
+  return network, init(jax.random.key(0), images, None)
+
+
+def test_a_fine_tuned_network_begins_with_the_extractors_features():
+  extractor = features.efficientnet(32)
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (2, 32, 32, 3), np.uint8)
+  network, variables = _fine_tuned()
+  weights = dict(extractor.variables["params"])
+  del weights["_fc"]
+  shapes = lambda tree: jax.tree.map(jnp.shape, tree)
+  assert shapes(variables["params"]["extractor"]) == shapes(weights)
+  params = variables["params"] | {"extractor": weights}
+  apply = jax.jit(
+    functools.partial(network.apply, train=True), static_argnames="pooled"
+  )
+  floats = batches.to_float(images)
+  got = apply({"params": params}, floats, None, pooled=True)
+  wanted = features.extract(extractor, images)
+  np.testing.assert_allclose(got, wanted, atol=1e-4)
+  # Of a last layer of zeros.
+  assert not apply({"params": params}, floats, None).any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_made_what_the_pretrained_network_takes(channels):
+  images = jnp.full((2, 28, 28, channels), -1.0)
+  made = classifier._as_pretrained(images, 64)
+  assert made.shape == (2, 64, 64, 3)
+  np.testing.assert_allclose(made, -127 / 128, rtol=1e-6)
+  # White, 255, is (255 - 127) / 128.
+  np.testing.assert_allclose(
+    classifier._as_pretrained(-images, 28), 1, rtol=1e-6
+  )
+
+
+def test_a_fine_tuned_network_computes_in_bfloat16():
+  network, variables = _fine_tuned()
+  lowered, _ = _fine_tuned(dtype="bfloat16")
+  images = jax.random.uniform(jax.random.key(1), (2, 32, 32, 3)) * 2 - 1
+  pooled = [
+    jax.jit(functools.partial(n.apply, train=True, pooled=True))(
+      variables, images, None
+    )
+    for n in (network, lowered)
+  ]
+  assert {x.dtype for x in pooled} == {jnp.dtype("float32")}
+  assert float(abs(pooled[0] - pooled[1]).max()) > 0
+  np.testing.assert_allclose(*pooled, rtol=0.2, atol=0.02)

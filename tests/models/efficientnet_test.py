@@ -6,9 +6,8 @@ import sys
 import jax
 import numpy as np
 import pytest
-from jax import lax
 
-from skinjax.models import efficientnet, folded
+from skinjax.models import efficientnet
 from skinjax.runtime import errors
 from tests.golden import efficientnet as golden
 
@@ -41,28 +40,6 @@ def test_parameters():
   # which one, the bias, stays.
   count = sum(x.size for x in jax.tree.leaves(_variables()))
   assert count == 4_652_008 - 21_008 == 4_631_000
-
-
-_depthwise = jax.jit(folded.depthwise_conv, static_argnums=2)
-
-
-@pytest.mark.parametrize("kernel_size", [3, 5])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shape", [(7, 6), (1, 1)])
-def test_depthwise_convolution_is_the_native_one(kernel_size, stride, shape):
-  keys = jax.random.split(jax.random.key(0))
-  x = jax.random.normal(keys[0], (2, *shape, 3))
-  kernel = jax.random.normal(keys[1], (kernel_size, kernel_size, 1, 3))
-  wanted = lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    "SAME",
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=3,
-  )
-  got = _depthwise(x, kernel, stride)
-  np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
 def test_nothing_of_the_package_runs():

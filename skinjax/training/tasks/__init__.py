@@ -7,8 +7,8 @@ where a step sees this device's part of the batch; None where it sees all of it.
 A `state` is a tree of arrays with an int32 `step`, the steps done. A `batch`
 has `image` uint8 [batch, size, size, channels] and `label` int32 [batch].
 
-All functions are pure: no flags, clock, global state or I/O. What they draw
-follows from `key`, by the examples' places in the whole batch.
+All functions but `pretrained` are pure: no flags, clock, global state or I/O.
+What they draw follows from `key`, by the examples' places in the whole batch.
 
 A new task is a new module here with a `TASK`; `named` finds it.
 """
@@ -34,8 +34,10 @@ class Task:
     title: as reports call it.
     check: `check(config)` raises InputError for a config that no step can be
       made of.
-    init_state: `init_state(config, info, key) -> state` before the first step,
-      in JAX's default float type.
+    init_state: `init_state(config, info, key, pretrained=None) -> state` before
+      the first step, in JAX's default float type. `pretrained` is the tree of
+      arrays that `pretrained(config)` returns; without it weights are random,
+      and all shapes the same.
     train_step: `train_step(state, batch, key, *, config, info, phase,
       axis_name) -> (state, metrics)`; the key is the same on every device, and
       the metrics, [], are means over the whole batch.
@@ -45,6 +47,9 @@ class Task:
     draw: `draw(state, latents, labels, *, config, info, phase) -> images`
       uint8 [batch, size, size, channels], of latents [batch, model.latents];
       None for a task that generates nothing.
+    pretrained: `pretrained(config) -> tree` of arrays in the host's memory that
+      a training begins with, read from files; raises InputError where there are
+      none. Empty for a task or network that learns from random weights.
     features: `features(variables, images, *, config, info) -> features` [batch,
       dims] of images in [-1, 1], from a state's `average`; None for a task
       whose features nobody compares.
@@ -62,6 +67,7 @@ class Task:
   init_state: Callable[..., Any]
   train_step: Callable[..., tuple[Any, dict[str, jax.Array]]]
   eval_step: Callable[..., dict[str, jax.Array]]
+  pretrained: Callable[[Any], Any] = lambda config: {}
   draw: Callable[..., jax.Array] | None = None
   features: Callable[..., jax.Array] | None = None
   phases: Callable[..., tuple[schedules.Phase, ...]] = schedules.one_phase

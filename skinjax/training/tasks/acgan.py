@@ -46,7 +46,7 @@ def _optimizers(config):
   )
 
 
-def init_state(config, info, key: jax.Array) -> GanState:
+def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
   """Creates the state before the first step."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))

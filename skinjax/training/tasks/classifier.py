@@ -3,13 +3,15 @@
 Its functions keep the contract of skinjax.training.tasks.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from skinjax.data import augment, batches
 from skinjax.models import classifier as models
-from skinjax.models import layers
+from skinjax.models import efficientnet, layers
 from skinjax.runtime import errors, parallel, randomness
 from skinjax.training import losses, tasks
 from skinjax.training.state import (
@@ -20,9 +22,26 @@ from skinjax.training.state import (
 )
 
 BALANCES = ("none", "weights", "logit_adjustment")
+NETWORKS = ("resnet", "efficientnet")
+
+
+def _value(section, key, absent):
+  """Reads a key that workdirs of earlier versions do not have."""
+  return getattr(section, key) if key in section else absent
+
+
+def _is_pretrained(config) -> bool:
+  return _value(config.model, "network", "resnet") == "efficientnet"
 
 
 def _network(config, info, axis_name=None):
+  if _is_pretrained(config):
+    return models.FineTuned(
+      size=config.model.input,
+      num_classes=info.num_classes,
+      dropout=config.model.dropout,
+      dtype=config.model.dtype,
+    )
   return models.ResNet(
     size=info.size,
     width=config.model.width,
@@ -52,9 +71,31 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such dtype or balance, or the sampler balances
-      already.
+    InputError: there is no such network, dtype or balance, the sampler balances
+      already, or the network or mixup does not take such images or batches.
   """
+  network = _value(config.model, "network", "resnet")
+  errors.require_known("model.network", network, NETWORKS)
+  own = "input" if _is_pretrained(config) else "width"
+  if own not in config.model:
+    raise errors.InputError(
+      f"model.network={network} has keys of its own, such as model.{own}: use "
+      f"--config=configs/classifier.py:network={network}"
+    )
+  if _is_pretrained(config) and (
+    config.model.input < 32 or config.model.input % 2
+  ):
+    raise errors.InputError(
+      f"model.input={config.model.input}: an even number from 32 on is wanted."
+    )
+  if _value(config.augment, "mixup", 0.0):
+    share = parallel.share(config.train.batch_size, config.parallel)
+    if share % 2:
+      raise errors.InputError(
+        f"augment.mixup mixes images in pairs: train.batch_size="
+        f"{config.train.batch_size} leaves a device {share} of them, an odd "
+        "number."
+      )
   errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
   errors.require_known("loss.balance", config.loss.balance, BALANCES)
   if config.loss.balance != "none" and config.train.sampler != "natural":
@@ -64,12 +105,27 @@ def check(config) -> None:
     )
 
 
-def init_state(config, info, key: jax.Array) -> ClassifierState:
-  """Creates the state before the first step."""
+def pretrained(config) -> dict[str, Any]:
+  """Reads the weights of `extractor`, if the network is a pretrained one.
+
+  Raises:
+    InputError: the package that has them is not installed.
+  """
+  if not _is_pretrained(config):
+    return {}
+  weights = efficientnet.load()["params"]
+  del weights["_fc"]  # of ImageNet's classes
+  return {"extractor": weights}
+
+
+def init_state(
+  config, info, key: jax.Array, pretrained: dict[str, Any] | None = None
+) -> ClassifierState:
+  """Creates the state before the first step; see tasks.Task."""
   images = jnp.zeros((2, info.size, info.size, info.channels))
-  variables = layers.in_default_float(
-    _network(config, info).init(key, images, None, train=False)
-  )
+  variables = _network(config, info).init(key, images, None, train=False)
+  params = {**variables["params"], **(pretrained or {})}
+  variables = layers.in_default_float({**variables, "params": params})
   return ClassifierState(
     step=jnp.zeros((), jnp.int32),
     variables=variables,
@@ -99,6 +155,9 @@ def train_step(
   stream = lambda name: randomness.stream(keys, name)
   mean = lambda tree: parallel.mean(tree, axis_name)
   images = augment.seen_in_training(batch, keys, config)
+  share = None
+  if alpha := _value(config.augment, "mixup", 0.0):
+    images, share = augment.mixup(images, stream("mixup"), alpha)
 
   def loss_fn(params):
     logits, stats = _network(config, info, axis_name).apply(
@@ -111,9 +170,16 @@ def train_step(
     adjusted = logits
     if config.loss.balance == "logit_adjustment":
       adjusted = logits + losses.log_prior(info.class_counts)
-    loss = losses.cross_entropy(adjusted, labels, config.loss.smoothing)
-    if config.loss.balance == "weights":
-      loss *= losses.inverse_frequency(info.class_counts)[labels]
+
+    def loss_of(labels):
+      loss = losses.cross_entropy(adjusted, labels, config.loss.smoothing)
+      if config.loss.balance == "weights":
+        loss *= losses.inverse_frequency(info.class_counts)[labels]
+      return loss
+
+    loss = loss_of(labels)
+    if share is not None:
+      loss = share * loss + (1 - share) * loss_of(augment.neighbours(labels))
     loss = jnp.mean(loss)
     accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
     return loss, (stats, {"loss": loss, "accuracy": accuracy})
@@ -140,11 +206,22 @@ def train_step(
 def eval_step(
   state: ClassifierState, batch, *, config, info, phase=None
 ) -> dict[str, jax.Array]:
-  """Classifies images with the averaged network: `probabilities`."""
-  logits = _network(config, info).apply(
-    state.average, batches.to_float(batch["image"]), None, train=False
-  )
-  return {"probabilities": jax.nn.softmax(logits)}
+  """Classifies images with the averaged network: `probabilities`.
+
+  With `augment.test_orientations` their mean over the 8 of an image.
+  """
+
+  def classify(images):
+    logits = _network(config, info).apply(
+      state.average, images, None, train=False
+    )
+    return jax.nn.softmax(logits)
+
+  images = batches.to_float(batch["image"])
+  if _value(config.augment, "test_orientations", False):
+    views = augment.all_orientations(images)
+    return {"probabilities": jnp.mean(jax.lax.map(classify, views), axis=0)}
+  return {"probabilities": classify(images)}
 
 
 def features(variables, images: jax.Array, *, config, info) -> jax.Array:
@@ -159,6 +236,7 @@ TASK = tasks.Task(
   title="classifier",
   check=check,
   init_state=init_state,
+  pretrained=pretrained,
   train_step=train_step,
   eval_step=eval_step,
   features=features,

@@ -110,7 +110,7 @@ def check(config) -> None:
       )
 
 
-def init_state(config, info, key: jax.Array) -> GanState:
+def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
   """Creates the state before the first step, all levels' weights in it."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))

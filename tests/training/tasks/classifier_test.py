@@ -8,7 +8,9 @@ import numpy as np
 import optax
 import pytest
 
+from skinjax.data import augment
 from skinjax.models import classifier as models
+from skinjax.models import efficientnet
 from skinjax.runtime import errors
 from skinjax.training.tasks import classifier
 from tests import shrunk
@@ -193,3 +195,134 @@ def test_the_gradient_is_that_of_the_step(monkeypatch):
   )
   wanted = np.sqrt(sum((x**2).sum() for x in shrunk.leaves(moved).values()))
   np.testing.assert_allclose(metrics["gradient"], wanted, rtol=1e-3)
+
+
+_TUNED = "dataset=toy,network=efficientnet"
+
+
+@functools.cache
+def _tuned(**changes):
+  """Returns config, state and jitted step of the fine-tuned network."""
+  config, info = (
+    shrunk.frozen("classifier", _TUNED, **changes),
+    shrunk.dataset().info,
+  )
+  init = functools.partial(classifier.init_state, config, info)
+  state = jax.jit(init)(jax.random.key(0), classifier.pretrained(config))
+  step = functools.partial(classifier.train_step, config=config, info=info)
+  return config, state, jax.jit(step)
+
+
+def test_fine_tuning_begins_with_the_pretrained_weights():
+  _, state, _ = _tuned()
+  weights = efficientnet.load()["params"]
+  del weights["_fc"]
+  for part in (state.variables, state.average):
+    params = shrunk.leaves(part["params"]["extractor"])
+    for name, x in shrunk.leaves(weights).items():
+      np.testing.assert_array_equal(params[name], x)
+  # Nothing else is kept of them, and without them the shapes are the same.
+  config, info = shrunk.frozen("classifier", _TUNED), shrunk.dataset().info
+  init = functools.partial(classifier.init_state, config, info, KEY)
+  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert shapes(jax.eval_shape(init)) == shapes(state)
+
+
+def test_fine_tuning_overfits_a_tiny_set():
+  changes = _PLAIN | {"augment__mixup": 0.0, "augment__jitter": 0.0}
+  _, state, step = _tuned(**changes, train__rate=3e-3, train__steps=30)
+  batch = shrunk.batch(12)
+  for n in range(14):
+    was = shrunk.leaves(state.variables)
+    state, metrics = step(state, batch, jax.random.fold_in(KEY, n))
+    if n == 0:
+      assert float(metrics["loss"]) == pytest.approx(np.log(3))
+  assert float(metrics["loss"]) < 0.1
+  for name, x in shrunk.leaves(state.variables).items():
+    assert (x != was[name]).any(), name
+
+
+def test_the_loss_of_mixed_images_is_mixed_by_the_same_shares(monkeypatch):
+  # The last layer is 0, but for its bias: all images have the same logits.
+  monkeypatch.setattr(
+    augment,
+    "mixup",
+    lambda images, keys, alpha: (images, jnp.array([0.5, 1.0, 0.75, 0.9])),
+  )
+  config = shrunk.frozen(
+    "classifier", augment__mixup=0.3, loss__balance="weights"
+  )
+  state = shrunk.state("classifier")
+  params = dict(state.variables["params"])
+  logs = np.log([0.5, 0.3, 0.2])
+  kernel = np.zeros_like(params["Dense_0"]["kernel"])
+  params["Dense_0"] = {"kernel": kernel, "bias": np.float32(logs)}
+  state = state.replace(variables={**state.variables, "params": params})
+  step = functools.partial(
+    classifier.train_step, config=config, info=shrunk.dataset().info
+  )
+  batch = {**shrunk.batch(4), "label": np.array([0, 1, 2, 2])}
+  _, metrics = jax.jit(step)(state, batch, KEY)
+  w = -logs * 24 / (3 * np.array([12, 7, 5]))
+  pairs = [0.5 * w[0] + 0.5 * w[1], w[1], w[2], w[2]]
+  assert float(metrics["loss"]) == pytest.approx(np.mean(pairs), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet", "efficientnet"])
+def test_the_mean_over_orientations_is_that_of_every_orientation(name):
+  arguments = f"dataset=toy,network={name}"
+  changes = {"augment__test_orientations": True}
+  config = shrunk.frozen("classifier", arguments, **changes)
+  info, batch = shrunk.dataset().info, shrunk.batch()
+  state = shrunk.state("classifier", arguments=arguments)
+  if name == "efficientnet":
+    _, state, _ = _tuned()
+    average = jax.tree.map(jnp.asarray, state.average)
+    kernel = average["params"]["Dense_0"]["kernel"]
+    average["params"]["Dense_0"]["kernel"] = kernel.at[:, 0].set(0.1)
+    state = state.replace(average=average)
+  step = functools.partial(classifier.eval_step, config=config, info=info)
+  one = jax.jit(functools.partial(step, state))
+  wanted = one(batch)["probabilities"]
+  assert float(wanted.std(0).max()) > 1e-3
+  turned = np.rot90(batch["image"], axes=(1, 2))[:, ::-1]
+  got = one({**batch, "image": turned})["probabilities"]
+  np.testing.assert_allclose(got, wanted, rtol=1e-4)
+  plain = shrunk.frozen(
+    "classifier", arguments, augment__test_orientations=False
+  )
+  step = functools.partial(classifier.eval_step, config=plain, info=info)
+  views = jax.jit(jax.vmap(lambda x: step(state, {"image": x})))(
+    augment.all_orientations(batch["image"])
+  )
+  np.testing.assert_allclose(wanted, views["probabilities"].mean(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    ({"model__network": "efficientnett"}, "Did you mean 'efficientnet'"),
+    ({"model__network": "efficientnet"}, "classifier.py:network=efficientnet"),
+    ({"augment__mixup": 0.2, "train__batch_size": 7}, "mixes images in pairs"),
+  ],
+)
+def test_what_a_network_does_not_take_is_refused(changes, told):
+  with pytest.raises(errors.InputError, match=told):
+    classifier.check(shrunk.frozen("classifier", **changes))
+
+
+@pytest.mark.parametrize("size", [30, 33])
+def test_an_input_of_another_size_is_refused(size):
+  config = shrunk.frozen("classifier", _TUNED, model__input=size)
+  with pytest.raises(errors.InputError, match="even number from 32 on"):
+    classifier.check(config)
+
+
+def test_a_config_without_a_network_is_of_the_residual_one():
+  config = shrunk.config("classifier").unlock()
+  del config.model.network
+  del config.augment.mixup, config.augment.test_orientations
+  classifier.check(config)
+  assert isinstance(
+    classifier._network(config, shrunk.dataset().info), models.ResNet
+  )
