@@ -17,6 +17,7 @@ def get_config(dataset: str, size: int, quick: bool):
     config.gan.train.steps = 1500
     # Small as it is, the distance would take too large a part of its time.
     config.gan.kid_every, config.gan.best = 0, ""
-    config.classifier.train.steps = 300
-    config.classifier.eval_every = config.classifier.save_every = 150
+    resnet = config.network.resnet
+    resnet.train.steps = resnet.eval_every = resnet.save_every = 300
+    resnet.arms = ("real", "classical", "capped_25", "uncapped")
   return config

@@ -4,10 +4,10 @@ r"""Study: does adding synthetic images help, make no difference, or hurt?
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Shows the verdict, on DIR/report/index.html. For each fold it trains an ACGAN
-first (with the argument gan=progan: a ProGAN), or takes those in
---config.generator=DIR/{fold}, or anybody's images, --config.synthetic=DIR/{fold},
-each a folder of PNG or JPEG images for each class. --config.dry_run=True says
-what there is to do, and how long it takes; --config.networks=head takes minutes.
+first (with the argument gan=progan: a ProGAN), or takes trained ones,
+--config.generator=DIR/{fold}, or anybody's images, a folder for each class of
+PNG or JPEG images in --config.synthetic=DIR/{fold}. --config.dry_run=True says
+what there is to do, and how long it takes; --config.networks=head takes less.
 """
 
 import ml_collections
@@ -201,9 +201,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
     "head": {
       "task": "head",
       # Pixels that images are enlarged to.
-      "input": 64,
-      # Of the squared weights, in the mean loss of the images.
-      "weight_decay": 0.03,
+      "input": 128,
+      # Of half the squared weights, beside the mean loss of the images.
+      "weight_decay": 0.2,
       "augment": {"orientations": not source.upright},
       "train": {"sampler": "natural"},
       "loss": {"balance": "none"},
@@ -219,12 +219,11 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
     *("classical", "logit_adjustment", "duplicates"),
     *("capped_25", "pretrained"),
   )
-  for network in (resnet, efficientnet):
-    network.best = ""
-  if not quick:
-    resnet.train.steps = 600
-    resnet.eval_every = resnet.save_every = 300
-  else:
+  # What counts is the last step's.
+  resnet.best = efficientnet.best = ""
+  resnet.train.steps = 100 if quick else 600
+  for part in (resnet, efficientnet):
+    part.eval_every = part.save_every = part.train.steps
+  if quick:
     config.seeds = 2
-    resnet.train.steps = 100
   return config

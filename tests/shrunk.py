@@ -73,9 +73,9 @@ _CHANGES = {
 }
 _CHANGES["study"] = {
   f"{part}.{key}": value
-  for part, name in (("gan", "acgan"), ("classifier", "classifier"))
+  for part, name in (("gan", "acgan"), ("network.resnet", "classifier"))
   for key, value in _CHANGES[name].items()
-} | {"seeds": 1, "fill_to": 15}
+} | {"seeds": 1, "arms": ("classical", "capped_25")}
 _CHANGES["quickstart"] = _CHANGES["study"]
 _CHANGES["evaluate"] = {"per_class": 3} | {
   f"training.{key}": value for key, value in _CHANGES["classifier"].items()

@@ -97,7 +97,9 @@ def taken(arm, fold: folds.Fold, seed: int) -> Taken:
     # Of duplicates there is no end.
     whole = arm.added == "duplicates" and mine.size
     places.append(np.resize(order, count) if whole else order[:count])
-  return Taken(real, pool, np.concatenate(places).astype(int))
+  found = np.concatenate(places).astype(int)
+  # Where a filter leaves nothing, nothing is added.
+  return Taken(real, pool, found) if found.size else Taken(real, None, None)
 
 
 def learnt(

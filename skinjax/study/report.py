@@ -1,88 +1,132 @@
 """From the predictions of a study's classifiers to its report on disk."""
 
+import collections
+import importlib.metadata
 import json
+import os
 import pathlib
+import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import jax
 import numpy as np
 from absl import logging
 from PIL import Image
 
-from skinjax.data import datasets, external, image_folder, provenance
+import skinjax
+from skinjax.data import datasets, external, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import files, workdir
-from skinjax.study import page, summary
+from skinjax.study import folds, networks, page, plan, summary, units
 from skinjax.synthesis import synthesize
-from skinjax.training import predictions
 
 _COLUMNS = 8  # of the sheets
-_CURVES = ("train/loss", "validation/balanced_accuracy")
+_SHOWN = 400  # images of a class whose diversity is measured
+_PACKAGES = ("jax", "flax", "optax", "numpy", "scipy")
+
+
+def fold_done(
+  config,
+  path: pathlib.Path,
+  fold: folds.Fold,
+  outside: external.External | None,
+  seeds: Sequence[int],
+) -> summary.FoldDone:
+  """Reads what a fold's classifiers have predicted.
+
+  Every arm has the config's seeds; those that were chosen for the verdict have
+  all of `seeds`.
+  """
+  train, test = fold.dataset.train, fold.dataset.test
+  classes = range(fold.dataset.info.num_classes)
+  first, decisive = list(folds.seeds(config)), plan.verdict_network(config)
+  choices = {
+    network: plan.choice(config, path, network, fold.number)
+    for network in config.networks
+  }
+  predicted, of_external = {}, {}
+  for network in config.networks:
+    for arm in plan.arms_of(config, network):
+      chosen = choices[network][plan.WITH], choices[network][plan.WITHOUT]
+      asked = seeds if network == decisive and arm in chosen else first
+      made = [
+        units.work(config, fold, units.Unit(network, arm, fold.number, seed))
+        for seed in asked
+      ]
+      key = network, arm
+      predicted[key] = np.stack(
+        [units.read(one, units.TEST, test) for one in made]
+      )
+      if outside:
+        name = units.external_name(outside)
+        of_external[key] = np.stack(
+          [units.read(one, name, outside.split) for one in made]
+        )
+  return summary.FoldDone(
+    number=fold.number,
+    labels=test.labels,
+    groups=test.groups,
+    train_counts=np.bincount(train.labels, minlength=len(classes)),
+    train_groups=np.array(
+      [len(np.unique(train.groups[train.labels == k])) for k in classes]
+    ),
+    choices=choices,
+    predictions=predicted,
+    external=of_external,
+  )
 
 
 def write(
   path: pathlib.Path,
   config,
-  *,
-  dataset: datasets.Dataset,
-  synthetic: datasets.Split,
-  folder: image_folder.ImageFolder,
-  units: dict[str, list[pathlib.Path]],
-  outside: external.External | None = None,
+  done: Sequence[summary.FoldDone],
+  fold: folds.Fold,
+  outside: external.External | None,
+  left_out: Sequence[int],
 ) -> dict:
   """Writes WORKDIR/report: the page, summary.json and two tables.
 
-  `synthetic` are the images of `folder` that were added to the real ones;
-  `units` has by arm the workdirs of its classifiers, by seed, and these the
-  predictions of the external test set, if there is one.
+  `fold` is the first of those that are `done`, whose images are shown;
+  `left_out` are folds whose lesions the images' maker has seen.
 
   Returns:
     What summary.json holds; see study/summary.py.
   """
-  info, train, test = dataset.info, dataset.train, dataset.test
-  added = np.bincount(synthetic.labels, minlength=info.num_classes).tolist()
+  info, decisive = fold.dataset.info, plan.verdict_network(config)
+  folder = fold.folders[fold.folder_of(config.seed)]
+  until = plan.read(path)["until"] or None
   result = summary.summarize(
-    about=_about(config, dataset, synthetic, folder),
-    arms={
-      arm: np.stack([predictions.read(place, dataset) for place in places])
-      for arm, places in units.items()
-    },
-    labels=test.labels,
-    groups=test.groups,
+    about=_about(path, config, fold, folder, left_out),
+    folds=done,
     class_names=info.class_names,
-    train_counts=info.class_counts,
-    train_groups=[
-      len(np.unique(train.groups[train.labels == label]))
-      for label in range(info.num_classes)
-    ],
-    descriptions={arm: config.arm[arm].description for arm in units},
-    num_synthetic={
-      arm: dict(zip(info.class_names, added, strict=True))
-      for arm in units
-      if config.arm[arm].synthetic
+    networks={
+      network: {
+        "pretrained": networks.pretrained(config, network),
+        "left_out": plan.left_out(config, network),
+      }
+      for network in config.networks
     },
-    pairs=[pair for pair in config.pairs if set(pair) <= units.keys()],
+    arms={name: arm.to_dict() for name, arm in config.arm.items()},
+    verdict_network=decisive,
+    seeds=config.seeds,
+    until=until,
     seed=config.seed,
   )
   if outside:
     result["external"] = summary.summarize_external(
+      folds=done,
+      network=decisive,
+      seeds=config.seeds,
       name=outside.name,
       note=outside.note,
       notes=() if outside.groups_known else (datasets.GROUPS_UNKNOWN,),
       traced=outside.traced,
       left_out=outside.left_out,
-      arms={
-        arm: np.stack(
-          [predictions.read_external(p, outside, info) for p in places]
-        )
-        for arm, places in units.items()
-      },
       labels=outside.split.labels,
       groups=outside.split.groups,
       class_names=info.class_names,
-      train_counts=info.class_counts,
-      pair=config.pairs[0],
       seed=config.seed,
     )
   report = path / "report"
@@ -93,12 +137,8 @@ def write(
   text = page.render(
     result,
     sheets={
-      "Real": _sheet(train, info, synthetic),
-      "Synthetic": _sheet(synthetic, info, synthetic),
-    },
-    curves={
-      arm: [_records(place, _CURVES) for place in places]
-      for arm, places in units.items()
+      "Real": _sheet(fold.dataset.train, info, folder.split),
+      folder.title: _sheet(folder.split, info, folder.split),
     },
     diversity={
       name: _records(place, [f"diversity/{name}"])
@@ -124,45 +164,32 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   return found
 
 
-def _about(config, dataset, synthetic, folder) -> summary.About:
-  info, training = dataset.info, config.classifier.train
-  lesions = len(np.unique(dataset.test.groups))
-  if config.data.fold == -1:
-    split = "the data set's fixed split"
-  else:
-    split = (
-      f"fold {config.data.fold} of {config.data.num_folds} (seed "
-      f"{config.data.fold_seed})"
-    )
-  known = provenance.groups_learnt(folder.origin, dataset) is not None
-  sizes = (
-    f"{len(dataset.train.labels)} training, {len(dataset.validation.labels)} "
-    f"validation and {len(dataset.test.labels)} test images ({lesions} lesions)"
-  )
-  maker = (
-    "nor did the maker of the synthetic images see any of the last two"
-    if known
-    else "but nothing tells which of them the maker of the synthetic images saw"
-  )
+def _about(path, config, fold, folder, left_out) -> summary.About:
+  info = fold.dataset.info
+  known = provenance.groups_learnt(folder.origin, fold.dataset) is not None
   notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
-  compared = diversity.compare(
-    *(
-      diversity.distances(part.images, part.labels, info.class_names)
-      for part in (synthetic, dataset.train)
-    ),
-    info.collapse,
+  if left_out:
+    notes.append(
+      f"Folds {', '.join(map(str, left_out))} are left out: what made the "
+      "synthetic images has seen their lesions."
+    )
+  pretrained = folder.provenance.get("pretrained") or []
+  if pretrained:
+    notes.append(
+      f"What made the synthetic images learnt through {', '.join(pretrained)}: "
+      "a network that has not includes that knowledge only with them."
+    )
+  real, made = (
+    diversity.distances(part.images, part.labels, info.class_names)
+    for part in (_some(fold.dataset.train), _some(folder.split))
   )
+  compared = diversity.compare(made, real, info.collapse)
   return summary.About(
     name=f"Synthetic images for {info.name}",
     data=f"{info.name} at {info.size}\u00d7{info.size} pixels",
     drawn=info.drawn,
-    split=(
-      f"{split}, by lesion: {sizes}; no lesion is in two of them, {maker}"
-    ),
-    compute=(
-      f"the same network and optimizer, {training.steps} steps of "
-      f"{training.batch_size} images; the weights after the last step are used"
-    ),
+    split=_split(config, fold, known),
+    compute=_compute(config),
     command=shlex.join(
       ["python", *(a for a in sys.argv if "config.shard" not in a)]
     ),
@@ -179,7 +206,76 @@ def _about(config, dataset, synthetic, folder) -> summary.About:
     leak_excluded=known,
     notes=notes,
     original=summary.ORIGINAL if info.name == "ham10000" else (),
+    versions={
+      "skinjax": skinjax.__version__,
+      "python": platform.python_version(),
+      **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    },
+    hardware=f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}",
+    minutes=_minutes(path),
+    own_generators=folds.by_seed(config),
   )
+
+
+def _split(config, fold: folds.Fold, known: bool) -> str:
+  dataset, data = fold.dataset, config.data
+  sizes = (
+    f"{len(dataset.train.labels)} training, {len(dataset.validation.labels)} "
+    f"validation and {len(dataset.test.labels)} test images"
+  )
+  if fold.number == -1:
+    words = f"the data set's fixed split by lesion: {sizes}"
+  else:
+    words = (
+      f"{data.num_folds} folds by lesion (seed {data.fold_seed}), each tested "
+      f"on once, by classifiers that have not seen it; in one of them {sizes}"
+    )
+  if config.control:
+    words += (
+      ", which is half of the training lesions; the other half gives the "
+      "images in the place of synthetic ones"
+    )
+  maker = (
+    "nor did the maker of the synthetic images see any of the last two"
+    if known
+    else "but nothing tells which of them the maker of the synthetic images saw"
+  )
+  return f"{words}; no lesion is in two of them, {maker}"
+
+
+def _compute(config) -> str:
+  told = []
+  for network in config.networks:
+    part = config.network[network]
+    if part.task == networks.HEAD:
+      told.append(
+        f"{network}: logistic regression on frozen features at "
+        f"{part.input}\u00d7{part.input} pixels"
+      )
+    else:
+      told.append(
+        f"{network}: {part.train.steps} steps of {part.train.batch_size} "
+        "images, the weights after the last step"
+      )
+  return "; ".join(told)
+
+
+def _minutes(path: pathlib.Path) -> dict[str, float]:
+  """Adds up what classifiers took, by network."""
+  minutes = collections.Counter()
+  for record in path.glob("*/units/*/unit.json"):
+    unit = files.read_json(record, "remove it")
+    minutes[unit["network"]] += unit["seconds"] / 60
+  return {network: round(total, 1) for network, total in minutes.items()}
+
+
+def _some(split: datasets.Split) -> datasets.Split:
+  """Takes the first images of each class: distances are of all pairs."""
+  places = [
+    np.flatnonzero(split.labels == label)[:_SHOWN]
+    for label in np.unique(split.labels)
+  ]
+  return split.take(np.concatenate(places))
 
 
 def _sheet(
@@ -187,7 +283,8 @@ def _sheet(
 ) -> Image.Image:
   """Draws a row for each class that has synthetic images."""
   labels, counts = np.unique(synthetic.labels, return_counts=True)
-  columns = min(_COLUMNS, *counts)
+  there = np.bincount(split.labels, minlength=info.num_classes)[labels]
+  columns = min(_COLUMNS, *counts, *there)
   # Evenly spaced: neighbours often show one lesion.
   pick = lambda rows: rows[np.linspace(0, len(rows) - 1, columns).astype(int)]
   rows = [pick(np.flatnonzero(split.labels == label)) for label in labels]
@@ -212,20 +309,26 @@ def _numbers(estimate: dict) -> list[str]:
 
 
 def _scores_table(result: dict) -> str:
-  rows = [("arm", "score", "class", "value", "low", "high", "seed_sd")]
+  rows = [
+    ("network", "arm", "score", "class", "value", "low", "high", "seed_sd")
+  ]
   for arm in result["arms"]:
+    named = (arm["network"], arm["name"])
     for name, estimate in arm["scores"].items():
-      rows.append((arm["name"], name, "", *_numbers(estimate)))
+      rows.append((*named, name, "", *_numbers(estimate)))
     for by_class in ("recall", "auc"):
       for name, estimate in arm[by_class].items():
-        rows.append((arm["name"], by_class, name, *_numbers(estimate)))
+        rows.append((*named, by_class, name, *_numbers(estimate)))
   line = f"{result['majority_line']['accuracy']:.4f}"
-  rows.append(("majority line", "accuracy", "", line, "", "", ""))
+  rows.append(("", "majority line", "accuracy", "", line, "", "", ""))
   return files.table(rows)
 
 
 def _differences_table(result: dict) -> str:
-  keys = ("arm", "rival", "metric", "class", "level", "verdict")
+  keys = (
+    *("network", "arm", "rival", "metric", "class", "level", "verdict"),
+    *("p", "p_adjusted", "more_images"),
+  )
   rows = [(*keys, "value", "low", "high", "seed_sd")]
   for row in result["differences"]:
     told = [("" if row[key] is None else row[key]) for key in keys]
@@ -244,6 +347,8 @@ def _tell(result: dict, report: pathlib.Path) -> None:
       row["with"],
       row["majority"],
     )
+  for note in result["notes"]:
+    logging.info("%s", note)
   logging.info("%s", result["verdict"]["headline"])
   logging.info("%s", result["verdict"]["detail"])
   if found := result["external"]:

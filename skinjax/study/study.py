@@ -261,7 +261,6 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
   """Runs what is admitted; see `run`."""
   extract = functools.cache(lambda size: head.Features(size, path / "features"))
   progress = plan.Progress(config, admitted.numbers)
-  seeds = list(folds.seeds(config))
   done = {
     number: _do_fold(config, path, number, extract, progress)
     for number in admitted.numbers
@@ -280,7 +279,12 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
   with files.locked(path / ".report.lock", wait=True):
     first = _fold(config, path, admitted.numbers[0], extract)
     return report.write(
-      path, config, list(done.values()), first, admitted.left_out
+      path,
+      config,
+      list(done.values()),
+      first,
+      _outside_of(config, first),
+      admitted.left_out,
     )
 
 

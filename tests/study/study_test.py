@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import json
 import shutil
 
@@ -11,24 +10,31 @@ import pytest
 from PIL import Image
 
 from configs import study as study_config
-from skinjax.data import datasets
+from skinjax.data import datasets, sources
+from skinjax.metrics import classification
 from skinjax.runtime import errors, files
-from skinjax.study import study
+from skinjax.study import folds, networks, plan, study, summary
 from skinjax.training import loop
 from tests import shrunk
 from tests.data import external_test
 from tests.report import html_checker
 
-ARMS = ("classical", "classical+synthetic")
+ARMS = ("classical", "capped_25")
 
 
 def _config(**changes):
-  return shrunk.config("study", **{"arms": ARMS, **changes})
+  return shrunk.config("study", **changes)
+
+
+def _raw(_):
+  splits = {name: getattr(shrunk.dataset(), name) for name in shrunk.COUNTS}
+  names, size = shrunk.CLASSES, shrunk.SIZE
+  return sources.Raw("toy_lesions", names, splits, True, size, "")
 
 
 @pytest.fixture(autouse=True)
 def _tiny_data(monkeypatch):
-  monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
+  monkeypatch.setattr(sources, "read", _raw)
 
 
 @pytest.fixture(scope="module")
@@ -38,29 +44,48 @@ def done(tmp_path_factory):
   train = loop.train
 
   def recorded(task, config, place, dataset=None):
-    trained[place.name] = config, dataset
+    trained[place.name.rpartition("-")[0] or place.name] = config, dataset
     return train(task, config, place, dataset)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(datasets, "load", lambda config: shrunk.dataset())
+    patch.setattr(sources, "read", _raw)
     patch.setattr(loop, "train", recorded)
     result = study.run(_config(), path)
   return path, result, trained
 
 
+def _units(path, split="test"):
+  """Returns the directories of units that have predicted, by name."""
+  found = path.glob(f"*/units/*/{split}.npz")
+  return {f.parent.name.rpartition("-")[0]: f.parent for f in found}
+
+
+def _copy(done, path, *gone):
+  """Copies a study's workdir, without its report and some classifiers."""
+  shutil.copytree(done[0], path)
+  shutil.rmtree(path / "report")
+  for name, place in _units(path).items():
+    if name in gone:
+      shutil.rmtree(place)
+  return path
+
+
 def test_the_report_is_written(done):
   path, result, _ = done
-  summary = json.loads((path / "report" / "summary.json").read_text())
-  assert [arm["name"] for arm in summary["arms"]] == list(ARMS)
-  assert summary["verdict"]["headline"]
-  assert summary["verdict"] == json.loads(json.dumps(result["verdict"]))
+  told = json.loads((path / "report" / "summary.json").read_text())
+  names = [arm["name"] for arm in told["arms"]]
+  assert names == [*ARMS, summary.WITHOUT, summary.WITH]
+  assert told["folds"] == [-1]
+  assert [network["name"] for network in told["networks"]] == ["resnet"]
+  assert told["verdict"] == json.loads(json.dumps(result["verdict"]))
   page = (path / "report" / "index.html").read_text()
-  assert summary["verdict"]["headline"] in page.replace("&#39;", "'")
+  html_checker.check(page)
+  assert told["verdict"]["headline"] in page.replace("&#39;", "'")
   for name in ("scores", "differences"):
     with (path / "report" / f"{name}.csv").open(newline="") as file:
       rows = list(csv.DictReader(file))
-    assert rows
-    assert {row["arm"] for row in rows} <= {*ARMS, "majority line"}
+    assert {row["arm"] for row in rows} <= {*names, "majority line"}
+    assert len(rows) > 6
 
 
 def test_the_report_tells_of_the_generator(done):
@@ -69,76 +94,67 @@ def test_the_report_tells_of_the_generator(done):
   assert result["verdict"]["leak_excluded"]
   assert result["original"] == []  # of HAM10000 only
   assert set(result["diversity"]) <= set(shrunk.CLASSES)
-  for row in result["diversity"].values():
-    assert row["diversity_ratio"] >= 0
   assert "nor did the maker of the synthetic images" in result["split"]
   assert not [key for key in result["config"] if key.endswith("_dir")]
 
 
 def test_arms_differ_in_what_they_say_and_nothing_else(done):
   _, _, trained = done
-  assert set(trained) == {"generator", *(f"{arm}-0" for arm in ARMS)}
-  (plain, real), (more, mixed) = (trained[f"{arm}-0"] for arm in ARMS)
+  assert set(trained) == {"generator", *(f"resnet-{arm}-0" for arm in ARMS)}
+  (plain, real), (more, mixed) = (trained[f"resnet-{arm}-0"] for arm in ARMS)
   assert plain.to_dict() == more.to_dict()
   assert plain.augment.orientations
   assert plain.augment.jitter == 0.1
   assert plain.train.sampler == "balanced"
-  assert real.info.class_counts == (12, 7, 5)
-  # fill_to is 15.
-  assert mixed.info.class_counts == (15, 15, 15)
-  assert mixed.test is real.test
-  assert trained["generator"][1].info.class_counts == (12, 7, 5)
+  assert real.added is None
+  # One for each real image of the classes that have not most.
+  assert mixed.added.share == 0.25
+  assert np.bincount(mixed.added.split.labels).tolist() == [0, 7, 5]
+  assert mixed.info == real.info
+  assert mixed.inherited == tuple(sorted(set(real.train.groups)))
 
 
 def test_scores_are_those_of_the_predictions(done):
   path, result, _ = done
-  test = shrunk.dataset().test
-  for arm in result["arms"]:
-    place = path / "units" / f"{arm['name']}-0"
-    with (place / "predictions.csv").open(newline="") as file:
-      rows = list(csv.DictReader(file))
-    assert [row["image_id"] for row in rows] == test.image_ids.tolist()
-    predicted = [
-      int(np.argmax([float(row[name]) for name in shrunk.CLASSES]))
-      for row in rows
-    ]
-    accuracy = np.mean(np.array(predicted) == test.labels)
+  test, units = shrunk.dataset().test, _units(path)
+  with (path / "split" / "images.csv").open(newline="") as file:
+    rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+  assert [row["image_id"] for row in rows] == test.image_ids.tolist()
+  labels = [shrunk.CLASSES.index(row["label"]) for row in rows]
+  for arm in result["arms"][: len(ARMS)]:
+    with np.load(units[f"resnet-{arm['name']}-0"] / "test.npz") as kept:
+      predicted = kept["probabilities"].argmax(-1)
+      assert kept["probabilities"].dtype == np.float16
+    accuracy = np.mean(predicted == labels)
     assert arm["scores"]["accuracy"]["value"] == pytest.approx(accuracy)
 
 
 def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
   path, result, _ = done
   monkeypatch.setattr(loop, "train", pytest.fail)
-  place = path / "units" / "classical-0" / "predictions.csv"
-  before = place.stat().st_mtime_ns
+  times = lambda: [p.stat().st_mtime_ns for p in path.glob("*/units/*/*.npz")]
+  before = times()
   again = study.run(_config(), path)
-  assert place.stat().st_mtime_ns == before
+  assert times() == before
   assert again["arms"] == result["arms"]
   assert again["verdict"] == result["verdict"]
 
 
-def _copy(done, path, *units):
-  """Copies a study's workdir, without its report and some classifiers."""
-  shutil.copytree(done[0], path)
-  shutil.rmtree(path / "report")
-  for unit in units:
-    shutil.rmtree(path / "units" / unit)
-  return path
-
-
 def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
-  path = _copy(done, tmp_path / "run", "classical-0", "classical+synthetic-0")
-  units = lambda: {
-    p.parent.name for p in (path / "units").glob("*/predictions.csv")
-  }
+  names = [f"resnet-{arm}-0" for arm in ARMS]
+  path = _copy(done, tmp_path / "run", *names)
+  shutil.rmtree(path / "plan.json", ignore_errors=True)
+  (path / "plan.json").unlink()
   assert study.run(_config(shard="1/2"), path) is None
-  assert units() == {"classical+synthetic-0"}
+  # Nothing is chosen, and no test lesion predicted, before all are there.
+  assert set(_units(path, "validation")) == {"resnet-capped_25-0"}
+  assert not _units(path)
+  assert not plan.read(path)["choices"]
   assert not (path / "report").exists()
   result = study.run(_config(shard="0/2"), path)
-  assert units() == {"classical-0", "classical+synthetic-0"}
+  assert set(_units(path)) == set(names)
   assert result["arms"] == done[1]["arms"]
   assert result["verdict"] == done[1]["verdict"]
-  assert (path / "report" / "index.html").exists()
   # A shard with nothing of its own to do.
   assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
 
@@ -147,11 +163,16 @@ def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
   path = _copy(done, tmp_path / "run")
   config = _config(seeds=2, arms=(*ARMS, "milder")).unlock()
   config.arm["milder"] = study_config.arm("x", augment={"jitter": 0.05})
+  config.network.resnet.arms = (*ARMS, "milder")
+  known = _config(network__resnet__arms=(*ARMS, "milder"))
+  files.write_json(path / "config.json", known.to_dict())
   result = study.run(config, path)
-  new = {*(f"{arm}-1" for arm in ARMS), "milder-0", "milder-1"}
-  assert set(taught) == new
+  assert set(taught) == {
+    *(f"resnet-{arm}-1" for arm in ARMS),
+    *("resnet-milder-0", "resnet-milder-1"),
+  }
   assert {a["name"]: a["seeds"] for a in result["arms"]} == dict.fromkeys(
-    (*ARMS, "milder"), 2
+    (*ARMS, "milder", summary.WITHOUT, summary.WITH), 2
   )
   assert json.loads((path / "config.json").read_text())["seeds"] == 2
   # Of fewer than there are, the report is of those that are asked for.
@@ -160,26 +181,152 @@ def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
   result = study.run(config, path)
   assert not taught
   assert result["arms"] == done[1]["arms"]
-  assert result["verdict"] == done[1]["verdict"]
+  assert result["verdict"] | done[1]["verdict"] == result["verdict"]
+
+
+def test_a_choice_is_made_once_by_validation_lesions(tmp_path, taught):
+  """Classifiers predict at random: what is best differs by split and fold."""
+  path = tmp_path / "run"
+  config = _config(
+    folds=(0, 2),
+    data__num_folds=3,
+    seeds=2,
+    arms=("real", "classical", "capped_25", "uncapped"),
+    network__resnet__arms=(),
+  )
+  result = study.run(config, path)
+  assert result["folds"] == [0, 2]
+  pool = datasets.joined(_raw(None).splits.values())
+  by_fold = {}
+  for number in (0, 2):
+    fold = folds.load(config, number)
+    assert set(fold.test.image_ids).isdisjoint(fold.train.image_ids)
+    units = _units(path / f"fold{number}" / "..")
+    scores, accuracies = {}, {}
+    for arm in config.arms:
+      found = []
+      for seed in range(2):
+        place = next(
+          (path / f"fold{number}" / "units").glob(f"resnet-{arm}-{seed}-*")
+        )
+        with np.load(place / "validation.npz") as kept:
+          p = kept["probabilities"].astype(float)
+        p /= p.sum(1, keepdims=True)
+        found.append(
+          classification.scores(p, fold.validation.labels)["balanced_accuracy"]
+        )
+        with np.load(place / "test.npz") as kept:
+          right = kept["probabilities"].argmax(-1) == fold.test.labels
+        accuracies.setdefault(arm, []).append(right)
+      scores[arm] = np.mean(found)
+    told = result["choices"]["resnet"][str(number)]
+    assert told["validation"] == pytest.approx(scores)
+    assert told["without"] == max(("real", "classical"), key=scores.get)
+    assert told["with"] == max(("capped_25", "uncapped"), key=scores.get)
+    by_fold[number] = {
+      kind: np.array(accuracies[told[kind]]) for kind in ("with", "without")
+    }
+  # The procedures pool what was chosen in each fold.
+  for kind, name in (("with", summary.WITH), ("without", summary.WITHOUT)):
+    (arm,) = (a for a in result["arms"] if a["name"] == name)
+    right = np.concatenate([f[kind].mean(0) for f in by_fold.values()])
+    value = arm["scores"]["accuracy"]["value"]
+    assert value == pytest.approx(right.mean())
+  assert len(pool.labels) > len(right)
+  # What was chosen stays, whatever validation lesions say later.
+  decided = json.loads((path / "plan.json").read_text())
+  for found in decided["choices"]["resnet"].values():
+    found["with"] = "uncapped" if found["with"] == "capped_25" else "capped_25"
+  files.write_json(path / "plan.json", decided)
+  again = study.run(config, path)
+  assert (
+    again["choices"]["resnet"]["0"]["with"]
+    != (result["choices"]["resnet"]["0"]["with"])
+  )
+  told = "chose .* in fold .* config.arms has to keep it"
+  kept = (
+    "capped_25"
+    if decided["choices"]["resnet"]["0"]["with"] == "uncapped"
+    else "uncapped"
+  )
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_with(config, arms=("real", "classical", kept)), path)
+
+
+def _with(config, **changes):
+  changed = config.copy_and_resolve_references().unlock()
+  changed.update_from_flattened_dict(changes)
+  return changed
+
+
+def test_more_seeds_are_decided_once(tmp_path, taught, monkeypatch):
+  path = tmp_path / "run"
+  config = _config(seeds=2, seeds_most=4, until=1e-6)
+  asked = []
+  monkeypatch.setattr(
+    summary, "seeds_needed", lambda *_, **how: asked.append(how) or 3
+  )
+  result = study.run(config, path)
+  assert asked[0]["first"] == 2
+  assert result["verdict"]["seeds"] == 3
+  assert result["verdict"]["until"]["first"] == 2
+  assert "resnet-classical-2" in taught
+  assert "resnet-classical-3" not in taught
+  monkeypatch.setattr(summary, "seeds_needed", lambda *_, **how: 4)
+  assert study.run(config, path)["verdict"]["seeds"] == 3
+  with pytest.raises(
+    errors.InputError, match="until was 1e-06, is 0.5, and is"
+  ):
+    study.run(_with(config, until=0.5), path)
+
+
+def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
+  caplog.set_level("INFO")
+  assert study.run(_config(dry_run=True, seeds=3), tmp_path / "run") is None
+  assert not (tmp_path / "run").exists()
+  assert "a GAN for each fold: acgan of 4 steps" in caplog.text
+  row = lambda: next(
+    line.split() for line in caplog.text.splitlines() if "resnet  " in line
+  )
+  assert row()[1:3] == ["0", "6"]
+  caplog.clear()
+  assert study.run(_config(dry_run=True, seeds=3), done[0]) is None
+  assert row()[1:3] == ["2", "4"]
+
+
+def test_the_positive_control_adds_other_lesions(tmp_path, taught):
+  result = study.run(_config(control=True), tmp_path / "run")
+  assert result["subject"] == folds.CONTROL
+  assert result["verdict"]["leak_excluded"]
+  whole = shrunk.dataset().train
+  mixed = taught["resnet-capped_25-0"]
+  added, own = mixed.added.split, mixed.train
+  assert set(added.groups).isdisjoint(own.groups)
+  assert set(added.image_ids) | set(own.image_ids) <= set(whole.image_ids)
+  assert "other half" in result["split"]
+  assert "generator" not in taught
 
 
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"pairs": (ARMS,)}, r"pairs was \(.*: use another directory"),
     (
       {"gan__train__steps": 6},
       "gan.train.steps was 4, is 6, and classifiers here have learnt from the "
-      "images .* with a copy of .*run/generator in it",
+      "images",
     ),
-    ({"classifier__train__steps": 6}, "classifiers of a study are trained al"),
     (
-      {"arm__real__changes__augment": {"jitter": 0.1}},
+      {"network__resnet__train__steps": 6},
+      "network.resnet.train.steps was 4, is 6",
+    ),
+    (
+      {"arm__real__changes__augment__jitter": 0.1},
       "config.arm.real is not what it was: give a changed arm a name",
     ),
+    ({"control": True}, "control was False, is True"),
     (
-      {"arm__classical__changes__augment__jitter": 0.2},
-      "config.arm.classical is not what it was",
+      {"networks": ("resnet", "head")},
+      "is that of resnet, and not of head: it is chosen once",
     ),
   ],
 )
@@ -187,14 +334,6 @@ def test_what_would_mix_is_refused(done, monkeypatch, changes, told):
   monkeypatch.setattr(loop, "train", pytest.fail)
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(**changes), done[0])
-
-
-@pytest.mark.slow
-def test_a_copy_of_a_study_s_gan_is_trained_further(done, tmp_path):
-  shutil.copytree(done[0] / "generator", tmp_path / "generator")
-  config = _config(gan__train__steps=6)
-  place = study._train_generator(config, tmp_path, shrunk.dataset())
-  assert study.generators.load(place).step == 6
 
 
 def test_images_are_the_same_wherever_they_are_and_not_once_they_change(
@@ -210,14 +349,15 @@ def test_images_are_the_same_wherever_they_are_and_not_once_they_change(
     study.run(_config(synthetic=place, **allowed), path)
   assert not taught
   Image.new("RGB", (30, 40)).save(strangers / "stripes" / "0.jpg")
-  told = "config.synthetic was 'moved', is 'link', and holds something else"
+  told = "was begun with other synthetic images than there are now"
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(synthetic="link", **allowed), path)
 
 
 def test_a_generator_that_is_lost_is_trained_again_to_the_same(done, tmp_path):
-  path = _copy(done, tmp_path / "run", "classical-0")
-  (path / "generator" / "checkpoints" / "4" / "manifest.json").write_text("{")
+  path = _copy(done, tmp_path / "run", "resnet-classical-0")
+  manifest = path / "split" / "generator" / "checkpoints" / "4"
+  (manifest / "manifest.json").write_text("{")
   result = study.run(_config(), path)  # its synthetic images are still its own
   assert result["arms"] == done[1]["arms"]
 
@@ -226,11 +366,11 @@ def test_a_study_that_was_begun_on_other_images_is_refused(
   done, tmp_path, monkeypatch
 ):
   path = _copy(done, tmp_path / "run")
-  own = shrunk.dataset()
-  images = own.test.images.copy()
+  raw = _raw(None)
+  images = raw.splits["test"].images.copy()
   images[0, 0, 0, 0] ^= 1
-  other = own._replace(test=own.test._replace(images=images))
-  monkeypatch.setattr(datasets, "load", lambda config: other)
+  raw.splits["test"] = raw.splits["test"]._replace(images=images)
+  monkeypatch.setattr(sources, "read", lambda config: raw)
   with pytest.raises(errors.InputError, match="begun on other images"):
     study.run(_config(), path)
 
@@ -238,25 +378,25 @@ def test_a_study_that_was_begun_on_other_images_is_refused(
 def test_what_another_process_works_on_is_waited_for(
   done, tmp_path, monkeypatch
 ):
-  path = _copy(done, tmp_path / "run", "classical-0", "classical+synthetic-0")
+  place = _units(done[0])["resnet-classical-0"]
+  names = [f"resnet-{arm}-0" for arm in ARMS]
+  path = _copy(done, tmp_path / "run", *names)
   monkeypatch.setattr(study, "_PAUSE", 0.02)
   order, train = [], loop.train
 
   def recorded(task, config, place, dataset=None):
     order.append(place.name)
     result = train(task, config, place, dataset)
-    if place.name == "classical+synthetic-0":
-      held.close()
+    held.close()
     return result
 
   monkeypatch.setattr(loop, "train", recorded)
   with contextlib.ExitStack() as held:
-    held.enter_context(files.locked(path / "units" / ".classical-0.lock"))
+    lock = path / "split" / "units" / f".{place.name}.lock"
+    held.enter_context(files.locked(lock))
     result = study.run(_config(), path)
   # The other classifier was trained in the meantime.
-  trained = [name for name in order if name.startswith("classical")]
-  assert trained[-1] == "classical-0"
-  assert trained.index("classical+synthetic-0") < len(trained) - 1
+  assert [name.split("-")[1] for name in order] == [*ARMS[::-1]]
   assert result["arms"] == done[1]["arms"]
 
 
@@ -272,9 +412,28 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
     other = own._replace(**{split: getattr(own, split)._replace(groups=groups)})
     monkeypatch.setattr(datasets, "load", lambda config, other=other: other)
     told = f"trained on 1 lesions of this study's {split} split \\({groups[2]}"
+    place = str(path / "split" / "generator")
     with pytest.raises(errors.InputError, match=told):
-      study.run(_config(generator=str(path / "generator")), tmp_path / split)
-    assert not (tmp_path / split / "units").exists()
+      study.run(_config(generator=place), tmp_path / split)
+    assert not (tmp_path / split).exists()
+
+
+def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
+  tmp_path, strangers, taught
+):
+  config = {"folds": (), "data__num_folds": 3, "synthetic": str(strangers)}
+  train = folds.load(_config(**config), 1).train
+  origin = {"trained_on": {"image_ids": train.image_ids.tolist()}}
+  files.write_json(strangers / "provenance.json", origin)
+  result = study.run(_config(**config), tmp_path / "run")
+  assert result["folds"] == [1]
+  assert "Folds 0, 2 are left out" in result["notes"][0]
+  # One for each fold, and one of them of another fold.
+  for number in range(3):
+    shutil.copytree(strangers, tmp_path / "by_fold" / str(number))
+  config["synthetic"] = str(tmp_path / "by_fold" / "{fold}")
+  with pytest.raises(errors.InputError, match="was trained on .* split"):
+    study.run(_config(**config), tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -283,23 +442,37 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
     ({"arms": (*ARMS, "clasical")}, r"Unknown arm 'clasical'. Did you mean"),
     (
       {"arms": ("real", "classical")},
-      "needs classical.synthetic and classical",
+      "resnet needs an arm with synthetic images",
     ),
-    ({"fill_to": 5}, "fill_to=5 adds no image: .* smallest has 5"),
+    ({"arms": ("capped_25",)}, "resnet needs an arm without synthetic images"),
+    ({"arm__capped_25__dose": 0.01}, "doses add no synthetic image"),
+    ({"arm__capped_25__share": 1.5}, "share=1.5: a number from 0 to 1"),
+    ({"arm__capped_25__added": "fake"}, "added 'fake'. There are"),
+    ({"arm__classical__fraction": 0.0}, "fraction=0.0: a number over 0"),
     ({"seeds": 0}, "seeds=0: at least 1"),
+    ({"seeds": 1, "until": 0.01}, "until=0.01 needs at least 2 seeds"),
+    ({"folds": (0, 5)}, r"folds=\(0, 5\): some of \(0, 1, 2, 3, 4\)"),
+    ({"folds": (1, 1)}, "each once"),
+    ({"data__fold": 2}, "as --config.folds=2,"),
+    ({"networks": ("resnett",)}, "Unknown network 'resnett'. Did you mean"),
+    ({"networks": ()}, "config.networks is empty"),
+    ({"verdict_network": "head"}, "Unknown verdict_network 'head'"),
     *[
       ({"shard": shard}, f"shard={shard}: i/n is wanted")
       for shard in ("2/2", "1", "-1/2", "0/0", "1/2/3")
     ],
     ({"arms": (*ARMS, "classical")}, "each of them once"),
     ({"gan__task": "classifier"}, "gan.task=classifier trains no gan"),
-    ({"classifier__task": "acgan"}, "classifier.task=acgan trains no classif"),
+    ({"network__resnet__task": "acgan"}, "task=acgan trains no classifier"),
     (
       {"arm__classical__changes__train__sampler": "even"},
       "Unknown train.sampler 'even'",
     ),
-    ({"synthetic": "DIR"}, "config.synthetic and config.generator are both"),
-    ({"classifier__train__steps": 5}, "train.steps=5 is not a multiple"),
+    ({"synthetic": "DIR"}, "config.generator and config.control one is to be"),
+    (
+      {"network__resnet__train__steps": 5},
+      "train.steps=5 is not a multiple",
+    ),
     (
       {"gan__loss__adversarial": "hing", "generator": ""},
       "Unknown loss.adversarial 'hing'. Did you mean 'hinge'",
@@ -318,7 +491,8 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
 def test_a_study_that_cannot_be_is_refused(
   done, tmp_path, monkeypatch, changes, told
 ):
-  changes = {"generator": str(done[0] / "generator"), **changes}
+  generator = str(done[0] / "split" / "generator")
+  changes = {"generator": generator, **changes}
   monkeypatch.setattr(loop, "train", pytest.fail)
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(**changes), tmp_path / "run")
@@ -343,21 +517,18 @@ def taught(monkeypatch):
   """Has classifiers predict at random; returns what they would be taught."""
   taught = {}
 
-  def train(task, config, path, dataset=None):
-    taught[path.name] = dataset
-    path.mkdir(parents=True)
-    (path / "metrics.jsonl").write_text("")
+  def learn(config, dataset, place, features):
+    taught[place.name.rpartition("-")[0]] = dataset
+    place.mkdir(parents=True, exist_ok=True)
 
-  def predict(config, path, result, outside=None):
-    rng = np.random.default_rng(len(path.name))
-    test = shrunk.dataset().test
-    rows = rng.dirichlet(np.ones(3), len(test.labels))
-    lines = [("image_id", *shrunk.CLASSES)]
-    lines += [(i, *row) for i, row in zip(test.image_ids, rows, strict=True)]
-    files.write_text(path / "predictions.csv", files.table(lines))
+    def predict(split):
+      seed = np.frombuffer(f"{place.name}{len(split.labels)}".encode(), "u1")
+      rng = np.random.default_rng(seed)
+      return rng.dirichlet(np.ones(3), len(split.labels))
 
-  monkeypatch.setattr(loop, "train", train)
-  monkeypatch.setattr(study.predictions, "predict", predict)
+    return predict
+
+  monkeypatch.setattr(networks, "learn", learn)
   return taught
 
 
@@ -365,19 +536,16 @@ def test_a_strangers_folder_is_judged(strangers, tmp_path, taught):
   train = shrunk.dataset().train
   origin = {"trained_on": {"image_ids": train.image_ids.tolist()}}
   files.write_json(strangers / "provenance.json", {"name": "DCGAN", **origin})
-  config = _config(synthetic=str(strangers))
-  result = study.run(config, tmp_path / "run")
+  result = study.run(_config(synthetic=str(strangers)), tmp_path / "run")
   assert result["verdict"]["leak_excluded"]
   assert result["verdict"]["headline"].startswith(
     ("DCGAN images", "This study")
   )
-  # Classes have 12, 7 and 5; of disc there are none, of stripes but three.
-  mixed = taught["classical+synthetic-0"]
-  assert mixed.info.class_counts == (12, 15, 8)
-  assert mixed.train.images.shape[1:] == (16, 16, 3)
+  # Classes have 12, 7 and 5; of disc none are wanted, of stripes are but three.
+  mixed = taught["resnet-capped_25-0"]
+  assert np.bincount(mixed.added.split.labels).tolist() == [0, 7, 3]
+  assert mixed.added.split.images.shape[1:] == (16, 16, 3)
   assert set(train.groups) <= set(mixed.inherited)
-  (arm,) = (a for a in result["arms"] if a["name"] == "classical+synthetic")
-  assert arm["synthetic"] == {"disc": 0, "square": 8, "stripes": 3}
 
 
 def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
@@ -395,7 +563,7 @@ def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
   page = (tmp_path / "run" / "report" / "index.html").read_text()
   assert page.index("A leak cannot be excluded: nothing") < page.index("<h1>")
   # Whoever learnt from such images is of unknown origin, too.
-  assert taught["classical+synthetic-0"].inherited is None
+  assert taught["resnet-capped_25-0"].inherited is None
 
 
 def test_a_folder_whose_maker_has_seen_test_lesions_is_refused(
@@ -412,30 +580,6 @@ def test_a_folder_whose_maker_has_seen_test_lesions_is_refused(
       study.run(config, tmp_path / "run")
 
 
-def test_how_much_is_added_unless_that_is_said():
-  info = shrunk.dataset().info
-  wanted = lambda counts: study._wanted(
-    _config(fill_to=0), dataclasses.replace(info, class_counts=counts)
-  ).tolist()
-  assert wanted((100, 40, 10)) == [0, 0, 30]  # the median class
-  assert wanted((100, 15, 10)) == [0, 5, 10]  # twice the smallest
-  assert wanted((10, 10, 10)) == [10, 10, 10]
-
-
-def test_an_arm_is_what_the_config_says():
-  config = _config(arm__classical__changes__augment__jitter=0.3)
-  made = study._unit_config(config, study.Unit("classical", 5))
-  assert made.augment.jitter == 0.3
-  assert made.seed == 5
-  config = _config().unlock()
-  config.arm["weighted"] = study_config.arm("x", loss={"balance": "weights"})
-  config.arm["wrong"] = study_config.arm("x", loss={"balanced": "weights"})
-  made = study._unit_config(config, study.Unit("weighted", 0))
-  assert made.loss.balance == "weights"
-  with pytest.raises(errors.InputError, match="Unknown key of arm wrong, 'bal"):
-    study._unit_config(config, study.Unit("wrong", 0))
-
-
 def test_an_external_test_set_is_scored_and_trains_nothing(
   done, tmp_path, monkeypatch
 ):
@@ -445,37 +589,34 @@ def test_an_external_test_set_is_scored_and_trains_nothing(
   folder = external_test.write(tmp_path / "clinic", split)
   result = study.run(_config(external=str(folder)), path)
   # The verdict, and all else, is that of the own test lesions.
-  assert {**result, "command": "", "external": None} == {
-    **done[1], "command": "",
-  }  # fmt: skip
+  same = {"command": "", "external": None, "minutes": {}}
+  assert {**result, **same} == {**done[1], **same}
   found = result["external"]
   assert (found["name"], found["images"], found["traced"]) == ("clinic", 7, 0)
   assert found["majority_line"] == {
     "class": "disc", "accuracy": 3 / 7, "balanced_accuracy": 1 / 3,
   }  # fmt: skip
-  assert [arm["name"] for arm in found["arms"]] == list(ARMS)
   balanced = {}
-  for arm in found["arms"]:
-    table = path / "units" / f"{arm['name']}-0" / "external_predictions.csv"
-    with table.open(newline="") as file:
-      rows = list(csv.DictReader(file))
-    right = {name: [] for name in shrunk.CLASSES}
-    for row in rows:
-      said = max(shrunk.CLASSES, key=lambda name, row=row: float(row[name]))
-      right[row["label"]].append(said == row["label"])
-    assert [len(values) for values in right.values()] == [3, 2, 2]
-    balanced[arm["name"]] = np.mean([np.mean(v) for v in right.values()])
-    value = arm["scores"]["balanced_accuracy"]["value"]
-    assert value == pytest.approx(balanced[arm["name"]])
+  for arm in ARMS:
+    place = _units(path)[f"resnet-{arm}-0"]
+    (table,) = place.glob("external-*.npz")
+    with np.load(table) as kept:
+      right = kept["probabilities"].argmax(-1) == split.labels
+    balanced[arm] = np.mean([right[split.labels == k].mean() for k in range(3)])
+    (row,) = (row for row in found["arms"] if row["name"] == arm)
+    value = row["scores"]["balanced_accuracy"]["value"]
+    assert value == pytest.approx(balanced[arm])
   difference = found["difference"]
-  assert (difference["arm"], difference["rival"]) == ARMS[::-1]
+  assert (difference["arm"], difference["rival"]) == (
+    summary.WITH,
+    summary.WITHOUT,
+  )
   assert difference["value"] == pytest.approx(
     balanced[ARMS[1]] - balanced[ARMS[0]]
   )
   page = (path / "report" / "index.html").read_text()
   html_checker.check(page)
   assert "On clinic (external)" in page
-  assert "Nothing was chosen on" in page
 
   # What is done is not done again; of another set it is.
   before = table.stat().st_mtime_ns
@@ -487,7 +628,7 @@ def test_an_external_test_set_is_scored_and_trains_nothing(
   assert (
     study.run(_config(external=str(other)), path)["external"]["images"] == 3
   )
-  assert table.stat().st_mtime_ns != before
+  assert len(list(place.glob("external-*.npz"))) == 2
   assert study.run(_config(), path)["external"] is None
 
 
@@ -500,3 +641,18 @@ def test_an_external_test_set_with_a_leak_is_refused_before_all(
   with pytest.raises(errors.InputError, match="24 of 24 images of external"):
     study.run(_config(external=str(folder)), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("content", "told"),
+  [(b"no zip", "cannot be read as predictions"), (None, "other images")],
+)
+def test_damaged_predictions_are_refused(done, tmp_path, content, told):
+  path = _copy(done, tmp_path / "run")
+  place = _units(path)["resnet-classical-0"] / "test.npz"
+  if content is None:
+    np.savez(place, probabilities=np.ones((2, 3)) / 3, images="x")
+  else:
+    place.write_bytes(content)
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(), path)

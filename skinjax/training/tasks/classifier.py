@@ -155,6 +155,8 @@ def train_step(
   stream = lambda name: randomness.stream(keys, name)
   mean = lambda tree: parallel.mean(tree, axis_name)
   images = augment.seen_in_training(batch, keys, config)
+  # Of examples in the loss; see batches.draw.
+  weights = batch.get("weight", jnp.ones(len(labels), images.dtype))
   share = None
   if alpha := _value(config.augment, "mixup", 0.0):
     images, share = augment.mixup(images, stream("mixup"), alpha)
@@ -171,15 +173,16 @@ def train_step(
     if config.loss.balance == "logit_adjustment":
       adjusted = logits + losses.log_prior(info.class_counts)
 
-    def loss_of(labels):
+    def loss_of(labels, weights):
       loss = losses.cross_entropy(adjusted, labels, config.loss.smoothing)
       if config.loss.balance == "weights":
         loss *= losses.inverse_frequency(info.class_counts)[labels]
-      return loss
+      return loss * weights
 
-    loss = loss_of(labels)
+    loss = loss_of(labels, weights)
     if share is not None:
-      loss = share * loss + (1 - share) * loss_of(augment.neighbours(labels))
+      others = augment.neighbours(labels), augment.neighbours(weights)
+      loss = share * loss + (1 - share) * loss_of(*others)
     loss = jnp.mean(loss)
     accuracy = jnp.mean(jnp.argmax(logits, -1) == labels)
     return loss, (stats, {"loss": loss, "accuracy": accuracy})
