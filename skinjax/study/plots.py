@@ -26,7 +26,7 @@ from skinjax.report.figures import (
   panel,
   whisker,
 )
-from skinjax.report.rendering import signed
+from skinjax.report.rendering import p_value, signed
 from skinjax.study import verdict
 from skinjax.study.summary import (
   HEADLINE_METRIC,
@@ -85,7 +85,9 @@ def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
   """Returns the arms of a network that differ in their dose alone, by dose."""
   alike = {"added": "synthetic", "share": 1, "weight": 1, "pretraining": 0}
   alike |= {"filtered": False, "each": 0, "fraction": 1}
-  compared = {d["arm"] for d in summary["differences"]}
+  compared = {
+    d["arm"] for d in summary["differences"] if d["network"] == network
+  }
   found = {
     arm["name"]: arm["recipe"]["dose"]
     for arm in summary["arms"]
@@ -146,7 +148,7 @@ def forest(summary: Mapping[str, Any]) -> Figure:
         marker="D" if decides else "o",
       )
       p = row["p_adjusted"]
-      told = "decides" if decides else "–" if p is None else f"{p:.3f}"
+      told = "decides" if decides else "–" if p is None else p_value(p)
       axis.text(1.02, at, told, **beside)
   axis.set_yticks(range(len(names)), names)
   axis.tick_params(axis="y", length=0)
