@@ -207,7 +207,7 @@ def learning_curve(summary: Mapping[str, Any]) -> Figure:
   """
   curve = summary["learning_curve"]
   points = curve["points"]
-  figure = Figure(figsize=(0.75 * WIDTH, 2.9))
+  figure = Figure(figsize=(WIDTH, 2.9))
   axis = figure.subplots()
   bare(axis)
   axis.set_xscale("log")
@@ -338,7 +338,7 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
   axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
   axis.set_xlabel("confidence", fontsize=9)
   axis.set_ylabel("accuracy", fontsize=9)
-  axis.legend(loc="upper left", frameon=False, fontsize=8)
+  axis.legend(**_ABOVE)
   return figure
 
 
