@@ -30,6 +30,7 @@ def environment() -> jinja2.Environment:
     "score": formatted(".3f"),
     "signed": signed,
     "number": number,
+    "p": p_value,
     "percent": formatted(".1%"),
     "thousands": "{:,}".format,
   }
@@ -73,6 +74,13 @@ def number(value: float | None) -> str:
   else:
     text = f"{value:.1e}"
   return text.replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+  """Format a p-value: three decimals, or a bound that it is under."""
+  if value is None:
+    return "n/a"
+  return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def signed(value: float | None) -> str:

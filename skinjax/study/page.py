@@ -8,11 +8,12 @@ from PIL import Image
 
 from skinjax.report import rendering
 from skinjax.study import plots, verdict
+from skinjax.study.summary import HEADLINE_METRIC, WITH, WITHOUT
 
 _METRIC_NAMES = {
   "balanced_accuracy": "Balanced accuracy",
-  "macro_f1": "Macro-F1",
   "accuracy": "Accuracy",
+  "macro_f1": "Macro-F1",
   "mean_auc": "Mean AUC",
   "ece": "ECE",
   "brier": "Brier",
@@ -23,44 +24,50 @@ def render(
   summary: Mapping[str, Any],
   *,
   sheets: Mapping[str, Image.Image | bytes],
-  curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]] | None = None,
   diversity: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
 ) -> str:
-  """Render a study as a self-contained HTML page.
+  """Renders a study as a self-contained HTML page.
 
   Images and styles are embedded; the page loads nothing and runs no script. The
   same arguments give the same page.
 
   The summary may be read back from summary.json. `sheets` are by caption PIL
-  images or PNG bytes, shown side by side; `curves` as in `plots.curves`;
-  `diversity` has by class the records `{"step": …, "diversity/CLASS": ratio}`
-  of the generator's training.
+  images or PNG bytes, shown side by side; `diversity` has by class the records
+  `{"step": …, "diversity/CLASS": ratio}` of the generator's training.
   """
   decided = summary["verdict"]
-  pairs = plots.pairs(summary)
-  recall_differences = {
-    d["class"]: d
-    for d in summary["differences"]
-    if d["metric"] == "recall" and (d["arm"], d["rival"]) == pairs[0]
-  }
+  without, with_ = plots.procedures(summary)
+  headline = [
+    d for d in summary["differences"] if d["metric"] == HEADLINE_METRIC
+  ]
+  dosed = [n["name"] for n in summary["networks"]]
+  dosed = [name for name in dosed if len(plots.doses_of(summary, name)) > 1]
+  curve = summary["learning_curve"]
   return (
     rendering.environment()
-    .get_template("page.html")
+    .get_template("study.html")
     .render(
       summary=summary,
       decided=decided,
-      pairs=pairs,
+      procedures={WITHOUT: without, WITH: with_},
       metric_names=_METRIC_NAMES,
-      arms={arm["name"]: arm for arm in summary["arms"]},
-      differences={
-        (d["arm"], d["rival"], d["metric"]): d
+      strict_level="{:.1%}".format(
+        1 - (1 - summary["level"]) / len(summary["classes"])
+      ),
+      recipes=_recipes(summary["arms"]),
+      arms=plots.by_network(summary, summary["arms"]),
+      differences=plots.by_network(summary, headline),
+      other_differences={
+        (d["network"], d["arm"], d["metric"]): d
         for d in summary["differences"]
         if d["class"] is None
       },
-      recall_differences=recall_differences,
-      # A classifier that always says one class has the recall of one class.
-      majority_balanced=1
-      / sum(c["test_images"] > 0 for c in summary["classes"]),
+      recall_differences={
+        d["class"]: d
+        for d in summary["differences"]
+        if d["metric"] == "recall"
+        and (d["network"], d["arm"]) == (decided["network"], WITH)
+      },
       min_lesions=verdict.MIN_LESIONS,
       config=json.dumps(summary["config"], indent=2, ensure_ascii=False),
       sheets={
@@ -68,18 +75,33 @@ def render(
       },
       forest=rendering.svg_uri(plots.forest(summary)),
       recalls=rendering.svg_uri(plots.recalls(summary)),
+      doses={
+        name: rendering.svg_uri(plots.doses(summary, name)) for name in dosed
+      },
+      learning_curve=(
+        rendering.svg_uri(plots.learning_curve(summary)) if curve else None
+      ),
       reliability=rendering.svg_uri(plots.reliability(summary)),
       confusions={
-        name: rendering.svg_uri(plots.confusion(summary, name))
-        for name in (decided["rival"], decided["arm"])
+        arm["name"]: rendering.svg_uri(plots.confusion(summary, arm))
+        for arm in (without, with_)
       },
-      curves=rendering.svg_uri(plots.curves(curves)) if curves else None,
       collapsed=[
         name for name, row in summary["diversity"].items() if row["collapsed"]
       ],
       diversity=_diversity_uri(diversity or {}),
     )
   )
+
+
+def _recipes(arms):
+  """Returns by name what arms are, and the networks that have them."""
+  found = {}
+  for arm in arms:
+    if arm["name"] not in (WITH, WITHOUT):
+      row = {"description": arm["description"], "networks": []}
+      found.setdefault(arm["name"], row)["networks"].append(arm["network"])
+  return found
 
 
 def _diversity_uri(records):

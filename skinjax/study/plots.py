@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import (
+  EngFormatter,
+  FixedLocator,
+  MaxNLocator,
+  NullLocator,
+)
 
 from skinjax.report.figures import (
   COLORS,
@@ -21,7 +26,14 @@ from skinjax.report.figures import (
   panel,
   whisker,
 )
+from skinjax.report.rendering import p_value, signed
 from skinjax.study import verdict
+from skinjax.study.summary import (
+  HEADLINE_METRIC,
+  LEAST_FRACTION,
+  WITH,
+  WITHOUT,
+)
 
 _ABOVE = {
   "loc": "lower center",
@@ -30,13 +42,61 @@ _ABOVE = {
   "fontsize": 9,
 }
 _TONES = {verdict.HELPS: COLORS[2], verdict.HURTS: COLORS[1]}
+_PANELS = 4  # beside each other, of the doses
 
 
-def pairs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-  """List the pairs (arm, rival) of a summary, the one that decides first."""
-  return list(
-    dict.fromkeys((d["arm"], d["rival"]) for d in summary["differences"])
-  )
+def by_network(
+  summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Groups arms or differences by network, what the verdict is of first.
+
+  The first network is the verdict's, and the first of its rows the procedures.
+  """
+  first = summary["verdict"]["network"]
+  names = [network["name"] for network in summary["networks"]]
+  grouped = {name: [] for name in sorted(names, key=lambda n: n != first)}
+  for row in rows:
+    grouped[row["network"]].append(row)
+  order = (WITH, WITHOUT)
+  place = lambda name: order.index(name) if name in order else len(order)
+  return {
+    network: sorted(found, key=lambda r: place(r.get("arm", r.get("name"))))
+    for network, found in grouped.items()
+    if found
+  }
+
+
+def procedures(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  """Returns the arms that decide: WITHOUT and WITH of the verdict's network."""
+  network = summary["verdict"]["network"]
+  return [arm_of(summary, network, name) for name in (WITHOUT, WITH)]
+
+
+def arm_of(
+  summary: Mapping[str, Any], network: str, name: str
+) -> Mapping[str, Any] | None:
+  """Finds an arm of a network; None if it has no such arm."""
+  key = (network, name)
+  found = (a for a in summary["arms"] if (a["network"], a["name"]) == key)
+  return next(found, None)
+
+
+def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
+  """Returns the arms of a network that differ in their dose alone, by dose."""
+  alike = {"added": "synthetic", "share": 1, "weight": 1, "pretraining": 0}
+  alike |= {"filtered": False, "each": 0, "fraction": 1}
+  compared = {
+    d["arm"] for d in summary["differences"] if d["network"] == network
+  }
+  found = {
+    arm["name"]: arm["recipe"]["dose"]
+    for arm in summary["arms"]
+    if arm["network"] == network
+    and arm["name"] in compared
+    and arm["recipe"]
+    and all(arm["recipe"][key] == value for key, value in alike.items())
+  }
+  return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def _colored(arms: Iterable) -> Iterator[tuple[str, Any]]:
@@ -44,55 +104,156 @@ def _colored(arms: Iterable) -> Iterator[tuple[str, Any]]:
 
 
 def forest(summary: Mapping[str, Any]) -> Figure:
-  """Draw the paired differences with their intervals, one panel a pair.
+  """Draws differences in balanced accuracy, a row for each network and arm.
 
-  The first row of a panel is balanced accuracy, the others the classes'
-  recall at their wider, Bonferroni-corrected level.
+  The row that decides comes first, and is a diamond; beside the others stand
+  the adjusted p-values.
   """
-  metric = summary["verdict"]["metric"]
-  rows = [
-    d for d in summary["differences"] if d["metric"] in (metric, "recall")
-  ]
-  classes = [c["name"] for c in summary["classes"]]
-  names = ["balanced accuracy", *map(literal, classes)]
-  figure = Figure(figsize=(WIDTH, 0.9 + 0.3 * len(names)))
-  columns = pairs(summary)
-  axes = figure.subplots(1, len(columns), sharex=True, sharey=True)
-  for axis, pair in zip(np.atleast_1d(axes), columns, strict=True):
-    panel(axis, literal("{}\n\N{MINUS SIGN} {}".format(*pair)))
-    axis.axvline(0, color=INK, linewidth=0.8)
-    for row in (d for d in rows if (d["arm"], d["rival"]) == pair):
-      place = 0 if row["class"] is None else 1 + classes.index(row["class"])
+  rows = by_network(
+    summary,
+    [d for d in summary["differences"] if d["metric"] == HEADLINE_METRIC],
+  )
+  lines = sum(1 + len(found) for found in rows.values())
+  figure = Figure(figsize=(WIDTH, 0.8 + 0.23 * lines))
+  axis = figure.subplots()
+  bare(axis)
+  axis.axvline(0, color=INK, linewidth=0.8)
+  beside = {
+    "transform": axis.get_yaxis_transform(),
+    "va": "center",
+    "fontsize": 8,
+    "color": INK,
+  }
+  axis.text(1.02, -0.9, "adjusted p", **beside)
+  names, place = [], itertools.count()
+  for network, found in rows.items():
+    heading = next(place)
+    names.append("")
+    axis.text(
+      *(-0.02, heading, literal(network)), ha="right", weight="bold", **beside
+    )
+    axis.axhline(heading - 0.5, color=FAINT, linewidth=0.6)
+    for row in found:
+      decides = row is rows[summary["verdict"]["network"]][0]
+      names.append(literal(row["arm"]))
+      at = next(place)
       whisker(
         axis,
         row,
-        place,
+        at,
         _TONES.get(row["verdict"], INK),
-        8 if place == 0 else 5,
+        8 if decides else 4.5,
         vertical=False,
         hollow=row["verdict"] == verdict.CANNOT_TELL,
+        marker="D" if decides else "o",
       )
-    axis.axhline(0.5, color=FAINT, linewidth=0.8)
-    axis.set_xlabel("← hurts      difference      helps →", fontsize=9)
-    axis.set_yticks(range(len(names)), names)
-  figure.axes[0].invert_yaxis()
-  figure.axes[0].get_yticklabels()[0].set_fontweight("bold")
+      p = row["p_adjusted"]
+      told = "decides" if decides else "–" if p is None else p_value(p)
+      axis.text(1.02, at, told, **beside)
+  axis.set_yticks(range(len(names)), names)
+  axis.tick_params(axis="y", length=0)
+  axis.set_ylim(len(names) - 0.4, -0.6)
+  axis.grid(axis="x", color=FAINT, linewidth=0.4)
+  axis.set_xlabel("← hurts      difference      helps →", fontsize=9)
+  return figure
+
+
+def doses(summary: Mapping[str, Any], network: str) -> Figure:
+  """Draws what doses of synthetic images bring to each class of a network.
+
+  A panel for balanced accuracy, then one for each class's recall: differences
+  from WITHOUT, the classes' at their wider, Bonferroni-corrected level.
+  """
+  given = doses_of(summary, network)
+  panels = [(HEADLINE_METRIC, None)]
+  panels += [("recall", c["name"]) for c in summary["classes"]]
+  found = {
+    (d["arm"], d["metric"], d["class"]): d
+    for d in summary["differences"]
+    if d["network"] == network and d["arm"] in given
+  }
+  lines = -(-len(panels) // _PANELS)
+  figure = Figure(figsize=(WIDTH, 0.4 + 1.7 * lines))
+  axes = figure.subplots(lines, _PANELS, sharex=True, sharey=True).ravel()
+  for axis in axes[len(panels) :]:
+    axis.set_axis_off()
+  for axis, (metric, name) in zip(axes, panels, strict=False):
+    title = "balanced accuracy" if name is None else literal(name)
+    panel(axis, title)
+    axis.title.set_fontweight("bold" if name is None else "normal")
+    axis.axhline(0, color=INK, linewidth=0.8)
+    # Doses grow by factors: evenly spaced, whatever these are.
+    rows = [found[arm, metric, name] for arm in given]
+    known = [
+      (x, r["value"]) for x, r in enumerate(rows) if r["low"] is not None
+    ]
+    axis.plot(*zip(*known, strict=True) if known else ((), ()), color=FAINT)
+    for x, row in enumerate(rows):
+      tone = _TONES.get(row["verdict"], INK)
+      whisker(axis, row, x, tone, 4.5, vertical=True)
+    axis.set_xticks(range(len(given)), [f"{d:g}" for d in given.values()])
+    axis.tick_params(labelbottom=True)
+    axis.margins(x=0.15)
+  figure.supxlabel("synthetic images for each real one", fontsize=9, color=INK)
+  figure.supylabel("difference", fontsize=9, color=INK)
+  figure.tight_layout()
+  return figure
+
+
+def learning_curve(summary: Mapping[str, Any]) -> Figure:
+  """Draws balanced accuracy against the real images, with its slope.
+
+  A line across it is what all of them and synthetic ones come to.
+  """
+  curve = summary["learning_curve"]
+  points = curve["points"]
+  figure = Figure(figsize=(WIDTH, 2.9))
+  axis = figure.subplots()
+  bare(axis)
+  axis.set_xscale("log")
+  for point in points:
+    whisker(axis, point, point["images"], COLORS[0], 5, vertical=True)
+  axis.plot([], [], "o-", color=COLORS[0], label="real images alone")
+  late = [p for p in points if p["fraction"] >= LEAST_FRACTION]
+  if curve["per_doubling"] is not None:
+    x = np.log2([p["images"] for p in late])
+    middle = np.mean([p["value"] for p in late])
+    fit = middle + curve["per_doubling"] * (x - x.mean())
+    axis.plot(
+      *(2.0**x, fit, "--"),
+      color=COLORS[0],
+      linewidth=1,
+      label=f"{signed(curve['per_doubling'])} with each doubling",
+    )
+  if rival := arm_of(summary, curve["network"], WITH):
+    value = rival["scores"][HEADLINE_METRIC]["value"]
+    label = "all real images, with synthetic images"
+    axis.axhline(value, color=COLORS[1], linewidth=1, label=label)
+  ticks = [p["images"] for p in points]
+  axis.xaxis.set_major_locator(FixedLocator(ticks))
+  axis.xaxis.set_minor_locator(NullLocator())
+  axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+  axis.set_xlabel("real training images", fontsize=9)
+  axis.set_ylabel("balanced accuracy", fontsize=9)
+  axis.grid(axis="y", color=FAINT, linewidth=0.5)
+  axis.legend(loc="lower right", frameon=False, fontsize=8)
   return figure
 
 
 def recalls(summary: Mapping[str, Any]) -> Figure:
-  """Draw each class's recall by arm, with intervals."""
+  """Draws each class's recall by the two procedures, with intervals."""
   classes = [c["name"] for c in summary["classes"]]
-  arms = summary["arms"]
   figure = Figure(figsize=(WIDTH, 2.9))
   axis = figure.subplots()
   bare(axis)
-  step = 0.6 / max(len(arms) - 1, 1)
-  for index, (color, arm) in enumerate(_colored(arms)):
+  for offset, (color, arm) in zip(
+    (-0.12, 0.12), _colored(procedures(summary)), strict=True
+  ):
     for place, name in enumerate(classes):
-      offset = place - 0.3 + step * index if len(arms) > 1 else place
-      whisker(axis, arm["recall"][name], offset, color, 5, vertical=True)
-    axis.plot([], [], "o", color=color, label=literal(arm["name"]))
+      whisker(
+        axis, arm["recall"][name], place + offset, color, 5, vertical=True
+      )
+    axis.plot([], [], "o", color=color, label=arm["name"])
   axis.set_xticks(
     range(len(classes)),
     [
@@ -103,14 +264,14 @@ def recalls(summary: Mapping[str, Any]) -> Figure:
   axis.set_ylim(-0.03, 1.03)
   axis.set_ylabel("recall", fontsize=9)
   axis.grid(axis="y", color=FAINT, linewidth=0.5)
-  axis.legend(ncols=min(len(arms), 4), **_ABOVE)
+  axis.legend(ncols=2, **_ABOVE)
   return figure
 
 
 def curves(
   runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
 ) -> Figure:
-  """Draw scalars against steps: a panel for each name, a colour for each arm.
+  """Draws scalars against steps: a panel for each name, a colour for each arm.
 
   An arm has runs (seeds), each a list of `{"step": …, name: value}`, which may
   lack names.
@@ -150,12 +311,15 @@ def curves(
 
 
 def reliability(summary: Mapping[str, Any]) -> Figure:
-  """Draw accuracy against confidence; dot areas are shares of examples."""
+  """Draws accuracy against confidence of both procedures.
+
+  The areas of dots are shares of examples.
+  """
   figure = Figure(figsize=(3.4, 3.4))
   axis = figure.subplots()
   bare(axis)
   axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-  for color, arm in _colored(summary["arms"]):
+  for color, arm in _colored(procedures(summary)):
     bins = {
       key: np.array(values, float) for key, values in arm["reliability"].items()
     }
@@ -170,18 +334,17 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
       alpha=0.65,
       linewidths=0,
     )
-    axis.plot([], [], color=color, label=literal(arm["name"]))
+    axis.plot([], [], color=color, label=arm["name"])
   axis.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
   axis.set_xlabel("confidence", fontsize=9)
   axis.set_ylabel("accuracy", fontsize=9)
-  axis.legend(loc="upper left", frameon=False, fontsize=8)
+  axis.legend(**_ABOVE)
   return figure
 
 
-def confusion(summary: Mapping[str, Any], arm_name: str) -> Figure:
-  """Draw an arm's confusion matrix: shares of each true class, in percent."""
+def confusion(summary: Mapping[str, Any], arm: Mapping[str, Any]) -> Figure:
+  """Draws an arm's confusion matrix: shares of each true class, in percent."""
   names = [literal(c["name"]) for c in summary["classes"]]
-  (arm,) = (a for a in summary["arms"] if a["name"] == arm_name)
   counts = np.array(arm["confusion"], float)
   shares = counts / np.maximum(counts.sum(1, keepdims=True), 1e-12)
   figure = Figure(figsize=(3.4, 3.4))
@@ -204,5 +367,5 @@ def confusion(summary: Mapping[str, Any], arm_name: str) -> Figure:
   axis.spines[:].set_visible(False)
   axis.set_xlabel("predicted", fontsize=9)
   axis.set_ylabel("true", fontsize=9)
-  axis.set_title(literal(arm_name), fontsize=10, color=INK)
+  axis.set_title(literal(arm["name"]), fontsize=10, color=INK)
   return figure

@@ -10,8 +10,8 @@
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
   classes: [{name, train_images, train_lesions, test_images, test_lesions}],
-  majority_line: {class, accuracy},
-  choices: {network: {fold: {with: arm, without: arm, …}}}, see plan.py
+  majority_line: {class, accuracy, balanced_accuracy},
+  choices: {network: {fold: {with: arm, without: arm, …}}},  # see plan.py
   arms: [{network, name, description, seeds, recipe: {…} or null,
           scores: {metric: ESTIMATE},                 # classification.SCALARS
           recall: {class: ESTIMATE}, auc: {class: ESTIMATE},
@@ -23,24 +23,28 @@
   learning_curve: null or {network, per_doubling, points: [{fraction, images,
                   …ESTIMATE}]},
   verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
-            detail, seeds, until: {…}, …ESTIMATE, largest_gain, largest_loss,
-            detectable, more_images, between_folds: {low, high}},
+            detail, seeds, until: null or {…}, …ESTIMATE, p, largest_gain,
+            largest_loss, detectable, more_images: {value, low, high},
+            between_folds: {low, high}, by_fold: {fold: difference}},
   external: null or {name, note: str, notes: [str], images, lesions, traced,
                      left_out: {class: images}, classes: [{name, images}],
                      majority_line: {class, accuracy, balanced_accuracy},
                      arms: [{name, scores, recall, auc}],
-                     difference: {arm, rival, metric, level, …ESTIMATE}}
+                     difference: {network, arm, rival, metric, level,
+                          …ESTIMATE}}
 }
 ESTIMATE = {value, low, high, seed_sd}
 ```
 
-The arms of a network end with its two procedures, `WITH` and `WITHOUT`
+The arms of a network end with its two procedures, `WITHOUT` and `WITH`
 synthetic images: in each fold the arm that was chosen there. Only the
 difference of the two in balanced accuracy, by the verdict's network, decides
 `verdict`; its classes' recall (at 1 - (1 - level) / K, Bonferroni over K
-classes) is told beside it. All other arms, and the procedures of the other
-networks, are compared with WITHOUT of their network: one family, with p-values
-adjusted after Holm, whose intervals are not.
+classes) is told beside it. All other arms of all real images, and the
+procedures of the other networks, are compared with WITHOUT of their network:
+one family, with p-values adjusted after Holm, whose intervals are not. An arm
+that every fold chose is the procedure itself: it counts once, and is not in the
+family where it is what decides.
 
 What does not exist (recall of a class without test images, standard deviation
 of one seed) is null. Where a test image is predicted by several seeds, they
@@ -48,10 +52,12 @@ have equal weight; folds are pooled as statistics.draw says. `largest_gain` and
 `largest_loss` are what the interval does not exclude, `detectable` the
 difference that it would have told from zero in four of five studies like this
 one, and `more_images` how many real images more, as a part of those that there
-are, would have brought as much by the learning curve.
+are, would have brought as much by the learning curve; null where there is none,
+or it would have to be followed further than to ten times as many.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -75,7 +81,7 @@ ORIGINAL = (
 # Half an interval over this is the standard error: of 95%, and of a power of
 # 80% beside it.
 _REACH, _POWER = 1.960, 0.842
-_LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
+LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
 _MOST_IMAGES = 9.0  # times as many again: further the curve tells nothing
 
 
@@ -254,8 +260,8 @@ def summarize(
   """
   scored = scorer(folds, resamples=num_resamples, seed=seed)
   names = {n: _names(folds, n) for n in networks}
-  rows, differences, family = [], [], []
-  draws = {}
+  rows, differences, draws = [], [], {}
+  family = {}  # by network and the arms of its folds: they ask the same
   for network in networks:
     for arm in names[network]:
       found = draws[network, arm] = scored.draws(network, arm, seeds)
@@ -277,7 +283,7 @@ def summarize(
         }
       )
   classes = _classes(folds, class_names)
-  curve = _learning_curve(rows, arms, folds)
+  curve = _learning_curve(rows, arms, folds, verdict_network)
   more = lambda value: _more_images(curve, value)
   stopped = (until or {}).get("seeds", seeds)
   for network in networks:
@@ -287,8 +293,8 @@ def summarize(
     for arm in names[network]:
       primary = network == verdict_network and arm == WITH
       whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
-      never = scored.arms(network, arm) != scored.arms(network, WITHOUT)
-      if arm == WITHOUT or not whole or not never:
+      asked = scored.arms(network, arm)
+      if not whole or asked == scored.arms(network, WITHOUT):
         continue
       pair, first = (draws[network, arm], rival), None
       if primary and stopped > seeds:
@@ -309,21 +315,21 @@ def summarize(
         row |= {"network": network, "arm": arm, "rival": WITHOUT}
         if row["metric"] == HEADLINE_METRIC:
           row["more_images"] = more(row["value"])
-          if not primary:
-            family.append(row)
+          family.setdefault((network, *asked), []).append(row)
       differences += found
-  _adjust(family, level)
-  decisive = next(
-    d
-    for d in differences
-    if (d["network"], d["arm"]) == (verdict_network, WITH)
-    and d["metric"] == HEADLINE_METRIC
+  # Of rows that ask the same the procedure's is the last.
+  *same, decisive = family.pop(
+    (verdict_network, *scored.arms(verdict_network, WITH))
+  )
+  for row in same:
+    row["verdict"] = decisive["verdict"]
+  _adjust(family.values(), level)
+  by_fold = np.subtract(
+    scored.by_fold(verdict_network, WITH, stopped),
+    scored.by_fold(verdict_network, WITHOUT, stopped),
   )
   between = statistics.between_folds(
-    np.subtract(
-      scored.by_fold(verdict_network, WITH, stopped),
-      scored.by_fold(verdict_network, WITHOUT, stopped),
-    ),
+    by_fold,
     sum(len(f.labels) for f in folds)
     / sum(np.sum(f.train_counts) for f in folds),
     level,
@@ -331,7 +337,7 @@ def summarize(
   train_counts = np.sum([f.train_counts for f in folds], axis=0)
   labels = np.concatenate([f.labels for f in folds])
   told = dataclasses.asdict(about)
-  own_generators = told.pop("own_generators")
+  own_generators, _ = told.pop("own_generators"), told.pop("leak_excluded")
   return files.plain(
     {
       "schema": 2,
@@ -343,12 +349,9 @@ def summarize(
       "level": level,
       "num_resamples": num_resamples,
       **_carried(len(folds), seeds, own_generators),
-      "networks": [{"name": name, **told} for name, told in networks.items()],
+      "networks": [{"name": name, **row} for name, row in networks.items()],
       "classes": classes,
-      "majority_line": {
-        "class": class_names[int(np.argmax(train_counts))],
-        "accuracy": classification.majority_line(labels, train_counts),
-      },
+      "majority_line": _majority_line(labels, train_counts, class_names),
       "choices": {
         network: {str(f.number): f.choices[network] for f in folds}
         for network in networks
@@ -358,7 +361,12 @@ def summarize(
       "learning_curve": curve,
       "verdict": _verdict(
         about, decisive, between, curve, level, stopped, until
-      ),
+      )
+      | {
+        "by_fold": {
+          str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
+        }
+      },
       "external": None,
     }
   )
@@ -411,7 +419,6 @@ def summarize_external(
     rows.append({"name": arm, **kept})
   counts = np.bincount(labels, minlength=len(class_names))
   train_counts = np.sum([fold.train_counts for fold in folds], axis=0)
-  most = int(np.argmax(train_counts))
   return files.plain(
     {
       "name": name,
@@ -425,12 +432,7 @@ def summarize_external(
         {"name": class_name, "images": count}
         for class_name, count in zip(class_names, counts, strict=True)
       ],
-      "majority_line": {
-        "class": class_names[most],
-        "accuracy": classification.majority_line(labels, train_counts),
-        # It has the recall 1 of one class, if that is there at all.
-        "balanced_accuracy": (counts[most] > 0) / np.sum(counts > 0),
-      },
+      "majority_line": _majority_line(labels, train_counts, class_names),
       "arms": rows,
       "difference": {
         "network": network,
@@ -451,6 +453,17 @@ def _names(folds: Sequence[FoldDone], network: str) -> list[str]:
     if all(fold.choices[network].get(key) for fold in folds):
       names.append(procedure)
   return names
+
+
+def _majority_line(labels, train_counts, class_names) -> dict[str, Any]:
+  most = int(np.argmax(train_counts))
+  present = np.unique(labels)
+  return {
+    "class": class_names[most],
+    "accuracy": classification.majority_line(labels, train_counts),
+    # It has the recall 1 of one class, if that is there at all.
+    "balanced_accuracy": (most in present) / len(present),
+  }
 
 
 def _described(scored, network: str, arm: str, arms) -> str:
@@ -562,26 +575,30 @@ def _compare(
   return rows
 
 
-def _adjust(family: list[dict[str, Any]], level: float) -> None:
-  """Adds adjusted p-values, and the verdicts that these allow."""
-  known = [row for row in family if not math.isnan(row["p"])]
-  adjusted = statistics.holm([row["p"] for row in known])
-  for row, p in zip(known, adjusted, strict=True):
-    row["p_adjusted"] = p
-    sign = row["value"] if p < 1 - level else 0.0
-    row["verdict"] = _kind(sign)
-  for row in family:
+def _adjust(family, level: float) -> None:
+  """Adds adjusted p-values to rows, those of a question in a list.
+
+  And the verdicts that these allow.
+  """
+  known = [rows for rows in family if not math.isnan(rows[-1]["p"])]
+  adjusted = statistics.holm([rows[-1]["p"] for rows in known])
+  for rows, p in zip(known, adjusted, strict=True):
+    for row in rows:
+      row["p_adjusted"] = p
+      row["verdict"] = verdict.NO_DIFFERENCE
+      if p < 1 - level:
+        row["verdict"] = verdict.HELPS if row["value"] > 0 else verdict.HURTS
+  for row in itertools.chain(*family):
     row["verdict"] = row["verdict"] or verdict.CANNOT_TELL
 
 
-def _kind(sign: float) -> str:
-  if sign > 0:
-    return verdict.HELPS
-  return verdict.HURTS if sign < 0 else verdict.NO_DIFFERENCE
+def _learning_curve(
+  rows, arms, folds, verdict_network: str
+) -> dict[str, Any] | None:
+  """Reads how balanced accuracy grows with the real images, by one network.
 
-
-def _learning_curve(rows, arms, folds) -> dict[str, Any] | None:
-  """Reads how balanced accuracy grows with the real images, by one network."""
+  The verdict's, if it has such arms.
+  """
   parts = {n: a for n, a in arms.items() if a.get("fraction", 1.0) < 1}
   if not parts:
     return None
@@ -592,7 +609,10 @@ def _learning_curve(rows, arms, folds) -> dict[str, Any] | None:
     if a["fraction"] == 1 and not a["added"] and a["changes"] == same["changes"]
   ]
   found = {(row["network"], row["name"]): row for row in rows}
-  network = next((n for n, arm in found if arm in parts), None)
+  having = [n for n, arm in found if arm in parts]
+  network = next(iter(having), None)
+  if verdict_network in having:
+    network = verdict_network
   if network is None or not whole or (network, whole[0]) not in found:
     return None
   images = np.mean([np.sum(f.train_counts) for f in folds])
@@ -606,7 +626,7 @@ def _learning_curve(rows, arms, folds) -> dict[str, Any] | None:
     if (network, n) in found
   ]
   points.sort(key=lambda point: point["fraction"])
-  late = [p for p in points if p["fraction"] >= _LEAST_FRACTION]
+  late = [p for p in points if p["fraction"] >= LEAST_FRACTION]
   slope = None
   if len(late) > 1:
     doublings = np.log2([p["fraction"] for p in late])

@@ -1,52 +1,131 @@
 import numpy as np
 import pytest
 
+from configs import study as config
 from skinjax.study import summary
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-_LESIONS = (14, 16, 20, 6, 20, 60, 12)
+LESIONS = np.array((6, 7, 8, 3, 8, 24, 5))  # of a class in a fold's test split
+SKILLS = {"real": 1.0, "classical": 2.0, "duplicates": 1.9, "capped_25": 2.6}
+SKILLS |= {"dose_025": 2.1, "uncapped": 2.5, "dose_2": 2.4}
+PARTS = {"real_10": 0.8, "real_25": 1.2, "real_50": 1.6, "real_75": 1.8}
+_TURNED = {"augment": {"orientations": True}}
+RECIPES = {
+  "real": config.arm("real images as they are"),
+  "classical": config.arm("flipped and turned", **_TURNED),
+  "duplicates": config.arm("images repeated", added="duplicates", **_TURNED),
+  "capped_25": config.arm(
+    "a quarter of the draws at most", added="synthetic", share=0.25, **_TURNED
+  ),
+}
+for _name, _dose in (("dose_025", 0.25), ("uncapped", 1.0), ("dose_2", 2.0)):
+  RECIPES[_name] = config.arm(
+    f"dose {_dose}", added="synthetic", dose=_dose, **_TURNED
+  )
+for _name in PARTS:
+  RECIPES[_name] = config.arm(
+    "a part of the lesions", fraction=int(_name[5:]) / 100, **_TURNED
+  )
+RECIPES = {name: made.to_dict() for name, made in RECIPES.items()}
+NETWORKS = {
+  "head": {"pretrained": ["EfficientNet-Lite0"], "left_out": {}},
+  "resnet": {"pretrained": [], "left_out": {}},
+}
+EXTERNAL = np.repeat(np.arange(6), 6)  # labels, without the last class
 
 
-def _arm(rng, labels, skill, num_seeds):
-  logits = rng.normal(size=(num_seeds, len(labels), 7))
-  logits += skill * np.eye(7)[labels]
-  exponentials = np.exp(logits)
+def predicted(rng, labels, skill, seeds):
+  logits = rng.normal(size=(seeds, len(labels), 7))
+  exponentials = np.exp(logits + skill * np.eye(7)[labels])
   return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def fold_done(number, predictions, choices, **change):
+  """A fold of two images a lesion, with these predictions of it."""
+  labels = np.repeat(np.arange(7), 2 * LESIONS)
+  made = summary.FoldDone(
+    number=number,
+    labels=labels,
+    groups=1000 * number + np.arange(len(labels)) // 2,
+    train_counts=np.array([30, 50, 90, 12, 90, 600, 14]),
+    train_groups=np.array([20, 30, 60, 8, 50, 500, 10]),
+    choices=choices,
+    predictions=predictions,
+    external={},
+  )
+  return made._replace(**change)
+
+
+def chosen(number, arms):
+  """What was chosen in a fold: by turns, if there is anything to choose."""
+  turn = number % 2
+  return {
+    "without": ("duplicates", "classical")[turn or "duplicates" not in arms],
+    "with": ("capped_25", "uncapped")[turn and "uncapped" in arms],
+    "seeds": [0, 1],
+    "validation": {arm: 0.5 + 0.01 * i for i, arm in enumerate(arms)},
+  }
+
+
+def make_folds(numbers, seeds, networks, skills, more=0):
+  """Folds of a made-up study; those that were chosen have `more` seeds."""
+  rng = np.random.default_rng(0)
+  labels = np.repeat(np.arange(7), 2 * LESIONS)
+  found = []
+  for number in numbers:
+    choices, predictions, external = {}, {}, {}
+    for network in networks:
+      arms = skills | (PARTS if network == "head" else {})
+      choices[network] = chosen(number, list(skills))
+      for arm, skill in arms.items():
+        picked = arm in choices[network].values()
+        count = seeds + more * picked
+        predictions[network, arm] = predicted(rng, labels, skill, count)
+        external[network, arm] = predicted(rng, EXTERNAL, skill, seeds)
+    found.append(fold_done(number, predictions, choices, external=external))
+  return found
 
 
 @pytest.fixture(scope="session")
 def make_summary():
   """A made-up study; skills of the arms decide how it ends."""
 
-  def make(synthetic=2.0, num_seeds=3, class_names=CLASSES, about=(), **change):
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(7), 2 * np.array(_LESIONS))
+  def make(
+    skills=(),
+    numbers=(0, 1, 2),
+    seeds=2,
+    networks=("head", "resnet"),
+    arms=tuple(SKILLS),
+    about=(),
+    folds=None,
+    **change,
+  ):
+    skills = {arm: (SKILLS | dict(skills))[arm] for arm in arms}
+    folds = folds or make_folds(numbers, seeds, networks, skills)
+    used = {arm for fold in folds for _, arm in fold.predictions}
     arguments = {
       "about": summary.About(
         **{
           "name": "demo",
           "data": "toy_lesions, 32×32",
           "drawn": True,
-          "split": "fold 0 of 5",
+          "split": "3 of 5 folds, by lesion",
           "compute": "2,000 steps of 64 images",
           "command": "python main.py --config=configs/study.py:quick",
           "config": {"seed": 0, "rates": (0.1, float("nan"))},
           "original": summary.ORIGINAL,
+          "versions": {"jax": "0.4.38"},
+          "hardware": "2 CPU cores",
+          "minutes": dict.fromkeys(networks, 61.5),
           **dict(about),
         }
       ),
-      "arms": {
-        "real": _arm(rng, labels, 1.0, num_seeds),
-        "classical": _arm(rng, labels, 2.0, num_seeds),
-        "synthetic": _arm(rng, labels, synthetic, num_seeds),
-      },
-      "labels": labels,
-      "groups": np.arange(len(labels)) // 2,
-      "class_names": class_names,
-      "train_counts": np.array([30, 50, 90, 12, 90, 600, 14]),
-      "descriptions": {"real": "bare training"},
-      "num_synthetic": {"synthetic": {class_names[3]: 1500}},
-      "pairs": [("synthetic", "classical"), ("synthetic", "real")],
+      "folds": folds,
+      "class_names": CLASSES,
+      "networks": {name: NETWORKS[name] for name in networks},
+      "arms": {name: r for name, r in RECIPES.items() if name in used},
+      "verdict_network": networks[-1],
+      "seeds": seeds,
       "num_resamples": 200,
     }
     return summary.summarize(**(arguments | change))
@@ -57,3 +136,13 @@ def make_summary():
 @pytest.fixture(scope="session")
 def study(make_summary):
   return make_summary()
+
+
+@pytest.fixture(scope="session")
+def small(make_summary):
+  """One split, one network, no learning curve and no doses."""
+  return make_summary(
+    numbers=(-1,),
+    networks=("resnet",),
+    arms=("real", "classical", "duplicates", "capped_25"),
+  )

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from skinjax.report import rendering, sheets
-from skinjax.study import page, verdict
+from skinjax.study import page, summary, verdict
 from tests.report import html_checker
+from tests.study import conftest
 
-_CURVES = {"real": [[{"step": 0, "loss": 2.0}, {"step": 9, "loss": 1.0}]]}
+_NOTHING = "data:image/svg+xml;base64,PHN2Zy8+"  # an empty figure
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +20,17 @@ def images():
 
 @pytest.fixture(scope="module")
 def text(study, images):
-  return page.render(study, sheets=images, curves=_CURVES)
+  return page.render(study, sheets=images)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
   """Has figures be all the same, for tests of what is said beside them."""
-  monkeypatch.setattr(rendering, "svg_uri", lambda figure: "data:image/svg,")
+  monkeypatch.setattr(rendering, "svg_uri", lambda figure: _NOTHING)
 
 
 def test_is_a_page_that_loads_nothing_and_everybody_can_read(text):
   html_checker.check(text)
-  assert text.count("<table") == 5
 
 
 def test_says_what_matters(study, text):
@@ -40,52 +40,155 @@ def test_says_what_matters(study, text):
     study["verdict"]["detail"],
     study["command"],
     "Drawn pictures, not real lesions",
-    "majority line 0.405",
+    "majority line 0.393: always “nv”",
+    "0.143 always “nv”",
+    "183 lesions",
+    "in 3 folds; 2 seeds in each",
+    "head includes ImageNet's knowledge, by way of EfficientNet-Lite0",
+    "Student's t with 3 degrees of freedom",
     "0.6695",
-    "0.7519",
     "no classifier was measured",
-    "1,500",
+    "jax 0.4.38",
+    "resnet 62",
     *study["next_steps"],
+    *study["carried"],
+    *study["not_carried"],
   ):
     assert expected in words, expected
-  # Beside the accuracy of each arm, and in the row of its own.
-  assert words.count("line 0.405") == 1 + 3
+
+
+def test_values_are_those_of_the_summary(study, text):
+  words = html_checker.words(text)
+  decided = study["verdict"]
+  signed, score = rendering.signed, "{:.3f}".format
+  assert (
+    "Difference in balanced accuracy "
+    f"{signed(decided['value'])} {signed(decided['low'])} to "
+    f"{signed(decided['high'])}"
+  ) in words
+  assert f"would have seen {score(decided['detectable'])}" in words
+  between = decided["between_folds"]
+  told = f"{signed(between['low'])} to {signed(between['high'])} other training"
+  assert told in words
+  for arm in study["arms"]:
+    cells = [
+      f"{score(e['value'])} {score(e['low'])} to {score(e['high'])}"
+      for e in arm["scores"].values()
+    ]
+    assert all(cell in words for cell in cells)
+  for row in study["differences"]:
+    if row["metric"] != "balanced_accuracy" or row["p_adjusted"] is None:
+      continue
+    told = rendering.p_value(row["p_adjusted"])
+    ends = f"{signed(row['low'])} to {signed(row['high'])}"
+    kind = row["verdict"].replace("makes ", "")
+    p = rendering.p_value(row["p"])
+    beginning = f"{row['arm']} {row['network']} {signed(row['value'])} {ends}"
+    assert f"{beginning} {kind} {p} {told}" in words
+
+
+def test_what_was_chosen_is_told_by_fold(study, text):
+  words = html_checker.words(text)
+  by_fold = study["verdict"]["by_fold"]
+  for number, arms in (
+    ("0", "duplicates 0.520 capped_25 0.530"),
+    ("1", "classical 0.510 uncapped 0.550"),
+  ):
+    assert f"head fold {number} {arms} –" in words
+    gap = rendering.signed(by_fold[number])
+    assert f"resnet fold {number} {arms} {gap}" in words
+
+
+def test_arms_that_a_network_cannot_have_are_told(study, undrawn):
+  first, second = study["networks"]
+  networks = [{**first, "left_out": {"mixup": "why not"}}, second]
+  words = html_checker.words(
+    page.render({**study, "networks": networks}, sheets={})
+  )
+  assert "Left out: of head, mixup (why not)." in words
+
+
+def test_a_loss_is_as_fewer_images(study, undrawn):
+  more = {"value": -0.125, "low": -0.25, "high": None}
+  decided = study["verdict"] | {"more_images": more}
+  words = html_checker.words(
+    page.render({**study, "verdict": decided}, sheets={})
+  )
+  assert (
+    "12% fewer would bring as much; 25% fewer to more than the curve tells"
+  ) in words
+
+
+def test_a_small_study(small, images):
+  text = page.render(small, sheets=images)
+  html_checker.check(text)
+  words = html_checker.words(text)
+  assert "resnet fixed split classical 0.510 capped_25 0.530" in words
+  assert "Student's t with 1 degree of freedom" in words
+  assert "One fold: its training and test lesions are one choice" in words
+  for absent in (
+    *("Dose and response", "What more real images would bring"),
+    *("Interval between folds", "As real images, by the learning curve"),
+    "None",
+  ):
+    assert absent not in words
+
+
+def test_seeds_that_were_run_later_are_told(make_summary, undrawn):
+  skills = {arm: conftest.SKILLS[arm] for arm in ("classical", "capped_25")}
+  folds = conftest.make_folds((0, 1), 2, ("resnet",), skills, more=2)
+  until = {"half_width": 0.05, "first": 2, "seeds": 4, "reason": "enough"}
+  study = make_summary(folds=folds, networks=("resnet",), until=until)
+  assert study["verdict"]["seeds"] == 4
+  words = html_checker.words(page.render(study, sheets={}))
+  assert "2 seeds of each arm, 4 for the verdict" in words
+  assert "for an interval of ±0.05: 4 (enough)" in words
+  # Of the first seeds, in two folds.
+  assert "Student's t with 2 degrees of freedom" in words
 
 
 def test_survives_the_way_through_json(study, images, text):
   again = json.loads(json.dumps(study))
-  assert page.render(again, sheets=images, curves=_CURVES) == text
+  assert page.render(again, sheets=images) == text
 
 
 def test_real_photographs_have_no_banner(make_summary, undrawn):
-  study = make_summary(about={"drawn": False}, num_seeds=1)
+  study = make_summary(
+    about={"drawn": False}, seeds=1, numbers=(0,), networks=("resnet",)
+  )
   words = html_checker.words(page.render(study, sheets={}))
   assert "Drawn pictures" not in words
   assert "cannot tell" in words
   assert "no verdict is given" in words
 
 
-def test_tone_follows_the_verdict(make_summary, undrawn):
-  for skill, kind in ((5.0, verdict.HELPS), (0.2, verdict.HURTS)):
-    text = page.render(make_summary(synthetic=skill), sheets={})
-    assert f'<header class="{kind}">' in text
+@pytest.mark.parametrize(
+  ("skill", "kind"), [(5.0, verdict.HELPS), (0.0, verdict.HURTS)]
+)
+def test_tone_follows_the_verdict(make_summary, undrawn, skill, kind):
+  skills = dict.fromkeys(("capped_25", "uncapped"), skill)
+  arms = ("classical", "duplicates", *skills)
+  study = make_summary(skills, networks=("resnet",), arms=arms)
+  assert f'<header class="{kind}">' in page.render(study, sheets={})
 
 
-def test_escapes_hostile_text(make_summary, images):
+def test_escapes_hostile_text(study, images):
   attack = '<script>alert("1")</script>'
-  image = "'\"><img src=x>"
-  names = (attack, image, "{{ 7 * 7 }}", "$x^{$", "&amp;", "$$", r"\frac{")
-  study = make_summary(
-    class_names=names,
-    about={"name": attack, "command": attack, "config": {attack: attack}},
-  )
-  text = page.render(
-    study, sheets={attack: images["Real"]}, curves={attack: [[{"step": 1}]]}
-  )
+  names = (attack, "'\"><img src=x>", "{{ 7 * 7 }}", "$x^{$", "&amp;", "$$")
+  names += (r"\frac{",)
+  told = json.dumps(study)
+  for old, new in zip(
+    (*conftest.CLASSES, "dose_2", "resnet"),
+    (*names, "$a_{$<b>", "<i>$^$"),
+    strict=True,
+  ):
+    told = told.replace(json.dumps(old), json.dumps(new))
+  hostile = json.loads(told) | {"name": attack, "config": {attack: attack}}
+  text = page.render(hostile, sheets={attack: images["Real"]})
   checker = html_checker.parse(text)
-  assert "script" not in {tag for tag, _ in checker.tags}
-  assert attack in checker.words
-  assert "{{ 7 * 7 }}" in checker.words
+  assert not {"script", "b", "i"} & {tag for tag, _ in checker.tags}
+  for name in (attack, "{{ 7 * 7 }}", "$a_{$<b>", "<i>$^$"):
+    assert name in checker.words
 
 
 def _diverse(study, **ratios):
@@ -96,11 +199,11 @@ def _diverse(study, **ratios):
   return {**study, "diversity": rows}
 
 
-def test_a_collapsed_class_is_told_at_the_top(study, images, undrawn):
+def test_a_collapsed_class_is_told_at_the_top(small, images, undrawn):
   told = "The generator has collapsed in mel: its images there"
   words, others = (
     html_checker.words(
-      page.render(_diverse(study, df=0.9, mel=ratio), sheets=images)
+      page.render(_diverse(small, df=0.9, mel=ratio), sheets=images)
     )
     for ratio in (0.2, 0.9)
   )
@@ -108,8 +211,8 @@ def test_a_collapsed_class_is_told_at_the_top(study, images, undrawn):
   assert "has collapsed in" not in others
 
 
-def test_diversity_in_training_is_drawn(study, images, undrawn):
-  study = _diverse(study, df=1.0)
+def test_diversity_in_training_is_drawn(small, images, undrawn):
+  study = _diverse(small, df=1.0)
   records = {
     "df": [{"step": 5, "diversity/df": 0.4}, {"step": 9, "diversity/df": 0.9}],
     "mel": [{"step": 5}],
@@ -124,10 +227,10 @@ def test_diversity_in_training_is_drawn(study, images, undrawn):
   assert page.render(study, sheets=images, diversity=nothing) == without
 
 
-def test_what_limits_this_study_is_told(study, text, undrawn):
-  limits = {"leak_excluded": False, "notes": ["No groups."], "original": []}
-  limits["verdict"] = study["verdict"] | {"leak_excluded": False}
-  words = html_checker.words(page.render({**study, **limits}, sheets={}))
+def test_what_limits_this_study_is_told(small, text, undrawn):
+  limits = {"notes": ["No groups."], "original": []}
+  limits["verdict"] = small["verdict"] | {"leak_excluded": False}
+  words = html_checker.words(page.render({**small, **limits}, sheets={}))
   told = "A leak cannot be excluded: nothing tells which lesions"
   assert words.index(told) < words.index("What was compared")
   assert "No groups." in words
@@ -135,3 +238,29 @@ def test_what_limits_this_study_is_told(study, text, undrawn):
   plain = html_checker.words(text)
   assert told not in plain
   assert "The experiment that asked first" in plain
+
+
+def test_external_test_set(make_summary, small, undrawn):
+  skills = {arm: conftest.SKILLS[arm] for arm in ("classical", "capped_25")}
+  external = summary.summarize_external(
+    folds=conftest.make_folds((0, 1), 2, ("resnet",), skills),
+    network="resnet",
+    seeds=2,
+    name="PH2",
+    note="None was traced.",
+    traced=0,
+    left_out={"others": 5},
+    labels=conftest.EXTERNAL,
+    groups=np.arange(len(conftest.EXTERNAL)),
+    class_names=conftest.CLASSES,
+    num_resamples=50,
+  )
+  text = page.render({**small, "external": external}, sheets={})
+  html_checker.check(text)
+  words = html_checker.words(text)
+  assert "The classifiers of resnet, of every fold, on 36 images" in words
+  assert "None was traced." in words
+  assert "5 of others." in words
+  gap = external["difference"]
+  ends = [rendering.signed(gap[key]) for key in ("value", "low", "high")]
+  assert f"− {summary.WITHOUT} {ends[0]} {ends[1]} to {ends[2]}" in words

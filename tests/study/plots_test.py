@@ -1,8 +1,10 @@
 import matplotlib
+import numpy as np
 import pytest
 
 from skinjax.report import figures
-from skinjax.study import plots, verdict
+from skinjax.study import plots, summary, verdict
+from tests.study import conftest
 
 _RUNS = {
   "real": [
@@ -17,45 +19,93 @@ def _labels(axis):
   return [label.get_text() for label in axis.get_yticklabels()]
 
 
-def test_forest_shows_the_intervals(study):
-  figure = plots.forest(study)
-  titles = [axis.get_title() for axis in figure.axes]
-  assert titles == ["synthetic\n− classical", "synthetic\n− real"]
-  axis = figure.axes[0]
-  assert _labels(axis)[:2] == ["balanced accuracy", "akiec"]
-  ends = [tuple(line.get_xdata()) for line in axis.lines]
-  decided = study["verdict"]
-  assert (decided["low"], decided["high"]) in ends
+def _dots(axis, marker="o"):
+  return [line for line in axis.lines if line.get_marker() == marker]
 
 
-def test_forest_marks_what_cannot_be_told(study):
+def test_forest_has_a_row_for_each_network_and_arm(study):
   axis = plots.forest(study).axes[0]
-  place = 1 + [c["name"] for c in study["classes"]].index("df")
-  (dot,) = (
-    line
-    for line in axis.lines
-    if line.get_marker() == "o" and list(line.get_ydata()) == [place]
-  )
-  assert dot.get_markerfacecolor() == "white"
+  labels = _labels(axis)
+  # Nothing is learnt of the best arms without synthetic images, nor are parts
+  # of the real images compared with all of them.
+  arms = [summary.WITH, *conftest.SKILLS]
+  assert labels == 2 * ["", *arms]
+  texts = {text.get_text(): text.get_position()[1] for text in axis.texts}
+  # The verdict's network comes first.
+  assert (texts["resnet"], texts["head"]) == (0, 1 + len(arms))
 
 
-def test_forest_colours_follow_the_verdict(make_summary):
-  better = make_summary(synthetic=5.0)
-  assert better["verdict"]["kind"] == verdict.HELPS
-  axis = plots.forest(better).axes[0]
-  dot = next(line for line in axis.lines if line.get_marker() == "o")
+def test_forest_marks_what_decides_and_has_adjusted_p_values(study):
+  axis = plots.forest(study).axes[0]
+  (dot,) = _dots(axis, "D")
+  assert list(dot.get_xdata()) == [study["verdict"]["value"]]
+  assert list(dot.get_ydata()) == [1]
   assert dot.get_color() == figures.COLORS[2]
+  ends = [tuple(line.get_xdata()) for line in axis.lines]
+  assert (study["verdict"]["low"], study["verdict"]["high"]) in ends
+  row = next(d for d in study["differences"] if d["arm"] == "classical")
+  assert row["network"] == "head"
+  place = 1 + len(conftest.SKILLS) + 1 + 3
+  told = [t.get_text() for t in axis.texts if t.get_position()[1] == place]
+  assert told == [f"{row['p_adjusted']:.3f}"]
+
+
+def test_forest_marks_what_cannot_be_told(make_summary):
+  one = make_summary(seeds=1, numbers=(0,), networks=("resnet",))
+  dots = _dots(plots.forest(one).axes[0])
+  assert {dot.get_markerfacecolor() for dot in dots} == {"white"}
+
+
+def test_doses_are_arms_that_differ_in_nothing_else(study):
+  # capped_25 has the same dose as uncapped.
+  assert plots.doses_of(study, "head") == {
+    "dose_025": 0.25,
+    "uncapped": 1.0,
+    "dose_2": 2.0,
+  }
+
+
+def test_doses_have_a_panel_for_each_class(study):
+  figure = plots.doses(study, "resnet")
+  titles = [axis.get_title() for axis in figure.axes]
+  assert titles == ["balanced accuracy", *conftest.CLASSES]
+  values = [
+    d["value"]
+    for name in ("dose_025", "uncapped", "dose_2")
+    for d in study["differences"]
+    if (d["network"], d["arm"], d["class"]) == ("resnet", name, "mel")
+  ]
+  axis = figure.axes[1 + conftest.CLASSES.index("mel")]
+  assert [dot.get_ydata()[0] for dot in _dots(axis)] == values
+  ticks = [label.get_text() for label in axis.get_xticklabels()]
+  assert ticks == ["0.25", "1", "2"]
+
+
+def test_learning_curve_is_drawn_with_its_slope(study):
+  axis = plots.learning_curve(study).axes[0]
+  points = study["learning_curve"]["points"]
+  shown = [(d.get_xdata()[0], d.get_ydata()[0]) for d in _dots(axis)[:5]]
+  assert shown == [(p["images"], p["value"]) for p in points]
+  (fit,) = (line for line in axis.lines if line.get_linestyle() == "--")
+  x, y = fit.get_data()
+  assert (y[-1] - y[0]) / np.log2(x[-1] / x[0]) == pytest.approx(
+    study["learning_curve"]["per_doubling"]
+  )
 
 
 def test_missing_values_are_left_out(study):
-  arm = study["arms"][0]
   null = dict.fromkeys(("value", "low", "high", "seed_sd"))
-  without = {
-    **study,
-    "arms": [{**arm, "recall": {**arm["recall"], "df": null}}],
-  }
-  # A line and a dot each, and one for the legend.
-  assert len(plots.recalls(without).axes[0].lines) == 2 * 6 + 1
+  arms = [
+    {**arm, "recall": {**arm["recall"], "df": null}} for arm in study["arms"]
+  ]
+  without = {**study, "arms": arms}
+  # For each of two procedures a line and a dot each, and one for the legend.
+  assert len(plots.recalls(without).axes[0].lines) == 2 * (2 * 6 + 1)
+  gone = [
+    {**d, **null} if d["class"] == "df" else d for d in study["differences"]
+  ]
+  axes = plots.doses({**study, "differences": gone}, "head").axes
+  assert not _dots(axes[1 + conftest.CLASSES.index("df")])
 
 
 def test_curves_have_a_panel_for_each_name():
@@ -67,11 +117,19 @@ def test_curves_have_a_panel_for_each_name():
 
 
 def test_confusion_is_in_percent_of_the_true_class(study):
-  axis = plots.confusion(study, "real").axes[0]
+  arm = plots.arm_of(study, "resnet", "real")
+  axis = plots.confusion(study, arm).axes[0]
   numbers = [int(text.get_text()) for text in axis.texts]
   assert len(numbers) == 49
   for row in range(7):
     assert sum(numbers[7 * row : 7 * row + 7]) == pytest.approx(100, abs=4)
+
+
+def test_procedures_are_those_of_the_verdict(study):
+  found = plots.procedures(study)
+  assert [arm["name"] for arm in found] == [summary.WITHOUT, summary.WITH]
+  assert {arm["network"] for arm in found} == {study["verdict"]["network"]}
+  assert study["verdict"]["kind"] == verdict.HELPS
 
 
 def test_nothing_global_is_changed(study):
