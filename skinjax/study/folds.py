@@ -17,7 +17,7 @@ from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
 
 _PAUSE = 5.0  # seconds between looks at what another process does
-CONTROL = "Real images of other lesions"
+CONTROL = "Other lesions'"  # images, as reports call them
 
 
 class Fold(NamedTuple):
