@@ -22,7 +22,7 @@ import psutil
 import pytest
 from absl import flags
 
-from skinjax.models import convolution
+from skinjax.models import convolution, efficientnet
 from tests import shrunk
 
 _BY_PLATFORM = convolution._by_platform
@@ -55,6 +55,13 @@ def _native_convolutions():
 def products(monkeypatch):
   """Has convolutions be those of CPUs, as they are outside of tests."""
   monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
+
+
+@pytest.fixture
+def two_stages(monkeypatch):
+  """Has EfficientNet-Lite0 be short, so that it is compiled soon."""
+  stages = ((1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
+  monkeypatch.setattr(efficientnet, "_STAGES", stages)
 
 
 @pytest.hookimpl(tryfirst=True)
