@@ -2,7 +2,8 @@ r"""Time skinjax's training steps beside the same steps in PyTorch.
 
   python -m benchmarks.train_step \
     [--models=acgan,classifier,fine_tuned,progan,progan_plain] \
-    [--widths=16,32,64] [--batch=64] [--size=64] [--rounds=10] [--steps=5] [--json=FILE]
+    [--widths=16,32,64] [--batch=64] [--size=64] [--rounds=10] [--steps=5] \
+    [--json=FILE]
 
 Each framework has a process of its own, and all cores; they take turns.
 First both must report the same losses from the same weights and inputs. Then
