@@ -18,6 +18,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax
+import jax.numpy as jnp
 import psutil
 import pytest
 from absl import flags
@@ -59,9 +60,15 @@ def products(monkeypatch):
 
 @pytest.fixture
 def two_stages(monkeypatch):
-  """Has EfficientNet-Lite0 be short, so that it is compiled soon."""
+  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
   stages = ((1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
   monkeypatch.setattr(efficientnet, "_STAGES", stages)
+
+  def load():
+    init = jax.jit(efficientnet.EfficientNet().init)
+    return jax.device_get(init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+
+  monkeypatch.setattr(efficientnet, "load", load)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,8 +13,9 @@ from jax import lax
 
 Array = jax.Array
 
-# Planes up to this height and width are computed pixel by pixel.
-_SMALL = 4
+# Planes up to this height and width are computed pixel by pixel; larger ones so
+# are faster too, but take long to compile.
+_SMALL = 2
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -18,7 +18,7 @@ def _with_gradients(conv, x, kernel, stride, weights):
 
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shape", [(7, 6), (1, 1), (4, 3), (8, 2)])
+@pytest.mark.parametrize("shape", [(7, 6), (1, 1), (2, 2), (8, 3)])
 def test_it_is_the_native_one_and_so_are_its_gradients(
   kernel_size, stride, shape
 ):

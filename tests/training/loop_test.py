@@ -125,29 +125,30 @@ class _Killed(BaseException):
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(
-  undisturbed, tmp_path, monkeypatch, name, when
+  undisturbed, tmp_path, monkeypatch, two_stages, name, when
 ):
+  scalars_before = writer.Writer.scalars
+  write_json_before = checkpoint.files.write_json
   if when == "between checkpoints":
-    original = writer.Writer.scalars
 
     def scalars(self, step, values):
-      original(self, step, values)
+      scalars_before(self, step, values)
       if step == 6:
         raise _Killed
 
     monkeypatch.setattr(writer.Writer, "scalars", scalars)
   else:
-    original = checkpoint.files.write_json
 
     def write_json(path, value):
       if path.name == "manifest.json" and path.parent.name == "8":
         raise _Killed
-      original(path, value)
+      write_json_before(path, value)
 
     monkeypatch.setattr(checkpoint.files, "write_json", write_json)
   with pytest.raises(_Killed):
     _train(name, tmp_path, **_changes(name))
-  monkeypatch.undo()
+  monkeypatch.setattr(writer.Writer, "scalars", scalars_before)
+  monkeypatch.setattr(checkpoint.files, "write_json", write_json_before)
   assert _lines(tmp_path)[-1]["step"] in (6, 8)
   result = _train(name, tmp_path, **_changes(name))
   path, wanted = undisturbed(name)
