@@ -24,7 +24,7 @@ class Model(NamedTuple):
   """A model to time.
 
   Attributes:
-    config: its module in configs/.
+    config: its module in configs/, and behind a colon more of its arguments.
     width_keys: the keys of the config that its width sets, and what multiplies
       it there.
     widths: that are timed unless asked otherwise.

@@ -13,6 +13,7 @@ prepared already.
 """
 
 import argparse
+import functools
 import importlib
 import os
 import pathlib
@@ -88,8 +89,8 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
     (loop.compile_steps(task, config, info, phase), train_data),
     (constant_steps(task, config, info, phase), batch),
   ]
-  init = lambda: task.init_state(config, info, key)
-  state = parallel.create(init, "one")
+  init = functools.partial(task.init_state, config, info, key)
+  state = parallel.create(init, "one", task.pretrained(config))
   states = [jax.tree.map(jnp.copy, state), state]  # each call consumes its own
 
   def seconds(arm: int) -> float:

@@ -1,5 +1,6 @@
 """skinjax's training steps as the product runs them, to be timed."""
 
+import functools
 import os
 
 import jax
@@ -63,8 +64,9 @@ class Steps:
 
   def _initial(self, config):
     key = randomness.named(self._key, "init")
-    init = lambda: self._task.init_state(config, self._info, key)
-    return parallel.create(init, config.parallel)
+    init = functools.partial(self._task.init_state, config, self._info, key)
+    pretrained = self._task.pretrained(config)
+    return parallel.create(init, config.parallel, pretrained)
 
   def _phase(self, config):
     return self._task.phases(config)[-1]

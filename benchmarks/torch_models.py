@@ -41,8 +41,10 @@ def _module_path(path):
     path = path[:-1]
   parts = []
   for name in path:
-    kind, *number = name.rsplit("_", 1)
-    parts += [_KINDS.get(kind, kind), *number]
+    kind, _, number = name.rpartition("_")
+    numbered = [_KINDS.get(kind, kind), number]
+    # A module's name has no dot: the pretrained `_blocks.0` is `_blocks_0`.
+    parts += numbered if number.isdigit() else [name.replace(".", "_")]
   return parts
 
 
@@ -229,6 +231,92 @@ class ResNet(nn.Module):
     x = F.relu(self.norms[0](self.convs[0](x)), inplace=True)
     for block in self.blocks:
       x = block(x)
+    x = x.mean((2, 3))
+    if masks:
+      x = x * masks[0]
+    return self.denses[0](x)
+
+
+# EfficientNet-Lite0: blocks, kernel, stride of the first, expansion, features.
+_STAGES = (
+  (1, 3, 1, 1, 16),
+  (2, 3, 2, 6, 24),
+  (2, 5, 2, 6, 40),
+  (3, 3, 2, 6, 80),
+  (3, 5, 1, 6, 112),
+  (4, 5, 2, 6, 192),
+  (1, 3, 1, 6, 320),
+)
+
+
+class _Folded(nn.Conv2d):
+  """A convolution padded as TensorFlow's SAME."""
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Maps images to ones smaller by the stride."""
+    k, stride = self.kernel_size[0], self.stride[0]
+    pads = []
+    for size in (x.shape[3], x.shape[2]):
+      total = max((-(-size // stride) - 1) * stride + k - size, 0)
+      pads += [total // 2, total - total // 2]
+    same = pads[0] == pads[1] == pads[2] == pads[3]
+    padding = pads[0] if same else 0
+    x = x if same else F.pad(x, pads)
+    return F.conv2d(
+      x, self.weight, self.bias, stride, padding, groups=self.groups
+    )
+
+
+class InvertedResidual(nn.Module):
+  """A block of EfficientNet-Lite0; see skinjax/models/efficientnet.py."""
+
+  def __init__(self, channels, kernel, stride, expansion, features):
+    super().__init__()
+    wide = channels * expansion
+    if expansion > 1:
+      self._expand_conv = _Folded(channels, wide, 1)
+    self._depthwise_conv = _Folded(wide, wide, kernel, stride, groups=wide)
+    self._project_conv = _Folded(wide, features, 1)
+    self.expands = expansion > 1
+    self.adds = stride == 1 and channels == features
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    """Maps images of `channels` to ones of `features`."""
+    y = F.relu6(self._expand_conv(x), inplace=True) if self.expands else x
+    y = F.relu6(self._depthwise_conv(y), inplace=True)
+    y = self._project_conv(y)
+    return x + y if self.adds else y
+
+
+class FineTuned(nn.Module):
+  """EfficientNet-Lite0 with its batch statistics frozen, and a last layer."""
+
+  def __init__(self, classes, dropout):
+    super().__init__()
+    self.dropout = dropout
+    self.extractor, channels = nn.Module(), 32
+    self.extractor._conv_stem = _Folded(3, channels, 3, 2)
+    number = 0
+    for blocks, kernel, first, expansion, features in _STAGES:
+      for stride in [first] + [1] * (blocks - 1):
+        block = InvertedResidual(channels, kernel, stride, expansion, features)
+        self.extractor.add_module(f"_blocks_{number}", block)
+        number, channels = number + 1, features
+    self.extractor._conv_head = _Folded(channels, 1280, 1)
+    self.denses = nn.ModuleList([nn.Linear(1280, classes)])
+
+  def draw(self, batch: int) -> list[torch.Tensor]:
+    """Draws the masks of `forward`: none without dropout."""
+    if not self.dropout:
+      return []
+    return [_mask(self.dropout, batch, self.denses[0].in_features)]
+
+  def forward(self, x: torch.Tensor, masks: list[torch.Tensor]):
+    """Maps images to logits."""
+    for name, layer in self.extractor.named_children():
+      x = layer((x * 127.5 + 0.5) / 128 if name == "_conv_stem" else x)
+      if name in ("_conv_stem", "_conv_head"):
+        x = F.relu6(x, inplace=True)
     x = x.mean((2, 3))
     if masks:
       x = x * masks[0]

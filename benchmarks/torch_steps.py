@@ -163,14 +163,19 @@ class Classifier:
     if config.loss.balance != "none":
       raise ValueError("Only the default loss is written.")
     self._config, self._step = config, 0
-    network = models.ResNet(
-      size,
-      workload.CHANNELS,
-      config.model.width,
-      workload.CLASSES,
-      config.model.dropout,
-      variant.fused,
-    )
+    if config.model.network == "efficientnet":
+      if config.model.input != size or config.augment.mixup:
+        raise ValueError("Neither resizing nor mixup is written.")
+      network = models.FineTuned(workload.CLASSES, config.model.dropout)
+    else:
+      network = models.ResNet(
+        size,
+        workload.CHANNELS,
+        config.model.width,
+        workload.CLASSES,
+        config.model.dropout,
+        variant.fused,
+      )
     self.networks = {"variables": channels_last(network)}
     decays = (config.train.weight_decay, 0.0)
     self._optimizer = torch.optim.AdamW(

@@ -1,8 +1,9 @@
 r"""Time skinjax's training steps beside the same steps in PyTorch.
 
   python -m benchmarks.train_step \
-    [--models=acgan,classifier,progan,progan_plain] [--widths=16,32,64] \
-    [--batch=64] [--size=64] [--rounds=10] [--steps=5] [--json=FILE]
+    [--models=acgan,classifier,fine_tuned,progan,progan_plain] \
+    [--widths=16,32,64] [--batch=64] [--size=64] [--rounds=10] [--steps=5] \
+    [--json=FILE]
 
 Each framework has a process of its own, and all cores; they take turns.
 First both must report the same losses from the same weights and inputs. Then
@@ -13,7 +14,8 @@ and the data were loaded, by building, compiling and running steps.
 
 A ProGAN trains at full resolution; its width is that at 64x64, and twice that
 at 32x32 and so on, as far as its config allows. `progan` has the loss that its
-config has, a gradient penalty in it; `progan_plain` has none.
+config has, a gradient penalty in it; `progan_plain` has none. `fine_tuned` is
+the classifier's pretrained network, whose width is as published.
 """
 
 import argparse
@@ -51,6 +53,16 @@ MODELS = {
     widths=(16, 32, 64),
     torch="torch_steps.Classifier",
     fusions=(False, True),
+  ),
+  # The published network's width, 1; the same for both: no mixing, no colours.
+  "fine_tuned": measure.Model(
+    config="classifier:network=efficientnet",
+    width_keys={},
+    widths=(1,),
+    torch="torch_steps.Classifier",
+    fusions=(False,),
+    changes={"augment.mixup": 0.0, "augment.jitter": 0.0},
+    least=32,
   ),
   "progan": _PROGAN,
   "progan_plain": _PROGAN._replace(

@@ -47,15 +47,18 @@ def config(
   What grows is all there from the first step: its one phase is the last.
 
   Args:
-    name: of a module in configs/.
+    name: of a module in configs/, and behind a colon more of its arguments.
     width_keys: the keys that a model's width is set by, and what multiplies it.
     width: channels.
     size: height and width of the images.
     batch: images a step.
     changes: other values, by key.
   """
+  name, *more = name.split(":")
   module = importlib.import_module(f"configs.{name}")
-  values = module.get_config(f"dataset=ham10000,size={size}")
+  values = module.get_config(
+    ",".join(["dataset=ham10000", f"size={size}", *more])
+  )
   values.parallel = "one"
   if "growth" in values:
     values.growth.first_size = size
@@ -64,6 +67,8 @@ def config(
     values.train.batch_size = batch
   values.train.sampler = "natural"
   values.augment.orientations = False
+  if "input" in values.model:
+    values.model.input = size
   widths = {key: width * factor for key, factor in width_keys.items()}
   values.update_from_flattened_dict({**widths, **changes})
   return ml_collections.FrozenConfigDict(values)

@@ -139,6 +139,7 @@ RANGES = {
   "growth.round_steps": _Range(1),
   "loss.smoothing": _Range(0, 1, below=True),
   "augment.jitter": _Range(0, 1),
+  "augment.mixup": _Range(0),
 }
 
 

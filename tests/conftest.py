@@ -18,11 +18,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax
+import jax.numpy as jnp
 import psutil
 import pytest
 from absl import flags
 
-from skinjax.models import convolution
+from skinjax.models import convolution, efficientnet
 from tests import shrunk
 
 _BY_PLATFORM = convolution._by_platform
@@ -55,6 +56,19 @@ def _native_convolutions():
 def products(monkeypatch):
   """Has convolutions be those of CPUs, as they are outside of tests."""
   monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
+
+
+@pytest.fixture
+def two_stages(monkeypatch):
+  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
+  stages = ((1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
+  monkeypatch.setattr(efficientnet, "_STAGES", stages)
+
+  def load():
+    init = jax.jit(efficientnet.EfficientNet().init)
+    return jax.device_get(init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+
+  monkeypatch.setattr(efficientnet, "load", load)
 
 
 @pytest.hookimpl(tryfirst=True)

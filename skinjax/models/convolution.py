@@ -3,7 +3,8 @@
 GPUs and TPUs run XLA's native convolution. XLA's CPU backend is slow at the
 gradients of a convolution, and very slow at any convolution inside a loop, so
 there the same numbers come out of matrix products. Both are plain JAX: they
-differentiate any number of times, forwards and backwards, and batch.
+differentiate any number of times, forwards and backwards, and batch (but of a
+depthwise one there are gradients only).
 
 Images are NHWC, kernels HWIO; both must have the same floating dtype, which is
 the dtype of the result.
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from skinjax.models import depthwise as shifted
 from skinjax.models import products
 
 Array = jax.Array
@@ -73,6 +75,20 @@ def conv_downsample(x: Array, kernel: Array) -> Array:
   return conv(x, _boxed(kernel) / 4, stride=2)
 
 
+def depthwise(x: Array, kernel: Array, *, stride: int = 1) -> Array:
+  """Convolves every channel with a kernel of its own, padded as SAME.
+
+  Maps images [B, H, W, C] with kernels [k, k, 1, C] to
+  [B, ceil(H / stride), ceil(W / stride), C].
+  """
+  return _by_platform(
+    x,
+    kernel,
+    cpu=lambda x, kernel: shifted.conv(x, kernel, stride),
+    native=lambda x, kernel: _native(x, kernel, stride, x.shape[3]),
+  )
+
+
 def _by_platform(x, kernel, *, cpu, native):
   return lax.platform_dependent(x, kernel, cpu=cpu, default=native)
 
@@ -104,13 +120,14 @@ def _boxed(kernel):
   return columns[:, :-1] + columns[:, 1:]
 
 
-def _native(x, kernel, stride):
+def _native(x, kernel, stride, groups=1):
   return lax.conv_general_dilated(
     x,
     kernel,
     (stride, stride),
     "SAME",
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=groups,
   )
 
 

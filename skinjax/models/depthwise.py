@@ -1,9 +1,8 @@
-"""Depthwise convolution, chosen by platform.
+"""Depthwise convolution, for XLA's CPU backend.
 
-GPUs and TPUs run XLA's native one. XLA's CPU backend takes 10 to 80 times as
-long as for sums of shifted images; and of such a sum the gradients that it
-derives are slow as well, so that both are written here, in the forms that it
-compiles to loops over contiguous memory.
+Its own takes 10 to 80 times as long as sums of shifted images; and of such sums
+the gradients that it derives are slow as well, so that both are written here,
+in forms that it compiles to loops over contiguous memory.
 """
 
 import functools
@@ -14,39 +13,16 @@ from jax import lax
 
 Array = jax.Array
 
-# Planes up to this height and width are computed pixel by pixel.
-_SMALL = 4
-
-
-def conv(x: Array, kernel: Array, stride: int) -> Array:
-  """Convolves every channel with a kernel of its own, padded as SAME.
-
-  Maps square kernels [k, k, 1, channels] and [batch, height, width, channels]
-  to [batch, ceil(height / stride), ceil(width / stride), channels].
-  """
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=lambda x, kernel: _shifted(x, kernel[:, :, 0], stride),
-    default=lambda x, kernel: _native(x, kernel, stride),
-  )
-
-
-def _native(x, kernel, stride):
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    "SAME",
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=x.shape[-1],
-  )
+# Planes up to this height and width are computed pixel by pixel; larger ones so
+# are faster too, but take long to compile.
+_SMALL = 2
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _shifted(x, kernel, stride):
-  """Sums shifted images, of a kernel [k, k, channels]."""
+def conv(x: Array, kernel: Array, stride: int) -> Array:
+  """Sums shifted images; shapes are those of convolution.depthwise."""
   k = len(kernel)
+  kernel = kernel[:, :, 0]
   (height, rows), (width, columns) = (
     _axis(size, k, stride) for size in x.shape[1:3]
   )
@@ -94,18 +70,18 @@ def _pixels(rows, columns, x, kernel):
 
 
 def _forward(x, kernel, stride):
-  return _shifted(x, kernel, stride), (x, kernel)
+  return conv(x, kernel, stride), (x, kernel)
 
 
 def _backward(stride, inputs, gradient):
   x, kernel = inputs
   return (
-    _to_input(gradient, kernel, x.shape[1:3], stride),
-    _to_kernel(gradient, x, len(kernel), stride),
+    _to_input(gradient, kernel[:, :, 0], x.shape[1:3], stride),
+    _to_kernel(gradient, x, len(kernel), stride)[:, :, None],
   )
 
 
-_shifted.defvjp(_forward, _backward)
+conv.defvjp(_forward, _backward)
 
 
 def _to_input(gradient, kernel, sizes, stride):

@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from jax import lax
 
-from skinjax.models import convolution, depthwise
+from skinjax.models import convolution
 
 # Of a layer's names in the tree, those of its weights and its normalization
 # in the file; None for a layer that has a bias of its own instead.
@@ -43,13 +43,13 @@ class Conv(nn.Module):
     if self.features:
       x = _conv(x, kernel, self.stride, self.padding)
     else:
-      x = depthwise.conv(x, kernel, self.stride)
+      x = convolution.depthwise(x, kernel, stride=self.stride)
     return x + bias
 
 
 def _conv(x, kernel, stride, padding):
   if kernel.shape[:2] == (1, 1) and stride == 1:
-    return x @ kernel[0, 0]
+    return convolution.conv(x, kernel)
   even = x.shape[1] % 2 == x.shape[2] % 2 == 0
   if (len(kernel), stride, padding) == (3, 2, "SAME") and even:
     # SAME pads an even image behind only, for 4x4 kernels on both sides.

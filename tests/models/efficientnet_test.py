@@ -6,8 +6,9 @@ import sys
 import jax
 import numpy as np
 import pytest
+from jax import lax
 
-from skinjax.models import efficientnet
+from skinjax.models import efficientnet, folded
 from skinjax.runtime import errors
 from tests.golden import efficientnet as golden
 
@@ -65,3 +66,34 @@ def test_another_file_is_refused(tmp_path):
   path.write_bytes(efficientnet.weights_path().read_bytes()[:-1])
   with pytest.raises(errors.InputError, match="is not the published file"):
     efficientnet.load(path)
+
+
+@pytest.mark.parametrize(("size", "stride"), [((6, 4), 2), ((5, 3), 1)])
+def test_layers_are_the_native_convolutions_and_so_are_gradients(
+  products, size, stride
+):
+  # The stem's: 3x3 at stride 2 on even sizes; the others': 1x1.
+  k = 3 if stride == 2 else 1
+  layer = folded.Conv(5, (k, k), stride)
+  native = lambda x, kernel: lax.conv_general_dilated(
+    x, kernel, (stride,) * 2, "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+  rng = np.random.default_rng(0)
+  with jax.enable_x64(True):
+    x = rng.normal(size=(2, *size, 3))
+    kernel, bias = rng.normal(size=(k, k, 3, 5)), rng.normal(size=5)
+    apply = lambda x, kernel, bias: layer.apply(
+      {"params": {"kernel": kernel, "bias": bias}}, x
+    )
+    wanted = lambda x, kernel, bias: native(x, kernel) + bias
+    run = lambda function: jax.jit(
+      lambda *inputs: jax.value_and_grad(
+        lambda *inputs: (np.arange(5) * function(*inputs) ** 2).sum(),
+        argnums=(0, 1, 2),
+      )(*inputs)
+    )(x, kernel, bias)
+    for got, other in zip(
+      jax.tree.leaves(run(apply)), jax.tree.leaves(run(wanted)), strict=True
+    ):
+      assert got.dtype == np.float64
+      np.testing.assert_allclose(got, other, rtol=1e-11, atol=1e-11)

@@ -86,9 +86,19 @@ def test_a_step_is_compiled_once(mode, caplog):
     assert not [m for m in again if compiled.search(m) or "Compiling" in m]
 
 
+# The classifier's other network, by its config's argument.
+_FINE_TUNED = "classifier:network=efficientnet"
+
+
+def _frozen(name, **changes):
+  """Returns a shrunk config, of a name and arguments."""
+  name, *arguments = name.split(":")
+  return shrunk.frozen(name, ",".join(["dataset=toy", *arguments]), **changes)
+
+
 def _five_steps(name, mode, **more):
   """Returns the state after 5 steps of SGD, and the metrics of all."""
-  task = tasks.named(name)
+  task = tasks.named(name.split(":")[0])
   changes = {
     "acgan": {
       "train__generator_rate": 0.05,
@@ -96,6 +106,7 @@ def _five_steps(name, mode, **more):
       "train__batch_size": 16,
     },
     "classifier": {"train__rate": 0.05, "train__batch_size": 16},
+    _FINE_TUNED: {"train__rate": 0.05, "train__batch_size": 16},
     # 8x8 from the first step on, fading in; 4 images on each device.
     "progan": {
       "growth__first_size": 4,
@@ -107,7 +118,7 @@ def _five_steps(name, mode, **more):
     },
   }[name]
   changes |= {"parallel": mode, "log_every": 5}
-  config = shrunk.frozen(name, **changes, **more)
+  config = _frozen(name, **changes, **more)
   info = shrunk.dataset().info
   init = functools.partial(task.init_state, config, info, jax.random.key(1))
   state, data = _begun(mode, init)
@@ -139,11 +150,12 @@ def _compare(got, wanted, tolerance):
   "name",
   [
     "classifier",
+    _FINE_TUNED,
     pytest.param("acgan", marks=pytest.mark.slow),
     pytest.param("progan", marks=pytest.mark.slow),
   ],
 )
-def test_modes_agree_in_float64(name, sgd):
+def test_modes_agree_in_float64(name, sgd, two_stages):
   more = {}
   if name == "acgan":  # what looks at each image the most often
     more["loss__adversarial"] = "relativistic"
@@ -223,11 +235,14 @@ def test_mean():
 
 @pytest.mark.parametrize(
   "name",
-  ["acgan", "classifier", pytest.param("progan", marks=pytest.mark.slow)],
+  [
+    *("acgan", "classifier", _FINE_TUNED),
+    pytest.param("progan", marks=pytest.mark.slow),
+  ],
 )
 def test_no_native_convolution_is_in_a_step_on_cpu(name, products):
-  task = tasks.named(name)
-  config = shrunk.frozen(name)
+  task = tasks.named(name.split(":")[0])
+  config = _frozen(name)
   info = shrunk.dataset().info
   init = functools.partial(task.init_state, config, info, jax.random.key(1))
   data = batches.on_device(shrunk.dataset().train, info.num_classes)

@@ -19,7 +19,9 @@ from tests import shrunk
 
 
 def _train(name, path, **changes):
-  config = shrunk.config(name, **changes)
+  name, *arguments = name.split(":")
+  arguments = ",".join(["dataset=toy", *arguments])
+  config = shrunk.config(name, arguments, **changes)
   task = tasks.named(name)
   return loop.train(task, config, path, shrunk.dataset())
 
@@ -44,6 +46,7 @@ def _same(a, b):
     np.testing.assert_array_equal(x, b[name], err_msg=name)
 
 
+_FINE_TUNED = "classifier:network=efficientnet"
 _SLOW, _FADE = pytest.mark.slow, "growth__fade_images"
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
@@ -59,6 +62,7 @@ def _changes(name):
   more = {
     "acgan": {"sample_every": 8},
     "classifier": {},
+    _FINE_TUNED: {},
     "progan": {"sample_every": 8, _FADE: 48},
   }
   return _RUN | more[name]
@@ -116,33 +120,35 @@ class _Killed(BaseException):
     ("acgan", "between checkpoints"),
     ("classifier", "between checkpoints"),
     ("classifier", "in a checkpoint"),
+    (_FINE_TUNED, "between checkpoints"),
     pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(
-  undisturbed, tmp_path, monkeypatch, name, when
+  undisturbed, tmp_path, monkeypatch, two_stages, name, when
 ):
+  scalars_before = writer.Writer.scalars
+  write_json_before = checkpoint.files.write_json
   if when == "between checkpoints":
-    original = writer.Writer.scalars
 
     def scalars(self, step, values):
-      original(self, step, values)
+      scalars_before(self, step, values)
       if step == 6:
         raise _Killed
 
     monkeypatch.setattr(writer.Writer, "scalars", scalars)
   else:
-    original = checkpoint.files.write_json
 
     def write_json(path, value):
       if path.name == "manifest.json" and path.parent.name == "8":
         raise _Killed
-      original(path, value)
+      write_json_before(path, value)
 
     monkeypatch.setattr(checkpoint.files, "write_json", write_json)
   with pytest.raises(_Killed):
     _train(name, tmp_path, **_changes(name))
-  monkeypatch.undo()
+  monkeypatch.setattr(writer.Writer, "scalars", scalars_before)
+  monkeypatch.setattr(checkpoint.files, "write_json", write_json_before)
   assert _lines(tmp_path)[-1]["step"] in (6, 8)
   result = _train(name, tmp_path, **_changes(name))
   path, wanted = undisturbed(name)
