@@ -21,7 +21,7 @@ def arm(
   *,
   added: str = "",
   dose: float = 1.0,
-  each: int = 0,
+  total: int = 0,
   share: float = 1.0,
   weight: float = 1.0,
   pretraining: float = 0.0,
@@ -37,7 +37,8 @@ def arm(
       ones, or nothing.
     dose: how many, for each real image of a class. The class that has most
       gets none.
-    each: how many images every class gets, instead of a dose; 0 for the dose.
+    total: how many in all, as many of each class, instead of a dose; 0 for the
+      dose.
     share: the largest part of a class's draws that they may be.
     weight: of each of them in the loss.
     pretraining: the part of the steps, the first ones, that draw them alone;
@@ -53,7 +54,7 @@ def arm(
       "description": description,
       "added": added,
       "dose": dose,
-      "each": each,
+      "total": total,
       "share": share,
       "weight": weight,
       "pretraining": pretraining,

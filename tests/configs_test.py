@@ -111,7 +111,7 @@ def test_a_gan_keeps_the_nearest_to_real_images(name):
 
 
 _TRAINING = sorted(set(OF_DATA) - {"synthesize"})
-_PARTS = ("gan", "classifier", "training")
+_PARTS = ("gan", "network.resnet", "network.efficientnet", "training")
 
 
 @pytest.mark.parametrize("quick", ["", ",quick"])
@@ -125,9 +125,11 @@ def test_every_size_can_be_trained_at(name, quick):
       config = _get(name, f"dataset={dataset},size={size}{quick}{gan}")
       config.parallel = "one"
       run.check(config)
-      parts = [part for part in _PARTS if "train" in config.get(part, "")]
+      known = workdir.flat(config)
+      parts = [part for part in _PARTS if f"{part}.train.steps" in known]
       for part in parts:
-        loop.check(workdir.composed(config, part))
+        composed = workdir.composed(config, part)
+        loop.check(composed)
       if not parts:
         loop.check(config)
 
@@ -208,7 +210,8 @@ def shrunk_run(toy_dir, tmp_path_factory):
         "classifier": place("classifier"),
       }
     changes |= _MEASURED.get(name, {})
-    changes |= {"data__data_dir": toy_dir, "data__fold": 0}
+    fold = {"folds": (0,)} if name == "study" else {"data__fold": 0}
+    changes |= {"data__data_dir": toy_dir, **fold}
     config = shrunk.config(name, **changes).unlock()
     if more:
       config.train.unheard_of = 1
@@ -232,16 +235,24 @@ def shrunk_run(toy_dir, tmp_path_factory):
   return unread_leaves
 
 
+_CHANGED = ("sampler", "orientations", "jitter", "mixup", "balance")
+_TUNED = ("network", "dropout", "dtype", "input")
 _LESS = {
-  "study": {"arms": ("classical", "classical+synthetic")},
+  "study": {
+    "networks": ("head", "resnet"),
+    "arms": ("classical", "capped_25", "filtered"),
+    "until": 0.5,
+    "seeds": 2,
+  },
   "by_class": {"data__classes": ("df",)},
   # Else it needs no data.
   "synthesize": {"drop_copies": True},
 }
 # Read where the data are a user's folder, where nothing tells an origin, of an
-# arm's changes (own_images_test, study_test), or where there are classes.
+# arm's changes or the fine-tuned network (own_images_test, study_test,
+# tasks/classifier_test), or where there are classes.
 _ELSEWHERE = {
-  "study": {"unknown_origin", "sampler"},
+  "study": {"unknown_origin", *_CHANGED, *_TUNED},
   "by_class": {"class_on_fakes"},
 }
 

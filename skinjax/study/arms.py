@@ -21,7 +21,7 @@ def check(name: str, arm) -> None:
   errors.require_known(f"arm.{name}.added", arm.added, KINDS)
   for key, low, high in (
     ("dose", 0, np.inf),
-    ("each", 0, np.inf),
+    ("total", 0, np.inf),
     ("share", 0, 1),
     ("weight", 0, np.inf),
     ("pretraining", 0, 1),
@@ -54,8 +54,8 @@ def wanted(arm, counts: np.ndarray) -> np.ndarray:
   """
   if not arm.added:
     return np.zeros(len(counts), int)
-  if arm.each:
-    return np.full(len(counts), arm.each)
+  if arm.total:
+    return (arm.total + np.arange(len(counts))[::-1]) // len(counts)
   most = int(np.argmax(counts))
   more = np.rint(arm.dose * np.asarray(counts)).astype(int)
   more[most] = 0

@@ -84,7 +84,7 @@ def arm_of(
 def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
   """Returns the arms of a network that differ in their dose alone, by dose."""
   alike = {"added": "synthetic", "share": 1, "weight": 1, "pretraining": 0}
-  alike |= {"filtered": False, "each": 0, "fraction": 1}
+  alike |= {"filtered": False, "total": 0, "fraction": 1}
   compared = {
     d["arm"] for d in summary["differences"] if d["network"] == network
   }

@@ -178,8 +178,13 @@ def compile_steps(
   Returns:
     `steps(state, data, key) -> (state, metrics)`: `data` is what
     batches.on_device returns, every metric is [log_every]; the state that is
-    given is donated.
+    given is donated. Runs that differ in their seeds and data alone share it.
   """
+  return _compiled(task, tasks.program_config(config), info, phase)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(task, config, info, phase):
   size = parallel.share(phase.batch_size, config.parallel)
 
   def call(state, train_data, key, *, axis_name, shard):

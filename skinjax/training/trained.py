@@ -172,6 +172,7 @@ def _static(task: tasks.Task, state: Any, config, info) -> tuple:
   phase = phases[0]
   if len(phases) > 1:
     phase = schedules.phase_at(phases, int(state.step))
+  config = tasks.program_config(config)
   return (("config", config), ("info", info), ("phase", phase))
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import ml_collections
 
 from skinjax.runtime import errors, randomness
 from skinjax.training import schedules
@@ -87,6 +88,21 @@ class Task:
     return self.draw(
       state, latents, labels, config=config, info=info, phase=phase
     )
+
+
+def program_config(config) -> ml_collections.FrozenConfigDict:
+  """Returns a config as compiled programs have it.
+
+  Without what no program depends on, so that runs which differ in nothing else
+  share theirs: the seed, which comes as a key, and which data, which come as
+  arguments.
+  """
+  made = ml_collections.ConfigDict(config.to_dict())
+  if "seed" in made:
+    made.seed = 0
+  if "data" in made:
+    made.data = {"size": made.data.size}
+  return ml_collections.FrozenConfigDict(made)
 
 
 def known() -> list[str]:
