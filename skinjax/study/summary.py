@@ -53,7 +53,7 @@ have equal weight; folds are pooled as statistics.draw says. `largest_gain` and
 difference that it would have told from zero in four of five studies like this
 one, and `more_images` how many real images more, as a part of those that there
 are, would have brought as much by the learning curve; null where there is none,
-or it would have to be followed further than to ten times as many.
+or it would have to be followed further than to ten times as many, or a tenth.
 """
 
 import dataclasses
@@ -82,7 +82,7 @@ ORIGINAL = (
 # 80% beside it.
 _REACH, _POWER = 1.960, 0.842
 LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
-_MOST_IMAGES = 9.0  # times as many again: further the curve tells nothing
+_FURTHEST = 10.0  # times as many images, or as few, that the curve tells of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -643,7 +643,7 @@ def _more_images(curve, value: float) -> float | None:
   if not curve or not curve["per_doubling"] or curve["per_doubling"] <= 0:
     return None
   doublings = value / curve["per_doubling"]
-  if doublings > math.log2(_MOST_IMAGES + 1):
+  if abs(doublings) > math.log2(_FURTHEST):
     return None
   return 2.0**doublings - 1
 
