@@ -11,6 +11,8 @@ from skinjax.runtime import files
 from skinjax.study import page, summary, verdict
 from tests.study import conftest
 
+_PROCEDURES = summary.WITHOUT, summary.WITH
+
 
 def _rows(study, **wanted):
   return [
@@ -281,8 +283,14 @@ def test_more_seeds_are_for_the_verdict_alone(make_summary):
     folds=folds, networks=("resnet",), **change
   )
   few, more, all_seeds = make(), make(until={"seeds": 5}), make(seeds=5)
-  assert more["arms"] == few["arms"]
+  # The scores of what decides are by as many, so that they agree with it.
+  assert [arm["seeds"] for arm in more["arms"]] == [2, 2, 5, 5]
+  assert more["arms"][:2] == few["arms"][:2]
   assert more["verdict"]["seeds"] == 5
+  values = [_balanced(more, "resnet", name)["value"] for name in _PROCEDURES]
+  assert more["verdict"]["value"] == pytest.approx(values[1] - values[0])
+  confusion = _arm(more, "resnet", summary.WITH)["confusion"]
+  assert np.sum(confusion) == pytest.approx(2 * 122)
   assert more["verdict"]["value"] == all_seeds["verdict"]["value"]
   assert more["verdict"]["by_fold"] == all_seeds["verdict"]["by_fold"]
   # Their variance stays that of the first.
