@@ -260,4 +260,4 @@ def test_external_test_set(make_summary, small, undrawn):
   assert "5 of others." in words
   gap = external["difference"]
   ends = [rendering.signed(gap[key]) for key in ("value", "low", "high")]
-  assert f"− {summary.WITHOUT} {ends[0]} {ends[1]} to {ends[2]}" in words
+  assert f"difference {ends[0]} {ends[1]} to {ends[2]} –" in words
