@@ -191,7 +191,8 @@ def doses(summary: Mapping[str, Any], network: str) -> Figure:
     for x, row in enumerate(rows):
       tone = _TONES.get(row["verdict"], INK)
       whisker(axis, row, x, tone, 4.5, vertical=True)
-    axis.set_xticks(range(len(given)), [f"{d:g}" for d in given.values()])
+    ticks = [f"{dose:g}".removeprefix("0") for dose in given.values()]
+    axis.set_xticks(range(len(given)), ticks)
     axis.tick_params(labelbottom=True)
     axis.margins(x=0.15)
   figure.supxlabel("synthetic images for each real one", fontsize=9, color=INK)

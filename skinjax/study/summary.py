@@ -40,11 +40,12 @@ The arms of a network end with its two procedures, `WITHOUT` and `WITH`
 synthetic images: in each fold the arm that was chosen there. Only the
 difference of the two in balanced accuracy, by the verdict's network, decides
 `verdict`; its classes' recall (at 1 - (1 - level) / K, Bonferroni over K
-classes) is told beside it. All other arms of all real images, and the
-procedures of the other networks, are compared with WITHOUT of their network:
-one family, with p-values adjusted after Holm, whose intervals are not. An arm
-that every fold chose is the procedure itself: it counts once, and is not in the
-family where it is what decides.
+classes) is told beside it. These two have all seeds that were run, in `arms`
+too, and everything else the first `seeds`. All other arms of all real images,
+and the procedures of the other networks, are compared with WITHOUT of their
+network: one family, with p-values adjusted after Holm, whose intervals are not.
+An arm that every fold chose is the procedure itself: it counts once, and is not
+in the family where it is what decides.
 
 What does not exist (recall of a class without test images, standard deviation
 of one seed) is null. Where a test image is predicted by several seeds, they
@@ -53,7 +54,7 @@ have equal weight; folds are pooled as statistics.draw says. `largest_gain` and
 difference that it would have told from zero in four of five studies like this
 one, and `more_images` how many real images more, as a part of those that there
 are, would have brought as much by the learning curve; null where there is none,
-or it would have to be followed further than to ten times as many.
+or it would have to be followed further than to ten times as many, or a tenth.
 """
 
 import dataclasses
@@ -82,7 +83,7 @@ ORIGINAL = (
 # 80% beside it.
 _REACH, _POWER = 1.960, 0.842
 LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
-_MOST_IMAGES = 9.0  # times as many again: further the curve tells nothing
+_FURTHEST = 10.0  # times as many images, or as few, that the curve tells of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,55 +261,58 @@ def summarize(
   """
   scored = scorer(folds, resamples=num_resamples, seed=seed)
   names = {n: _names(folds, n) for n in networks}
-  rows, differences, draws = [], [], {}
+  rows, differences, draws, decisive = [], [], {}, {}
   family = {}  # by network and the arms of its folds: they ask the same
+  stopped = (until or {}).get("seeds", seeds)
   for network in networks:
     for arm in names[network]:
       found = draws[network, arm] = scored.draws(network, arm, seeds)
+      count, first = seeds, None
+      if network == verdict_network and arm in (WITH, WITHOUT):
+        count, first = stopped, seeds
+        found = scored.draws(network, arm, stopped)
+        decisive[arm] = found
       rows.append(
         {
           "network": network,
           "name": arm,
           "description": _described(scored, network, arm, arms),
-          "seeds": seeds,
+          "seeds": count,
           "recipe": arms.get(arm),
           **_score_arm(
             found,
-            scored.predicted(network, arm, seeds),
+            scored.predicted(network, arm, count),
             class_names,
-            seeds,
+            count,
             level,
             seed,
+            first=first,
           ),
         }
       )
   classes = _classes(folds, class_names)
   curve = _learning_curve(rows, arms, folds, verdict_network)
   more = lambda value: _more_images(curve, value)
-  stopped = (until or {}).get("seeds", seeds)
   for network in networks:
     if WITHOUT not in names[network]:
       continue
     rival = draws[network, WITHOUT]
     for arm in names[network]:
-      primary = network == verdict_network and arm == WITH
+      decides = network == verdict_network and arm == WITH
       whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
       asked = scored.arms(network, arm)
       if not whole or asked == scored.arms(network, WITHOUT):
         continue
-      pair, first = (draws[network, arm], rival), None
-      if primary and stopped > seeds:
-        first = seeds
-        pair = tuple(
-          scored.draws(network, name, stopped) for name in (WITH, WITHOUT)
-        )
+      pair = draws[network, arm], rival
+      if decides:
+        pair = decisive[WITH], decisive[WITHOUT]
       found = _compare(
         pair,
         classes,
         level,
         seed,
-        first=first,
-        primary=primary,
+        first=seeds if decides else None,
+        primary=decides,
         testable=stopped > 1,
       )
       for row in found:
@@ -318,11 +322,11 @@ def summarize(
           family.setdefault((network, *asked), []).append(row)
       differences += found
   # Of rows that ask the same the procedure's is the last.
-  *same, decisive = family.pop(
+  *same, primary = family.pop(
     (verdict_network, *scored.arms(verdict_network, WITH))
   )
   for row in same:
-    row["verdict"] = decisive["verdict"]
+    row["verdict"] = primary["verdict"]
   _adjust(family.values(), level)
   by_fold = np.subtract(
     scored.by_fold(verdict_network, WITH, stopped),
@@ -343,7 +347,7 @@ def summarize(
       "schema": 2,
       **told,
       "next_steps": about.next_steps
-      or verdict.next_steps(decisive["verdict"], drawn=about.drawn),
+      or verdict.next_steps(primary["verdict"], drawn=about.drawn),
       "folds": [fold.number for fold in folds],
       "seeds": seeds,
       "level": level,
@@ -359,9 +363,7 @@ def summarize(
       "arms": rows,
       "differences": differences,
       "learning_curve": curve,
-      "verdict": _verdict(
-        about, decisive, between, curve, level, stopped, until
-      )
+      "verdict": _verdict(about, primary, between, curve, level, stopped, until)
       | {
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
@@ -515,11 +517,17 @@ def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
 
 
 def _score_arm(
-  draws, predicted, class_names, seeds: int, level: float, seed: int
+  draws,
+  predicted,
+  class_names,
+  seeds: int,
+  level: float,
+  seed: int,
+  first: int | None = None,
 ) -> dict[str, Any]:
   """Score one arm by itself, as in the schema."""
   estimates = {
-    name: _estimates(statistics.interval(found, level, seed))
+    name: _estimates(statistics.interval(found, level, seed, first))
     for name, found in draws.items()
   }
   return {
@@ -643,7 +651,7 @@ def _more_images(curve, value: float) -> float | None:
   if not curve or not curve["per_doubling"] or curve["per_doubling"] <= 0:
     return None
   doublings = value / curve["per_doubling"]
-  if doublings > math.log2(_MOST_IMAGES + 1):
+  if abs(doublings) > math.log2(_FURTHEST):
     return None
   return 2.0**doublings - 1
 

@@ -78,7 +78,7 @@ def test_doses_have_a_panel_for_each_class(study):
   axis = figure.axes[1 + conftest.CLASSES.index("mel")]
   assert [dot.get_ydata()[0] for dot in _dots(axis)] == values
   ticks = [label.get_text() for label in axis.get_xticklabels()]
-  assert ticks == ["0.25", "1", "2"]
+  assert ticks == [".25", "1", "2"]
 
 
 def test_learning_curve_is_drawn_with_its_slope(study):

@@ -1,11 +1,17 @@
 import json
+import math
+import re
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics
 
 from skinjax.runtime import files
-from skinjax.study import verdict
+from skinjax.study import page, summary, verdict
+from tests.study import conftest
+
+_PROCEDURES = summary.WITHOUT, summary.WITH
 
 
 def _rows(study, **wanted):
@@ -16,8 +22,24 @@ def _rows(study, **wanted):
   ]
 
 
+def _headline(study, network, arm):
+  (row,) = _rows(study, network=network, arm=arm, metric="balanced_accuracy")
+  return row
+
+
+def _arm(study, network, name):
+  (arm,) = (
+    a for a in study["arms"] if (a["network"], a["name"]) == (network, name)
+  )
+  return arm
+
+
+def _balanced(study, network, name):
+  return _arm(study, network, name)["scores"]["balanced_accuracy"]
+
+
 def test_is_plain_json_without_nan(make_summary):
-  study = make_summary(synthetic=4.0, num_seeds=1)
+  study = make_summary(seeds=1, networks=("resnet",))
   # One seed decides nothing.
   assert study["verdict"]["kind"] == verdict.CANNOT_TELL
   assert "cannot tell" in study["verdict"]["headline"]
@@ -25,130 +47,377 @@ def test_is_plain_json_without_nan(make_summary):
   assert json.loads(text) == study
   assert study["config"]["rates"] == [0.1, None]
   assert study["arms"][0]["scores"]["accuracy"]["seed_sd"] is None
+  assert {row["p_adjusted"] for row in study["differences"]} == {None}
+
+
+def test_the_schema_names_every_key(study):
+  named = set(re.findall(r"\w+", summary.__doc__.split("```")[1]))
+  for row in (
+    *(study, study["verdict"], study["majority_line"]),
+    *(study["learning_curve"], study["learning_curve"]["points"][0]),
+    *(study[key][0] for key in ("arms", "differences", "networks", "classes")),
+  ):
+    assert row.keys() <= named | {"value", "low", "high", "seed_sd"}
 
 
 def test_counts(study):
+  # Of three folds; training is of one.
   assert [c["test_lesions"] for c in study["classes"]] == [
-    14, 16, 20, 6, 20, 60, 12,
+    18, 21, 24, 9, 24, 72, 15,
   ]  # fmt: skip
-  assert study["classes"][5]["test_images"] == 120
+  assert study["classes"][5]["test_images"] == 144
   assert study["classes"][5]["train_images"] == 600
-  assert study["classes"][5]["train_lesions"] is None
-  assert study["majority_line"] == {"class": "nv", "accuracy": 120 / 296}
-  assert np.sum(study["arms"][0]["confusion"]) == pytest.approx(296)
-  assert study["arms"][2]["synthetic"] == {"df": 1500}
+  assert study["classes"][5]["train_lesions"] == 500
+  assert study["majority_line"] == {
+    "class": "nv",
+    "accuracy": pytest.approx(144 / 366),
+    "balanced_accuracy": pytest.approx(1 / 7),
+  }
+  assert np.sum(study["arms"][0]["confusion"]) == pytest.approx(366)
 
 
-def test_values_are_means_over_seeds(make_summary):
-  labels = np.repeat(np.arange(7), 4)
-  rng = np.random.default_rng(0)
-  arms = {
-    name: rng.dirichlet(np.ones(7), (3, 28))
-    for name in ("real", "classical", "synthetic")
-  }
-  study = make_summary(arms=arms, labels=labels, groups=np.arange(28) // 2)
-  balanced = {
-    name: np.mean(
-      [metrics.balanced_accuracy_score(labels, p.argmax(-1)) for p in arm]
-    )
-    for name, arm in arms.items()
-  }
-  for arm in study["arms"]:
-    score = arm["scores"]["balanced_accuracy"]
-    assert score["value"] == pytest.approx(balanced[arm["name"]])
-    assert score["low"] <= score["value"] <= score["high"]
-  assert study["verdict"]["value"] == pytest.approx(
-    balanced["synthetic"] - balanced["classical"]
+def test_a_procedure_pools_what_each_fold_chose(make_summary):
+  skills = {name: conftest.SKILLS[name] for name in ("classical", "duplicates")}
+  skills |= {"capped_25": 2.6, "uncapped": 0.5}
+  folds = conftest.make_folds((0, 1, 2), 2, ("resnet",), skills)
+  study = make_summary(folds=folds, networks=("resnet",))
+  right, there = np.zeros(7), np.zeros(7)
+  for fold, chosen in zip(
+    folds, ("capped_25", "uncapped", "capped_25"), strict=True
+  ):
+    for p in fold.predictions["resnet", chosen]:
+      hit = p.argmax(-1) == fold.labels
+      right += np.bincount(fold.labels, hit, 7)
+      there += np.bincount(fold.labels, minlength=7)
+  arm = _arm(study, "resnet", summary.WITH)
+  assert arm["scores"]["balanced_accuracy"]["value"] == pytest.approx(
+    np.mean(right / there)
   )
+  assert [e["value"] for e in arm["recall"].values()] == pytest.approx(
+    right / there
+  )
+  assert arm["recipe"] is None
+  assert arm["description"] == "chosen by fold: capped_25 in 2, uncapped in 1"
+  # What it scores in each fold, and between them.
+  gaps = []
+  for fold in folds:
+    choice = fold.choices["resnet"]
+    means = [
+      np.mean(
+        [
+          metrics.balanced_accuracy_score(fold.labels, p.argmax(-1))
+          for p in fold.predictions["resnet", choice[kind]]
+        ]
+      )
+      for kind in ("with", "without")
+    ]
+    gaps.append(means[0] - means[1])
+  decided = study["verdict"]
+  assert list(decided["by_fold"]) == ["0", "1", "2"]
+  assert list(decided["by_fold"].values()) == pytest.approx(gaps)
+  error = math.sqrt((1 / 3 + 122 / 886) * np.var(gaps, ddof=1))
+  assert decided["between_folds"] == {
+    "low": pytest.approx(np.mean(gaps) + stats.t.ppf(0.025, 2) * error),
+    "high": pytest.approx(np.mean(gaps) + stats.t.ppf(0.975, 2) * error),
+  }
 
 
-def test_every_difference_is_there_once(study):
-  for rival in ("real", "classical"):
-    assert len(_rows(study, rival=rival)) == 6 + 7
-    assert len(_rows(study, rival=rival, metric="recall")) == 7
-  assert not _rows(study, rival="synthetic")
+def test_differences_are_those_of_the_arms_scores(study):
+  for row in study["differences"]:
+    if row["metric"] == "balanced_accuracy":
+      values = [
+        _balanced(study, row["network"], row[key])["value"]
+        for key in ("arm", "rival")
+      ]
+      assert row["value"] == pytest.approx(values[0] - values[1])
+      assert row["rival"] == summary.WITHOUT
+  for network in conftest.NETWORKS:
+    compared = {row["arm"] for row in _rows(study, network=network)}
+    # Not those that learn from a part of the real images.
+    assert compared == {summary.WITH, *conftest.SKILLS}
+    assert len(_rows(study, network=network, arm="real")) == 6 + 7
+
+
+def test_other_differences_are_one_family(study):
+  family = [
+    row
+    for row in _rows(study, metric="balanced_accuracy")
+    if (row["network"], row["arm"]) != ("resnet", summary.WITH)
+  ]
+  assert len(family) == 15
+  family.sort(key=lambda row: row["p"])
+  largest = 0.0
+  for place, row in enumerate(family):
+    largest = max(largest, min(1.0, row["p"] * (15 - place)))
+    assert row["p_adjusted"] == pytest.approx(largest)
+    kind = verdict.NO_DIFFERENCE
+    if largest < 0.05:
+      kind = verdict.HELPS if row["value"] > 0 else verdict.HURTS
+    assert row["verdict"] == kind
+  assert {row["verdict"] for row in family} == {
+    verdict.HELPS,
+    verdict.HURTS,
+    verdict.NO_DIFFERENCE,
+  }
+  primary = _headline(study, "resnet", summary.WITH)
+  assert primary["p_adjusted"] is None
+  assert primary["verdict"] == study["verdict"]["kind"]
+
+
+def test_an_arm_that_is_always_chosen_is_asked_for_once(small):
+  # It is what decides; what remains are two questions.
+  chosen = _headline(small, "resnet", "capped_25")
+  primary = _headline(small, "resnet", summary.WITH)
+  assert chosen == primary | {"arm": "capped_25"}
+  real, same = (_headline(small, "resnet", n) for n in ("real", "duplicates"))
+  assert real["p"] < same["p"]
+  assert real["p_adjusted"] == pytest.approx(min(1, 2 * real["p"]))
+  # The arm that is the rival has no difference from itself.
+  assert not _rows(small, arm="classical")
 
 
 def test_only_declared_verdicts_are_given(study):
-  (row,) = _rows(study, rival="real", **{"class": "nv"})
+  (row,) = _rows(study, network="resnet", arm=summary.WITH, **{"class": "nv"})
   assert row["level"] == pytest.approx(1 - 0.05 / 7)  # of seven classes
   for row in study["differences"]:
-    declared = row["metric"] in ("balanced_accuracy", "recall")
+    primary = (row["network"], row["arm"]) == ("resnet", summary.WITH)
+    declared = row["metric"] == "balanced_accuracy" or (
+      primary and row["metric"] == "recall"
+    )
     assert (row["verdict"] is not None) == declared
-  # Six lesions of df are too few.
-  for row in _rows(study, **{"class": "df"}):
-    assert row["verdict"] == verdict.CANNOT_TELL
+  # Nine lesions of df are too few.
+  (row,) = _rows(study, network="resnet", arm=summary.WITH, **{"class": "df"})
+  assert row["verdict"] == verdict.CANNOT_TELL
 
 
 @pytest.mark.parametrize(
   ("skill", "kind"),
   [
-    (4.0, verdict.HELPS),
+    (5.0, verdict.HELPS),
     (2.0, verdict.NO_DIFFERENCE),
-    (0.5, verdict.HURTS),
+    (0.0, verdict.HURTS),
   ],
 )
 def test_verdict_follows_the_truth(make_summary, skill, kind):
-  study = make_summary(synthetic=skill)
+  skills = dict.fromkeys(("capped_25", "uncapped"), skill)
+  arms = ("classical", "duplicates", *skills)
+  study = make_summary(skills, networks=("resnet",), arms=arms)
   decided = study["verdict"]
   assert decided["kind"] == kind
-  assert decided["rival"] == "classical"
-  (row,) = _rows(study, rival="classical", metric="balanced_accuracy")
+  row = _headline(study, "resnet", summary.WITH)
   assert (decided["low"], decided["high"]) == (row["low"], row["high"])
   assert decided["largest_gain"] == max(row["high"], 0)
   assert decided["largest_loss"] == max(-row["low"], 0)
+  # Half a 95% interval is 1.96 standard errors; seen are 1.96 + 0.842.
+  half = (row["high"] - row["low"]) / 2
+  assert decided["detectable"] == pytest.approx(half / 1.96 * 2.802)
 
 
-def test_the_first_pair_decides(make_summary):
-  pairs = [("classical", "real"), ("synthetic", "real")]
-  study = make_summary(synthetic=1.0, pairs=pairs)
-  assert study["verdict"]["arm"] == "classical"
-  assert study["verdict"]["kind"] == verdict.HELPS
+def _of_right(right, labels):
+  """Predictions [2 seeds, N, 2] that are right for so many of each class."""
+  wrong = np.concatenate([np.arange(40) >= right] * 2)
+  return np.tile(np.eye(2)[np.where(wrong, 1 - labels, labels)], (2, 1, 1))
+
+
+@pytest.mark.parametrize(
+  ("quarter", "half", "slope", "gain", "loss"),
+  [
+    # 0.5, 0.6 and 0.7 of 40: a gain of 0.1 is a doubling, a loss half of all.
+    (20, 24, 0.1, 1.0, -0.5),
+    # It would take 16 times as many images, or a 16th.
+    (26, 27, 0.025, None, None),
+    # More images do not help.
+    (28, 28, 0.0, None, None),
+    (32, 30, -0.05, None, None),
+  ],
+)
+def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
+  labels = np.repeat([0, 1], 40)
+  right = {"classical": 28, "duplicates": 24, "capped_25": 32}
+  # The first is too few to be on a line.
+  right |= {"real_10": 1, "real_25": quarter, "real_50": half}
+  fold = conftest.fold_done(
+    0,
+    {("head", name): _of_right(count, labels) for name, count in right.items()},
+    {
+      "head": {
+        "without": "classical",
+        "with": "capped_25",
+        "validation": dict.fromkeys(right, 0.5),
+      }
+    },
+    labels=labels,
+    groups=np.arange(80),
+    train_counts=np.array([300, 100]),
+    train_groups=np.array([30, 10]),
+  )
+  study = make_summary(folds=[fold], networks=("head",), class_names=("a", "b"))
+  curve = study["learning_curve"]
+  assert curve["network"] == "head"
+  assert curve["per_doubling"] == pytest.approx(slope, abs=1e-12)
+  assert [
+    (p["fraction"], p["images"], p["value"]) for p in curve["points"]
+  ] == [
+    (0.1, 40, pytest.approx(1 / 40)),
+    (0.25, 100, pytest.approx(quarter / 40)),
+    (0.5, 200, pytest.approx(half / 40)),
+    (1.0, 400, pytest.approx(28 / 40)),
+  ]
+  near = lambda x: x if x is None else pytest.approx(x)
+  assert study["verdict"]["more_images"]["value"] == near(gain)
+  assert _headline(study, "head", summary.WITH)["more_images"] == near(gain)
+  assert _headline(study, "head", "duplicates")["more_images"] == near(loss)
+
+
+def test_learning_curve_is_rather_of_the_verdicts_network(make_summary):
+  skills = {"classical": 2.0, "capped_25": 2.0, "real_50": 1.0}
+  folds = conftest.make_folds((0,), 2, ("resnet", "head"), skills)
+  found = make_summary(folds=folds, networks=("resnet", "head"))
+  assert found["learning_curve"]["network"] == "head"
+
+
+def test_more_seeds_are_for_the_verdict_alone(make_summary):
+  skills = {name: conftest.SKILLS[name] for name in ("classical", "capped_25")}
+  folds = conftest.make_folds((0, 1), 2, ("resnet",), skills, more=3)
+  make = lambda **change: make_summary(
+    folds=folds, networks=("resnet",), **change
+  )
+  few, more, all_seeds = make(), make(until={"seeds": 5}), make(seeds=5)
+  # The scores of what decides are by as many, so that they agree with it.
+  assert [arm["seeds"] for arm in more["arms"]] == [2, 2, 5, 5]
+  assert more["arms"][:2] == few["arms"][:2]
+  assert more["verdict"]["seeds"] == 5
+  values = [_balanced(more, "resnet", name)["value"] for name in _PROCEDURES]
+  assert more["verdict"]["value"] == pytest.approx(values[1] - values[0])
+  confusion = _arm(more, "resnet", summary.WITH)["confusion"]
+  assert np.sum(confusion) == pytest.approx(2 * 122)
+  assert more["verdict"]["value"] == all_seeds["verdict"]["value"]
+  assert more["verdict"]["by_fold"] == all_seeds["verdict"]["by_fold"]
+  # Their variance stays that of the first.
+  assert more["verdict"]["seed_sd"] != all_seeds["verdict"]["seed_sd"]
+
+
+def test_a_network_may_have_no_synthetic_arm(make_summary):
+  skills = {name: conftest.SKILLS[name] for name in ("classical", "capped_25")}
+  folds = conftest.make_folds((0, 1), 2, ("head", "resnet"), skills)
+  for fold in folds:
+    del fold.predictions["head", "capped_25"]
+    fold.choices["head"]["with"] = None
+    del fold.choices["head"]["validation"]["capped_25"]
+  study = make_summary(folds=folds)
+  names = [a["name"] for a in study["arms"] if a["network"] == "head"]
+  assert names[0] == "classical"
+  assert names[-1] == summary.WITHOUT
+  assert not _rows(study, network="head")
+  assert "GAN images" in page.render(study, sheets={})
+
+
+def test_what_is_carried(study, small, make_summary):
+  generators = "generators, each trained anew"
+  assert study["carried"] == ["test lesions", "seeds of the classifiers"]
+  assert generators in study["not_carried"]
+  assert "interval between folds" in study["not_carried"][0]
+  assert "interval between folds" not in small["not_carried"][0]
+  own = make_summary(
+    about={"own_generators": True},
+    networks=("resnet",),
+    numbers=(0,),
+    arms=("classical", "capped_25"),
+  )
+  assert own["carried"][-1] == generators
+  assert own["verdict"]["between_folds"] == {"low": None, "high": None}
 
 
 def test_arms_that_agree_everywhere_decide_nothing(make_summary):
-  arm = np.tile(np.eye(7)[np.repeat(np.arange(7), 4)], (2, 1, 1))
-  study = make_summary(
-    arms={"classical": arm, "synthetic": arm},
-    pairs=[("synthetic", "classical")],
-    labels=np.repeat(np.arange(7), 4),
-    groups=np.arange(28),
+  labels = np.repeat(np.arange(7), 2 * conftest.LESIONS)
+  same = np.tile(np.eye(7)[labels], (2, 1, 1))
+  fold = conftest.fold_done(
+    0,
+    {("resnet", name): same for name in ("classical", "capped_25")},
+    {"resnet": {"without": "classical", "with": "capped_25"}},
   )
+  study = make_summary(folds=[fold], networks=("resnet",))
   assert study["verdict"]["kind"] == verdict.CANNOT_TELL
   assert study["verdict"]["largest_gain"] is None
+  assert study["verdict"]["detectable"] is None
 
 
 def test_class_without_test_images_is_null(make_summary):
-  rng = np.random.default_rng(0)
-  labels = np.repeat([0, 1, 2, 4, 5, 6], 4)
-  arms = {
-    name: rng.dirichlet(np.ones(7), (2, 24))
-    for name in ("classical", "synthetic")
-  }
-  study = make_summary(
-    arms=arms,
-    labels=labels,
-    groups=np.arange(24),
-    pairs=[("synthetic", "classical")],
+  folds = conftest.make_folds((0,), 2, ("resnet",), conftest.SKILLS)
+  kept = folds[0].labels != 3
+  fold = folds[0]._replace(
+    labels=folds[0].labels[kept],
+    groups=folds[0].groups[kept],
+    predictions={k: p[:, kept] for k, p in folds[0].predictions.items()},
   )
+  study = make_summary(folds=[fold], networks=("resnet",))
   assert study["arms"][0]["recall"]["df"]["value"] is None
-  (row,) = _rows(study, **{"class": "df"})
+  (row,) = _rows(study, arm=summary.WITH, **{"class": "df"})
   assert row["low"] is None
   assert row["verdict"] == verdict.CANNOT_TELL
   assert study["verdict"]["low"] is not None
+  line = study["majority_line"]["balanced_accuracy"]
+  assert line == pytest.approx(1 / 6)
 
 
-def test_next_steps_can_be_given(make_summary, study):
-  assert "HAM10000" in study["next_steps"][0]
-  given = make_summary(about={"next_steps": ("rest",)})
+def test_external_images_are_predicted_by_every_fold():
+  skills = {name: conftest.SKILLS[name] for name in ("classical", "capped_25")}
+  folds = conftest.make_folds((0, 2), 2, ("resnet",), skills)
+  found = summary.summarize_external(
+    folds=folds,
+    network="resnet",
+    seeds=2,
+    name="PH2",
+    note="",
+    traced=3,
+    left_out={},
+    labels=conftest.EXTERNAL,
+    groups=np.arange(36) // 2,
+    class_names=conftest.CLASSES,
+    num_resamples=50,
+  )
+  assert (found["images"], found["lesions"]) == (36, 18)
+  assert found["majority_line"] == {
+    "class": "nv",
+    "accuracy": pytest.approx(1 / 6),
+    "balanced_accuracy": pytest.approx(1 / 6),
+  }
+  # Six images of each of six classes: balanced accuracy is accuracy.
+  right = {
+    arm: np.mean(
+      [
+        p.argmax(-1) == conftest.EXTERNAL
+        for fold in folds
+        for p in fold.external["resnet", arm]
+      ]
+    )
+    for arm in skills
+  }
+  values = {
+    arm["name"]: arm["scores"]["balanced_accuracy"]["value"]
+    for arm in found["arms"]
+  }
+  assert values == pytest.approx(
+    {
+      **right,
+      summary.WITHOUT: right["classical"],
+      summary.WITH: right["capped_25"],
+    }
+  )
+  assert found["difference"]["value"] == pytest.approx(
+    right["capped_25"] - right["classical"]
+  )
+
+
+def test_next_steps_can_be_given(make_summary, small):
+  assert "HAM10000" in small["next_steps"][0]
+  given = make_summary(
+    about={"next_steps": ("rest",)},
+    networks=("resnet",),
+    numbers=(0,),
+    arms=("classical", "capped_25"),
+  )
   assert given["next_steps"] == ["rest"]
-
-
-def test_refuses(make_summary):
-  with pytest.raises(ValueError, match="A pair is two of the arms"):
-    make_summary(pairs=[("synthetic", "mixup")])
-  with pytest.raises(ValueError, match="has shape"):
-    make_summary(labels=np.zeros(3, int))
 
 
 def test_plain():

@@ -22,25 +22,51 @@ def test_decide(low, high, kind):
   assert verdict.decide(low, high, testable=False) == verdict.CANNOT_TELL
 
 
-def test_headlines():
-  assert verdict.headline("GAN images", verdict.HELPS) == "GAN images help."
-  assert verdict.headline("ACGAN images", verdict.HURTS) == "ACGAN images hurt."
-  assert (
-    verdict.headline("Generated images", verdict.CANNOT_TELL)
-    == "This study cannot tell whether generated images help."
+@pytest.mark.parametrize(
+  ("subject", "kind", "expected"),
+  [
+    ("GAN images", verdict.HELPS, "GAN images help."),
+    ("ACGAN images", verdict.HURTS, "ACGAN images hurt."),
+    (
+      "Generated images",
+      verdict.CANNOT_TELL,
+      "This study cannot tell whether generated images help.",
+    ),
+    (
+      "GAN images",
+      verdict.CANNOT_TELL,
+      "This study cannot tell whether GAN images help.",
+    ),
+  ],
+)
+def test_headlines(subject, kind, expected):
+  ends = {"value": 0.0, "low": 0.0, "high": 0.0}
+  assert verdict.headline(subject, kind, **ends) == expected
+
+
+def test_headline_without_a_detected_difference():
+  say = lambda value, **change: verdict.headline(
+    "GAN images",
+    verdict.NO_DIFFERENCE,
+    **{"value": value, "low": -0.03, "high": 0.021, **change},
   )
-  assert "whether GAN images" in verdict.headline(
-    "GAN images", verdict.CANNOT_TELL
+  least = (
+    "GAN images make no detectable difference, and none larger than 0.030."
+  )
+  assert say(0.001) == least
+  assert say(-0.001) == f"{least} Training without them did best."
+  assert say(0.001, leak_excluded=False) == (
+    f"A leak cannot be excluded. {least}"
   )
 
 
-def _detail(low, high, num_seeds=5):
+def _detail(low, high, num_seeds=5, between=(math.nan, math.nan)):
   return verdict.detail(
-    candidate="synthetic",
-    reference="classical",
+    network="resnet",
     value=(low + high) / 2,
     low=low,
     high=high,
+    between=between,
     level=0.95,
     num_seeds=num_seeds,
   )
@@ -48,15 +74,19 @@ def _detail(low, high, num_seeds=5):
 
 def test_detail_says_what_is_not_excluded():
   assert _detail(-0.019, 0.027) == (
-    "Balanced accuracy of “synthetic” minus that of “classical”: +0.004 "
-    "(95% interval −0.019 to +0.027). Compatible with the data: a gain of up "
-    "to 0.027 and a loss of up to 0.019."
+    "Balanced accuracy of resnet with synthetic images minus that without, the "
+    "best arm of either kind by validation: +0.004 (95% interval −0.019 to "
+    "+0.027). Compatible with the data: a gain of up to 0.027 and a loss of up "
+    "to 0.019."
   )
   assert "no loss" in _detail(0.01, 0.02)
   assert "no gain" in _detail(-0.02, -0.01)
   assert "says nothing about other lesions" in _detail(0.0, 0.0)
   assert "With one seed" in _detail(-0.1, 0.1, num_seeds=1)
   assert "With one seed" not in _detail(-0.1, 0.1)
+  assert _detail(-0.1, 0.1, between=(-0.2, 0.3)).endswith(
+    "Between folds, other training lesions included: −0.200 to +0.300."
+  )
 
 
 def test_next_steps():
