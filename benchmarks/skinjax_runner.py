@@ -47,7 +47,7 @@ class Steps:
       class_names=tuple(map(str, range(workload.CLASSES))),
       class_counts=tuple(np.bincount(labels, minlength=workload.CLASSES)),
       drawn=True,
-      upright=False,
+      stored=size,
       collapse=0.5,
       groups_known=True,
       fingerprint="",

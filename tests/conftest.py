@@ -59,8 +59,11 @@ def products(monkeypatch):
 
 
 @pytest.fixture
-def two_stages(monkeypatch):
-  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
+def two_stages(monkeypatch, products):
+  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon.
+
+  Its convolutions are in loops, where native ones are slow.
+  """
   stages = ((1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
   monkeypatch.setattr(efficientnet, "_STAGES", stages)
 

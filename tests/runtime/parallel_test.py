@@ -150,7 +150,7 @@ def _compare(got, wanted, tolerance):
   "name",
   [
     "classifier",
-    _FINE_TUNED,
+    pytest.param(_FINE_TUNED, marks=pytest.mark.slow),
     pytest.param("acgan", marks=pytest.mark.slow),
     pytest.param("progan", marks=pytest.mark.slow),
   ],

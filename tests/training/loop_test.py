@@ -62,7 +62,7 @@ def _changes(name):
   more = {
     "acgan": {"sample_every": 8},
     "classifier": {},
-    _FINE_TUNED: {},
+    _FINE_TUNED: {"augment__test_orientations": False},
     "progan": {"sample_every": 8, _FADE: 48},
   }
   return _RUN | more[name]
@@ -120,7 +120,7 @@ class _Killed(BaseException):
     ("acgan", "between checkpoints"),
     ("classifier", "between checkpoints"),
     ("classifier", "in a checkpoint"),
-    (_FINE_TUNED, "between checkpoints"),
+    pytest.param(_FINE_TUNED, "between checkpoints", marks=_SLOW),
     pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
   ],
 )
