@@ -71,7 +71,11 @@ def load(config, number: int) -> datasets.Dataset:
   if not config.control:
     return dataset
   half = chosen(dataset.train, 0.5, seed=0)
-  return datasets.trained_on(dataset, dataset.train.take(half), ())
+  other = dataset.train.take(~half)
+  pairs = zip(other.image_ids.tolist(), other.groups.tolist(), strict=True)
+  left_out = {**dataset.left_out, **dict(pairs)}
+  dataset = datasets.trained_on(dataset, dataset.train.take(half), ())
+  return dataset._replace(left_out=left_out)
 
 
 def chosen(split: Split, fraction: float, seed: int) -> np.ndarray:

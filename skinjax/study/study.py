@@ -131,6 +131,18 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
         )
     return None
 
+  def network(before, now):
+    """A network may change until something was chosen by its classifiers."""
+    for name in plan.read(path)["choices"]:
+      old, new = (workdir.flat(x.get(name) or {}) for x in (before, now))
+      for key in sorted({*old, *new} - {"arms"}):
+        if old.get(key) != new.get(key) and not workdir.is_free(key):
+          return (
+            f"network.{name}.{key} was {old.get(key)!r}, is {new.get(key)!r}, "
+            "and what is compared was chosen with the former"
+          )
+    return None
+
   def gan_steps(before, now):
     if config.generator or config.synthetic:  # no GAN is trained here
       return None
@@ -150,6 +162,7 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
   return {
     **dict.fromkeys((*free, *given), lambda before, now: None),
     "arm": arm,
+    "network": network,
     "gan.train.steps": gan_steps,
     "until": until,
   }

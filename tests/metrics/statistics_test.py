@@ -91,6 +91,13 @@ def test_luck_that_seeds_do_not_share_is_counted_once():
   )
 
 
+def test_seeds_that_score_alike_by_chance_leave_the_lesions_their_part():
+  resampled = np.random.default_rng(0).normal(0.5, 0.1, (4, 4000))
+  found = statistics.interval(_draws(np.full(4, 0.5), resampled))
+  # In the mean of four: 0.1 / 2.
+  np.testing.assert_allclose(found.high - 0.5, 1.96 * 0.05, rtol=0.05)
+
+
 def test_interval_of_one_seed_is_the_percentile_interval():
   resampled = np.random.default_rng(0).normal(0.5, 0.1, (1, 1000))
   found = statistics.interval(_draws(np.array([0.5]), resampled))

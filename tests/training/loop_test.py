@@ -282,7 +282,9 @@ _STUB = tasks.Task(
   name="stub",
   title="stub",
   check=lambda config: None,
-  init_state=lambda config, info, key: _State(jnp.zeros((), jnp.int32)),
+  init_state=lambda config, info, key, pretrained: _State(
+    jnp.zeros((), jnp.int32)
+  ),
   train_step=_train_step,
   eval_step=_eval_step,
 )
