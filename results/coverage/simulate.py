@@ -12,6 +12,7 @@ features, linear discriminants. README.md tells the model and the result.
 import argparse
 import dataclasses
 import functools
+import itertools
 import math
 import multiprocessing
 import os
@@ -39,31 +40,33 @@ LESIONS = {
   "vasc": (64, 25, 8, 1),
 }
 DIMENSIONS = 8
-# Of the variance of an image around its class, the lesion's part.
-LESION_PART = 0.7
-SEPARATION = 0.8  # of class means, in standard deviations
+SEPARATION = 0.8  # of class means, in standard deviations of an image
+LESION_PART = 0.7  # of that variance; the rest is the image's own
 # The classifiers that are chosen from, each with and without synthetic images:
-# shrinkage of the covariance, and the power of the classes' frequencies that
-# is their prior.
+# how far the covariance is shrunk, and the power of the classes' frequencies
+# that is their prior.
 ARMS = ((0.02, 0.0), (0.3, 0.0), (0.1, 0.1))
-FILL_TO = 1000  # images a class, synthetic ones included
-# Generators put the mean of a class so far towards that of all classes.
-SCENARIOS = {"no change": 0.42, "help": 0.2, "hurt": 0.6}
-SEEDS, SEEDS_MOST, UNTIL = 3, 10, 0.015
-TRAIN_FOLDS = 3
-LUCK = 1.75
+LUCK = 1.75  # see Fold.luck
+FILL_TO = 1000  # training images of a class, synthetic ones included
+# Of a generator's class means, the part that it has from elsewhere; and how
+# wrong it is there, in standard deviations of an image in each dimension.
 ELSEWHERE = 0.75
+SCENARIOS = {"no change": 0.42, "help": 0.2, "hurt": 0.6}
+NUM_FOLDS = 5
+SEEDS, SEEDS_MOST, UNTIL = 3, 10, 0.015
+TEST_TO_TRAIN = 1 / 3  # folds
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """How much is computed; the shipped values are those of the results."""
+  """How much is computed; the defaults are those of the results."""
 
-  divide: int = 1  # lesions of a class by this
-  num_folds: int = 5
+  lesions: float = 1.0  # of HAM10000's, the part
   resamples: int = 500
-  true_seeds: int = 30  # twice
-  true_images: int = 2000  # of each class, fold and half of the seeds
+  # What the true values are computed from, twice, in each fold: seeds, and
+  # new images of each class.
+  true_seeds: int = 25
+  true_images: int = 1500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,15 +74,25 @@ class Images:
   """Images as a classifier sees them."""
 
   x: np.ndarray  # [N, DIMENSIONS] float32
-  label: np.ndarray  # [N]
+  label: np.ndarray  # [N], sorted
   lesion: np.ndarray  # [N], from 0
+
+  @functools.cached_property
+  def terms(self) -> np.ndarray:
+    """Computes 1, x and x x': [N, 1 + D + D²]."""
+    square = (self.x[:, :, None] * self.x[:, None]).reshape(len(self.x), -1)
+    one = np.ones((len(self.x), 1), np.float32)
+    return np.concatenate([one, self.x, square], 1)
 
   def __getitem__(self, pick: np.ndarray) -> "Images":
     return Images(self.x[pick], self.label[pick], self.lesion[pick])
 
 
 class Population:
-  """Classes of lesions: Gaussian around their means, each with its scales."""
+  """Classes of lesions: Gaussian around their means, each with its scales.
+
+  Also the directions in which generators are wrong about them.
+  """
 
   def __init__(self):
     rng = np.random.default_rng(0)
@@ -101,11 +114,9 @@ class Population:
 
 def moments(images: Images, weights: np.ndarray) -> np.ndarray:
   """Sums 1, x and x x' by class, with weights [S, N]; to [S, K, 1 + D + D²]."""
-  x = images.x
-  square = (x[:, :, None] * x[:, None]).reshape(len(x), -1)
-  terms = np.concatenate([np.ones((len(x), 1), np.float32), x, square], 1)
-  of = [images.label == k for k in range(len(LESIONS))]
-  return np.stack([weights[:, k] @ terms[k] for k in of], 1)
+  terms = images.terms
+  classes = _by_class(images.label)
+  return np.stack([weights[:, of] @ terms[of] for of in classes], 1)
 
 
 def fit(sums: np.ndarray, shrinkage: float, power: float) -> np.ndarray:
@@ -140,16 +151,22 @@ def shrink(covariance: np.ndarray, part: float) -> np.ndarray:
 def correct(classifiers: np.ndarray, images: Images) -> np.ndarray:
   """Tells whether classifiers [S, K, D + 1] are right: [S, N]."""
   x = np.concatenate([images.x, np.ones((len(images.x), 1), np.float32)], 1)
-  scores = classifiers @ x.T
-  own = np.take_along_axis(scores, images.label[None, None], 1)[:, 0]
-  return own >= scores.max(1)
+  right = np.empty((len(classifiers), len(x)), bool)
+  for k, of in enumerate(_by_class(images.label)):
+    scores = classifiers.swapaxes(0, 1) @ x[of].T  # [K, S, n]
+    right[:, of] = scores[k] >= scores.max(0)
+  return right
 
 
 def recalls(right: np.ndarray, label: np.ndarray) -> np.ndarray:
   """Averages [S, N] by class: [S, K]."""
-  return np.stack(
-    [right[:, label == k].mean(1) for k in range(len(LESIONS))], 1
-  )
+  return np.stack([right[:, of].mean(1) for of in _by_class(label)], 1)
+
+
+def _by_class(label: np.ndarray) -> list[slice]:
+  """Tells where each class is in sorted labels."""
+  ends = np.searchsorted(label, np.arange(len(LESIONS) + 1))
+  return [slice(*pair) for pair in itertools.pairwise(ends)]
 
 
 def synthesize(
@@ -160,8 +177,9 @@ def synthesize(
 ) -> np.ndarray:
   """Fits a generator, and draws what fills up classes: moments [1, K, …].
 
-  A Gaussian for each class, of all training images; its covariance is half the
-  classes' average.
+  A Gaussian for each class. Its covariance is of all training images, half of
+  this class and half of the average class; its mean is of those and of a
+  picture of the class that the generator has from elsewhere.
   """
   sums = moments(training, np.ones((1, len(training.label)), np.float32))
   mean, covariance = (x[0] for x in gaussians(sums))
@@ -187,21 +205,31 @@ class Fold:
       for name, error in SCENARIOS.items()
     }
 
-  def luck(self, seeds: int) -> np.ndarray:
-    """Draws the luck of new seeds: a weight for each training image.
+  def seeds(self, number: int) -> np.ndarray:
+    """Draws new seeds: the moments of the training images, as each weighs them.
 
     Lesions weigh as powers of what is exponentially distributed (distributed
     so, they would be a Bayesian bootstrap, Rubin 1981), with mean 1.
     """
     lesions = self.training.lesion.max() + 1
-    luck = self.rng.standard_exponential((seeds, lesions), np.float32)
+    luck = self.rng.standard_exponential((number, lesions), np.float32)
     luck = luck**LUCK / math.gamma(1 + LUCK)
-    return luck[:, self.training.lesion]
+    return moments(self.training, luck[:, self.training.lesion])
 
-  def train(self, kind: str | None, arm: int, luck: np.ndarray) -> np.ndarray:
+  def train(self, kind: str | None, arm: int, seeds: np.ndarray) -> np.ndarray:
     """Trains with the synthetic images of a scenario, or with none."""
-    sums = moments(self.training, luck)
-    return fit(sums + self.synthetic[kind], *ARMS[arm])
+    return fit(seeds + self.synthetic[kind], *ARMS[arm])
+
+  def choose(self, kind: str | None, validation: Images):
+    """Gives the best arm by its first seeds, and the classifiers of all."""
+    arms = [
+      self.train(kind, arm, self.seeds(SEEDS)) for arm in range(len(ARMS))
+    ]
+    right = correct(np.concatenate(arms), validation)
+    scores = recalls(right, validation.label).mean(1)
+    best = np.argmax(scores.reshape(len(ARMS), SEEDS).mean(1))
+    others = self.train(kind, best, self.seeds(SEEDS_MOST - SEEDS))
+    return best, np.concatenate([arms[best], others])
 
 
 def tallies(
@@ -214,9 +242,9 @@ def tallies(
   weights = np.concatenate([np.ones((1, len(label)), np.float32), weights])
   classes = len(LESIONS)
   counts = np.zeros((len(right), len(weights), classes, classes))
-  for k in range(classes):
-    own = weights[:, label == k]
-    hits = (own @ right[:, label == k].T.astype(np.float32)).T
+  for k, of in enumerate(_by_class(label)):
+    own = weights[:, of]
+    hits = (own @ right[:, of].T.astype(np.float32)).T
     counts[:, :, k, k] = hits
     counts[:, :, k, (k + 1) % classes] = own.sum(1) - hits
   none = np.zeros(len(weights))
@@ -228,20 +256,20 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
   """Simulates one study: a row for each scenario and rule of its seeds."""
   rng = np.random.default_rng([seed, number])
   population = Population()
-  images, label = _lesions(size.divide)
+  images, label = _lesions(size.lesions)
   everything = population.draw(rng, images, label)
   fold_of = tfds_ham10000.folds(
     [f"{number}-{lesion}" for lesion in everything.lesion],
     everything.label.tolist(),
-    size.num_folds,
+    NUM_FOLDS,
     seed,
   )
   # The classical arms, the weights and the lesions are those of all scenarios.
   kinds = (None, *SCENARIOS)
   predicted = {kind: [] for kind in kinds}
   true = {kind: [] for kind in kinds}
-  for f in range(size.num_folds):
-    after = (fold_of - f) % size.num_folds
+  for f in range(NUM_FOLDS):
+    after = (fold_of - f) % NUM_FOLDS
     test, validation = everything[after == 0], everything[after == 1]
     fold = Fold(rng, everything[after > 1], population)
     weights = statistics.bootstrap_weights(
@@ -252,37 +280,24 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
     many = np.repeat(np.arange(len(LESIONS)), size.true_images)
     one_each = np.ones_like(many)
     halves = [
-      (
-        fold.luck(size.true_seeds),
-        population.draw(rng, np.ones_like(many), many),
-      )
+      (fold.seeds(size.true_seeds), population.draw(rng, one_each, many))
       for _ in range(2)
     ]
     for kind in kinds:
-      arms = [
-        fold.train(kind, arm, fold.luck(SEEDS_MOST)) for arm in range(len(ARMS))
-      ]
-      best = np.argmax(
-        [
-          recalls(correct(arm[:SEEDS], validation), validation.label).mean()
-          for arm in arms
-        ]
-      )
-      right = correct(arms[best], test)
+      best, classifiers = fold.choose(kind, validation)
+      right = correct(classifiers, test)
       predicted[kind].append(tallies(right, test.label, weights))
       true[kind].append(
         [
-          recalls(correct(fold.train(kind, best, luck), new), new.label).mean(0)
-          for luck, new in halves
+          recalls(correct(fold.train(kind, best, seeds), new), new.label).mean(
+            0
+          )
+          for seeds, new in halves
         ]
       )
   # [F, K], the folds' shares of each class.
-  share = np.stack(
-    [
-      np.bincount(everything.label[fold_of == f], minlength=len(LESIONS))
-      for f in range(size.num_folds)
-    ]
-  )
+  share = np.zeros((NUM_FOLDS, len(LESIONS)))
+  np.add.at(share, (fold_of, everything.label), 1)
   rows = []
   for name in SCENARIOS:
     gain = np.array(true[name]) - np.array(true[None])  # [F, 2, K]
@@ -296,11 +311,11 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
   return rows
 
 
-def _lesions(divide: int) -> tuple[np.ndarray, np.ndarray]:
+def _lesions(part: float) -> tuple[np.ndarray, np.ndarray]:
   """Lists lesions: numbers of images, and labels."""
   images, label = [], []
   for k, counts in enumerate(LESIONS.values()):
-    sizes = np.repeat(np.arange(len(counts)) + 1, counts)[::divide]
+    sizes = np.repeat(np.arange(len(counts)) + 1, counts)[:: round(1 / part)]
     images.append(sizes)
     label.append(np.full(len(sizes), k))
   return np.concatenate(images), np.concatenate(label)
@@ -321,7 +336,7 @@ def _rules(pair, number: int) -> dict[str, dict]:
       np.subtract(*(_scored(arm[f][:seeds]) for arm in pair))
       for f in range(folds)
     ]
-    between = statistics.between_folds(gains, 1 / TRAIN_FOLDS)
+    between = statistics.between_folds(gains, TEST_TO_TRAIN)
     numbers = {
       "low": found.low,
       "high": found.high,
@@ -365,7 +380,10 @@ def summarize(rows: list[dict]) -> list[dict]:
     low, high, truth = column["low"], column["high"], column["truth"]
     says_helps, says_hurts = low > 0, high < 0
     false = says_helps & (truth <= 0) | says_hurts & (truth >= 0)
-    covers = lambda start, end, value: (start <= value) & (value <= end)
+    # NaN where there is no interval, as between the folds of one.
+    covers = lambda start, end, value: np.where(
+      np.isnan(start), np.nan, (start <= value) & (value <= end)
+    )
     row = {"scenario": scenario, "rule": rule, "studies": len(cell)}
     mean = truth.mean()
     between = column["between_low"], column["between_high"]
@@ -414,7 +432,7 @@ _SHOWN = (
 
 def _percent(row: dict, name: str) -> str:
   share, error = row[name], row[f"{name}_error"]
-  if np.isnan(share):
+  if share is None or np.isnan(share):
     return "–"
   return f"{100 * share:.1f} ± {100 * error:.1f} %"
 
@@ -430,7 +448,7 @@ def show(table: list[dict], readme: str) -> str:
 
 
 def main() -> None:
-  """Simulates, and writes coverage.json, coverage.csv and README.md's table."""
+  """Simulates, and writes what is in this folder."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--studies", type=int, default=1000)
   parser.add_argument("--seed", type=int, default=0)
@@ -452,24 +470,24 @@ def main() -> None:
         print(
           f"{done} studies in {minutes:.1f} min, {left:.1f} left", flush=True
         )
+  minutes = round((time.monotonic() - start) / 60)
+  write(rows, args.out, studies=args.studies, seed=args.seed, minutes=minutes)
+
+
+def write(rows: list[dict], out: pathlib.Path, **notes) -> None:
+  """Writes coverage.json, coverage.csv and, if there, README.md's table."""
   table = summarize(rows)
-  args.out.mkdir(parents=True, exist_ok=True)
-  model = {
-    "studies": args.studies,
-    "seed": args.seed,
-    "minutes": round((time.monotonic() - start) / 60, 1),
-    "size": dataclasses.asdict(Size()),
-    "rows": table,
-  }
-  files.write_json(args.out / "coverage.json", model)
+  out.mkdir(parents=True, exist_ok=True)
+  notes["size"] = dataclasses.asdict(Size())
+  files.write_json(out / "coverage.json", notes | {"rows": table})
   cells = [
     [x if isinstance(x, int | str) else f"{x:.5f}" for x in row.values()]
     for row in table
   ]
-  files.write_text(args.out / "coverage.csv", files.table([table[0], *cells]))
-  readme = args.out / "README.md"
+  files.write_text(out / "coverage.csv", files.table([table[0], *cells]))
+  readme = out / "README.md"
   if readme.exists():
-    readme.write_text(show(table, readme.read_text()))
+    files.write_text(readme, show(table, readme.read_text()))
 
 
 if __name__ == "__main__":
