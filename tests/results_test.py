@@ -140,23 +140,42 @@ def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
 
 def test_simulated_studies():
   simulate = _module("coverage/simulate")
-  size = simulate.Size(1 / 4, resamples=50, true_seeds=10, true_images=200)
+  size = simulate.Size(1 / 5, resamples=30, true_seeds=10, true_images=200)
   studies = [simulate.simulate(number, 0, size) for number in range(3)]
   assert studies[1] == simulate.simulate(1, 0, size)
   table = simulate.summarize([row for study in studies for row in study])
-  rows = {(row["scenario"], row["rule"]): row for row in table}
-  assert len(rows) == len(table) == 3 * 4
-  for (_, rule), row in rows.items():
+  key = ("scenario", "choice", "rule")
+  rows = {tuple(row[name] for name in key): row for row in table}
+  assert len(rows) == len(table) == 3 * (2 + 4)
+  for (_, _, rule), row in rows.items():
     assert row["studies"] == 3
     assert 0.3 < row["balanced_accuracy"] < 0.8
     assert 0 < row["half_width"] < 0.5
     assert row["truth_error"] < 0.02
     assert np.isnan(row["coverage_of_mean_between_folds"]) == (rule == "1 fold")
+  choice = simulate.CHOICES[1]
   for rule, seeds in (("3 seeds", 3), ("2 seeds", 2), ("1 fold", 3)):
-    assert rows["help", rule]["seeds"] == seeds
-  truth = [rows[name, "3 seeds"]["truth"] for name in simulate.SCENARIOS]
-  no_change, help_, hurt = truth
+    assert rows["help", choice, rule]["seeds"] == seeds
+  no_change, help_, hurt = (
+    rows[name, choice, "3 seeds"]["truth"] for name in simulate.SCENARIOS
+  )
   assert hurt < no_change < help_
+
+
+def test_simulated_arms_are_chosen_by_other_seeds(monkeypatch):
+  simulate = _module("coverage/simulate")
+  # [arms, seeds]: arm 0 is best for the luck of seed 0, arm 1 without it.
+  scores = np.array([[9, 1, 2], [3, 3, 3], [0, 0, 0]])
+  monkeypatch.setattr(simulate, "correct", lambda *_: None)
+  recalls = lambda *_: scores.reshape(-1, 1)
+  monkeypatch.setattr(simulate, "recalls", recalls)
+  fold = simulate.Fold.__new__(simulate.Fold)
+  monkeypatch.setattr(fold, "seeds", lambda number: number)
+  monkeypatch.setattr(fold, "train", lambda *_: np.zeros((10, 7, 9)))
+  choices, arms = fold.choose(None, simulate.Images(*[np.zeros(1)] * 3))
+  assert arms.shape == (3, 10, 7, 9)
+  assert choices["by all"].tolist() == [0] * 10
+  assert choices["by the others"].tolist() == [1] + [0] * 9
 
 
 def test_what_is_counted_of_simulated_studies():
@@ -165,7 +184,8 @@ def test_what_is_counted_of_simulated_studies():
   rows = [
     {"low": low, "high": high, "truth": truth}
     | rest
-    | {"between_low": 0, "between_high": 9, "scenario": "a", "rule": "b"}
+    | {"between_low": 0, "between_high": 9}
+    | {"scenario": "a", "choice": "b", "rule": "c"}
     for low, high, truth in (
       (1, 3, 2),  # covers, says helps
       (-3, -1, 2),  # says hurts, falsely

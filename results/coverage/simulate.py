@@ -53,6 +53,9 @@ FILL_TO = 1000  # training images of a class, synthetic ones included
 ELSEWHERE = 0.75
 SCENARIOS = {"no change": 0.42, "help": 0.2, "hurt": 0.6}
 NUM_FOLDS = 5
+# A fold's arm is chosen by the first seeds: for all seeds by the same, or for
+# each of the first ones by the others of them.
+CHOICES = ("by all", "by the others")
 SEEDS, SEEDS_MOST, UNTIL = 3, 10, 0.015
 TEST_TO_TRAIN = 1 / 3  # folds
 
@@ -65,7 +68,7 @@ class Size:
   resamples: int = 500
   # What the true values are computed from, twice, in each fold: seeds, and
   # new images of each class.
-  true_seeds: int = 25
+  true_seeds: int = 20
   true_images: int = 1500
 
 
@@ -220,16 +223,25 @@ class Fold:
     """Trains with the synthetic images of a scenario, or with none."""
     return fit(seeds + self.synthetic[kind], *ARMS[arm])
 
-  def choose(self, kind: str | None, validation: Images):
-    """Gives the best arm by its first seeds, and the classifiers of all."""
+  def choose(
+    self, kind: str | None, validation: Images
+  ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Chooses arms by their first seeds.
+
+    Returns:
+      Each of `CHOICES` to the arms [S] that seeds are scored with, and the
+      classifiers [arms, S, K, D + 1].
+    """
     arms = [
-      self.train(kind, arm, self.seeds(SEEDS)) for arm in range(len(ARMS))
+      self.train(kind, arm, self.seeds(SEEDS_MOST)) for arm in range(len(ARMS))
     ]
-    right = correct(np.concatenate(arms), validation)
-    scores = recalls(right, validation.label).mean(1)
-    best = np.argmax(scores.reshape(len(ARMS), SEEDS).mean(1))
-    others = self.train(kind, best, self.seeds(SEEDS_MOST - SEEDS))
-    return best, np.concatenate([arms[best], others])
+    first = np.concatenate([arm[:SEEDS] for arm in arms])
+    scores = recalls(correct(first, validation), validation.label).mean(1)
+    scores = scores.reshape(len(ARMS), SEEDS)
+    same = np.full(SEEDS_MOST, np.argmax(scores.sum(1)))
+    others = same.copy()
+    others[:SEEDS] = np.argmax(scores.sum(1, keepdims=True) - scores, 0)
+    return dict(zip(CHOICES, (same, others), strict=True)), np.array(arms)
 
 
 def tallies(
@@ -266,8 +278,8 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
   )
   # The classical arms, the weights and the lesions are those of all scenarios.
   kinds = (None, *SCENARIOS)
-  predicted = {kind: [] for kind in kinds}
-  true = {kind: [] for kind in kinds}
+  predicted = {(choice, kind): [] for choice in CHOICES for kind in kinds}
+  true = {key: [] for key in predicted}
   for f in range(NUM_FOLDS):
     after = (fold_of - f) % NUM_FOLDS
     test, validation = everything[after == 0], everything[after == 1]
@@ -284,30 +296,39 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
       for _ in range(2)
     ]
     for kind in kinds:
-      best, classifiers = fold.choose(kind, validation)
-      right = correct(classifiers, test)
-      predicted[kind].append(tallies(right, test.label, weights))
-      true[kind].append(
-        [
-          recalls(correct(fold.train(kind, best, seeds), new), new.label).mean(
-            0
-          )
-          for seeds, new in halves
-        ]
-      )
+      choices, arms = fold.choose(kind, validation)
+      value = np.zeros((len(ARMS), 2, len(LESIONS)))
+      for arm in np.unique(list(choices.values())):
+        for half, (seeds, new) in enumerate(halves):
+          right = correct(fold.train(kind, arm, seeds), new)
+          value[arm, half] = recalls(right, new.label).mean(0)
+      for choice, by_seed in choices.items():
+        right = correct(arms[by_seed, np.arange(SEEDS_MOST)], test)
+        told = tallies(right, test.label, weights)
+        predicted[choice, kind].append(told)
+        true[choice, kind].append(value[by_seed])
   # [F, K], the folds' shares of each class.
   share = np.zeros((NUM_FOLDS, len(LESIONS)))
   np.add.at(share, (fold_of, everything.label), 1)
+
+  @functools.cache
+  def draw(arm, seeds, folds):
+    tallies = [fold[:seeds] for fold in predicted[arm][:folds]]
+    return statistics.draw(tallies)["balanced_accuracy"]
+
   rows = []
-  for name in SCENARIOS:
-    gain = np.array(true[name]) - np.array(true[None])  # [F, 2, K]
-    pair = predicted[name], predicted[None]
-    for rule, told in _rules(pair, number).items():
+  for name, choice in itertools.product(SCENARIOS, CHOICES):
+    gain = np.subtract(*(np.array(true[choice, k]) for k in (name, None)))
+    pair = (choice, name), (choice, None)
+    for rule, told in _rules(predicted, pair, draw, number).items():
       folds = told["folds"]
       part = share[:folds] / share[:folds].sum(0)
-      halves = (gain[:folds] * part[:, None]).sum(0).mean(1)
-      row = {"scenario": name, "rule": rule, "truth": halves.mean()}
-      rows.append(row | told | {"truth_error": (halves[0] - halves[1]) / 2})
+      # The mean over seeds of [F, S, 2, K].
+      halves = gain[:folds, : told["seeds"]].mean(1)
+      halves = (halves * part[:, None]).sum(0).mean(1)
+      row = {"scenario": name, "choice": choice, "rule": rule}
+      row |= {"truth": halves.mean()} | told
+      rows.append(row | {"truth_error": (halves[0] - halves[1]) / 2})
   return rows
 
 
@@ -321,12 +342,12 @@ def _lesions(part: float) -> tuple[np.ndarray, np.ndarray]:
   return np.concatenate(images), np.concatenate(label)
 
 
-def _rules(pair, number: int) -> dict[str, dict]:
-  """Gives the study's intervals, with seeds and folds by several rules."""
+def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
+  """Gives the intervals of a difference, by several rules of seeds."""
+  pair = [predicted[arm] for arm in arms]
 
-  def compare(seeds, folds=None):
-    draw = lambda arm: statistics.draw([fold[:seeds] for fold in arm[:folds]])
-    synthetic, classical = (draw(arm)["balanced_accuracy"] for arm in pair)
+  def compare(seeds, folds=NUM_FOLDS):
+    synthetic, classical = (draw(arm, seeds, folds) for arm in arms)
     return synthetic - classical
 
   def row(draws, first=None):
@@ -343,6 +364,8 @@ def _rules(pair, number: int) -> dict[str, dict]:
       "between_low": between[0],
       "between_high": between[1],
       "seed_sd": found.seed_sd,
+      "value": found.value,
+      "lesion_sd": statistics._parts(draws, first).spread.std(),
       "score": np.mean([_scored(fold[:seeds]) for fold in pair[1]]),
     }
     numbers = {name: float(value) for name, value in numbers.items()}
@@ -351,12 +374,10 @@ def _rules(pair, number: int) -> dict[str, dict]:
   fixed = compare(SEEDS)
   needed = statistics.seeds_needed(fixed, UNTIL, SEEDS_MOST, seed=number)
   more = fixed if needed in (None, SEEDS) else compare(needed)
-  return {
-    f"{SEEDS} seeds": row(fixed),
-    f"until {UNTIL}": row(more, first=SEEDS),
-    "2 seeds": row(compare(2)),
-    "1 fold": row(compare(SEEDS, 1)),
-  }
+  rules = {f"{SEEDS} seeds": row(fixed), f"until {UNTIL}": row(more, SEEDS)}
+  if arms[0][0] == CHOICES[-1]:
+    rules |= {"2 seeds": row(compare(2)), "1 fold": row(compare(SEEDS, 1))}
+  return rules
 
 
 def _scored(fold: list[statistics.Tally]) -> float:
@@ -365,17 +386,20 @@ def _scored(fold: list[statistics.Tally]) -> float:
   return float(classification.of_counts(counts)["balanced_accuracy"])
 
 
+_CELL = ("scenario", "choice", "rule")
+
+
 def summarize(rows: list[dict]) -> list[dict]:
   """Counts what is right: a row for each scenario and rule."""
   cells = {}
   for row in rows:
-    cells.setdefault((row["scenario"], row["rule"]), []).append(row)
+    cells.setdefault(tuple(row[name] for name in _CELL), []).append(row)
   table = []
-  for (scenario, rule), cell in cells.items():
+  for key, cell in cells.items():
     column = {
       name: np.array([row[name] for row in cell])
       for name in cell[0]
-      if name not in ("scenario", "rule")
+      if name not in _CELL
     }
     low, high, truth = column["low"], column["high"], column["truth"]
     says_helps, says_hurts = low > 0, high < 0
@@ -384,7 +408,7 @@ def summarize(rows: list[dict]) -> list[dict]:
     covers = lambda start, end, value: np.where(
       np.isnan(start), np.nan, (start <= value) & (value <= end)
     )
-    row = {"scenario": scenario, "rule": rule, "studies": len(cell)}
+    row = dict(zip(_CELL, key, strict=True)) | {"studies": len(cell)}
     mean = truth.mean()
     between = column["between_low"], column["between_high"]
     for name, event in (
@@ -414,6 +438,7 @@ def summarize(rows: list[dict]) -> list[dict]:
 # What README.md shows of a row: heading, and how.
 _SHOWN = (
   ("scenario", lambda row: row["scenario"]),
+  ("arms chosen", lambda row: row["choice"]),
   ("seeds", lambda row: row["rule"]),
   ("true difference", lambda row: f"{row['truth']:+.4f}"),
   ("coverage", lambda row: _percent(row, "coverage")),
