@@ -225,23 +225,29 @@ class Fold:
 
   def choose(
     self, kind: str | None, validation: Images
-  ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+  ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Chooses arms by their first seeds.
 
     Returns:
-      Each of `CHOICES` to the arms [S] that seeds are scored with, and the
-      classifiers [arms, S, K, D + 1].
+      Each of `CHOICES` to the arms [S] that seeds are scored with, and their
+      classifiers [S, K, D + 1].
     """
-    arms = [
-      self.train(kind, arm, self.seeds(SEEDS_MOST)) for arm in range(len(ARMS))
-    ]
-    first = np.concatenate([arm[:SEEDS] for arm in arms])
+    arms = np.array(
+      [self.train(kind, arm, self.seeds(SEEDS)) for arm in range(len(ARMS))]
+    )
+    first = arms.reshape(-1, *arms.shape[2:])
     scores = recalls(correct(first, validation), validation.label).mean(1)
     scores = scores.reshape(len(ARMS), SEEDS)
-    same = np.full(SEEDS_MOST, np.argmax(scores.sum(1)))
-    others = same.copy()
-    others[:SEEDS] = np.argmax(scores.sum(1, keepdims=True) - scores, 0)
-    return dict(zip(CHOICES, (same, others), strict=True)), np.array(arms)
+    best = np.argmax(scores.sum(1))
+    others = np.argmax(scores.sum(1, keepdims=True) - scores, 0)
+    more = self.train(kind, best, self.seeds(SEEDS_MOST - SEEDS))
+    choices = {}
+    same = np.full(SEEDS, best)
+    for choice, chosen in zip(CHOICES, (same, others), strict=True):
+      classifiers = np.concatenate([arms[chosen, np.arange(SEEDS)], more])
+      by_seed = np.append(chosen, np.full(SEEDS_MOST - SEEDS, best))
+      choices[choice] = by_seed, classifiers
+    return choices
 
 
 def tallies(
@@ -284,9 +290,7 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
     after = (fold_of - f) % NUM_FOLDS
     test, validation = everything[after == 0], everything[after == 1]
     fold = Fold(rng, everything[after > 1], population)
-    weights = statistics.bootstrap_weights(
-      test.lesion, test.label, size.resamples, [seed, number, f]
-    )
+    weights = _weights(test, f, size.resamples, seed)
     # The arms' true values are of the same seeds and images, and so is less of
     # their difference luck. Twice, to tell how much is.
     many = np.repeat(np.arange(len(LESIONS)), size.true_images)
@@ -296,16 +300,15 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
       for _ in range(2)
     ]
     for kind in kinds:
-      choices, arms = fold.choose(kind, validation)
+      choices = fold.choose(kind, validation)
       value = np.zeros((len(ARMS), 2, len(LESIONS)))
-      for arm in np.unique(list(choices.values())):
+      for arm in np.unique([arms for arms, _ in choices.values()]):
         for half, (seeds, new) in enumerate(halves):
           right = correct(fold.train(kind, arm, seeds), new)
           value[arm, half] = recalls(right, new.label).mean(0)
-      for choice, by_seed in choices.items():
-        right = correct(arms[by_seed, np.arange(SEEDS_MOST)], test)
-        told = tallies(right, test.label, weights)
-        predicted[choice, kind].append(told)
+      for choice, (by_seed, classifiers) in choices.items():
+        right = correct(classifiers, test)
+        predicted[choice, kind].append(tallies(right, test.label, weights))
         true[choice, kind].append(value[by_seed])
   # [F, K], the folds' shares of each class.
   share = np.zeros((NUM_FOLDS, len(LESIONS)))
@@ -330,6 +333,26 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
       row |= {"truth": halves.mean()} | told
       rows.append(row | {"truth_error": (halves[0] - halves[1]) / 2})
   return rows
+
+
+def _weights(test: Images, fold: int, resamples: int, seed: int) -> np.ndarray:
+  """Resamples a fold's lesions.
+
+  A fold has as many lesions of a class in all studies, and new ones: the
+  weights of the first, the second, … can be the same.
+  """
+  _, first, lesion = np.unique(
+    test.lesion, return_index=True, return_inverse=True
+  )
+  labels = tuple(test.label[first].tolist())
+  return _weights_of_lesions(labels, fold, resamples, seed)[:, lesion]
+
+
+@functools.lru_cache(maxsize=NUM_FOLDS)
+def _weights_of_lesions(labels, fold, resamples, seed):
+  return statistics.bootstrap_weights(
+    np.arange(len(labels)), np.array(labels), resamples, [seed, fold]
+  )
 
 
 def _lesions(part: float) -> tuple[np.ndarray, np.ndarray]:
@@ -376,7 +399,7 @@ def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
   more = fixed if needed in (None, SEEDS) else compare(needed)
   rules = {f"{SEEDS} seeds": row(fixed), f"until {UNTIL}": row(more, SEEDS)}
   if arms[0][0] == CHOICES[-1]:
-    rules |= {"2 seeds": row(compare(2)), "1 fold": row(compare(SEEDS, 1))}
+    rules |= {"1 fold": row(compare(SEEDS, 1))}
   return rules
 
 
