@@ -187,7 +187,7 @@ def test_what_is_counted_of_simulated_studies():
   rows = [
     {"low": low, "high": high, "truth": truth}
     | rest
-    | {"between_low": 0, "between_high": 9}
+    | {"value": (low + high) / 2, "between_low": 0, "between_high": 9}
     | {"scenario": "a", "choice": "b", "rule": "c"}
     for low, high, truth in (
       (1, 3, 2),  # covers, says helps
@@ -204,6 +204,8 @@ def test_what_is_counted_of_simulated_studies():
   assert row["coverage_of_mean"] == 0.75
   assert row["coverage_of_mean_between_folds"] == 1
   assert row["half_width"] == 1
+  # 0, -4, 0 and 2 too high.
+  assert row["bias"] == -0.5
 
 
 def test_simulated_tallies_are_those_of_predictions():

@@ -1,6 +1,6 @@
 """Simulates whole studies, and counts how often their intervals are right.
 
-  python results/coverage/simulate.py --studies=1000 --processes=2
+  python results/coverage/simulate.py --studies=1000 --seed=1 --processes=2
 
 A study here has the lesions of HAM10000 by class and number of images, dealt
 out over folds by `tfds_ham10000.folds`; classifiers are fitted on overlapping
@@ -388,7 +388,6 @@ def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
       "between_high": between[1],
       "seed_sd": found.seed_sd,
       "value": found.value,
-      "lesion_sd": statistics._parts(draws, first).spread.std(),
       "score": np.mean([_scored(fold[:seeds]) for fold in pair[1]]),
     }
     numbers = {name: float(value) for name, value in numbers.items()}
@@ -445,6 +444,7 @@ def summarize(rows: list[dict]) -> list[dict]:
       share = event.mean()
       row[name] = float(share)
       row[f"{name}_error"] = float(np.sqrt(share * (1 - share) / len(cell)))
+    row["bias"] = float((column["value"] - truth).mean())
     row["half_width"] = float((high - low).mean() / 2)
     row["half_width_between_folds"] = float(
       (between[1] - between[0]).mean() / 2
@@ -466,8 +466,11 @@ _SHOWN = (
   ("true difference", lambda row: f"{row['truth']:+.4f}"),
   ("coverage", lambda row: _percent(row, "coverage")),
   ("false verdicts", lambda row: _percent(row, "false_verdicts")),
-  ("says helps", lambda row: _percent(row, "helps")),
-  ("says hurts", lambda row: _percent(row, "hurts")),
+  (
+    "says helps, hurts",
+    lambda row: f"{100 * row['helps']:.0f} %, {100 * row['hurts']:.0f} %",
+  ),
+  ("bias", lambda row: f"{row['bias']:+.4f}"),
   ("half-width", lambda row: f"{row['half_width']:.4f}"),
   ("mean seeds", lambda row: f"{row['seeds']:.1f}"),
   ("*of the mean*", lambda row: _percent(row, "coverage_of_mean")),
@@ -498,28 +501,33 @@ def show(table: list[dict], readme: str) -> str:
 def main() -> None:
   """Simulates, and writes what is in this folder."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--studies", type=int, default=1000)
-  parser.add_argument("--seed", type=int, default=0)
-  parser.add_argument("--processes", type=int, default=2)
-  parser.add_argument(
-    "--out", type=pathlib.Path, default=ROOT / "results/coverage"
-  )
+  add = parser.add_argument
+  add("--studies", type=int, default=1000)
+  add("--seed", type=int, default=0)
+  add("--processes", type=int, default=2)
+  add("--overlap", type=float, default=statistics.OVERLAP, help="see there")
+  add("--out", type=pathlib.Path, default=ROOT / "results" / "coverage")
   args = parser.parse_args()
   # Each process has a core; read when numpy is imported, thus by those to come.
   os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
   start, rows = time.monotonic(), []
   work = functools.partial(simulate, seed=args.seed, size=Size())
-  with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+  context = multiprocessing.get_context("spawn")
+  with context.Pool(args.processes, _widen, (args.overlap,)) as pool:
     for done, study in enumerate(pool.imap(work, range(args.studies)), 1):
       rows += study
       if done % 10 == 0 or done == args.studies:
         minutes = (time.monotonic() - start) / 60
         left = minutes * (args.studies / done - 1)
-        print(
-          f"{done} studies in {minutes:.1f} min, {left:.1f} left", flush=True
-        )
+        told = f"{done} studies in {minutes:.1f} min, {left:.1f} left"
+        print(told, flush=True)
   minutes = round((time.monotonic() - start) / 60)
-  write(rows, args.out, studies=args.studies, seed=args.seed, minutes=minutes)
+  notes = {name: getattr(args, name) for name in ("studies", "seed", "overlap")}
+  write(rows, args.out, **notes, minutes=minutes)
+
+
+def _widen(overlap: float) -> None:
+  statistics.OVERLAP = overlap
 
 
 def write(rows: list[dict], out: pathlib.Path, **notes) -> None:
