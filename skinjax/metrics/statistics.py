@@ -24,12 +24,6 @@ from scipy import special
 
 from skinjax.metrics import classification
 
-# What the lesions' variance is multiplied by where there are several folds.
-# Networks of one fold have learnt from the lesions that another is tested on,
-# so that the folds' errors are not independent: in simulated studies their
-# variance is 1.1 to 1.2 times that of the resamples (results/coverage).
-OVERLAP = 1.25
-
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
@@ -173,8 +167,7 @@ def interval(
   (Centred, because some scores are biased on a resample: ECE is larger by as
   much again as it is on the test set.) It is shrunk to the variance of what the
   seeds have in common; where seeds answer a lesion differently, that is within
-  the seeds' own part, and not to be counted twice. With several folds it is
-  widened for their overlap, see `OVERLAP`.
+  the seeds' own part, and not to be counted twice.
 
   Seeds: t times the standard error that the seeds give, their variances within
   folds summed up over the folds; t is Student's with F * (S - 1) degrees of
@@ -279,8 +272,6 @@ class _Parts(NamedTuple):
 def _parts(draws: Draws, first: int | None) -> _Parts:
   folds, seeds = draws.by_seed.shape[:2]
   spread = draws.value[1:] - draws.value[1:].mean(0)
-  if folds > 1:
-    spread = spread * np.sqrt(OVERLAP)
   if seeds < 2:
     return _Parts(spread, np.zeros_like(draws.value[0]), 0, seeds)
   told = draws.by_seed[:, : first or seeds]

@@ -91,19 +91,6 @@ def test_luck_that_seeds_do_not_share_is_counted_once():
   )
 
 
-def test_lesions_weigh_more_where_folds_overlap():
-  """Deviations of 0.2 of equal seeds: 0.2 * sqrt(1.25) = 0.2236 of 2 folds."""
-  resampled = np.tile([0.3, 0.7], 500)
-  values = np.concatenate([[0.5], resampled])
-  for seeds in (1, 3):
-    for folds, reach in ((1, 0.2), (2, 0.2236)):
-      by_seed = np.broadcast_to(values, (folds, seeds, 1001))
-      draws = statistics.Draws(values, by_seed, _UNBOUNDED)
-      found = statistics.interval(draws)
-      ends = [0.5 - reach, 0.5 + reach]
-      np.testing.assert_allclose([found.low, found.high], ends, atol=1e-4)
-
-
 def test_interval_of_one_seed_is_the_percentile_interval():
   resampled = np.random.default_rng(0).normal(0.5, 0.1, (1, 1000))
   found = statistics.interval(_draws(np.array([0.5]), resampled))
