@@ -3,18 +3,24 @@
 import csv
 import importlib.util
 import json
+import sys
 
+import numpy as np
 import pytest
+from scipy import special
 
+from skinjax.metrics import classification, statistics
 from skinjax.runtime import workdir
 from tests import shrunk
 from tests.conftest import ROOT
 
 
-def _module():
-  path = ROOT / "results" / "collect.py"
-  spec = importlib.util.spec_from_file_location("collect", path)
+def _module(name="collect"):
+  path = ROOT / "results" / f"{name}.py"
+  spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
+  # Where dataclasses look for it.
+  sys.modules[spec.name] = module
   spec.loader.exec_module(module)
   return module
 
@@ -130,3 +136,101 @@ def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
   (row,) = collect._rows()
   told = "8x8 to 16x16 in 8 steps, 64 images; a sheet for each size"
   assert row["measured"] == told
+
+
+def test_simulated_studies():
+  simulate = _module("coverage/simulate")
+  size = simulate.Size(1 / 5, resamples=30, true_seeds=10, true_images=200)
+  studies = [simulate.simulate(number, 0, size) for number in range(3)]
+  assert studies[1] == simulate.simulate(1, 0, size)
+  table = simulate.summarize([row for study in studies for row in study])
+  key = ("scenario", "choice", "rule")
+  rows = {tuple(row[name] for name in key): row for row in table}
+  assert len(rows) == len(table) == 3 * (2 + 3)
+  for (_, _, rule), row in rows.items():
+    assert row["studies"] == 3
+    assert 0.3 < row["balanced_accuracy"] < 0.8
+    assert 0 < row["half_width"] < 0.5
+    assert row["truth_error"] < 0.02
+    assert np.isnan(row["coverage_of_mean_between_folds"]) == (rule == "1 fold")
+  choice = simulate.CHOICES[1]
+  for rule, seeds in (("3 seeds", 3), ("1 fold", 3)):
+    assert rows["help", choice, rule]["seeds"] == seeds
+  no_change, help_, hurt = (
+    rows[name, choice, "3 seeds"]["truth"] for name in simulate.SCENARIOS
+  )
+  assert hurt < no_change < help_
+
+
+def test_simulated_arms_are_chosen_by_other_seeds(monkeypatch):
+  simulate = _module("coverage/simulate")
+  # [arms, seeds]: arm 0 is best for the luck of seed 0, arm 1 without it.
+  scores = np.array([[9, 1, 2], [3, 3, 3], [0, 0, 0]])
+  monkeypatch.setattr(simulate, "correct", lambda *_: None)
+  recalls = lambda *_: scores.reshape(-1, 1)
+  monkeypatch.setattr(simulate, "recalls", recalls)
+  fold = simulate.Fold.__new__(simulate.Fold)
+  monkeypatch.setattr(fold, "seeds", lambda number: number)
+  train = lambda _, arm, seeds: np.full((seeds, 7, 9), arm)
+  monkeypatch.setattr(fold, "train", train)
+  choices = fold.choose(None, simulate.Images(*[np.zeros(1)] * 3))
+  for choice, wanted in (("by all", 0), ("by the others", 1)):
+    arms, classifiers = choices[choice]
+    assert arms.tolist() == [wanted] + [0] * 9
+    assert classifiers.shape == (10, 7, 9)
+    assert classifiers[:, 0, 0].tolist() == arms.tolist()
+
+
+def test_what_is_counted_of_simulated_studies():
+  simulate = _module("coverage/simulate")
+  rest = dict.fromkeys(("seeds", "seed_sd", "truth_error", "score"), 0)
+  rows = [
+    {"low": low, "high": high, "truth": truth}
+    | rest
+    | {"value": (low + high) / 2, "between_low": 0, "between_high": 9}
+    | {"scenario": "a", "choice": "b", "rule": "c"}
+    for low, high, truth in (
+      (1, 3, 2),  # covers, says helps
+      (-3, -1, 2),  # says hurts, falsely
+      (-1, 1, 0),
+      (1, 3, 0),  # says helps, falsely
+    )
+  ]
+  (row,) = simulate.summarize(rows)
+  shares = ("coverage", "false_verdicts", "helps", "hurts")
+  assert [row[name] for name in shares] == [0.5, 0.5, 0.5, 0.25]
+  assert row["coverage_error"] == 0.25
+  # The mean truth is 1: in [1, 3] and [-1, 1], ends included.
+  assert row["coverage_of_mean"] == 0.75
+  assert row["coverage_of_mean_between_folds"] == 1
+  assert row["half_width"] == 1
+  # 0, -4, 0 and 2 too high.
+  assert row["bias"] == -0.5
+
+
+def test_simulated_tallies_are_those_of_predictions():
+  simulate = _module("coverage/simulate")
+  rng = np.random.default_rng(0)
+  images, labels = simulate._lesions(1 / 20)
+  drawn = simulate.Population().draw(rng, images, labels)
+  classifiers = rng.normal(size=(2, 7, simulate.DIMENSIONS + 1))
+  weights = statistics.bootstrap_weights(drawn.lesion, drawn.label, 20, 0)
+  right = simulate.correct(classifiers, drawn)
+  found = simulate.tallies(right, drawn.label, weights)
+  x = np.concatenate([drawn.x, np.ones((len(drawn.x), 1))], 1)
+  for tally, classifier in zip(found, classifiers, strict=True):
+    probabilities = special.softmax(x @ classifier.T, axis=1)
+    expected = statistics.tally(probabilities, drawn.label, weights).confusion
+    scores = [
+      classification.of_counts(counts)["balanced_accuracy"]
+      for counts in (tally.confusion, expected)
+    ]
+    np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+def test_table_of_simulated_studies_is_current():
+  simulate = _module("coverage/simulate")
+  folder = ROOT / "results" / "coverage"
+  rows = json.loads((folder / "coverage.json").read_text())["rows"]
+  readme = (folder / "README.md").read_text()
+  assert simulate.show(rows, readme) == readme
