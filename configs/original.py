@@ -5,8 +5,8 @@ r"""Original: the protocol of the student project that asked the question first.
 
 Adds 500 synthetic images of an ACGAN to the real ones as they are, trains a
 network from scratch with and without them, and shows accuracies beside those
-that were reported and the majority line, on DIR/report/index.html. Three classes
-instead of seven: --config.data.classes=bkl,mel,nv. About 25 minutes on 2 cores.
+that were reported and the majority line, on DIR/report/index.html. Three
+classes in the place of seven: --config.data.classes=bkl,mel,nv.
 """
 
 from configs import common, study

@@ -13,7 +13,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import flatten_util
 from scipy import optimize
 
@@ -26,6 +25,7 @@ from skinjax.training.writer import progress
 
 FILE = "head.npz"
 _ITERATIONS = 300
+_ORIENTATIONS = 8
 
 
 class Features:
@@ -89,7 +89,7 @@ def learn(
     What predicts the probabilities [n, classes] of a split: the mean over the
     orientations.
   """
-  turned = 8 if config.augment.orientations else 1
+  turned = _ORIENTATIONS if config.augment.orientations else 1
   path = place / FILE
   if not path.exists():
     fitted = _fitted(config, dataset, extract, turned)
@@ -161,13 +161,20 @@ def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
 
 @jax.jit
 def _loss(theta, factor, x, labels, weights, decay):
-  def loss(theta):
-    matrix = _matrix(theta, factor)
-    logits = x @ matrix + theta["bias"]
-    wrong = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return jnp.sum(weights * wrong) + decay / 2 * jnp.sum(matrix**2)
+  """Computes the loss and its gradient, written out.
 
-  return jax.value_and_grad(loss)(theta)
+  The products are in an order that takes half the time of the derived one.
+  """
+  matrix = _matrix(theta, factor)
+  log_p = jax.nn.log_softmax(x @ matrix + theta["bias"])
+  truth = jax.nn.one_hot(labels, log_p.shape[1])
+  loss = decay / 2 * jnp.sum(matrix**2) - weights @ jnp.sum(log_p * truth, 1)
+  error = weights[:, None] * (jnp.exp(log_p) - truth)
+  gradient = (error.T @ x).T + decay * matrix
+  return loss, {
+    "weights": jax.scipy.linalg.solve_triangular(factor, gradient, lower=True),
+    "bias": jnp.sum(error, 0),
+  }
 
 
 def _matrix(theta, factor):
@@ -177,20 +184,19 @@ def _matrix(theta, factor):
 def _minimized(x, labels, weights, num_classes: int, decay: float):
   """Minimizes the weighted mean loss by L-BFGS, from zero on.
 
-  It converges in a third of the steps in coordinates where the features are
-  uncorrelated, about as the loss's curvature is.
+  It converges in half the steps in coordinates where the features are
+  uncorrelated, about as the loss's curvature is; an eighth of them tells that.
   """
   x, weights = jnp.asarray(x, jnp.float32), jnp.asarray(weights, jnp.float32)
-  scaled = x * jnp.sqrt(weights)[:, None]
-  moments = scaled.T @ scaled / num_classes
-  factor = jnp.linalg.cholesky(moments + decay * jnp.eye(x.shape[1]))
+  part = x[::8] * jnp.sqrt(8 / num_classes * weights[::8])[:, None]
+  factor = jnp.linalg.cholesky(part.T @ part + decay * jnp.eye(x.shape[1]))
+  data = (factor, x, jnp.asarray(labels), weights, decay)
   start, unflatten = flatten_util.ravel_pytree(
     {
       "weights": jnp.zeros((x.shape[1], num_classes)),
       "bias": jnp.zeros(num_classes),
     }
   )
-  data = (factor, x, jnp.asarray(labels), weights, decay)
 
   def evaluate(flat):
     value, gradient = _loss(unflatten(jnp.float32(flat)), *data)
@@ -202,7 +208,7 @@ def _minimized(x, labels, weights, num_classes: int, decay: float):
     np.asarray(start, np.float64),
     jac=True,
     method="L-BFGS-B",
-    options={"maxiter": _ITERATIONS, "ftol": 1e-7, "gtol": 1e-6},
+    options={"maxiter": _ITERATIONS, "ftol": 1e-6, "gtol": 1e-5},
   )
   theta = unflatten(jnp.float32(found.x))
   matrix = _matrix(theta, factor)

@@ -5,7 +5,7 @@
   schema: 2, name, data, drawn: bool, subject, split, compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
   notes: [str], next_steps: [str], original: [{classes, without, with,
-  majority}], diversity: {class: {diversity_ratio, collapsed}},
+  majority, measured: null or {without, with, majority}}], diversity: {class: {diversity_ratio, collapsed}},
   folds: [int], seeds: int, level: 0.95, num_resamples,
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
@@ -79,6 +79,7 @@ ORIGINAL = (
   {"classes": 7, "without": 0.675, "with": 0.679, "majority": 0.6695},
   {"classes": 3, "without": 0.75, "with": 0.75, "majority": 0.7519},
 )
+ORIGINAL_ARMS = ("real", "real_500")  # of configs/original.py
 # Half an interval over this is the standard error: of 95%, and of a power of
 # 80% beside it.
 _REACH, _POWER = 1.960, 0.842
@@ -341,6 +342,7 @@ def summarize(
   train_counts = np.sum([f.train_counts for f in folds], axis=0)
   labels = np.concatenate([f.labels for f in folds])
   told = dataclasses.asdict(about)
+  majority = _majority_line(labels, train_counts, class_names)
   own_generators, _ = told.pop("own_generators"), told.pop("leak_excluded")
   return files.plain(
     {
@@ -354,8 +356,9 @@ def summarize(
       "num_resamples": num_resamples,
       **_carried(len(folds), seeds, own_generators),
       "networks": [{"name": name, **row} for name, row in networks.items()],
+      "original": _original(about.original, rows, majority),
       "classes": classes,
-      "majority_line": _majority_line(labels, train_counts, class_names),
+      "majority_line": majority,
       "choices": {
         network: {str(f.number): f.choices[network] for f in folds}
         for network in networks
@@ -455,6 +458,21 @@ def _names(folds: Sequence[FoldDone], network: str) -> list[str]:
     if all(fold.choices[network].get(key) for fold in folds):
       names.append(procedure)
   return names
+
+
+def _original(reported, rows, majority) -> list[dict[str, Any]]:
+  """Puts accuracies of this study beside those reported, if it has the arms."""
+  accuracies = {row["name"]: row["scores"]["accuracy"] for row in rows}
+  told = []
+  for row in reported:
+    measured = None
+    same = row["classes"] == len(rows[0]["recall"])
+    if same and set(ORIGINAL_ARMS) <= accuracies.keys():
+      without, with_ = (accuracies[name] for name in ORIGINAL_ARMS)
+      line = majority["accuracy"]
+      measured = {"without": without, "with": with_, "majority": line}
+    told.append({**row, "measured": measured})
+  return told
 
 
 def _majority_line(labels, train_counts, class_names) -> dict[str, Any]:

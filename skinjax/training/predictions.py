@@ -16,7 +16,6 @@ from skinjax.training import loop, tasks, trained
 _RESAMPLES = 2000
 FILE = "predictions.csv"  # a classifier that has it is done
 EXTERNAL_FILE = "external_predictions.csv"
-_EXTERNAL_RECORD = "external.json"  # says of which images these are
 
 
 def run(
@@ -107,56 +106,20 @@ def predict(
     "config": ml_collections.FrozenConfigDict(config),
     "info": info,
   }
-  # Whatever other weights have predicted is no longer of this classifier.
-  (path / _EXTERNAL_RECORD).unlink(missing_ok=True)
   _predict(path / FILE, result.dataset.test, **network)
   if outside:
-    _predict_external(path, outside, **network)
-
-
-def predict_external(path: pathlib.Path, outside: external.External) -> None:
-  """Predicts an external test set with the classifier of a workdir.
-
-  Raises:
-    InputError: it trained none, or its checkpoint is gone.
-  """
-  network = trained.load_classifier(path)
-  _predict_external(
-    path,
-    outside,
-    task=network.task,
-    state=network.state,
-    config=network.config,
-    info=network.info,
-  )
-
-
-def has_external(path: pathlib.Path, outside: external.External) -> bool:
-  """Returns whether a workdir has predictions of this external test set."""
-  record = path / _EXTERNAL_RECORD
-  return (
-    record.exists()
-    and files.read_json(record, "remove it").get("fingerprint")
-    == outside.fingerprint
-    and (path / EXTERNAL_FILE).exists()
-  )
-
-
-def _predict_external(path, outside, **network) -> None:
-  record = path / _EXTERNAL_RECORD
-  record.unlink(missing_ok=True)  # it is there only beside what it tells of
-  _predict(path / EXTERNAL_FILE, outside.split, **network)
-  files.write_json(
-    record,
-    {
-      "name": outside.name,
-      "fingerprint": outside.fingerprint,
-      "images": len(outside.split.labels),
-      "left_out": outside.left_out,
-      "traced": outside.traced,
-      "note": outside.note,
-    },
-  )
+    _predict(path / EXTERNAL_FILE, outside.split, **network)
+    files.write_json(
+      path / "external.json",
+      {
+        "name": outside.name,
+        "fingerprint": outside.fingerprint,
+        "images": len(outside.split.labels),
+        "left_out": outside.left_out,
+        "traced": outside.traced,
+        "note": outside.note,
+      },
+    )
 
 
 def _predict(file: pathlib.Path, split: Split, *, task, state, config, info):

@@ -282,7 +282,7 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
   monkeypatch.setattr(summary, "seeds_needed", lambda *_, **how: 4)
   assert study.run(config, path)["verdict"]["seeds"] == 3
   with pytest.raises(
-    errors.InputError, match="until was 1e-06, is 0.5, and is"
+    errors.InputError, match=r"until was 1e-06, is 0\.5, and is"
   ):
     study.run(_with(config, until=0.5), path)
 
