@@ -77,7 +77,7 @@ def test_what_is_out_of_range_is_named(key, value, told):
 
 
 def test_parts_of_a_study_are_checked():
-  for key in ("gan.model.dropout", "classifier.model.dropout"):
+  for key in ("gan.model.dropout", "network.resnet.model.dropout"):
     with pytest.raises(errors.InputError, match=f"^{key}=1.0: a number from"):
       run.check(_get("study", **{key: 1.0}))
   with pytest.raises(errors.InputError, match=r"^gan\.kid_images=1: a num"):

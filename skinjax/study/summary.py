@@ -4,8 +4,9 @@
 {
   schema: 2, name, data, drawn: bool, subject, split, compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
-  notes: [str], next_steps: [str], original: [{classes, without, with,
-  majority, measured: null or {without, with, majority}}], diversity: {class: {diversity_ratio, collapsed}},
+  notes: [str], next_steps: [str], diversity: {class: {diversity_ratio,
+  collapsed}}, original: [{classes, without, with, majority,
+                           measured: null or {without, with, majority}}],
   folds: [int], seeds: int, level: 0.95, num_resamples,
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
