@@ -45,6 +45,7 @@ class Features:
 
   def __call__(self, images: np.ndarray, orientations: int) -> np.ndarray:
     """Returns float32 [n, orientations, dims] of uint8 images; 1 or 8."""
+    images = np.ascontiguousarray(images)
     names = [hashlib.sha256(image).digest() for image in images]
     missing = [
       i for i, n in enumerate(names) if (n, orientations) not in self._rows
