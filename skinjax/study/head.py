@@ -47,21 +47,27 @@ class Features:
     """Returns float32 [n, orientations, dims] of uint8 images; 1 or 8."""
     images = np.ascontiguousarray(images)
     names = [hashlib.sha256(image).digest() for image in images]
-    missing = [
-      i for i, n in enumerate(names) if (n, orientations) not in self._rows
-    ]
+    found = [self._find(name, orientations) for name in names]
+    missing = [i for i, row in enumerate(found) if row is None]
     if missing:
       made = self._computed(images[missing], orientations)
-      found = np.array([np.frombuffer(names[i], np.uint8) for i in missing])
-      self._keep(found, made)
+      keys = np.array([np.frombuffer(names[i], np.uint8) for i in missing])
+      self._keep(keys, made)
       buffer = io.BytesIO()
-      np.savez(buffer, images=found, features=made)
+      np.savez(buffer, images=keys, features=made)
       self._directory.mkdir(parents=True, exist_ok=True)
-      name = hashlib.sha256(found).hexdigest()[:16]
+      name = hashlib.sha256(keys).hexdigest()[:16]
       path = self._directory / f"{name}-{orientations}.npz"
       files.write_bytes(path, buffer.getvalue())
-    rows = [self._rows[name, orientations] for name in names]
-    return np.stack(rows).astype(np.float32)
+      found = [self._find(name, orientations) for name in names]
+    return np.stack(found).astype(np.float32)
+
+  def _find(self, name: bytes, orientations: int) -> np.ndarray | None:
+    """Returns a row [orientations, dims]; the first of 8 is that of one."""
+    for there in (orientations, _ORIENTATIONS):
+      if (row := self._rows.get((name, there))) is not None:
+        return row[:orientations]
+    return None
 
   def _keep(self, names: np.ndarray, values: np.ndarray) -> None:
     for name, row in zip(names, values, strict=True):

@@ -254,6 +254,7 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
     return np.load(record, allow_pickle=False)
   made = ml_collections.ConfigDict(config.network[networks.HEAD].to_dict())
   made.train.sampler = "balanced"
+  made.augment.orientations = False  # synthetic images are looked at once
   predict = head.learn(
     made, fold.dataset, fold.path / "filter", extract(made.input)
   )
