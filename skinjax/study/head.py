@@ -25,6 +25,7 @@ from skinjax.training.writer import progress
 
 FILE = "head.npz"
 _ITERATIONS = 300
+_BLOCK = 500  # images whose features are kept together
 _ORIENTATIONS = 8
 
 
@@ -49,18 +50,25 @@ class Features:
     names = [hashlib.sha256(image).digest() for image in images]
     found = [self._find(name, orientations) for name in names]
     missing = [i for i, row in enumerate(found) if row is None]
-    if missing:
-      made = self._computed(images[missing], orientations)
-      keys = np.array([np.frombuffer(names[i], np.uint8) for i in missing])
-      self._keep(keys, made)
-      buffer = io.BytesIO()
-      np.savez(buffer, images=keys, features=made)
-      self._directory.mkdir(parents=True, exist_ok=True)
-      name = hashlib.sha256(keys).hexdigest()[:16]
-      path = self._directory / f"{name}-{orientations}.npz"
-      files.write_bytes(path, buffer.getvalue())
-      found = [self._find(name, orientations) for name in names]
+    tell = progress("Features of images")
+    for start in range(0, len(missing), _BLOCK):
+      part = missing[start : start + _BLOCK]
+      self._add([names[i] for i in part], images[part], orientations)
+      tell(start + len(part), len(missing))
+    found = [self._find(name, orientations) for name in names]
     return np.stack(found).astype(np.float32)
+
+  def _add(self, names: list[bytes], images: np.ndarray, orientations: int):
+    """Computes features, and keeps them in a file of their own."""
+    keys = np.array([np.frombuffer(name, np.uint8) for name in names])
+    made = self._computed(images, orientations)
+    self._keep(keys, made)
+    buffer = io.BytesIO()
+    np.savez(buffer, images=keys, features=made)
+    self._directory.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(keys).hexdigest()[:16]
+    path = self._directory / f"{name}-{orientations}.npz"
+    files.write_bytes(path, buffer.getvalue())
 
   def _find(self, name: bytes, orientations: int) -> np.ndarray | None:
     """Returns a row [orientations, dims]; the first of 8 is that of one."""
@@ -77,9 +85,7 @@ class Features:
     turned = pixels.orientations(images)[:orientations]
     flat = turned.reshape(-1, *images.shape[1:])
     # As float16 half the memory; the network itself is no more exact.
-    computed = features.extract(
-      self._extractor, flat, progress=progress("Features of images")
-    ).astype(np.float16)
+    computed = features.extract(self._extractor, flat).astype(np.float16)
     return computed.reshape(*turned.shape[:2], -1).swapaxes(0, 1)
 
 
