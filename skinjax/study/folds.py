@@ -141,6 +141,15 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
   return Given(made, read)
 
 
+def pretrained(found: Given) -> set[str]:
+  """Returns the pretrained networks that the images' makers learnt through.
+
+  Generators that are trained here have learnt through none.
+  """
+  told = [f.provenance.get("pretrained") for f in found.folders.values()]
+  return {str(n) for names in told if isinstance(names, list) for n in names}
+
+
 def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
   """Returns whether what is given may be judged by a fold's test lesions.
 

@@ -50,9 +50,11 @@ def cannot(config, network: str, arm: str) -> str:
 
   A head does without changes of colour: its features are computed once.
   """
+  recipe = config.arm[arm]
+  if recipe.filtered and not pretrained(config, network):
+    return "the filter knows ImageNet, and the network does not"
   if config.network[network].task != HEAD:
     return ""
-  recipe = config.arm[arm]
   if recipe.changes.get("augment", {}).get("mixup"):
     return "its features are those of whole images"
   if 0 < recipe.pretraining < 1:

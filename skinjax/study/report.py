@@ -177,7 +177,7 @@ def _about(path, config, fold, folder, left_out) -> summary.About:
   if pretrained:
     notes.append(
       f"What made the synthetic images learnt through {', '.join(pretrained)}: "
-      "a network that has not includes that knowledge only with them."
+      "what they do for a network without it includes ImageNet's knowledge."
     )
   real, made = (
     diversity.distances(part.images, part.labels, info.class_names)

@@ -179,6 +179,7 @@ def _admitted(config) -> Admitted:
     dataset = folds.load(config, number)
     _require_more(config, dataset.info)
     found = folds.given(config, number, dataset.info, folds.seeds(config))
+    _require_same_knowledge(config, found)
     (unseen if folds.has_not_seen(config, found, dataset) else seen).append(
       number
     )
@@ -196,6 +197,19 @@ def _admitted(config) -> Admitted:
       ", ".join(map(str, seen)),
     )
   return Admitted(tuple(unseen), tuple(seen))
+
+
+def _require_same_knowledge(config, found: folds.Given) -> None:
+  """Refuses a verdict that would be of a pretrained network's knowledge."""
+  network = plan.verdict_network(config)
+  more = folds.pretrained(found) - set(networks.pretrained(config, network))
+  if more:
+    raise errors.InputError(
+      f"The images were made through {', '.join(sorted(more))}, a pretrained "
+      f"network: {network} would gain from it by way of the images alone. Let "
+      "one that has it give the verdict, as in --config.networks=head or "
+      "efficientnet."
+    )
 
 
 def _outside(config, dataset, found: folds.Given) -> external.External | None:

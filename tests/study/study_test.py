@@ -555,6 +555,20 @@ def test_a_strangers_folder_is_judged(strangers, tmp_path, taught):
   assert set(train.groups) <= set(mixed.inherited)
 
 
+def test_images_made_through_a_pretrained_network_are_for_such_networks(
+  strangers, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  record = {"pretrained": ["EfficientNet-Lite0"]}
+  files.write_json(strangers / "provenance.json", record)
+  changes = {"synthetic": str(strangers), "unknown_origin": True}
+  told = "made through EfficientNet-Lite0, .* resnet would gain from it"
+  with pytest.raises(errors.InputError, match=told):
+    study.run(_config(**changes), tmp_path / "run")
+  config = _config(networks=("resnet", "head"), dry_run=True, **changes)
+  assert study.run(config, tmp_path / "run") is None
+
+
 def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
   strangers, tmp_path, taught
 ):
