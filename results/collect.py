@@ -34,6 +34,8 @@ KEPT = (
   "report/scores.csv",
   "report/differences.csv",
 )
+# What a study's scores can be computed from again; where they are in it.
+PREDICTIONS = ("plan.json", "*/images.csv", "*/units/*/test.npz")
 MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",
@@ -198,6 +200,11 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   for kept in KEPT:
     if (workdir / kept).exists():
       shutil.copy(workdir / kept, target)
+  for pattern in PREDICTIONS:
+    for found in sorted(workdir.glob(pattern)):
+      place = target / found.relative_to(workdir)
+      place.parent.mkdir(parents=True, exist_ok=True)
+      shutil.copy(found, place)
   told = target / "evaluation.json"  # it names the generator's workdir
   if told.exists():
     files.write_text(told, portable(told.read_text()))

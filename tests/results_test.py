@@ -234,3 +234,33 @@ def test_table_of_simulated_studies_is_current():
   rows = json.loads((folder / "coverage.json").read_text())["rows"]
   readme = (folder / "README.md").read_text()
   assert simulate.show(rows, readme) == readme
+
+
+def _studies():
+  return sorted(path.parent for path in (ROOT / "results").glob("*/plan.json"))
+
+
+@pytest.mark.parametrize("place", _studies(), ids=lambda path: path.name)
+def test_scores_of_studies_follow_from_their_predictions(place):
+  """Balanced accuracy of what was chosen, anew from files alone."""
+  told = json.loads((place / "summary.json").read_text())
+  network = told["verdict"]["network"]
+  choices = json.loads((place / "plan.json").read_text())["choices"][network]
+  names = [row["name"] for row in told["classes"]]
+  hits, all_of = np.zeros((2, 2, len(names)))
+  for fold in told["folds"]:
+    where = place / ("split" if fold == -1 else f"fold{fold}")
+    with (where / "images.csv").open(newline="") as file:
+      rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    labels = np.array([names.index(row["label"]) for row in rows])
+    for kind, key in enumerate(("with", "without")):
+      found = sorted(where.glob(f"units/{network}-{choices[str(fold)][key]}-*"))
+      for unit in found:
+        with np.load(unit / "test.npz") as kept:
+          right = kept["probabilities"].astype(float).argmax(-1) == labels
+        for label in range(len(names)):
+          mine = labels == label
+          hits[kind, label] += right[mine].sum() / len(found)
+          all_of[kind, label] += mine.sum()
+  with_, without = (hits / all_of).mean(1)
+  assert told["verdict"]["value"] == pytest.approx(with_ - without, abs=1e-6)

@@ -109,9 +109,7 @@ def test_logits_are_adjusted_by_the_training_prior(extract, tmp_path):
     _config(loss__balance="logit_adjustment"), dataset, extract, tmp_path / "b"
   )
   prior = np.log(np.array([12, 7, 5]) / 24)
-  np.testing.assert_allclose(
-    plain["bias"] - adjusted["bias"], prior, rtol=1e-5
-  )
+  np.testing.assert_allclose(plain["bias"] - adjusted["bias"], prior, rtol=1e-5)
   np.testing.assert_array_equal(plain["weights"], adjusted["weights"])
 
 
