@@ -157,7 +157,14 @@ def compare(model, size):
     results.compare(model.config, ours, theirs.follow(config, variant, ours))
 
 
-@pytest.mark.parametrize("name", list(train_step.MODELS))
+@pytest.mark.parametrize(
+  "name",
+  [
+    # Its program takes a minute and more to compile.
+    pytest.param(n, marks=[pytest.mark.slow] * (n == "fine_tuned"))
+    for n in train_step.MODELS
+  ],
+)
 def test_pytorch_reports_the_same_losses(name):
   model = train_step.MODELS[name]
   compare(model, max(16, model.least))

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import socket
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -143,6 +144,37 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   except (*errors.ABSENT, ValueError, RecursionError) as error:
     raise errors.InputError(f"{path} cannot be read: {otherwise}.") from error
   return value
+
+
+def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
+  """Writes arrays by name, compressed, whole or not at all (.npz)."""
+  buffer = io.BytesIO()
+  np.savez_compressed(buffer, **arrays)
+  write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads arrays by name; np.load would look for more kinds of files.
+
+  Raises:
+    InputError: the file is not there, or damaged.
+  """
+  try:
+    with zipfile.ZipFile(path) as kept:
+      return {
+        name.removesuffix(".npy"): np.lib.format.read_array(
+          io.BytesIO(kept.read(name)), allow_pickle=False
+        )
+        for name in kept.namelist()
+      }
+  # Whatever a forged file makes of the readers.
+  except Exception as error:
+    if isinstance(error, PermissionError):
+      raise
+    raise errors.InputError(
+      f"{path} cannot be read as arrays ({error}): remove it to have it made "
+      "anew."
+    ) from error
 
 
 def plain(value: Any) -> Any:

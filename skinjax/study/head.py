@@ -6,7 +6,6 @@ that many arms can be compared.
 """
 
 import hashlib
-import io
 import pathlib
 from collections.abc import Callable
 
@@ -41,8 +40,8 @@ class Features:
     self._directory = directory / self._extractor.digest[:12] / str(size)
     self._rows: dict[tuple[bytes, int], np.ndarray] = {}
     for path in sorted(self._directory.glob("*.npz")):
-      with np.load(path, allow_pickle=False) as kept:
-        self._keep(kept["images"], kept["features"])
+      kept = files.read_arrays(path)
+      self._keep(kept["images"], kept["features"])
 
   def __call__(self, images: np.ndarray, orientations: int) -> np.ndarray:
     """Returns float32 [n, orientations, dims] of uint8 images; 1 or 8."""
@@ -63,12 +62,10 @@ class Features:
     keys = np.array([np.frombuffer(name, np.uint8) for name in names])
     made = self._computed(images, orientations)
     self._keep(keys, made)
-    buffer = io.BytesIO()
-    np.savez(buffer, images=keys, features=made)
     self._directory.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(keys).hexdigest()[:16]
     path = self._directory / f"{name}-{orientations}.npz"
-    files.write_bytes(path, buffer.getvalue())
+    files.write_arrays(path, images=keys, features=made)
 
   def _find(self, name: bytes, orientations: int) -> np.ndarray | None:
     """Returns a row [orientations, dims]; the first of 8 is that of one."""
@@ -106,12 +103,9 @@ def learn(
   path = place / FILE
   if not path.exists():
     fitted = _fitted(config, dataset, extract, turned)
-    buffer = io.BytesIO()
-    np.savez(buffer, **fitted)
     place.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(path, buffer.getvalue())
-  with np.load(path, allow_pickle=False) as kept:
-    fitted = dict(kept)
+    files.write_arrays(path, **fitted)
+  fitted = files.read_arrays(path)
 
   def predict(split: Split) -> np.ndarray:
     x = (extract(split.images, turned) - fitted["mean"]) / fitted["scale"]

@@ -7,7 +7,6 @@ can work on one study.
 """
 
 import functools
-import io
 import pathlib
 import re
 import time
@@ -263,9 +262,9 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
 def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
   """Tells which of a folder's images pass the filter; keeps it in a file."""
   digest = fold.digests[seed][:12]
-  record = fold.path / f"passes-{digest}.npy"
+  record = fold.path / f"passes-{digest}.npz"
   if record.exists():
-    return np.load(record, allow_pickle=False)
+    return files.read_arrays(record)["passes"]
   made = ml_collections.ConfigDict(config.network[networks.HEAD].to_dict())
   made.train.sampler = "balanced"
   made.augment.orientations = False  # synthetic images are looked at once
@@ -279,9 +278,7 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
     split,
     {"validation": predict(dataset.validation), "synthetic": predict(split)},
   )
-  buffer = io.BytesIO()
-  np.save(buffer, passes)
-  files.write_bytes(record, buffer.getvalue())
+  files.write_arrays(record, passes=passes)
   return passes
 
 

@@ -8,11 +8,9 @@ how long it took.
 """
 
 import hashlib
-import io
 import json
 import pathlib
 import time
-import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -149,13 +147,11 @@ def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
     predicted = networks.learn(made.config, learnt, place, features)
     for name, split in wanted.items():
       if not has(made, name):
-        buffer = io.BytesIO()
-        np.savez_compressed(
-          buffer,
+        files.write_arrays(
+          _file(made, name),
           probabilities=predicted(split).astype(np.float16),
-          images=_digest(split.image_ids),
+          images=np.array(_digest(split.image_ids)),
         )
-        files.write_bytes(_file(made, name), buffer.getvalue())
     before = seconds(made)
     files.write_json(
       record,
@@ -183,16 +179,11 @@ def read(made: Work, name: str, split: Split) -> np.ndarray:
   """
   path = _file(made, name)
   again = "remove it to have it made anew."
-  try:
-    with np.load(path, allow_pickle=False) as kept:
-      probabilities = kept["probabilities"].astype(np.float64)
-      images = str(kept["images"])
-  except (*errors.ABSENT, KeyError, ValueError, zipfile.BadZipFile) as error:
-    raise errors.InputError(
-      f"{path} cannot be read as predictions ({error}): {again}"
-    ) from error
+  kept = files.read_arrays(path)
+  probabilities = np.float64(kept.get("probabilities", ()))
   shape = (len(split.labels), made.fold.dataset.info.num_classes)
-  if images != _digest(split.image_ids) or probabilities.shape != shape:
+  same = str(kept.get("images")) == _digest(split.image_ids)
+  if not same or probabilities.shape != shape:
     raise errors.InputError(f"{path} predicts other images: {again}")
   # The comparison is written so that NaN fails it.
   sums = probabilities.sum(1)

@@ -88,7 +88,7 @@ def _others():
       r"data.classes=\('disc', 'disc'\) has 'disc' twice: name each class once",
       data__classes=("disc", "disc"),
     ),
-    "no_arms": _of("study", r"config.arms=\(\): a verdict needs cl", arms=()),
+    "no_networks": _of("study", "config.networks is empty", networks=()),
     "none_a_class": _of(
       "synthesize",
       "per_class=0: at least 2 images of a class",

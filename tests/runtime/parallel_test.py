@@ -74,6 +74,7 @@ def test_draws_are_the_same_whatever_the_number_of_devices(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_is_compiled_once(mode, caplog):
   key = jax.random.key(3)
+  loop._compiled.cache_clear()  # other tests may have compiled it
   steps, state, data = _draws(mode)
   compiled = re.compile("Finished XLA compilation|Persistent compilation cache")
   with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):

@@ -666,7 +666,7 @@ def test_an_external_test_set_with_a_leak_is_refused_before_all(
 
 @pytest.mark.parametrize(
   ("content", "told"),
-  [(b"no zip", "cannot be read as predictions"), (None, "other images")],
+  [(b"no zip", "cannot be read as arrays"), (None, "other images")],
 )
 def test_damaged_predictions_are_refused(done, tmp_path, content, told):
   path = _copy(done, tmp_path / "run")

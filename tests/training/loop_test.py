@@ -282,7 +282,7 @@ _STUB = tasks.Task(
   name="stub",
   title="stub",
   check=lambda config: None,
-  init_state=lambda config, info, key, pretrained: _State(
+  init_state=lambda config, info, key, pretrained=None: _State(
     jnp.zeros((), jnp.int32)
   ),
   train_step=_train_step,
