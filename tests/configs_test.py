@@ -5,6 +5,7 @@ import importlib
 import itertools
 import pathlib
 
+import jax
 import ml_collections
 import pytest
 
@@ -151,8 +152,8 @@ def test_orientations_are_not_for_digits():
   assert not _get("acgan", "dataset=mnist").augment.orientations
 
 
-# What a study's parts get from the study.
-_SHARED = {"seed", "parallel", "data"}
+# What a study's parts get from the study, and what it takes from them.
+_SHARED = {"seed", "parallel", "data", "arms"}
 
 
 def _leaves(config):
@@ -215,6 +216,9 @@ def shrunk_run(toy_dir, tmp_path_factory):
     config = shrunk.config(name, **changes).unlock()
     if more:
       config.train.unheard_of = 1
+    # Programs of other configs would be used without reading any of this one.
+    loop._compiled.cache_clear()
+    jax.clear_caches()
     load = datasets.load
 
     def tiny(data):  # reads its own leaves, and its programs are others', too
@@ -235,7 +239,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
   return unread_leaves
 
 
-_CHANGED = ("sampler", "orientations", "jitter", "mixup", "balance")
+_CHANGED = ("orientations", "jitter", "mixup")
 _TUNED = ("network", "dropout", "dtype", "input")
 _LESS = {
   "study": {
@@ -249,10 +253,10 @@ _LESS = {
   "synthesize": {"drop_copies": True},
 }
 # Read where the data are a user's folder, where nothing tells an origin, of an
-# arm's changes or the fine-tuned network (own_images_test, study_test,
-# tasks/classifier_test), or where there are classes.
+# arm's changes, on the page or by the fine-tuned network (own_images_test,
+# study_test, page_test, tasks/classifier_test), or where there are classes.
 _ELSEWHERE = {
-  "study": {"unknown_origin", *_CHANGED, *_TUNED},
+  "study": {"unknown_origin", "description", *_CHANGED, *_TUNED},
   "by_class": {"class_on_fakes"},
 }
 
