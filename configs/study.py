@@ -71,6 +71,8 @@ def _arms(turned: bool, dose: float):
   natural = {"augment": shapes, "train": {"sampler": "natural"}}
   classical = {"augment": shapes, "train": {"sampler": "balanced"}}
   synthetic = {"added": "synthetic", "dose": dose, **classical}
+  # Twice as many, so that a cap of one half is one.
+  capped = synthetic | {"dose": 2 * dose}
   plain = {"orientations": False, "jitter": 0.0, "mixup": 0.0}
   arms = {
     "real": arm(
@@ -101,12 +103,12 @@ def _arms(turned: bool, dose: float):
     "capped_25": arm(
       "as classical, a quarter of a class's draws synthetic at most",
       share=0.25,
-      **synthetic,
+      **capped,
     ),
     "capped_50": arm(
       "as classical, half of a class's draws synthetic at most",
       share=0.5,
-      **synthetic,
+      **capped,
     ),
     "uncapped": arm("as classical, with synthetic images", **synthetic),
     "weighted_30": arm(

@@ -107,9 +107,9 @@ def test_arms_differ_in_what_they_say_and_nothing_else(done):
   assert plain.augment.jitter == 0.1
   assert plain.train.sampler == "balanced"
   assert real.added is None
-  # One for each real image of the classes that have not most.
+  # Two for each real image of the classes that have not most.
   assert mixed.added.share == 0.25
-  assert np.bincount(mixed.added.split.labels).tolist() == [0, 7, 5]
+  assert np.bincount(mixed.added.split.labels).tolist() == [0, 14, 10]
   assert mixed.info == real.info
   assert set(mixed.inherited) == set(real.train.groups)
 
@@ -550,7 +550,7 @@ def test_a_strangers_folder_is_judged(strangers, tmp_path, taught):
   )
   # Classes have 12, 7 and 5; of disc none are wanted, of stripes are but three.
   mixed = taught["resnet-capped_25-0"]
-  assert np.bincount(mixed.added.split.labels).tolist() == [0, 7, 3]
+  assert np.bincount(mixed.added.split.labels).tolist() == [0, 14, 3]
   assert mixed.added.split.images.shape[1:] == (16, 16, 3)
   assert set(train.groups) <= set(mixed.inherited)
 
