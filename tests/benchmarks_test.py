@@ -14,6 +14,7 @@ from benchmarks import (
   worker,
   workload,
 )
+from skinjax.models import efficientnet
 from skinjax.training.tasks import progan
 
 ROW = {
@@ -157,16 +158,14 @@ def compare(model, size):
     results.compare(model.config, ours, theirs.follow(config, variant, ours))
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    # Its program takes a minute and more to compile.
-    pytest.param(n, marks=[pytest.mark.slow] * (n == "fine_tuned"))
-    for n in train_step.MODELS
-  ],
-)
-def test_pytorch_reports_the_same_losses(name):
+@pytest.mark.parametrize("name", list(train_step.MODELS))
+def test_pytorch_reports_the_same_losses(name, request, monkeypatch):
   model = train_step.MODELS[name]
+  if name == "fine_tuned":
+    from benchmarks import torch_models
+
+    request.getfixturevalue("two_stages")
+    monkeypatch.setattr(torch_models, "_STAGES", efficientnet._STAGES)
   compare(model, max(16, model.least))
 
 
