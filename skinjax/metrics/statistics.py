@@ -278,8 +278,8 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
   variance = told[:, :, 0].var(1, ddof=1).sum(0)
   resampled = draws.by_seed[:, :, 1:]
   own = (resampled - resampled.mean(1, keepdims=True)).var(2).sum((0, 1))
-  # A few seeds may score more alike than what they answer differently allows.
-  own = np.minimum(own / (seeds * (seeds - 1)), variance / seeds)
+  # Seeds that score alike by chance have no part of their own to be counted in.
+  own = np.where(variance > 0, own / (seeds * (seeds - 1)), 0)
   both = draws.value[1:].var(0)
   # Without any spread (both = 0) there is nothing to shrink.
   shared = 1 - own / np.where(both > 0, both, 1)
