@@ -349,10 +349,7 @@ def _do_fold(
         },
         fold.dataset.validation.labels,
       )
-  held_out = {units.TEST: fold.dataset.test}
-  if outside:
-    held_out[units.external_name(outside)] = outside.split
-  _work_off(every, held_out, extract)
+  _work_off(every, units.held_out(fold, outside), extract)
   return report.fold_done(config, path, fold, outside, seeds)
 
 
@@ -376,15 +373,12 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
     fold = _fold(config, path, number, extract)
     chosen = plan.choice(config, path, network, number)
     outside = _outside_of(config, fold)
-    held_out = {units.TEST: fold.dataset.test}
-    if outside:
-      held_out[units.external_name(outside)] = outside.split
     made = [
       units.work(config, fold, units.Unit(network, chosen[kind], number, seed))
       for seed in every
       for kind in (plan.WITHOUT, plan.WITH)
     ]
-    _work_off(made, held_out, extract)
+    _work_off(made, units.held_out(fold, outside), extract)
     done[number] = report.fold_done(config, path, fold, outside, list(every))
   return done
 

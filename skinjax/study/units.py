@@ -110,11 +110,11 @@ def _file(made: Work, name: str) -> pathlib.Path:
   return made.place / f"{name}.npz"
 
 
-def splits(
+def held_out(
   fold: folds.Fold, outside: external.External | None
 ) -> dict[str, Split]:
-  """Returns by name what a fold's units predict."""
-  named = {VALIDATION: fold.dataset.validation, TEST: fold.dataset.test}
+  """Returns by name what a fold's units predict once all is chosen."""
+  named = {TEST: fold.dataset.test}
   if outside:
     named[external_name(outside)] = outside.split
   return named
