@@ -161,7 +161,7 @@ def compare(model, size):
 @pytest.mark.parametrize("name", list(train_step.MODELS))
 def test_pytorch_reports_the_same_losses(name, request, monkeypatch):
   model = train_step.MODELS[name]
-  if name == "fine_tuned":
+  if name == "fine_tuned" and importlib.util.find_spec("torch"):
     from benchmarks import torch_models
 
     request.getfixturevalue("two_stages")
