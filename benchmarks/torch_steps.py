@@ -186,6 +186,7 @@ class Classifier:
         }
         for matrix, decay in zip((True, False), decays, strict=True)
       ],
+      betas=(0.9, config.train.beta2),
       fused=True,
     )
     self._average = Average(network, config)

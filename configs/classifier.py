@@ -56,12 +56,12 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
   if network == "resnet":
     config.model.width = 8 if quick else 16
     config.train.steps = 200 if quick else 2000
-    config.train.rate = 2e-3
+    config.train.rate, config.train.beta2 = 2e-3, 0.999
   else:
     # Pixels that images are resized to: 64, or 128 for four times as long.
     config.model.input = 64
     config.train.steps = 100 if quick else 1100
-    config.train.rate = 1e-3
+    config.train.rate, config.train.beta2 = 1e-3, 0.99
     config.train.sampler = "balanced"
     config.augment.jitter = 0.1
     config.augment.mixup = 0.2

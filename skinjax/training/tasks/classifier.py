@@ -63,7 +63,10 @@ def _optimizer(config):
   # Gains and biases are not decayed: only what has two axes or more.
   matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
   return optax.adamw(
-    schedule, weight_decay=config.train.weight_decay, mask=matrices
+    schedule,
+    b2=_value(config.train, "beta2", 0.999),
+    weight_decay=config.train.weight_decay,
+    mask=matrices,
   )
 
 
