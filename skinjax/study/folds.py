@@ -65,17 +65,26 @@ def place(path: pathlib.Path, number: int) -> pathlib.Path:
 
 def load(config, number: int) -> datasets.Dataset:
   """Reads a fold's images; with `control`, half of the training lesions."""
-  data = ml_collections.ConfigDict(config.data.to_dict())
-  data.fold = number
-  dataset = datasets.load(ml_collections.FrozenConfigDict(data))
+  dataset = _whole(config, number)
   if not config.control:
     return dataset
-  half = chosen(dataset.train, 0.5, seed=0)
-  other = dataset.train.take(~half)
+  own, other = _halves(dataset.train)
   pairs = zip(other.image_ids.tolist(), other.groups.tolist(), strict=True)
   left_out = {**dataset.left_out, **dict(pairs)}
-  dataset = datasets.trained_on(dataset, dataset.train.take(half), ())
+  dataset = datasets.trained_on(dataset, own, ())
   return dataset._replace(left_out=left_out)
+
+
+def _whole(config, number: int) -> datasets.Dataset:
+  data = ml_collections.ConfigDict(config.data.to_dict())
+  data.fold = number
+  return datasets.load(ml_collections.FrozenConfigDict(data))
+
+
+def _halves(train: Split) -> tuple[Split, Split]:
+  """Divides training images by lesion, as the positive control does."""
+  half = chosen(train, 0.5, seed=0)
+  return train.take(half), train.take(~half)
 
 
 def chosen(split: Split, fraction: float, seed: int) -> np.ndarray:
@@ -250,10 +259,7 @@ def _require_enough(folder, wanted, info) -> None:
 
 def _control(config, number: int, own: pathlib.Path):
   """Returns the other half of the training lesions as an image folder."""
-  data = ml_collections.ConfigDict(config.data.to_dict())
-  data.fold = number
-  whole = datasets.load(ml_collections.FrozenConfigDict(data))
-  other = whole.train.take(~chosen(whole.train, 0.5, seed=0))
+  _, other = _halves(_whole(config, number).train)
   return image_folder.ImageFolder(
     own,
     other,

@@ -26,7 +26,7 @@ import numpy as np
 
 from skinjax.metrics import classification
 from skinjax.runtime import errors, files
-from skinjax.study import arms, networks, units
+from skinjax.study import arms, folds, networks, units
 from skinjax.training.writer import duration
 
 FILE = "plan.json"
@@ -44,21 +44,25 @@ def verdict_network(config) -> str:
 
 def arms_of(config, network: str) -> list[str]:
   """Lists the arms that a network trains."""
-  asked = config.arms or tuple(config.arm)
-  own = config.network[network].arms or asked
-  return [
-    name
-    for name in asked
-    if name in own and not networks.cannot(config, network, name)
-  ]
+  return [name for name, why in _asked(config, network).items() if not why]
 
 
 def left_out(config, network: str) -> dict[str, str]:
   """Returns the arms that a network cannot have, and why."""
+  return {name: why for name, why in _asked(config, network).items() if why}
+
+
+def _asked(config, network: str) -> dict[str, str]:
+  """Returns the arms asked of a network, and why it cannot have one."""
   asked = config.arms or tuple(config.arm)
   own = config.network[network].arms or asked
-  found = {n: networks.cannot(config, network, n) for n in asked if n in own}
-  return {name: why for name, why in found.items() if why}
+  return {n: networks.cannot(config, network, n) for n in asked if n in own}
+
+
+def recipes(config) -> list:
+  """Lists what the arms are that any network trains."""
+  names = dict.fromkeys(n for k in config.networks for n in arms_of(config, k))
+  return [config.arm[name] for name in names]
 
 
 def candidates(config, network: str) -> dict[str, list[str]]:
@@ -185,7 +189,7 @@ def choose(
     if str(fold) not in of_network:
       of_network[str(fold)] = {
         **best,
-        "seeds": list(range(config.seed, config.seed + config.seeds)),
+        "seeds": list(folds.seeds(config)),
         "validation": scores,
       }
       files.write_json(path / FILE, decided)
@@ -250,9 +254,8 @@ class Progress:
     self._config = config
     self._took = {network: [] for network in config.networks}
     self._left = dict.fromkeys(config.networks, 0)
-    seeds = range(config.seed, config.seed + config.seeds)
     for number in numbers:
-      for unit in units_of(config, number, seeds):
+      for unit in units_of(config, number, folds.seeds(config)):
         self._left[unit.network] += 1
 
   def done(self, network: str, seconds: float) -> None:

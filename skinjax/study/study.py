@@ -182,7 +182,8 @@ def _admitted(config) -> Admitted:
     (unseen if folds.has_not_seen(config, found, dataset) else seen).append(
       number
     )
-    _outside(config, dataset, found)
+    makers = (*found.folders.values(), *found.generators.values())
+    _outside(config, dataset, makers[0].origin if makers else None)
   if not unseen:
     place = config.synthetic or config.generator
     raise errors.InputError(
@@ -211,12 +212,14 @@ def _require_same_knowledge(config, found: folds.Given) -> None:
     )
 
 
-def _outside(config, dataset, found: folds.Given) -> external.External | None:
-  """Reads the external test set, if there is one."""
+def _outside(config, dataset, origin) -> external.External | None:
+  """Reads the external test set, if there is one.
+
+  `origin` says what the images' maker has learnt from; None where it is to be
+  trained here, on `dataset`.
+  """
   if not config.external:
     return None
-  makers = (*found.folders.values(), *found.generators.values())
-  origin = makers[0].origin if makers else None  # one here learns of `dataset`
   return external.load(config.external, dataset, origin)
 
 
@@ -224,10 +227,8 @@ def _wanted(config, info) -> np.ndarray:
   """Counts the synthetic images that the arms ask for at most, [classes]."""
   counts = np.array(info.class_counts)
   most = np.zeros(len(counts), int)
-  for network in config.networks:
-    for name in plan.arms_of(config, network):
-      if arms.is_synthetic(config.arm[name]):
-        most = np.maximum(most, arms.wanted(config.arm[name], counts))
+  for arm in filter(arms.is_synthetic, plan.recipes(config)):
+    most = np.maximum(most, arms.wanted(arm, counts))
   return most
 
 
@@ -247,12 +248,7 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
   wanted = _wanted(config, dataset.info)
   fold = folds.prepare(config, path, number, dataset, found, wanted)
   units.write_images(fold)
-  filtered = any(
-    config.arm[name].filtered
-    for network in config.networks
-    for name in plan.arms_of(config, network)
-  )
-  if not filtered:
+  if not any(arm.filtered for arm in plan.recipes(config)):
     return fold
   return fold._replace(
     passes={s: _passes(config, fold, s, extract) for s in fold.folders}
@@ -384,10 +380,8 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
 
 
 def _outside_of(config, fold: folds.Fold) -> external.External | None:
-  if not config.external:
-    return None
   origin = fold.folders[fold.folder_of(config.seed)].origin
-  return external.load(config.external, fold.dataset, origin)
+  return _outside(config, fold.dataset, origin)
 
 
 def _work_off(
