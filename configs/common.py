@@ -135,8 +135,12 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   return config
 
 
+# The paper's discriminator or one that sees through a pretrained network.
+VARIANTS = ("paper", "projected")
+
+
 def generating(
-  task: str, dataset: str, size: int, quick: bool
+  task: str, dataset: str, size: int, quick: bool, variant: str
 ) -> ml_collections.ConfigDict:
   """Returns the keys of every config that trains a GAN; see `base`.
 
@@ -145,9 +149,16 @@ def generating(
     dataset: ham10000, mnist, toy or folder.
     size: pixels; 0 for the data set's usual one.
     quick: measure no kernel distance, which would take longer than the steps.
+    variant: of VARIANTS; with `projected`, `project` is to be called, too.
+
+  Raises:
+    InputError: there is no such data set or variant.
   """
+  errors.require_known("variant", variant, VARIANTS)
   config = training(task, dataset, size)
   config.train.sampler = "tempered"
+  # own or projected, by the argument `variant`: each has keys of its own.
+  config.model.discriminator = {"paper": "own"}.get(variant, variant)
   # What all images, real and generated, go through before the discriminator:
   # translation, or nothing.
   config.augment.discriminator = ""
@@ -160,6 +171,28 @@ def generating(
   config.kid_images = 100
   config.best = "" if quick else "kid"
   return config
+
+
+def project(config: ml_collections.ConfigDict) -> None:
+  """Gives a GAN a projected discriminator, with what suits that.
+
+  Losses and optimizers are as of Projected GAN (Sauer et al. 2021).
+  """
+  own = config.model.projected = ml_collections.ConfigDict()
+  # Pixels that the pretrained network sees, a multiple of 32.
+  own.input = 64
+  # Channels of the finest of its features, after they are mixed.
+  own.width = 32
+  # Features of a head's layer.
+  own.most = 256
+  # How heads see the class: projection, class_head or both.
+  own.conditioning = "both"
+  config.loss.adversarial = "hinge"
+  config.augment.discriminator = "translation"
+  config.train.discriminator_rate = 2e-4
+  config.train.beta1 = 0.0
+  config.train.beta2 = 0.99
+  config.train.ema_images = 20_000.0
 
 
 def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:

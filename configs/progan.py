@@ -9,6 +9,10 @@ One class alone, whose network then knows of no labels:
   python main.py --config=configs/progan.py:dataset=ham10000 \
     --config.data.classes=mel --workdir=DIR
 
+With `,variant=projected` it is at full size from its first step on, and its
+discriminator sees images through a network that ImageNet has taught (Sauer et
+al. 2021); `--config.growth.first_size=4` has it grow.
+
 Shows sheets of samples, a row a class, at every resolution as it grows
 (DIR/samples). Times and numbers that were measured are in README and
 results/runs.csv.
@@ -21,10 +25,10 @@ from skinjax.training import schedules
 from skinjax.training.tasks import progan
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False)
-def get_config(dataset: str, size: int, quick: bool):
+@common.arguments(dataset="ham10000", size=0, quick=False, variant="paper")
+def get_config(dataset: str, size: int, quick: bool, variant: str):
   """Returns the config; see common.arguments."""
-  config = common.generating("progan", dataset, size, quick)
+  config = common.generating("progan", dataset, size, quick, variant)
 
   config.model.latents = 128
   # Features at 4x4 if `most` allowed them; every level has half of those of
@@ -75,5 +79,11 @@ def get_config(dataset: str, size: int, quick: bool):
     config.growth.round_steps = 25
     config.growth.fade_images = config.growth.stable_images = 800
     last_images = 1600
+  if variant == "projected":
+    for key in ("penalty", "penalty_weight", "drift"):  # of pixels
+      del config.loss[key]
+    common.project(config)
+    config.growth.first_size = config.data.size
+    config.growth.batch_sizes = (64,) * len(config.growth.batch_sizes)
   config.train.steps = progan.steps_for(last_images, config)
   return config

@@ -71,6 +71,16 @@ _CHANGES = {
   "synthesize": {"per_class": 3},
   "predict": {},
 }
+# The network that it sees through is as published, unless a test shortens it.
+_PROJECTED = {
+  "model.projected.input": 32,
+  "model.projected.width": 4,
+  "model.projected.most": 8,
+}
+for gan in ("acgan", "progan"):
+  own = _CHANGES[gan] | _PROJECTED
+  own.pop("model.discriminator_width", None)
+  _CHANGES[f"{gan},variant=projected"] = own
 _CHANGES["study"] = {
   f"{part}.{key}": value
   for part, name in (("gan", "acgan"), ("network.resnet", "classifier"))
@@ -97,7 +107,7 @@ def config(name, arguments="dataset=toy", **changes):
   if "data" in shrunk:
     shrunk.data.size = SIZE
   changes = {key.replace("__", "."): value for key, value in changes.items()}
-  _, *part = re.split("(,gan=|,network=)", arguments)
+  _, *part = re.split("(,gan=|,network=|,variant=)", arguments)
   known = _CHANGES.get(f"{name}{''.join(part)}", _CHANGES[name])
   shrunk.update_from_flattened_dict({**known, **changes})
   return shrunk.lock()

@@ -133,24 +133,25 @@ def parts(examples: int, mode: str) -> int:
 
 
 def compile_steps(call: Callable, mode: str) -> Callable:
-  """Compiles `call(state, data, key, *, axis_name, shard) -> (state, metrics)`.
+  """Compiles training steps.
 
-  It does many training steps; `shard` splits the leading axis of a tree's
-  arrays among the devices.
+  That is `call(state, data, frozen, key, *, axis_name, shard) -> (state,
+  metrics)`, where `shard` splits the leading axis of a tree's arrays among the
+  devices.
 
   Returns:
-    `compiled(state, data, key) -> (state, metrics)`; the state that it is
-    given is donated.
+    `compiled(state, data, frozen, key) -> (state, metrics)`; the state that it
+    is given is donated.
   """
   mode = resolve(mode)
   if mode == "pmap":
     # pmap wants one mapped argument, though nothing that we pass is mapped.
     mapped = jax.pmap(
-      lambda state, data, key, _: call(
-        state, data, key, axis_name=AXIS, shard=lambda tree: tree
+      lambda state, data, frozen, key, _: call(
+        state, data, frozen, key, axis_name=AXIS, shard=lambda tree: tree
       ),
       axis_name=AXIS,
-      in_axes=(None, None, None, 0),
+      in_axes=(None, None, None, None, 0),
       out_axes=None,
       donate_argnums=0,
     )

@@ -202,7 +202,9 @@ def _admitted(config) -> Admitted:
 def _require_same_knowledge(config, found: folds.Given) -> None:
   """Refuses a verdict that would be of a pretrained network's knowledge."""
   network = plan.verdict_network(config)
-  more = folds.pretrained(found) - set(networks.pretrained(config, network))
+  more = folds.pretrained(config, found) - set(
+    networks.pretrained(config, network)
+  )
   if more:
     raise errors.InputError(
       f"The images were made through {', '.join(sorted(more))}, a pretrained "

@@ -156,5 +156,8 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
   origin = provenance.read_origin(path)
   names = tuple(origin["class_names"])
   networks = tuple(trained.load_generator(path / n, which) for n in names)
-  groups = {group for n in networks for group in n.origin["groups"]}
-  return Generator(path, names, networks, origin | {"groups": sorted(groups)})
+  learnt = {
+    key: sorted({x for n in networks for x in n.origin.get(key, [])})
+    for key in ("groups", "pretrained")
+  }
+  return Generator(path, names, networks, origin | learnt)

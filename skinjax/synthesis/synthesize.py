@@ -158,7 +158,7 @@ def provenance_of(generator: generators.Generator) -> dict[str, Any]:
       "config": generator.networks[0].config.to_dict(),
     },
     "trained_on": generator.origin,
-    "pretrained": [],
+    "pretrained": generator.origin.get("pretrained", []),
   }
 
 

@@ -31,7 +31,7 @@ Values = dict[str, jax.Array]
 class Logits(NamedTuple):
   """What a discriminator says of images."""
 
-  source: jax.Array  # high for real images, [batch]
+  source: jax.Array  # high for real images, [batch] or [batch, heads]
   classes: jax.Array  # [batch, classes]; no column if there is one class only
 
 
@@ -44,6 +44,10 @@ class Networks(NamedTuple):
     generate: `generate(variables, latents, labels) -> (images, changed)`.
     discriminate: `discriminate(variables, images, keys, update_stats) ->
       (logits, changed)`, the logits as of Logits.
+    features: `features(images) -> features`, arrays [batch, …] that
+      discriminate takes in the place of images: what it sees through and does
+      not change. Then the images are augmented once a step, so that one pass
+      and one pullback serve both updates. It goes with separate_passes.
     separate_passes: whether real and generated images go through the
       discriminator one after the other, as batch normalization wants it.
     regularize: `regularize(critic, real, fake, source_of_real, keys) ->
@@ -56,6 +60,7 @@ class Networks(NamedTuple):
 
   generate: Callable
   discriminate: Callable
+  features: Callable | None = None
   separate_passes: bool = False
   regularize: Callable | None = None
   parts: int = 1
@@ -125,19 +130,30 @@ def train_step(
     The state after the step; the means of the losses over the whole batch, and
     the gradients' Euclidean norms.
   """
+  transform = augment.DISCRIMINATOR[config.augment.discriminator]
+  see = lambda images, name: images
+  if networks.features:
+    once, transform = transform, see
+    see = lambda images, name: networks.features(
+      once(images, randomness.stream(keys, name))
+    )
   networks = networks._replace(
-    discriminate=_augmented(networks.discriminate, config)
+    discriminate=_augmented(networks.discriminate, transform)
   )
   mean = lambda tree: parallel.mean(tree, axis_name)
   latents = randomness.normal(
     randomness.stream(keys, "latents"), (config.model.latents,)
   )
-  fake, backward, g_changed = jax.vjp(
-    lambda params: networks.generate(
+
+  def generate(params):
+    images, changed = networks.generate(
       {**state.generator, "params": params}, latents, labels
-    ),
-    state.generator["params"],
-    has_aux=True,
+    )
+    return see(images, "fake"), changed
+
+  real = see(real, "real")
+  fake, backward, g_changed = jax.vjp(
+    generate, state.generator["params"], has_aux=True
   )
 
   def discriminator_loss(params, *batch):
@@ -198,7 +214,8 @@ def _discriminator_loss(
   """Computes f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
   of_real, of_fake, changed = _both(networks, variables, real, fake, keys)
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
-  total = source = adversarial.discriminator(of_real.source, of_fake.source)
+  source = adversarial.discriminator(of_real.source, of_fake.source)
+  total = source = _over_heads(source)
   metrics = {
     "d_loss": source,
     "d_real": of_real.source,
@@ -231,7 +248,8 @@ def _generator_loss(
   of_fake, of_real = look(fake, "generator"), None
   if adversarial.relativistic:
     of_real = look(real, "generator's real").source
-  total = source = adversarial.generator(of_real, of_fake.source)
+  source = adversarial.generator(of_real, of_fake.source)
+  total = source = _over_heads(source)
   metrics = {"g_loss": source}
   if of_fake.classes.shape[-1]:
     on_fake = losses.cross_entropy(of_fake.classes, labels)
@@ -240,18 +258,23 @@ def _generator_loss(
   return total, metrics
 
 
-def _augmented(discriminate: Callable, config) -> Callable:
+def _over_heads(values: jax.Array) -> jax.Array:
+  """Averages values [batch, heads] over heads; [batch] stay as they are."""
+  return values if values.ndim == 1 else jnp.mean(values, axis=1)
+
+
+def _augmented(discriminate: Callable, transform: Callable) -> Callable:
   """Has a discriminator see all images, real or not, augmented."""
-  transform = augment.DISCRIMINATOR[config.augment.discriminator]
 
   def augmented(variables, images, keys, update_stats):
     logits, changed = discriminate(
       variables, transform(images, keys), keys, update_stats
     )
     logits = Logits(*logits)
-    if logits.source.ndim != 1:
+    if logits.source.ndim not in (1, 2):
       raise ValueError(
-        f"Source logits have shape {logits.source.shape}; [batch] is right."
+        f"Source logits have shape {logits.source.shape}; [batch] or [batch, "
+        "heads] is right."
       )
     return logits, changed
 

@@ -162,8 +162,8 @@ def is_trained(path: pathlib.Path, steps: int) -> bool:
 
 
 @functools.partial(jax.jit, static_argnames=("function", "static"))
-def _run(*arrays, function, static):
-  return function(*arrays, **dict(static))
+def _run(*arrays, function, static, **named):
+  return function(*arrays, **named, **dict(static))
 
 
 def _static(task: tasks.Task, state: Any, config, info) -> tuple:
@@ -177,9 +177,17 @@ def _static(task: tasks.Task, state: Any, config, info) -> tuple:
 
 
 def outputs(
-  task: tasks.Task, state: Any, split: datasets.Split, *, config, info
+  task: tasks.Task,
+  state: Any,
+  split: datasets.Split,
+  *,
+  config,
+  info,
+  frozen: Any = None,
 ) -> dict[str, np.ndarray]:
   """Runs a task's eval_step over each example of a split exactly once.
+
+  `frozen` is what the task's `frozen` returns, if it does.
 
   Returns:
     The arrays that eval_step returns, [examples, …], in the split's order.
@@ -187,7 +195,9 @@ def outputs(
   parts, static = [], _static(task, state, config, info)
   for batch in batches.in_order(split, _BATCH):
     mask = batch.pop("mask")
-    part = _run(state, batch, function=task.eval_step, static=static)
+    part = _run(
+      state, batch, function=task.eval_step, static=static, frozen=frozen or {}
+    )
     parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
   return {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -195,15 +205,21 @@ def outputs(
 
 
 def evaluate(
-  task: tasks.Task, state: Any, split: datasets.Split, *, config, info
+  task: tasks.Task,
+  state: Any,
+  split: datasets.Split,
+  *,
+  config,
+  info,
+  frozen: Any = None,
 ) -> dict[str, float]:
-  """Scores a state on a split, each example exactly once.
+  """Scores a state on a split, each example exactly once; see `outputs`.
 
   Returns:
     The scores of `probabilities` (see metrics/classification.py, recall by
     class as `recall/NAME`) and the means of what else eval_step returns.
   """
-  out = outputs(task, state, split, config=config, info=info)
+  out = outputs(task, state, split, config=config, info=info, frozen=frozen)
   scores = classification.scores(out.pop("probabilities"), split.labels)
   metrics = {name: float(scores[name]) for name in classification.SCALARS}
   for name, recall in zip(info.class_names, scores["recall"], strict=True):

@@ -24,7 +24,7 @@ class _State(NamedTuple):
   total: jax.Array
 
 
-def _train_step(state, batch, key, *, config, info, phase, axis_name):
+def _train_step(state, batch, key, *, config, info, phase, axis_name, frozen):
   """Reports the batch and the draws of each step."""
   keys = randomness.by_example(key, len(batch["label"]), axis_name)
   seen = {
@@ -62,7 +62,7 @@ def test_draws_are_the_same_whatever_the_number_of_devices(mode):
   seen = {}
   for name in ("one", mode):
     steps, state, data = _draws(name)
-    state, seen[name] = steps(state, data, jax.random.key(3))
+    state, seen[name] = steps(state, data, {}, jax.random.key(3))
     assert int(state.step) == 3
   for name, wanted in shrunk.leaves(seen["one"]).items():
     got = shrunk.leaves(seen[mode])[name]
@@ -78,11 +78,11 @@ def test_a_step_is_compiled_once(mode, caplog):
   steps, state, data = _draws(mode)
   compiled = re.compile("Finished XLA compilation|Persistent compilation cache")
   with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
-    state, _ = steps(state, data, key)
+    state, _ = steps(state, data, {}, key)
     assert any(compiled.search(r.getMessage()) for r in caplog.records)
     caplog.clear()
     for _ in range(3):
-      state, _ = steps(state, data, key)
+      state, _ = steps(state, data, {}, key)
     again = [r.getMessage() for r in caplog.records]
     assert not [m for m in again if compiled.search(m) or "Compiling" in m]
 

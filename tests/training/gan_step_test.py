@@ -140,8 +140,8 @@ def test_each_look_at_an_image_has_its_own_keys(monkeypatch):
 def test_source_logits_of_another_shape_are_refused():
   def discriminate(*arguments):
     (source, classes), changed = _discriminate(*arguments)
-    return (source[:, None], classes), changed
+    return (source[:, None, None], classes), changed
 
   networks = _NETWORKS._replace(discriminate=discriminate)
-  with pytest.raises(ValueError, match=r"shape \(6, 1\); \[batch\] is right"):
+  with pytest.raises(ValueError, match=r"shape \(6, 1, 1\); \[batch\] or"):
     _step(1.0, networks)[1](_REAL)

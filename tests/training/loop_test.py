@@ -260,7 +260,7 @@ class _State:
 
 
 def _train_step(
-  state, batch, key, *, config, info, phase, axis_name, bad_step=None
+  state, batch, key, *, config, info, phase, axis_name, frozen, bad_step=None
 ):
   step = state.step + 1
   loss = 1.0 * step
@@ -271,7 +271,7 @@ def _train_step(
   return state.replace(step=step), metrics
 
 
-def _eval_step(state, batch, *, config, info, phase):
+def _eval_step(state, batch, *, config, info, phase, frozen):
   means = jnp.mean(batch["image"].astype(float), axis=(1, 2))
   probabilities = jax.nn.softmax(means / 40)
   return {"probabilities": probabilities, "brightness": means[:, 0] / 255}
@@ -405,7 +405,7 @@ def test_a_line_is_the_mean_of_its_steps(tmp_path):
 def test_the_best_checkpoint_is_that_of_its_own_evaluation(tmp_path):
   # Saved twice as often as evaluated: what is saved between two evaluations
   # has no score, least of all the one before's.
-  def eval_step(state, batch, *, config, info, phase):
+  def eval_step(state, batch, *, config, info, phase, frozen):
     # Right at step 4, wrong afterwards.
     right = jax.nn.one_hot(batch["label"], 3)
     wrong = jax.nn.one_hot((batch["label"] + 1) % 3, 3)
