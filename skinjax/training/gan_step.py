@@ -3,9 +3,11 @@
 Both updates share one pass through the generator: the discriminator learns
 from the images, the generator from the gradient that the updated discriminator
 has on the same images. Generated images have the labels of the batch, so that
-both halves have one label distribution, the sampler's.
+both halves have one label distribution, the sampler's, unless the config's
+`train.generated_labels` names another one for them.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skinjax.data import augment
+from skinjax.data import augment, batches
 from skinjax.models import layers
 from skinjax.runtime import errors, parallel, randomness
-from skinjax.training import losses
+from skinjax.training import losses, schedules
 from skinjax.training.state import (
   GanState,
   Variables,
@@ -33,6 +35,9 @@ class Logits(NamedTuple):
 
   source: jax.Array  # high for real images, [batch]
   classes: jax.Array  # [batch, classes]; no column if there is one class only
+  # Unit-norm features [batch, dims], whose cosines with the classes' proxies
+  # `classes` are then: as loss.class_loss="d2d_ce" wants them.
+  features: jax.Array | None = None
 
 
 class Networks(NamedTuple):
@@ -46,9 +51,6 @@ class Networks(NamedTuple):
       (logits, changed)`, the logits as of Logits.
     separate_passes: whether real and generated images go through the
       discriminator one after the other, as batch normalization wants it.
-    regularize: `regularize(critic, real, fake, source_of_real, keys) ->
-      (values, metrics)`, all [batch]: what the discriminator's loss has beside
-      the adversarial and the class loss; `critic(images)` are source logits.
     parts: into how many parts of a batch the discriminator's gradient is
       divided, to be averaged; see parallel.parts. Only of what sees each part
       as it would in the whole batch.
@@ -57,7 +59,6 @@ class Networks(NamedTuple):
   generate: Callable
   discriminate: Callable
   separate_passes: bool = False
-  regularize: Callable | None = None
   parts: int = 1
 
 
@@ -72,20 +73,66 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such dtype, loss or augmentation.
+    InputError: there is no such dtype, loss, penalty, augmentation, sampler or
+      size, or nothing that the share of augmented images could be adapted for.
   """
-  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
-  loss, transform = config.loss.adversarial, config.augment.discriminator
-  errors.require_known("loss.adversarial", loss, losses.ADVERSARIAL)
-  errors.require_known(
-    "augment.discriminator", transform, augment.DISCRIMINATOR
-  )
+  loss, view = config.loss, config.augment
+  for key, name, known in (
+    ("model.dtype", config.model.dtype, layers.DTYPES),
+    ("loss.adversarial", loss.adversarial, losses.ADVERSARIAL),
+    ("loss.penalty", loss.penalty, losses.PENALTIES),
+    ("loss.class_loss", loss.class_loss, losses.CLASS_LOSSES),
+    ("augment.discriminator", view.discriminator, augment.DISCRIMINATOR),
+    (
+      "train.generated_labels",
+      config.train.generated_labels,
+      ["", *batches.SAMPLERS],
+    ),
+  ):
+    errors.require_known(key, name, known)
+  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
+  if config.model.conditional_from not in sizes:
+    raise errors.InputError(
+      f"model.conditional_from={config.model.conditional_from}: one of "
+      f"{', '.join(map(str, sizes))} is wanted."
+    )
+  if not view.adapt_target:
+    return
+  if not (
+    view.discriminator
+    or view.discriminator_turns
+    or view.discriminator_brightness
+  ):
+    raise errors.InputError(
+      f"augment.adapt_target={view.adapt_target} says how often images are "
+      "augmented, and they never are: set augment.discriminator, as to affine."
+    )
+  if loss.adversarial not in losses.CENTRED:
+    raise errors.InputError(
+      f"augment.adapt_target={view.adapt_target} counts real images over 0, "
+      f"which parts nothing under loss.adversarial={loss.adversarial}: use "
+      f"{' or '.join(losses.CENTRED)}."
+    )
+
+
+def embedding(config) -> int:
+  """Returns how many features a discriminator's class cosines are of, or 0."""
+  # Configs of earlier versions lack the key.
+  if config.loss.get("class_loss", "cross_entropy") == "cross_entropy":
+    return 0
+  return config.model.embedding
 
 
 def init_state(
-  generator: Variables, discriminator: Variables, optimizers: Optimizers
+  generator: Variables,
+  discriminator: Variables,
+  optimizers: Optimizers,
+  config,
 ) -> GanState:
   """Makes the state before the first step out of the networks' variables."""
+  # Configs of earlier versions lack these keys.
+  names = ["augmented"] if config.augment.get("adapt_target") else []
+  names += ["real", "fake"] if config.loss.get("lecam") else []
   return GanState(
     step=jnp.zeros((), jnp.int32),
     generator=generator,
@@ -95,6 +142,7 @@ def init_state(
       discriminator["params"]
     ),
     average=jax.tree.map(jnp.copy, generator),
+    moving={name: jnp.zeros(()) for name in names} or None,
   )
 
 
@@ -110,51 +158,84 @@ def train_step(
   class_weight: float,
   batch_size: int,
   seen: jax.Array,
+  class_counts: tuple[int, ...],
   axis_name: str | None = None,
 ) -> tuple[GanState, Values]:
   """Updates the discriminator, then the generator, on one batch.
 
   `real` are this device's part of the images, [batch, height, width, channels]
   in [-1, 1], with labels int32 [batch] and keys [batch]. Of the config it reads
-  `model.latents`, `loss.adversarial`, `loss.class_on_fakes`,
-  `augment.discriminator` and `train.ema_images`. `class_weight` is that of the
-  class losses; `batch_size` counts images a step over all devices, and `seen`
-  [] those that training has seen after this step.
+  `model.latents`, `loss`, `augment`, `train.ema_images` and
+  `train.generated_labels`. `class_weight` is that of the class losses;
+  `batch_size` counts images a step over all devices, `seen` [] those that
+  training has seen after this step, and `class_counts` the training images.
 
   Returns:
     The state after the step; the means of the losses over the whole batch, and
     the gradients' Euclidean norms.
   """
+  moving = state.moving or {}
+  share = moving.get("augmented", config.augment.discriminator_share)
   networks = networks._replace(
-    discriminate=_augmented(networks.discriminate, config)
+    discriminate=_augmented(networks.discriminate, config, share)
   )
   mean = lambda tree: parallel.mean(tree, axis_name)
+  asked = labels  # of generated images
+  if sampler := config.train.generated_labels:
+    asked = batches.draw_labels(
+      randomness.stream(keys, "generated labels"), class_counts, sampler
+    )
+  class_loss = functools.partial(
+    _class_loss, config=config, axis_name=axis_name
+  )
   latents = randomness.normal(
     randomness.stream(keys, "latents"), (config.model.latents,)
   )
   fake, backward, g_changed = jax.vjp(
     lambda params: networks.generate(
-      {**state.generator, "params": params}, latents, labels
+      {**state.generator, "params": params}, latents, asked
     ),
     state.generator["params"],
     has_aux=True,
   )
 
-  def discriminator_loss(params, *batch):
+  def discriminator_loss(params, *batch, penalty):
     variables = {**state.discriminator, "params": params}
     values, metrics, changed = _discriminator_loss(
-      variables, *batch, networks, config, class_weight
+      variables,
+      *batch,
+      networks,
+      config,
+      class_weight,
+      class_loss,
+      penalty,
+      moving,
+      state.step,
     )
     return jnp.mean(values), (jax.tree.map(jnp.mean, metrics), changed)
 
-  d_gradients, (d_metrics, d_changed) = _mean_over_parts(
-    lambda *batch: jax.grad(discriminator_loss, has_aux=True)(
-      state.discriminator["params"], *batch
-    ),
-    networks.parts,
-    (real, fake, labels, keys),
-  )
-  d_gradients = mean(d_gradients)
+  def discriminator_gradients(penalty):
+    loss = functools.partial(discriminator_loss, penalty=penalty)
+    return _mean_over_parts(
+      lambda *batch: jax.grad(loss, has_aux=True)(
+        state.discriminator["params"], *batch
+      ),
+      # Pairs are of the whole batch.
+      1 if config.loss.class_loss == "d2d_ce" else networks.parts,
+      (real, fake, labels, asked, keys),
+    )
+
+  penalty, every = config.loss.penalty, config.loss.penalty_every
+  if every == 1 or penalty == "none":
+    d_gradients, (d_metrics, d_changed) = discriminator_gradients(penalty)
+  else:
+    # Of the two programs one runs: a step without the penalty is a plain one.
+    d_gradients, (d_metrics, d_changed) = jax.lax.cond(
+      state.step % every == 0,
+      lambda: discriminator_gradients(penalty),
+      lambda: discriminator_gradients("none"),
+    )
+  d_gradients, d_metrics = mean((d_gradients, d_metrics))
   d_optimizer, discriminator = optimizer_update(
     optimizers.discriminator,
     d_gradients,
@@ -164,7 +245,9 @@ def train_step(
 
   def generator_loss(fake):
     values, metrics = _generator_loss(
-      discriminator, real, fake, labels, keys, networks, config, class_weight
+      discriminator,
+      *(real, fake, asked, keys),
+      *(networks, config, class_weight, class_loss),
     )
     return jnp.mean(values), jax.tree.map(jnp.mean, metrics)
 
@@ -177,6 +260,7 @@ def train_step(
     {**state.generator, **g_changed},
   )
   decay = ema_decay(seen, batch_size, config.train.ema_images)
+  moving = _moved(moving, d_metrics, state.step, batch_size, config)
   state = GanState(
     step=state.step + 1,
     generator=generator,
@@ -184,16 +268,29 @@ def train_step(
     generator_optimizer=g_optimizer,
     discriminator_optimizer=d_optimizer,
     average=ema_update(state.average, generator, decay),
+    moving=moving or None,
   )
   norms = {
     "d_gradient": optax.tree.norm(d_gradients),
     "g_gradient": optax.tree.norm(g_gradients),
   }
-  return state, {**mean({**d_metrics, **g_metrics}), **norms}
+  return state, {**d_metrics, **mean(g_metrics), **norms}
 
 
 def _discriminator_loss(
-  variables, real, fake, labels, keys, networks, config, class_weight
+  variables,
+  real,
+  fake,
+  labels,
+  asked,
+  keys,
+  networks,
+  config,
+  class_weight,
+  class_loss,
+  penalty,
+  moving,
+  step,
 ) -> tuple[jax.Array, Values, Variables]:
   """Computes f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
   of_real, of_fake, changed = _both(networks, variables, real, fake, keys)
@@ -205,23 +302,46 @@ def _discriminator_loss(
     "d_fake": of_fake.source,
   }
   if of_real.classes.shape[-1]:
-    on_real = losses.cross_entropy(of_real.classes, labels)
-    on_fake = losses.cross_entropy(of_fake.classes, labels)
+    on_real = class_loss(of_real, labels)
+    on_fake = class_loss(of_fake, asked)
     total += class_weight * (on_real + config.loss.class_on_fakes * on_fake)
     metrics["d_class_loss"] = on_real
     metrics["d_class_accuracy"] = jnp.argmax(of_real.classes, -1) == labels
-  if networks.regularize:
+  if config.loss.penalty != "none" or config.loss.drift:
     between = randomness.stream(keys, "regularize")
     critic = lambda images: (
       networks.discriminate(variables, images, between, False)[0].source
     )
-    more, shown = networks.regularize(critic, real, fake, of_real.source, keys)
-    total, metrics = total + more, metrics | shown
+    uniform = jax.vmap(jax.random.uniform)
+    shares = uniform(randomness.stream(keys, "between")).astype(real.dtype)
+    value = losses.penalty(penalty, critic, real, fake, shares)
+    # Lazily (Karras et al. 2020, StyleGAN2): seldom, and as much more.
+    value *= config.loss.penalty_every
+    drift = of_real.source**2
+    total += config.loss.penalty_weight * value + config.loss.drift * drift
+    metrics["d_penalty"] = value
+  if "augmented" in moving:
+    metrics["d_sign"] = jnp.sign(of_real.source)
+  if "real" in moving:
+    held = losses.lecam(
+      of_real.source, of_fake.source, moving["real"], moving["fake"]
+    )
+    # Before the first step there are no averages.
+    total += jnp.where(step > 0, config.loss.lecam, 0) * held
+    metrics["d_lecam"] = held
   return total, metrics, changed
 
 
 def _generator_loss(
-  variables, real, fake, labels, keys, networks, config, class_weight
+  variables,
+  real,
+  fake,
+  asked,
+  keys,
+  networks,
+  config,
+  class_weight,
+  class_loss,
 ) -> tuple[jax.Array, Values]:
   """Computes g(D(x), D(G)) - weight log p(c | G), [batch]."""
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
@@ -234,20 +354,51 @@ def _generator_loss(
   total = source = adversarial.generator(of_real, of_fake.source)
   metrics = {"g_loss": source}
   if of_fake.classes.shape[-1]:
-    on_fake = losses.cross_entropy(of_fake.classes, labels)
+    on_fake = class_loss(of_fake, asked)
     total += class_weight * on_fake
     metrics["g_class_loss"] = on_fake
   return total, metrics
 
 
-def _augmented(discriminate: Callable, config) -> Callable:
+def _class_loss(logits: Logits, labels, *, config, axis_name) -> jax.Array:
+  """Computes the loss of images' class logits that a config names, [batch]."""
+  if config.loss.class_loss == "cross_entropy":
+    return losses.cross_entropy(logits.classes, labels)
+  return losses.d2d_cross_entropy(
+    logits.classes,
+    labels,
+    logits.features,
+    *parallel.gather((logits.features, labels), axis_name),
+    margin=config.loss.class_margin,
+    temperature=config.loss.class_temperature,
+  )
+
+
+def _moved(moving, metrics, step, batch_size: int, config):
+  """Has the state's `moving` follow the logits of a step's whole batch."""
+  moving = dict(moving)
+  if "augmented" in moving:
+    moving["augmented"] = augment.adapted(
+      moving["augmented"],
+      metrics["d_sign"],
+      config.augment.adapt_target,
+      batch_size / config.augment.adapt_images,
+    )
+  if "real" in moving:
+    # In the beginning the mean of the steps so far.
+    decay = jnp.minimum(losses.LECAM_DECAY, step / (step + 1))
+    before = {name: moving[name] for name in ("real", "fake")}
+    after = {name: metrics[f"d_{name}"] for name in before}
+    moving |= ema_update(before, after, decay)
+  return moving
+
+
+def _augmented(discriminate: Callable, config, share) -> Callable:
   """Has a discriminator see all images, real or not, augmented."""
-  transform = augment.DISCRIMINATOR[config.augment.discriminator]
 
   def augmented(variables, images, keys, update_stats):
-    logits, changed = discriminate(
-      variables, transform(images, keys), keys, update_stats
-    )
+    seen = augment.for_discriminator(images, keys, config.augment, share)
+    logits, changed = discriminate(variables, seen, keys, update_stats)
     logits = Logits(*logits)
     if logits.source.ndim != 1:
       raise ValueError(
@@ -272,8 +423,11 @@ def _both(
   logits, changed = networks.discriminate(
     variables, jnp.concatenate([real, fake]), jnp.concatenate(keys), True
   )
-  halves = [jnp.split(values, 2) for values in logits]
-  of_real, of_fake = (Logits(*half) for half in zip(*halves, strict=True))
+  half = len(real)
+  of_real, of_fake = (
+    jax.tree.map(lambda x, part=part: x[part], logits)
+    for part in (slice(half), slice(half, None))
+  )
   return of_real, of_fake, changed
 
 

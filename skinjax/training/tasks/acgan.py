@@ -21,6 +21,7 @@ def _generator(config, info, axis_name=None):
     channels=info.channels,
     width=config.model.generator_width,
     num_classes=info.num_classes,
+    conditional_from=config.model.get("conditional_from", 4),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -34,6 +35,7 @@ def _discriminator(config, info, axis_name=None):
     dropout=config.model.dropout,
     noise=config.model.noise,
     spectral=config.model.spectral,
+    embedding=gan_step.embedding(config),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -58,7 +60,7 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
     d_key, images, None, train=False
   )
   networks = layers.in_default_float((generator, discriminator))
-  return gan_step.init_state(*networks, _optimizers(config))
+  return gan_step.init_state(*networks, _optimizers(config), config)
 
 
 def train_step(
@@ -102,6 +104,7 @@ def train_step(
     class_weight=config.loss.class_weight,
     batch_size=batch_size,
     seen=(state.step + 1) * batch_size,
+    class_counts=info.class_counts,
     axis_name=axis_name,
   )
 
@@ -116,7 +119,7 @@ def eval_step(
     the source logits (far under those of training images: the discriminator has
     learnt its training set by heart).
   """
-  source, classes = _discriminator(config, info).apply(
+  source, classes, *_ = _discriminator(config, info).apply(
     state.discriminator, batches.to_float(batch["image"]), None, train=False
   )
   return {"probabilities": jax.nn.softmax(classes), "d_real": source}
