@@ -11,8 +11,6 @@ Shows sheets of samples, a row a class, as it trains (DIR/samples). Times and
 numbers that were measured are in README and results/runs.csv.
 """
 
-import ml_collections
-
 from configs import common
 
 
@@ -31,10 +29,13 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   # Spectral instead of batch normalization in the discriminator.
   config.model.spectral = False
 
-  config.loss = ml_collections.ConfigDict()
   # non_saturating, hinge, wasserstein or relativistic.
   config.loss.adversarial = "non_saturating"
-  config.loss.class_weight = 1.0
+  # On the discriminator's gradient: gradient (WGAN-GP's), r1 or none.
+  config.loss.penalty = "none"
+  config.loss.penalty_weight = 10.0
+  # Weight of the squared logits of real images, which keeps them near 0.
+  config.loss.drift = 0.0
   # Weight of the discriminator's class loss on generated images. The paper
   # has 1; 0 keeps it from learning what the generator gets wrong, and the
   # generator from drawing the one image that is easiest to name.

@@ -140,7 +140,7 @@ VARIANTS = ("paper", "projected")
 
 
 def generating(
-  task: str, dataset: str, size: int, quick: bool, variant: str
+  task: str, dataset: str, size: int, quick: bool, variant: str = "paper"
 ) -> ml_collections.ConfigDict:
   """Returns the keys of every config that trains a GAN; see `base`.
 
@@ -159,9 +159,42 @@ def generating(
   config.train.sampler = "tempered"
   # own or projected, by the argument `variant`: each has keys of its own.
   config.model.discriminator = {"paper": "own"}.get(variant, variant)
-  # What all images, real and generated, go through before the discriminator:
-  # translation, or nothing.
+  # The labels of generated images: natural, tempered or balanced draws; empty:
+  # those of the batch's real images.
+  config.train.generated_labels = ""
+  # The size from which on labels matter: 4 is the papers' way; below a larger
+  # one all classes are drawn alike, which helps the rare ones (Shahbazi et al.
+  # 2022; Khorram et al. 2024).
+  config.model.conditional_from = 4
+  # Class features of unit norm, under loss.class_loss="d2d_ce".
+  config.model.embedding = 128
+  # What all images, real and generated, go through before the discriminator
+  # (Zhao et al. 2020): translation, affine (shift and zoom), or nothing; the 8
+  # flips and right-angle rotations; the largest change of brightness.
   config.augment.discriminator = ""
+  config.augment.discriminator_turns = False
+  config.augment.discriminator_brightness = 0.0
+  # The share of images that go through it.
+  config.augment.discriminator_share = 1.0
+  # ADA (Karras et al. 2020): that share rises and falls, from 0 to 0.8, so that
+  # the mean sign of real images' logits stays at the target, 0.6 in the paper,
+  # as fast as 1 in so many images (the paper's 500,000); 0: it stays.
+  config.augment.adapt_target = 0.0
+  config.augment.adapt_images = 100_000
+
+  config.loss = ml_collections.ConfigDict()
+  # Weight of LeCam's regularizer (Tseng et al. 2021: 0.01 to 0.3), whose
+  # averages exist from the second step on; 0: none.
+  config.loss.lecam = 0.0
+  # cross_entropy, or d2d_ce (ReACGAN, Kang et al. 2021) with its margin and
+  # temperature.
+  config.loss.class_loss = "cross_entropy"
+  config.loss.class_margin = 0.98
+  config.loss.class_temperature = 0.5
+  config.loss.class_weight = 1.0
+  # The penalty is taken in one of so many steps, and weighs as much more (lazy,
+  # Karras et al. 2020, StyleGAN2).
+  config.loss.penalty_every = 1
   # Sheets of samples; one is drawn of every resolution's last step, too.
   config.sample_every = 500
   # The kernel distance (KID) of samples to training images of their class; 0
@@ -188,7 +221,9 @@ def project(config: ml_collections.ConfigDict) -> None:
   # How heads see the class: projection, class_head or both.
   own.conditioning = "both"
   config.loss.adversarial = "hinge"
-  config.augment.discriminator = "translation"
+  config.loss.penalty = "none"
+  config.loss.drift = 0.0
+  config.augment.discriminator = "affine"
   config.train.discriminator_rate = 2e-4
   config.train.beta1 = 0.0
   config.train.beta2 = 0.99

@@ -35,11 +35,7 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   # the level before, and at most `most`: so 16 at full size.
   config.model.base = 4 * config.data.size
   config.model.most = 128
-  # The size from which on labels matter: 4 is the paper's way; below a larger
-  # one all classes are drawn alike, which helps the rare ones.
-  config.model.conditional_from = 4
 
-  config.loss = ml_collections.ConfigDict()
   # wasserstein, non_saturating, hinge or relativistic.
   config.loss.adversarial = "wasserstein"
   # On the discriminator's gradient: gradient (WGAN-GP's), r1 or none.
@@ -47,7 +43,6 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.loss.penalty_weight = 10.0
   # Weight of the squared logits of real images, which keeps them near 0.
   config.loss.drift = 0.001
-  config.loss.class_weight = 1.0
   # Weight of the discriminator's class loss on generated images; the paper's
   # code has 1.
   config.loss.class_on_fakes = 0.0
@@ -80,8 +75,6 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     config.growth.fade_images = config.growth.stable_images = 800
     last_images = 1600
   if variant == "projected":
-    for key in ("penalty", "penalty_weight", "drift"):  # of pixels
-      del config.loss[key]
     common.project(config)
     config.growth.first_size = config.data.size
     config.growth.batch_sizes = (64,) * len(config.growth.batch_sizes)

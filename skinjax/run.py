@@ -107,7 +107,8 @@ class _Range(NamedTuple):
 # By key, in a study's parts too, as in "gan.model.dropout". JAX makes keys of
 # 32 bits of the seed. Dropout is counted in 256ths, one of which must stay.
 # From a jitter of 1 on, contrast is turned round; with no latents all images of
-# a class are one. A half-life of 0 images is no average. KID is of pairs.
+# a class are one. Signs are from -1 to 1. A half-life of 0 images is no
+# average. KID is of pairs.
 RANGES = {
   "seed": _Range(0, 2**32 - 1),
   "kid_images": _Range(2),
@@ -125,12 +126,20 @@ RANGES = {
   "model.latents": _Range(1),
   "model.base": _Range(1),
   "model.most": _Range(1),
+  "model.embedding": _Range(1, whole=True),
+  "projected.input": _Range(32),
+  "projected.width": _Range(1),
+  "projected.most": _Range(1),
   "model.dropout": _Range(0, 255 / 256),
   "model.noise": _Range(0),
   "loss.class_weight": _Range(0),
   "loss.class_on_fakes": _Range(0),
   "loss.penalty_weight": _Range(0),
+  "loss.penalty_every": _Range(1, whole=True),
   "loss.drift": _Range(0),
+  "loss.lecam": _Range(0),
+  "loss.class_margin": _Range(0, 1),
+  "loss.class_temperature": _Range(1e-3),
   "growth.first_size": _Range(4),
   "growth.batch_sizes": _Range(1, whole=True),
   "growth.rates": _Range(0),
@@ -139,6 +148,10 @@ RANGES = {
   "growth.round_steps": _Range(1),
   "loss.smoothing": _Range(0, 1, below=True),
   "augment.jitter": _Range(0, 1),
+  "augment.discriminator_share": _Range(0, 1),
+  "augment.discriminator_brightness": _Range(0, 1),
+  "augment.adapt_target": _Range(0, 1, below=True),
+  "augment.adapt_images": _Range(1),
   "augment.mixup": _Range(0),
 }
 

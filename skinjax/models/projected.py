@@ -130,6 +130,7 @@ class Heads(nn.Module):
   num_classes: int
   most: int  # features of a layer
   conditioning: str  # of CONDITIONING; with one class there is none
+  embedding: int = 0  # features of the class head's cosines; 0: it is linear
   axis_name: str | None = None  # the device axis inside pmap
 
   @nn.compact
@@ -140,7 +141,7 @@ class Heads(nn.Module):
     *,
     train: bool,
     update_stats: bool = False,
-  ) -> tuple[jax.Array, jax.Array]:
+  ) -> tuple[jax.Array, ...]:
     """Judges features [batch, height, width, channels] of each scale.
 
     Labels are int32 [batch]. The statistics of batch normalization are those of
@@ -151,7 +152,8 @@ class Heads(nn.Module):
       Source logits [batch, scales], psi(x) + e_label · phi(x) / 8 of a head's
       64 features phi(x), positive for real images; class logits [batch,
       classes] of the three heads' features together, with no column where
-      there is no class head.
+      there is no class head; with an embedding, its unit vectors, too (see
+      layers.CosineLogits).
     """
     normalized = lambda layer, x: nn.SpectralNorm(layer)(
       x, update_stats=update_stats
@@ -177,5 +179,8 @@ class Heads(nn.Module):
     source = jnp.stack(source, 1)
     if self.num_classes == 1 or self.conditioning == "projection":
       return source, source[:, :0]
-    head = layers.Dense(self.num_classes)
-    return source, normalized(head, jnp.concatenate(found, 1))
+    head = layers.Dense(self.embedding or self.num_classes)
+    outputs = normalized(head, jnp.concatenate(found, 1))
+    if not self.embedding:
+      return source, outputs
+    return source, *layers.CosineLogits(self.num_classes)(outputs)

@@ -33,6 +33,13 @@ def mean(tree: Any, axis_name: str | None) -> Any:
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
+def gather(tree: Any, axis_name: str | None) -> Any:
+  """Joins every device's part of a batch along the leading axis."""
+  if axis_name is None:
+    return tree
+  return jax.lax.all_gather(tree, axis_name, tiled=True)
+
+
 def resolve(mode: str) -> str:
   """Returns the mode that `auto` stands for: pmap from two devices on.
 

@@ -31,7 +31,8 @@ def check(config) -> None:
 
   Raises:
     InputError: there is no such discriminator, conditioning or input size, the
-      config has the keys of another one, or the weights are not installed.
+      config has the keys of another one or a penalty on pixels, or the weights
+      are not installed.
   """
   name = getattr(config.model, "discriminator", "own")
   errors.require_known("model.discriminator", name, DISCRIMINATORS)
@@ -50,6 +51,11 @@ def check(config) -> None:
   if own.input < 32 or own.input % 32:
     raise errors.InputError(
       f"model.projected.input={own.input}: a multiple of 32 is wanted."
+    )
+  if config.loss.penalty != "none":
+    raise errors.InputError(
+      f"loss.penalty={config.loss.penalty} is on the discriminator's gradient "
+      "at images, and a projected one sees features of them: use none."
     )
   efficientnet.weights_path()
 
@@ -76,6 +82,7 @@ def _heads(config, info, axis_name=None):
     num_classes=info.num_classes,
     most=config.model.projected.most,
     conditioning=config.model.projected.conditioning,
+    embedding=gan_step.embedding(config),
     axis_name=axis_name,
   )
 
@@ -99,16 +106,12 @@ def networks(
   info,
   frozen: dict[str, Any],
   generate: Callable,
-  labels: jax.Array,
   axis_name: str | None,
 ) -> gan_step.Networks:
-  """Returns a step's networks, of which `generate` is the task's own.
-
-  `labels` are those of the batch, which generated images have, too.
-  """
+  """Returns a step's networks, of which `generate` is the task's own."""
   heads = _heads(config, info, axis_name)
 
-  def discriminate(variables, features, keys, update_stats):
+  def discriminate(variables, features, labels, keys, update_stats):
     del keys  # it is not random
     return heads.apply(
       variables,
@@ -148,7 +151,7 @@ def look(
   judge = lambda labels: heads.apply(
     state.discriminator, features, labels, train=False
   )
-  source, classes = judge(labels)
+  source, classes, *_ = judge(labels)
   if not classes.shape[-1]:
     # What does not depend on the label falls out.
     every = range(info.num_classes)

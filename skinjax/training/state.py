@@ -29,7 +29,10 @@ class GanState:
   """The state of a GAN in training, after `step` (int32 []) steps.
 
   `average` is the EMA of the generator's variables, its running batch
-  statistics included; sampling uses it.
+  statistics included; sampling uses it. `moving` are numbers [] by name that
+  follow the discriminator's logits, where the config asks for them:
+  `augmented`, the share of images that it sees augmented, and the averages
+  `real` and `fake` of its logits.
   """
 
   step: jax.Array
@@ -38,6 +41,7 @@ class GanState:
   generator_optimizer: Any
   discriminator_optimizer: Any
   average: Variables
+  moving: dict[str, jax.Array] | None = None
 
 
 def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:

@@ -87,8 +87,10 @@ def test_a_step_is_compiled_once(mode, caplog):
     assert not [m for m in again if compiled.search(m) or "Compiling" in m]
 
 
-# The classifier's other network, by its config's argument.
+# Other networks, by their configs' arguments.
 _FINE_TUNED = "classifier:network=efficientnet"
+_PROJECTED = "acgan:variant=projected"
+_GROWN = "progan:variant=projected"
 
 
 def _frozen(name, **changes):
@@ -99,24 +101,24 @@ def _frozen(name, **changes):
 
 def _five_steps(name, mode, **more):
   """Returns the state after 5 steps of SGD, and the metrics of all."""
+  rates = {"train__generator_rate": 0.05, "train__discriminator_rate": 0.05}
+  # 8x8 from the first step on, fading in; 4 images on each device.
+  growth = {
+    "growth__first_size": 4,
+    "growth__rates": (1e-3,) * 3,
+    "growth__batch_sizes": (32, 32, 32),
+    "growth__fade_images": 300,
+    "growth__round_steps": 5,
+    "train__steps": 50,
+  }
   task = tasks.named(name.split(":")[0])
   changes = {
-    "acgan": {
-      "train__generator_rate": 0.05,
-      "train__discriminator_rate": 0.05,
-      "train__batch_size": 16,
-    },
+    "acgan": {**rates, "train__batch_size": 16},
+    _PROJECTED: {**rates, "train__batch_size": 16},
     "classifier": {"train__rate": 0.05, "train__batch_size": 16},
     _FINE_TUNED: {"train__rate": 0.05, "train__batch_size": 16},
-    # 8x8 from the first step on, fading in; 4 images on each device.
-    "progan": {
-      "growth__first_size": 4,
-      "growth__rates": (1e-3,) * 3,
-      "growth__batch_sizes": (32, 32, 32),
-      "growth__fade_images": 300,
-      "growth__round_steps": 5,
-      "train__steps": 50,
-    },
+    "progan": growth,
+    _GROWN: growth,
   }[name]
   changes |= {"parallel": mode, "log_every": 5}
   config = _frozen(name, **changes, **more)
@@ -126,7 +128,8 @@ def _five_steps(name, mode, **more):
   before = shrunk.leaves(jax.device_get(state))
   phase = task.phases(config)[:2][-1]._replace(first_step=0)
   steps = loop.compile_steps(task, config, info, phase)
-  state, metrics = steps(state, data, jax.random.key(2))
+  frozen = parallel.place(task.frozen(config, info), mode)
+  state, metrics = steps(state, data, frozen, jax.random.key(2))
   for leaf in jax.tree.leaves(state):
     assert leaf.is_fully_replicated
     assert len(leaf.sharding.device_set) == (1 if mode == "one" else 8)
@@ -154,9 +157,11 @@ def _compare(got, wanted, tolerance):
     pytest.param(_FINE_TUNED, marks=pytest.mark.slow),
     pytest.param("acgan", marks=pytest.mark.slow),
     pytest.param("progan", marks=pytest.mark.slow),
+    _PROJECTED,
+    pytest.param(_GROWN, marks=pytest.mark.slow),
   ],
 )
-def test_modes_agree_in_float64(name, sgd, two_stages):
+def test_modes_agree_in_float64(name, sgd, four_scales):
   more = {}
   if name == "acgan":  # what looks at each image the most often
     more["loss__adversarial"] = "relativistic"
@@ -237,7 +242,7 @@ def test_mean():
 @pytest.mark.parametrize(
   "name",
   [
-    *("acgan", "classifier", _FINE_TUNED),
+    *("acgan", "classifier", _FINE_TUNED, _PROJECTED),
     pytest.param("progan", marks=pytest.mark.slow),
   ],
 )
@@ -250,7 +255,8 @@ def test_no_native_convolution_is_in_a_step_on_cpu(name, products):
   phase = task.phases(config)[-1]
   steps = loop.compile_steps(task, config, info, phase)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  lowered = steps.lower(jax.eval_shape(init), data, key)
+  frozen = task.frozen(config, info)
+  lowered = steps.lower(jax.eval_shape(init), data, frozen, key)
   text = lowered.as_text()
   assert "dot_general" in text
   assert "convolution" not in text

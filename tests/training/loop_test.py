@@ -47,6 +47,7 @@ def _same(a, b):
 
 
 _FINE_TUNED = "classifier:network=efficientnet"
+_PROJECTED, _GROWN = "acgan:variant=projected", "progan:variant=projected"
 _SLOW, _FADE = pytest.mark.slow, "growth__fade_images"
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
@@ -61,6 +62,8 @@ _PARAMETERS = (
 def _changes(name):
   more = {
     "acgan": {"sample_every": 8},
+    _PROJECTED: {"sample_every": 8},
+    _GROWN: {"sample_every": 8, "growth__first_size": 8, _FADE: 48},
     "classifier": {},
     _FINE_TUNED: {"augment__test_orientations": False},
     "progan": {"sample_every": 8, _FADE: 48},
@@ -122,10 +125,12 @@ class _Killed(BaseException):
     ("classifier", "in a checkpoint"),
     pytest.param(_FINE_TUNED, "between checkpoints", marks=_SLOW),
     pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
+    (_PROJECTED, "between checkpoints"),
+    pytest.param(_GROWN, "between checkpoints", marks=pytest.mark.slow),
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(
-  undisturbed, tmp_path, monkeypatch, two_stages, name, when
+  undisturbed, tmp_path, monkeypatch, four_scales, name, when
 ):
   scalars_before = writer.Writer.scalars
   write_json_before = checkpoint.files.write_json

@@ -23,6 +23,7 @@ def _generator(config, info, axis_name=None):
     channels=info.channels,
     width=config.model.generator_width,
     num_classes=info.num_classes,
+    conditional_from=config.model.get("conditional_from", 4),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -36,6 +37,7 @@ def _discriminator(config, info, axis_name=None):
     dropout=config.model.dropout,
     noise=config.model.noise,
     spectral=config.model.spectral,
+    embedding=gan_step.embedding(config),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -75,14 +77,15 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
       d_key, images, None, train=False
     )
   networks = layers.in_default_float((generator, discriminator))
-  return gan_step.init_state(*networks, _optimizers(config))
+  return gan_step.init_state(*networks, _optimizers(config), config)
 
 
 def _networks(config, info, axis_name) -> gan_step.Networks:
   """Returns a step's networks, with the task's own discriminator."""
   discriminator = _discriminator(config, info, axis_name)
 
-  def discriminate(variables, images, keys, update_stats):
+  def discriminate(variables, images, labels, keys, update_stats):
+    del labels  # it tells classes by itself
     return discriminator.apply(
       variables,
       images,
@@ -123,14 +126,8 @@ def train_step(
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
   if projected.is_chosen(config):
-    networks = projected.networks(
-      config,
-      info,
-      frozen,
-      _generate(config, info, axis_name),
-      labels,
-      axis_name,
-    )
+    generate = _generate(config, info, axis_name)
+    networks = projected.networks(config, info, frozen, generate, axis_name)
   else:
     networks = _networks(config, info, axis_name)
   batch_size = config.train.batch_size
@@ -145,6 +142,7 @@ def train_step(
     class_weight=config.loss.class_weight,
     batch_size=batch_size,
     seen=(state.step + 1) * batch_size,
+    class_counts=info.class_counts,
     axis_name=axis_name,
   )
 
@@ -164,7 +162,7 @@ def eval_step(
     return projected.look(
       state, images, batch["label"], config=config, info=info, frozen=frozen
     )
-  source, classes = _discriminator(config, info).apply(
+  source, classes, *_ = _discriminator(config, info).apply(
     state.discriminator, images, None, train=False
   )
   return {"probabilities": jax.nn.softmax(classes), "d_real": source}

@@ -13,7 +13,7 @@ from skinjax.data import augment, batches
 from skinjax.models import layers
 from skinjax.models import progan as models
 from skinjax.runtime import errors, parallel, randomness
-from skinjax.training import gan_step, losses, projected, schedules, tasks
+from skinjax.training import gan_step, projected, schedules, tasks
 from skinjax.training.schedules import Phase
 from skinjax.training.state import GanState
 
@@ -40,6 +40,7 @@ def _discriminator(config, info):
     most=config.model.most,
     num_classes=info.num_classes,
     group=_GROUP,
+    embedding=gan_step.embedding(config),
     dtype=config.model.dtype,
   )
 
@@ -89,19 +90,11 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such penalty, schedule or size; see also
-      gan_step.check and projected.check.
+    InputError: there is no such schedule; see also gan_step.check and
+      projected.check.
   """
   gan_step.check(config)
   projected.check(config)
-  if not projected.is_chosen(config):
-    errors.require_known("loss.penalty", config.loss.penalty, losses.PENALTIES)
-  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
-  if config.model.conditional_from not in sizes:
-    raise errors.InputError(
-      f"model.conditional_from={config.model.conditional_from}: one of "
-      f"{', '.join(map(str, sizes))} is wanted."
-    )
   if config.growth.round_steps % config.log_every:
     raise errors.InputError(
       f"log_every={config.log_every} does not divide growth.round_steps="
@@ -134,12 +127,13 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
     )
   networks = layers.in_default_float((generator, discriminator))
   rate = phases(config)[0].rate
-  return gan_step.init_state(*networks, _optimizers(config, rate))
+  return gan_step.init_state(*networks, _optimizers(config, rate), config)
 
 
-def _begun(state: GanState, phase: Phase, optimizers) -> GanState:
+def _begun(state: GanState, phase: Phase, optimizers, config) -> GanState:
   """Resets the optimizers' state where a phase begins, as the authors do."""
-  fresh = gan_step.init_state(state.generator, state.discriminator, optimizers)
+  networks = state.generator, state.discriminator
+  fresh = gan_step.init_state(*networks, optimizers, config)
   keep = lambda old, new: jax.tree.map(
     lambda a, b: jnp.where(state.step == phase.first_step, b, a), old, new
   )
@@ -154,21 +148,12 @@ def _networks(config, info, generate, level, fade, parts) -> gan_step.Networks:
   """Returns a step's networks, with the task's own discriminator."""
   discriminator = _discriminator(config, info)
 
-  def discriminate(variables, images, keys, update_stats):
-    del keys, update_stats  # it is not random, and has no statistics
+  def discriminate(variables, images, labels, keys, update_stats):
+    # It tells classes by itself, is not random, and has no statistics.
+    del labels, keys, update_stats
     return discriminator.apply(variables, images, level, fade), {}
 
-  def regularize(critic, real, fake, source_of_real, keys):
-    uniform = jax.vmap(jax.random.uniform)
-    shares = uniform(randomness.stream(keys, "between")).astype(real.dtype)
-    penalty = losses.penalty(config.loss.penalty, critic, real, fake, shares)
-    drift = source_of_real**2
-    total = config.loss.penalty_weight * penalty + config.loss.drift * drift
-    return total, {"d_penalty": penalty}
-
-  return gan_step.Networks(
-    generate, discriminate, regularize=regularize, parts=parts
-  )
+  return gan_step.Networks(generate, discriminate, parts=parts)
 
 
 def train_step(
@@ -193,16 +178,14 @@ def train_step(
     return generator.apply(variables, latents, labels, level, fade), {}
 
   if projected.is_chosen(config):
-    networks = projected.networks(
-      config, info, frozen, generate, labels, axis_name
-    )
+    networks = projected.networks(config, info, frozen, generate, axis_name)
   else:
     parts = parallel.parts(len(labels), config.parallel)
     networks = _networks(config, info, generate, level, fade, parts)
   conditional = phase.size >= config.model.conditional_from
   optimizers = _optimizers(config, phase.rate)
   return gan_step.train_step(
-    _begun(state, phase, optimizers),
+    _begun(state, phase, optimizers, config),
     models.at_level(real, level, fade),
     labels,
     keys,
@@ -212,6 +195,7 @@ def train_step(
     class_weight=config.loss.class_weight if conditional else 0.0,
     batch_size=phase.batch_size,
     seen=schedules.images_seen(phase, state.step + 1),
+    class_counts=info.class_counts,
     axis_name=axis_name,
   )
 
@@ -229,7 +213,7 @@ def eval_step(
     return projected.look(
       state, images, batch["label"], config=config, info=info, frozen=frozen
     )
-  source, classes = _discriminator(config, info).apply(
+  source, classes, *_ = _discriminator(config, info).apply(
     state.discriminator, images, phase.level, fade
   )
   if info.num_classes == 1:
