@@ -5,6 +5,7 @@ models/projected.py, with its keys in `config.model.projected`. What these
 functions have in common with tasks is as skinjax.training.tasks says.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 
 from skinjax.models import efficientnet
 from skinjax.models import projected as models
-from skinjax.runtime import errors, randomness
+from skinjax.runtime import errors, parallel, randomness
 from skinjax.training import gan_step
 from skinjax.training.state import GanState
 
@@ -88,8 +89,19 @@ def _heads(config, info, axis_name=None):
 
 
 def _features(config, frozen: dict[str, Any], images: jax.Array):
-  size, dtype = config.model.projected.input, config.model.dtype
-  return models.features(frozen, images, size=size, dtype=dtype)
+  """Computes what heads see, a part of the batch after another if need be."""
+  compute = functools.partial(
+    models.features,
+    frozen,
+    size=config.model.projected.input,
+    dtype=config.model.dtype,
+  )
+  parts = parallel.parts(len(images), config.parallel)
+  if parts == 1:
+    return compute(images)
+  join = lambda x: x.reshape(-1, *x.shape[2:])
+  split = images.reshape(parts, -1, *images.shape[1:])
+  return jax.tree.map(join, jax.lax.map(compute, split))
 
 
 def init(config, info, key: jax.Array) -> dict[str, Any]:
