@@ -142,16 +142,15 @@ def test_a_step_takes_one_power_iteration_of_each_kernel(four_scales):
   assert len(names) == 8  # a convolution, three times phi and psi, and classes
   for name in names:
     layer = next(iter(now[name])).split("/")[0]
-    kernel = np.reshape(
-      params[layer]["kernel"], (-1, now_u(now, name).shape[1])
-    )
-    wanted = unit(unit(now_u(before, name) @ kernel.T) @ kernel)
-    np.testing.assert_allclose(now_u(now, name), wanted, rtol=1e-9)
+    u = _vector(before[name])
+    kernel = np.asarray(params[layer]["kernel"]).reshape(-1, u.shape[1])
+    wanted = unit(unit(u @ kernel.T) @ kernel)
+    np.testing.assert_allclose(_vector(now[name]), wanted, rtol=1e-9)
 
 
-def now_u(stats, name):
-  """Returns the left singular vector that spectral normalization keeps."""
-  (u,) = (x for key, x in stats[name].items() if key.endswith("/u"))
+def _vector(stats):
+  """Returns the singular vector that spectral normalization keeps."""
+  (u,) = (x for key, x in stats.items() if key.endswith("/u"))
   return np.asarray(u)
 
 
