@@ -107,7 +107,7 @@ class _Range(NamedTuple):
 # By key, in a study's parts too, as in "gan.model.dropout". JAX makes keys of
 # 32 bits of the seed. Dropout is counted in 256ths, one of which must stay.
 # From a jitter of 1 on, contrast is turned round; with no latents all images of
-# a class are one. Signs are from -1 to 1. A half-life of 0 images is no average. KID is of pairs.
+# a class are one. A half-life of 0 images is no average. KID is of pairs.
 RANGES = {
   "seed": _Range(0, 2**32 - 1),
   "kid_images": _Range(2),
