@@ -133,6 +133,9 @@ def init_state(
   # Configs of earlier versions lack these keys.
   names = ["augmented"] if config.augment.get("adapt_target") else []
   names += ["real", "fake"] if config.loss.get("lecam") else []
+  if names:
+    moving = {name: jnp.zeros(()) for name in names}
+    discriminator = {**discriminator, "moving": moving}
   return GanState(
     step=jnp.zeros((), jnp.int32),
     generator=generator,
@@ -142,7 +145,6 @@ def init_state(
       discriminator["params"]
     ),
     average=jax.tree.map(jnp.copy, generator),
-    moving={name: jnp.zeros(()) for name in names} or None,
   )
 
 
@@ -174,7 +176,7 @@ def train_step(
     The state after the step; the means of the losses over the whole batch, and
     the gradients' Euclidean norms.
   """
-  moving = state.moving or {}
+  moving = state.discriminator.get("moving", {})
   share = moving.get("augmented", config.augment.discriminator_share)
   networks = networks._replace(
     discriminate=_augmented(networks.discriminate, config, share)
@@ -260,7 +262,9 @@ def train_step(
     {**state.generator, **g_changed},
   )
   decay = ema_decay(seen, batch_size, config.train.ema_images)
-  moving = _moved(moving, d_metrics, state.step, batch_size, config)
+  if moving:
+    moving = _moved(moving, d_metrics, state.step, batch_size, config)
+    discriminator = {**discriminator, "moving": moving}
   state = GanState(
     step=state.step + 1,
     generator=generator,
@@ -268,7 +272,6 @@ def train_step(
     generator_optimizer=g_optimizer,
     discriminator_optimizer=d_optimizer,
     average=ema_update(state.average, generator, decay),
-    moving=moving or None,
   )
   norms = {
     "d_gradient": optax.tree.norm(d_gradients),
