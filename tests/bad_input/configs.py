@@ -59,7 +59,7 @@ def _values():
     ("acgan", "augment.discriminator", "translate", "mean 'translation'"),
     ("progan", "loss.penalty", "r2", "penalty 'r2'. There are: none"),
     ("acgan", "loss.penalty", "r2", "penalty 'r2'. There are: none"),
-    ("acgan", "loss.penalty_every", 1.5, "penalty_every=1.5: integers of"),
+    ("acgan", "loss.penalty_every", 0, "every=0: a number of at least 1"),
     ("acgan", "loss.class_loss", "d2d", "Did you mean 'd2d_ce'"),
     ("acgan", "train.generated_labels", "even", "generated_labels 'even'"),
     ("acgan", "augment.adapt_target", 0.6, "set augment.discriminator"),
