@@ -24,7 +24,7 @@ def _drawn(config, key, batch_size):
   if "latents" in config.model:
     shape = (config.model.latents,)
     drawn["latents"] = randomness.normal(stream("latents"), shape)
-  if "penalty" in config.get("loss", {}):
+  if config.get("loss", {}).get("penalty", "none") != "none":
     drawn["shares"] = jax.vmap(jax.random.uniform)(stream("between"))
   return jax.tree.map(np.asarray, drawn)
 

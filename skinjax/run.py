@@ -107,8 +107,7 @@ class _Range(NamedTuple):
 # By key, in a study's parts too, as in "gan.model.dropout". JAX makes keys of
 # 32 bits of the seed. Dropout is counted in 256ths, one of which must stay.
 # From a jitter of 1 on, contrast is turned round; with no latents all images of
-# a class are one. Signs are from -1 to 1. A half-life of 0 images is no
-# average. KID is of pairs.
+# a class are one. A half-life of 0 images is no average. KID is of pairs.
 RANGES = {
   "seed": _Range(0, 2**32 - 1),
   "kid_images": _Range(2),
@@ -126,7 +125,7 @@ RANGES = {
   "model.latents": _Range(1),
   "model.base": _Range(1),
   "model.most": _Range(1),
-  "model.embedding": _Range(1, whole=True),
+  "model.embedding": _Range(1),
   "projected.input": _Range(32),
   "projected.width": _Range(1),
   "projected.most": _Range(1),
@@ -135,7 +134,7 @@ RANGES = {
   "loss.class_weight": _Range(0),
   "loss.class_on_fakes": _Range(0),
   "loss.penalty_weight": _Range(0),
-  "loss.penalty_every": _Range(1, whole=True),
+  "loss.penalty_every": _Range(1),
   "loss.drift": _Range(0),
   "loss.lecam": _Range(0),
   "loss.class_margin": _Range(0, 1),

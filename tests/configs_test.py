@@ -183,8 +183,9 @@ def _recorded():
     yield read
 
 
-# Shrunk GANs measure no distance unless they are told to.
-_DISTANCE = {"kid_every": 2, "best": "kid"}
+# Shrunk GANs measure no distance unless they are told to, and many keys are of
+# what is off by default.
+_DISTANCE = {"kid_every": 2, "best": "kid"} | shrunk.FEW
 _IN_PART = {f"gan__{key}": value for key, value in _DISTANCE.items()}
 _MEASURED = {
   "acgan": _DISTANCE,
@@ -257,7 +258,7 @@ _LESS = {
 # study_test, page_test, tasks/classifier_test), or where there are classes.
 _ELSEWHERE = {
   "study": {"unknown_origin", "description", *_CHANGED, *_TUNED},
-  "by_class": {"class_on_fakes"},
+  "by_class": {"class_on_fakes", "class_margin", "class_temperature"},
 }
 
 

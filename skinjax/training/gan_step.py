@@ -139,6 +139,9 @@ def init_state(
   # Configs of earlier versions lack these keys.
   names = ["augmented"] if config.augment.get("adapt_target") else []
   names += ["real", "fake"] if config.loss.get("lecam") else []
+  if names:
+    moving = {name: jnp.zeros(()) for name in names}
+    discriminator = {**discriminator, "moving": moving}
   return GanState(
     step=jnp.zeros((), jnp.int32),
     generator=generator,
@@ -148,7 +151,6 @@ def init_state(
       discriminator["params"]
     ),
     average=jax.tree.map(jnp.copy, generator),
-    moving={name: jnp.zeros(()) for name in names} or None,
   )
 
 
@@ -180,7 +182,7 @@ def train_step(
     The state after the step; the means of the losses over the whole batch, and
     the gradients' Euclidean norms.
   """
-  moving = state.moving or {}
+  moving = state.discriminator.get("moving", {})
   share = moving.get("augmented", config.augment.discriminator_share)
   view = lambda images, keys: augment.for_discriminator(
     images, keys, config.augment, share
@@ -279,7 +281,9 @@ def train_step(
     {**state.generator, **g_changed},
   )
   decay = ema_decay(seen, batch_size, config.train.ema_images)
-  moving = _moved(moving, d_metrics, state.step, batch_size, config)
+  if moving:
+    moving = _moved(moving, d_metrics, state.step, batch_size, config)
+    discriminator = {**discriminator, "moving": moving}
   state = GanState(
     step=state.step + 1,
     generator=generator,
@@ -287,7 +291,6 @@ def train_step(
     generator_optimizer=g_optimizer,
     discriminator_optimizer=d_optimizer,
     average=ema_update(state.average, generator, decay),
-    moving=moving or None,
   )
   norms = {
     "d_gradient": optax.tree.norm(d_gradients),

@@ -29,10 +29,10 @@ class GanState:
   """The state of a GAN in training, after `step` (int32 []) steps.
 
   `average` is the EMA of the generator's variables, its running batch
-  statistics included; sampling uses it. `moving` are numbers [] by name that
-  follow the discriminator's logits, where the config asks for them:
+  statistics included; sampling uses it. Where the config asks for them, the
+  discriminator has a collection `moving` of numbers [] that follow its logits:
   `augmented`, the share of images that it sees augmented, and the averages
-  `real` and `fake` of its logits.
+  `real` and `fake`.
   """
 
   step: jax.Array
@@ -41,7 +41,6 @@ class GanState:
   generator_optimizer: Any
   discriminator_optimizer: Any
   average: Variables
-  moving: dict[str, jax.Array] | None = None
 
 
 def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:

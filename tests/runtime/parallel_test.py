@@ -150,26 +150,38 @@ def _compare(got, wanted, tolerance):
     assert error <= tolerance * np.linalg.norm(x), name
 
 
+# What looks at each image the most often.
+_LOOKS = {
+  "loss__adversarial": "relativistic",
+  "augment__discriminator": "translation",
+}
+
+
 @pytest.mark.parametrize(
-  "name",
+  ("name", "more"),
   [
-    "classifier",
-    pytest.param(_FINE_TUNED, marks=pytest.mark.slow),
-    pytest.param("acgan", marks=pytest.mark.slow),
-    pytest.param("progan", marks=pytest.mark.slow),
-    _PROJECTED,
-    pytest.param(_GROWN, marks=pytest.mark.slow),
+    ("classifier", {}),
+    pytest.param(_FINE_TUNED, {}, marks=pytest.mark.slow),
+    pytest.param("acgan", _LOOKS, marks=pytest.mark.slow),
+    pytest.param("progan", {}, marks=pytest.mark.slow),
+    pytest.param("acgan", shrunk.FEW, marks=pytest.mark.slow, id="acgan_few"),
+    pytest.param("progan", shrunk.FEW, marks=pytest.mark.slow, id="progan_few"),
+    pytest.param(_PROJECTED, {}, marks=pytest.mark.slow),
+    pytest.param(_GROWN, {}, marks=pytest.mark.slow),
+    pytest.param(
+      _PROJECTED,
+      # It sees no pixels that a penalty could be on.
+      {**shrunk.FEW, "loss__penalty": "none"},
+      marks=pytest.mark.slow,
+      id="projected_few",
+    ),
   ],
 )
-def test_modes_agree_in_float64(name, sgd, four_scales):
-  more = {}
-  if name == "acgan":  # what looks at each image the most often
-    more["loss__adversarial"] = "relativistic"
-    more["augment__discriminator"] = "translation"
+def test_modes_agree_in_float64(name, more, sgd, four_scales):
   with jax.enable_x64(True):
     before, state, metrics = _five_steps(name, "one", **more)
     # ProGAN's of 16x16 are not used yet.
-    grown = re.compile("first_2|second_1|pixels_2")
+    grown = re.compile("first_2|second_1|pixels_2|join_1'")
     kernels = [k for k in state if "kernel" in k and not grown.search(k)]
     assert all((state[k] != before[k]).any() for k in kernels)
     assert {state[k].dtype for k in kernels} == {np.dtype("float64")}
@@ -237,6 +249,18 @@ def test_mean():
   assert parallel.mean(x, None) is x
   got = jax.pmap(lambda v: parallel.mean({"v": v}, "d"), axis_name="d")(x)
   np.testing.assert_array_equal(got["v"], np.full(8, 3.5))
+
+
+def test_gather():
+  x = jnp.arange(16.0).reshape(8, 2)
+  assert parallel.gather(x, None) is x
+  # The sum of what all devices gathered, with respect to what each gave.
+  weights = jnp.arange(8.0)
+  total = lambda own, w: w * jnp.sum(parallel.gather(own, "d") ** 2)
+  got = jax.pmap(lambda v: parallel.gather(v, "d"), axis_name="d")(x)
+  np.testing.assert_array_equal(got, np.broadcast_to(x.reshape(-1), (8, 16)))
+  slope = jax.pmap(jax.grad(total), axis_name="d")(x, weights)
+  np.testing.assert_allclose(slope, 28 * 2 * x)
 
 
 @pytest.mark.parametrize(

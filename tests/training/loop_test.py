@@ -19,7 +19,7 @@ from tests import shrunk
 
 
 def _train(name, path, **changes):
-  name, *arguments = name.split(":")
+  name, *arguments = name.removesuffix(_FEW).split(":")
   arguments = ",".join(["dataset=toy", *arguments])
   config = shrunk.config(name, arguments, **changes)
   task = tasks.named(name)
@@ -49,6 +49,7 @@ def _same(a, b):
 _FINE_TUNED = "classifier:network=efficientnet"
 _PROJECTED, _GROWN = "acgan:variant=projected", "progan:variant=projected"
 _SLOW, _FADE = pytest.mark.slow, "growth__fade_images"
+_FEW = " of few images"
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
 # ProGAN grows at step 2 and is fading in at all later ones.
@@ -68,7 +69,8 @@ def _changes(name):
     _FINE_TUNED: {"augment__test_orientations": False},
     "progan": {"sample_every": 8, _FADE: 48},
   }
-  return _RUN | more[name]
+  few = shrunk.FEW if name.endswith(_FEW) else {}
+  return _RUN | more[name.removesuffix(_FEW)] | few
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,8 @@ class _Killed(BaseException):
     pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
     (_PROJECTED, "between checkpoints"),
     pytest.param(_GROWN, "between checkpoints", marks=pytest.mark.slow),
+    pytest.param("acgan" + _FEW, "between checkpoints", marks=_SLOW),
+    pytest.param("progan" + _FEW, "between checkpoints", marks=_SLOW),
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(
