@@ -273,8 +273,8 @@ def test_generated_images_may_have_labels_of_their_own():
       labels.astype(float)[:, None, None, None]
     ), {}
 
-  def discriminate(variables, images, keys, update_stats):
-    (source, _), changed = _discriminate(variables, images, keys, update_stats)
+  def discriminate(variables, images, *others):
+    (source, _), changed = _discriminate(variables, images, *others)
     logits = jnp.log(jnp.array([1.0, 3.0]))
     return (source, jnp.tile(logits, (len(images), 1))), changed
 
@@ -306,3 +306,40 @@ def test_switches_that_do_not_fit_are_refused(name, changes, told):
   gan_step.check(shrunk.frozen(name, **few))
   with pytest.raises(errors.InputError, match=told):
     gan_step.check(shrunk.frozen(name, **few | changes))
+
+
+def test_features_that_are_computed_once_change_no_update(monkeypatch):
+  seen = lambda images: jnp.tanh(2 * images)
+
+  def discriminate(variables, images, *others):
+    return _discriminate(variables, seen(images), *others)
+
+  within = _NETWORKS._replace(discriminate=discriminate)
+  once = _NETWORKS._replace(features=seen, separate_passes=True)
+  (wanted, told), (got, metrics) = (
+    _step(0.1, networks, "relativistic")[1](_REAL)
+    for networks in (within, once)
+  )
+  for name, x in shrunk.leaves((wanted, told)).items():
+    other = shrunk.leaves((got, metrics))[name]
+    np.testing.assert_allclose(other, x, rtol=1e-5, atol=1e-6)
+  # Both updates see the same augmented images.
+  noise = lambda images, keys: randomness.normal(keys, images.shape[1:])
+  monkeypatch.setitem(augment.DISCRIMINATOR, "noise", noise)
+  view = {"augment__discriminator": "noise"}
+  _, metrics = _step(0.0, once, **view)[1](_REAL)
+  np.testing.assert_allclose(metrics["g_loss"], -metrics["d_fake"], rtol=1e-6)
+
+
+def test_the_loss_of_several_heads_is_the_mean_of_theirs():
+  def discriminate(*arguments):
+    (source, classes), changed = _discriminate(*arguments)
+    return (jnp.stack([source, 0 * source + 3], 1), classes), changed
+
+  networks = _NETWORKS._replace(discriminate=discriminate)
+  _, metrics = _step(0.0, networks, "hinge")[1](_REAL)
+  _, alone = _step(0.0, _NETWORKS, "hinge")[1](_REAL)
+  # The second head's losses are max(0, 1 - 3) + max(0, 1 + 3), and -3.
+  for name, value in (("d_loss", 4), ("g_loss", -3), ("d_real", 3)):
+    wanted = (alone[name] + value) / 2
+    np.testing.assert_allclose(metrics[name], wanted, rtol=1e-6)
