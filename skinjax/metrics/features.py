@@ -20,6 +20,7 @@ from absl import logging
 
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
+from skinjax.models import squeezenet as squeezenets
 from skinjax.runtime import checkpoint, errors, files
 
 # Of how features are computed: with another one, what is cached is void.
@@ -59,6 +60,19 @@ def efficientnet(size: int = 64) -> Extractor:
       under 32.
   """
   return _pretrained("EffLite0", size, 32, efficientnets, _efficientnet)
+
+
+def squeezenet(size: int = 96) -> Extractor:
+  """Loads SqueezeNet 1.1, trained on ImageNet at 227 pixels.
+
+  Its features are not normalized: a kernel distance of them is hundreds of
+  times one of EfficientNet-Lite0's.
+
+  Raises:
+    InputError: the package with its weights is not installed, or the size is
+      under 32.
+  """
+  return _pretrained("SqueezeNet", size, 32, squeezenets, _squeezenet)
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
@@ -134,6 +148,11 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
 def _efficientnet(variables, images):
   network = efficientnets.EfficientNet()
   return network.apply(variables, (images - 127) / 128)[0]
+
+
+def _squeezenet(variables, images):
+  blue_first = images[..., ::-1] - jnp.array(squeezenets.MEAN_BGR)
+  return squeezenets.SqueezeNet().apply(variables, blue_first)[0]
 
 
 def _inception(variables, images):
