@@ -23,8 +23,15 @@ from skinjax.models import inception as inceptions
 from skinjax.models import squeezenet as squeezenets
 from skinjax.runtime import checkpoint, errors, files
 
+EFFICIENTNET = "EfficientNet-Lite0"
+
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
+_PRETRAINED = {
+  "EffLite0": EFFICIENTNET,
+  "SqueezeNet": squeezenets.NAME,
+  "Inception": "Inception-v3",
+}
 _FID = "Inception@299"
 _DIGEST_BYTES = 32
 
@@ -42,6 +49,7 @@ class Extractor:
   apply: Callable[[Any, jax.Array], jax.Array]
   variables: Any  # its weights, in the host's memory
   digest: str  # of all that decides the features besides the name
+  pretrained: str = ""  # the network whose published weights are its own
 
   @property
   def frechet_name(self) -> str:
@@ -142,6 +150,7 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
     apply=apply,
     variables=variables,
     digest=checkpoint.digest(variables),
+    pretrained=_PRETRAINED[name],
   )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import batches, datasets, provenance
-from skinjax.metrics import classification
+from skinjax.metrics import classification, features
 from skinjax.runtime import checkpoint, errors, files, parallel, workdir
 from skinjax.training import schedules, tasks
 
@@ -150,6 +150,18 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
       f"{network.path} was trained for {own}, not for {wanted}: give one that "
       "was."
     )
+
+
+def learnt_through(config) -> list[str]:
+  """Names the pretrained networks that a network learns through.
+
+  A projected discriminator looks through one (Sauer et al. 2021), and a
+  fine-tuned classifier begins with its weights. `config` is a training's.
+  """
+  model = config.get("model", {})
+  projected = model.get("discriminator") == "projected"
+  tuned = model.get("network") == "efficientnet"
+  return [features.EFFICIENTNET] if projected or tuned else []
 
 
 def is_trained(path: pathlib.Path, steps: int) -> bool:
