@@ -51,6 +51,12 @@ class ImageFolder(NamedTuple):
     return trained_on if isinstance(trained_on, Mapping) else None
 
   @property
+  def pretrained(self) -> frozenset[str]:
+    """Returns the pretrained networks that the maker says it learnt through."""
+    told = self.provenance.get("pretrained")
+    return frozenset(map(str, told if isinstance(told, list) else []))
+
+  @property
   def title(self) -> str:
     """Returns what reports call the images, a plural that begins a sentence."""
     name = self.provenance.get("name")
