@@ -320,9 +320,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   return {
     "agreement": agreement,
     "classifier": str(config.classifier),
-    "pretrained": sorted(
-      {n for c in learners for n in trained.learnt_through(c)}
-    ),
+    "pretrained": sorted(known),
     "cas": cas,
   }
 
