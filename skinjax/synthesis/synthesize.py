@@ -95,7 +95,8 @@ def _criteria(
   if not (dropping or config.drop_copies):
     return [quality.agreement(probabilities)] if classifier else []
   data = ml_collections.ConfigDict(config.data.to_dict())
-  data.classes = generator.class_names  # those that are drawn may be fewer
+  if config.data.classes:  # of the generator's, those that are drawn
+    data.classes = generator.class_names
   dataset = datasets.load(data)
   provenance.write_origin(path, dataset)
   networks = {"The generator": generator, "The classifier": classifier}
