@@ -113,8 +113,9 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.eval_every = 500
   config.save_every = 500
   # The metric whose best value names the best checkpoint, which is kept beside
-  # the latest: a score on the validation split or, of a GAN, kid. What is
-  # reported is the latest, unless generator_checkpoint asks for the best.
+  # the latest: a score on the validation split or, of a GAN, kid or
+  # kid_squeezenet. What is reported is the latest, unless generator_checkpoint
+  # asks for the best.
   config.best = ""
 
   config.model = ml_collections.ConfigDict()
@@ -198,7 +199,9 @@ def generating(
   # Sheets of samples; one is drawn of every resolution's last step, too.
   config.sample_every = 500
   # The kernel distance (KID) of samples to training images of their class; 0
-  # for never. With best="kid", save_every is a multiple of it.
+  # for never. With best="kid", save_every is a multiple of it; so it is with
+  # best="kid_squeezenet", the distance in features of SqueezeNet, which is for
+  # generators that learn through those of the other.
   config.kid_every = 0 if quick else 500
   # Samples of each class for it.
   config.kid_images = 100

@@ -111,6 +111,9 @@ class _Range(NamedTuple):
 RANGES = {
   "seed": _Range(0, 2**32 - 1),
   "kid_images": _Range(2),
+  "truncation": _Range(0),
+  "drop_unlike": _Range(0, 1, below=True),
+  "drop_distant": _Range(0, 1, below=True),
   "train.batch_size": _Range(1),
   "train.rate": _Range(0),
   "train.generator_rate": _Range(0),

@@ -14,8 +14,15 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import batches, datasets, provenance
-from skinjax.metrics import classification
-from skinjax.runtime import checkpoint, errors, files, parallel, workdir
+from skinjax.metrics import classification, features
+from skinjax.runtime import (
+  checkpoint,
+  errors,
+  files,
+  parallel,
+  randomness,
+  workdir,
+)
 from skinjax.training import schedules, tasks
 
 CHECKPOINTS = ("latest", "best")  # of a workdir
@@ -152,6 +159,18 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
     )
 
 
+def learnt_through(config) -> list[str]:
+  """Names the pretrained networks that a network learns through.
+
+  A projected discriminator looks through one (Sauer et al. 2021), and a
+  fine-tuned classifier begins with its weights. `config` is a training's.
+  """
+  model = config.get("model", {})
+  projected = model.get("discriminator") == "projected"
+  tuned = model.get("network") == "efficientnet"
+  return [features.EFFICIENTNET] if projected or tuned else []
+
+
 def is_trained(path: pathlib.Path, steps: int) -> bool:
   """Returns whether a workdir has the checkpoint of its last step."""
   place = path / "checkpoints"
@@ -227,25 +246,38 @@ def evaluate(
   return metrics | {name: float(x.mean()) for name, x in out.items()}
 
 
-def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Tells which images [images] a classifier puts in the labelled class."""
-  probabilities = outputs(
+def probabilities(classifier: Trained, split: datasets.Split) -> np.ndarray:
+  """Returns what a classifier says of a split, [images, classes]."""
+  return outputs(
     classifier.task,
     classifier.state,
     split,
     config=classifier.config,
     info=classifier.info,
   )["probabilities"]
-  return probabilities.argmax(-1) == split.labels
+
+
+def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
+  """Tells which images [images] a classifier puts in the labelled class."""
+  return probabilities(classifier, split).argmax(-1) == split.labels
 
 
 def samples(
-  task: tasks.Task, state: Any, labels, key: jax.Array, *, config, info
+  task: tasks.Task,
+  state: Any,
+  labels,
+  key: jax.Array,
+  *,
+  config,
+  info,
+  truncation: float = 0.0,
 ) -> np.ndarray:
   """Draws an image for each label, int32 [images], batch by batch.
 
   Image i depends on the key, on i and on its label alone: asking for more
-  images leaves the first ones as they are.
+  images leaves the first ones as they are. With `truncation` above 0 no number
+  of a latent is larger: images are more typical and less various (Brock et al.,
+  "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019).
 
   Returns:
     uint8 [images, size, size, channels].
@@ -255,7 +287,14 @@ def samples(
     part = labels[start : start + _BATCH]
     padded = np.pad(part, (0, _BATCH - len(part)))
     key_here = jax.random.fold_in(key, start)
-    images = _run(state, padded, key_here, function=task.sample, static=static)
+    if truncation:
+      keys = randomness.by_example(key_here, _BATCH)
+      latents = randomness.normal(keys, (config.model.latents,), truncation)
+      images = draw(task, state, latents, padded, config=config, info=info)
+    else:
+      images = _run(
+        state, padded, key_here, function=task.sample, static=static
+      )
     parts.append(np.asarray(images)[: len(part)])
   return np.concatenate(parts)
 
