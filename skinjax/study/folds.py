@@ -14,7 +14,7 @@ from skinjax.data import datasets, image_folder, provenance
 from skinjax.data.sources import Split
 from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import generators, synthesize
-from skinjax.training import loop, projected, tasks, trained
+from skinjax.training import loop, tasks, trained
 
 _PAUSE = 5.0  # seconds between looks at what another process does
 CONTROL = "Other lesions'"  # images, as reports call them
@@ -153,7 +153,7 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
 def pretrained(config, found: Given) -> set[str]:
   """Returns the pretrained networks that the images' makers learnt through."""
   if not any(found):  # a GAN is trained here
-    return projected.pretrained(config.gan)
+    return set(trained.learnt_through(config.gan))
   told = [f.provenance.get("pretrained") for f in found.folders.values()]
   told += [g.origin.get("pretrained") for g in found.generators.values()]
   return {str(n) for names in told if isinstance(names, list) for n in names}

