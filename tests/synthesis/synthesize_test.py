@@ -1,5 +1,6 @@
 """Tests of drawing image folders from trained generators."""
 
+import dataclasses
 import json
 import shutil
 
