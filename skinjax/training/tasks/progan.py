@@ -101,6 +101,16 @@ def check(config) -> None:
       f"{config.growth.round_steps}: a resolution ends where a call of "
       "log_every steps does."
     )
+  projects = projected.is_chosen(config) and (
+    config.model.projected.conditioning != "class_head"
+  )
+  if projects and config.growth.first_size < config.model.conditional_from:
+    raise errors.InputError(
+      f"model.conditional_from={config.model.conditional_from}: below it the "
+      "generator knows no labels, and the heads compare images with theirs. "
+      "Use a growth.first_size as large, or model.projected.conditioning="
+      "class_head."
+    )
   for phase in phases(config):
     share = parallel.share(phase.batch_size, config.parallel)
     if share % _GROUP and not projected.is_chosen(config):
