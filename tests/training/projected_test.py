@@ -155,9 +155,8 @@ def _vector(stats):
   return np.asarray(u)
 
 
-@pytest.mark.parametrize("adversarial", ["relativistic", "non_saturating"])
-def test_other_losses_are_averaged_over_heads(adversarial, four_scales):
-  config = _frozen(**_PLAIN, loss__adversarial=adversarial, loss__lecam=0.1)
+def test_other_losses_are_averaged_over_heads(four_scales):
+  config = _frozen(**_PLAIN, loss__adversarial="relativistic", loss__lecam=0.1)
   *_, metrics, _, _ = _stepped(config)
   assert {x.shape for x in metrics.values()} == {()}
   assert all(np.isfinite(x) for x in metrics.values())
@@ -170,7 +169,8 @@ def test_a_progan_is_seen_enlarged(first_size, four_scales):
   assert all(np.isfinite(x) for x in metrics.values())
   changed = shrunk.leaves(after.discriminator["params"])
   for name, x in shrunk.leaves(state.discriminator["params"]).items():
-    assert (changed[name] != x).any(), name
+    # Of a bias, hinge's gradients at real and generated images cancel out.
+    assert "bias" in name or (changed[name] != x).any(), name
   # The generator's rate is growth's, the heads' their own: Adam's first steps
   # are as long.
   for part, rate in (("generator", 2e-3), ("discriminator", 2e-4)):
