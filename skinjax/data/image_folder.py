@@ -13,6 +13,8 @@ from:
   generator: {state_sha256, step, workdir, config},
   trained_on: {groups: [str] or image_ids: [str], …},   # see provenance.py
   pretrained: [networks that the maker has learnt through],
+  truncation, filter: what the images were chosen by, with the SHA-256 of its
+    networks; see synthesis/filtering.py
   classes: {class: images}, metadata_sha256
 }
 ```
@@ -55,6 +57,13 @@ class ImageFolder(NamedTuple):
   def pretrained(self) -> frozenset[str]:
     """Returns the pretrained networks that the maker says it learnt through."""
     told = self.provenance.get("pretrained")
+    return frozenset(map(str, told if isinstance(told, list) else []))
+
+  @property
+  def chosen_by(self) -> frozenset[str]:
+    """Returns the SHA-256 of networks that have chosen the images."""
+    told = self.provenance.get("filter")
+    told = told.get("networks") if isinstance(told, Mapping) else None
     return frozenset(map(str, told if isinstance(told, list) else []))
 
   @property

@@ -43,6 +43,7 @@ class Judged(NamedTuple):
   # where these cannot be traced.
   learnt: frozenset[str] | None
   pretrained: frozenset[str]  # networks that it has learnt through
+  chosen_by: frozenset[str]  # digests of networks that the images are chosen by
   interpolations: Mapping[str, np.ndarray]  # empty without a generator
 
 
@@ -119,6 +120,7 @@ def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
     f"{folder.title}, of {config.generator or config.synthetic}",
     provenance.groups_learnt(folder.origin, dataset),
     folder.pretrained,
+    folder.chosen_by,
     strips,
   )
 
@@ -316,11 +318,13 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
     )
   learners = [classifier.config] if classifier else []
   learners += [config.training] if config.usefulness else []
+  chosen_by_it = classifier and classifier.digest in judged.chosen_by
   known = {name for c in learners for name in trained.learnt_through(c)}
   return {
     "agreement": agreement,
     "classifier": str(config.classifier),
     "pretrained": sorted(known),
+    "chosen_by_it": bool(chosen_by_it),
     "cas": cas,
   }
 

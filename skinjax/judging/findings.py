@@ -205,6 +205,12 @@ def _cautions(evaluation) -> Iterator[str]:
 
 def _of_knowledge(evaluation) -> Iterator[str]:
   """Says which judges the images' maker has learnt through."""
+  useful = evaluation["usefulness"] or {}
+  if useful.get("chosen_by_it"):
+    yield (
+      "The images were chosen by agreement with the classifier that is asked "
+      "here: its agreement says nothing of them."
+    )
   through = evaluation.get("pretrained", [])
   if not through:
     return
@@ -217,10 +223,7 @@ def _of_knowledge(evaluation) -> Iterator[str]:
     ]
     text = f"{maker}: numbers in features of {', '.join(seen)} flatter them."
     yield f"{text} Read those of {others[0]}." if others else text
-  shared = {*through}.intersection(
-    (evaluation["usefulness"] or {}).get("pretrained", ())
-  )
-  if shared:
+  if shared := {*through}.intersection(useful.get("pretrained", ())):
     yield (
       f"{maker}, and a classifier here begins with the weights of "
       f"{', '.join(sorted(shared))}: its agreement, and what it learns, are no "

@@ -19,6 +19,7 @@ It is made from an evaluation, which is plain JSON:
                kernel: ESTIMATE, prdc: {precision, recall, density, coverage}}],
   usefulness: null|{classifier: str,
                     pretrained: [networks that its classifiers begin with],
+                    chosen_by_it: bool, whether the images are, by agreement,
                     agreement: {class: ESTIMATE and images},
                     cas: null|{classes: {class: PAIR},
                                balanced_accuracy: PAIR,

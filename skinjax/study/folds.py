@@ -28,7 +28,7 @@ class Fold(NamedTuple):
   dataset: datasets.Dataset
   folders: Mapping[int, image_folder.ImageFolder]  # by seed
   digests: Mapping[int, str]  # of the folders, SHA-256
-  # Which of a folder's images pass study/quality.py, if an arm asks for that.
+  # Which of a folder's images pass synthesis/quality.py, if an arm asks.
   passes: Mapping[int, np.ndarray] = types.MappingProxyType({})
 
   def folder_of(self, seed: int) -> int:

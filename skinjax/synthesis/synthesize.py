@@ -182,17 +182,9 @@ def make(
     return generator.sample_by_key(labels, key, truncation)
 
   drawn = filtering.draw(sample, labels, criteria, generator.class_names)
-  chosen_by = [c for c in criteria if c.limits is not None]
   made = provenance_of(generator) | {"truncation": truncation}
-  if chosen_by:
-    learnt = {*made["trained_on"]["groups"]}
-    through = {*made["pretrained"]}
-    made |= {
-      "filter": drawn.report | {"networks": [c.digest for c in chosen_by]},
-      "trained_on": made["trained_on"]
-      | {"groups": sorted(learnt.union(*(c.groups for c in chosen_by)))},
-      "pretrained": sorted(through.union(*(c.pretrained for c in chosen_by))),
-    }
+  if chosen_by := [c for c in criteria if c.limits is not None]:
+    made |= _chosen(made, chosen_by, drawn.report)
   image_folder.write(
     directory,
     drawn.images,
@@ -202,6 +194,25 @@ def make(
     provenance=made,
     scores=drawn.scores,
   )
+
+
+def _chosen(
+  made: Mapping[str, Any],
+  chosen_by: Sequence[quality.Criterion],
+  report: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Returns what of a provenance is other where criteria chose the images.
+
+  What these learnt from, the images have learnt from.
+  """
+  groups = {*made["trained_on"]["groups"]}.union(*(c.groups for c in chosen_by))
+  through = {*made["pretrained"]}.union(*(c.pretrained for c in chosen_by))
+  networks = [c.digest for c in chosen_by if c.digest]
+  return {
+    "filter": {**report, "networks": networks},
+    "trained_on": {**made["trained_on"], "groups": sorted(groups)},
+    "pretrained": sorted(through),
+  }
 
 
 def provenance_of(generator: generators.Generator) -> dict[str, Any]:

@@ -168,7 +168,8 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
   config = shrunk.frozen("evaluate", classifier="given", usefulness=False)
   split = shrunk.split("folder", (12, 12, 12))
   monkeypatch.setattr(evaluate.synthetic_training, "agreement", lambda *_: {})
-  judged = evaluate.Judged(split, "images", None, frozenset(), {})
+  none, by = frozenset(), frozenset([network.digest])
+  judged = evaluate.Judged(split, "images", None, none, by, {})
   useful = evaluate._usefulness(
     config, tmp_path, shrunk.dataset(), judged, network
   )
@@ -176,6 +177,8 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
   words = findings.describe({**found, "usefulness": useful})
   (caution,) = (c for c in words.cautions if "no independent judgement" in c)
   assert "begins with the weights of EfficientNet-Lite0" in caution
+  assert useful["chosen_by_it"]
+  assert "its agreement says nothing" in " ".join(words.cautions)
 
 
 def test_images_that_leak_are_refused(tmp_path):
