@@ -111,6 +111,17 @@ def test_a_gan_keeps_the_nearest_to_real_images(name):
     loop.check(config)
 
 
+@pytest.mark.parametrize("name", ["acgan", "progan"])
+def test_a_projected_gan_is_judged_by_what_it_does_not_learn_through(name):
+  config = _get(name, "variant=projected")
+  assert config.best == "kid_squeezenet"
+  loop.check(config)
+  config.best = "kid"
+  with pytest.raises(errors.InputError, match="learns through EfficientNet"):
+    loop.check(config)
+  assert _get(name, "variant=projected,quick").best == ""
+
+
 _TRAINING = sorted(set(OF_DATA) - {"synthesize"})
 _PARTS = ("gan", "network.resnet", "network.efficientnet", "training")
 

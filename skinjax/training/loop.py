@@ -242,7 +242,7 @@ def check(config) -> None:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
   errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
   task = tasks.named(config.task)
-  bests = ["", *classification.SCALARS, *[kid.NAME] * task.generates]
+  bests = ["", *classification.SCALARS, *kid.NAMES * task.generates]
   errors.require_known("best", config.best, bests)
   task.check(config)
   for phase in task.phases(config):
