@@ -24,7 +24,7 @@ def _drawn(config, key, batch_size):
   if "latents" in config.model:
     shape = (config.model.latents,)
     drawn["latents"] = randomness.normal(stream("latents"), shape)
-  if "penalty" in config.get("loss", {}):
+  if config.get("loss", {}).get("penalty", "none") != "none":
     drawn["shares"] = jax.vmap(jax.random.uniform)(stream("between"))
   return jax.tree.map(np.asarray, drawn)
 
@@ -54,6 +54,9 @@ class Steps:
     )
     self._config = config
     self._task = tasks.named(config.task)
+    self._frozen = parallel.place(
+      self._task.frozen(config, self._info), config.parallel
+    )
     self._key = jax.random.key(config.seed)
     self._data = parallel.place(
       batches.on_device(self._split, workload.CLASSES), config.parallel
@@ -84,7 +87,7 @@ class Steps:
 
   def _train(self):
     key = randomness.named(self._key, "train")
-    self._state, metrics = self._run(self._state, self._data, key)
+    self._state, metrics = self._run(self._state, self._data, self._frozen, key)
     jax.block_until_ready(self._state)
     return {name: np.asarray(values) for name, values in metrics.items()}
 
@@ -118,7 +121,13 @@ class Steps:
     phase = self._phase(config)
     step = jax.jit(
       lambda state, batch, key: self._task.train_step(
-        state, batch, key, config=config, info=self._info, phase=phase
+        state,
+        batch,
+        key,
+        config=config,
+        info=self._info,
+        phase=phase,
+        frozen=self._frozen,
       )
     )
     rng = np.random.default_rng(0)
