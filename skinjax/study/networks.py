@@ -13,7 +13,7 @@ import numpy as np
 
 from skinjax.data import datasets
 from skinjax.data.sources import Split
-from skinjax.metrics.features import EFFICIENTNET
+from skinjax.models import efficientnet
 from skinjax.runtime import errors, parallel, workdir
 from skinjax.study import head
 from skinjax.training import loop, tasks, trained
@@ -83,7 +83,7 @@ def pretrained(config, network: str) -> list[str]:
   """Returns the pretrained networks that a network learns through."""
   part = config.network[network]
   if part.task == HEAD:
-    return [EFFICIENTNET]
+    return [efficientnet.NAME]
   return trained.learnt_through(part)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import batches, datasets, provenance
-from skinjax.metrics import classification, features
+from skinjax.metrics import classification
+from skinjax.models import efficientnet
 from skinjax.runtime import (
   checkpoint,
   errors,
@@ -168,7 +169,7 @@ def learnt_through(config) -> list[str]:
   model = config.get("model", {})
   projected = model.get("discriminator") == "projected"
   tuned = model.get("network") == "efficientnet"
-  return [features.EFFICIENTNET] if projected or tuned else []
+  return [efficientnet.NAME] if projected or tuned else []
 
 
 def is_trained(path: pathlib.Path, steps: int) -> bool:
