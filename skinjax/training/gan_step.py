@@ -68,6 +68,27 @@ class Networks(NamedTuple):
   parts: int = 1
 
 
+class _Batch(NamedTuple):
+  """A step's images, or features of them, with their labels and keys."""
+
+  real: Any
+  fake: Any
+  labels: jax.Array  # of real images
+  asked: jax.Array  # of generated ones
+  keys: jax.Array
+
+
+class _Terms(NamedTuple):
+  """What the losses of a step are made with."""
+
+  networks: Networks
+  config: Any
+  class_weight: float
+  class_loss: Callable  # `class_loss(logits, labels)`
+  moving: Values  # what follows the logits, see init_state
+  step: jax.Array
+
+
 class Optimizers(NamedTuple):
   """An optimizer of optax for each network."""
 
@@ -202,8 +223,13 @@ def train_step(
     asked = batches.draw_labels(
       randomness.stream(keys, "generated labels"), class_counts, sampler
     )
-  class_loss = functools.partial(
-    _class_loss, config=config, axis_name=axis_name
+  terms = _Terms(
+    networks,
+    config,
+    class_weight,
+    functools.partial(_class_loss, config=config, axis_name=axis_name),
+    moving,
+    state.step,
   )
   latents = randomness.normal(
     randomness.stream(keys, "latents"), (config.model.latents,)
@@ -220,30 +246,23 @@ def train_step(
     generate, state.generator["params"], has_aux=True
   )
 
-  def discriminator_loss(params, *batch, penalty):
+  batch = _Batch(real, fake, labels, asked, keys)
+
+  def discriminator_loss(params, batch, penalty):
     variables = {**state.discriminator, "params": params}
     values, metrics, changed = _discriminator_loss(
-      variables,
-      *batch,
-      networks,
-      config,
-      class_weight,
-      class_loss,
-      penalty,
-      moving,
-      state.step,
+      variables, batch, terms, penalty
     )
     return jnp.mean(values), (jax.tree.map(jnp.mean, metrics), changed)
 
   def discriminator_gradients(penalty):
-    loss = functools.partial(discriminator_loss, penalty=penalty)
     return _mean_over_parts(
-      lambda *batch: jax.grad(loss, has_aux=True)(
-        state.discriminator["params"], *batch
+      lambda batch: jax.grad(discriminator_loss, has_aux=True)(
+        state.discriminator["params"], batch, penalty
       ),
       # Pairs are of the whole batch.
       1 if config.loss.class_loss == "d2d_ce" else networks.parts,
-      (real, fake, labels, asked, keys),
+      batch,
     )
 
   penalty, every = config.loss.penalty, config.loss.penalty_every
@@ -266,9 +285,7 @@ def train_step(
 
   def generator_loss(fake):
     values, metrics = _generator_loss(
-      discriminator,
-      *(real, fake, labels, asked, keys),
-      *(networks, config, class_weight, class_loss),
+      discriminator, batch._replace(fake=fake), terms
     )
     return jnp.mean(values), jax.tree.map(jnp.mean, metrics)
 
@@ -300,24 +317,12 @@ def train_step(
 
 
 def _discriminator_loss(
-  variables,
-  real,
-  fake,
-  labels,
-  asked,
-  keys,
-  networks,
-  config,
-  class_weight,
-  class_loss,
-  penalty,
-  moving,
-  step,
+  variables: Variables, batch: _Batch, terms: _Terms, penalty: str
 ) -> tuple[jax.Array, Values, Variables]:
   """Computes f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
-  of_real, of_fake, changed = _both(
-    networks, variables, (real, labels), (fake, asked), keys
-  )
+  networks, config, class_weight, class_loss, moving, step = terms
+  real, fake, labels, asked, keys = batch
+  of_real, of_fake, changed = _both(networks, variables, batch)
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
   source = adversarial.discriminator(of_real.source, of_fake.source)
   total = source = _over_heads(source)
@@ -360,18 +365,11 @@ def _discriminator_loss(
 
 
 def _generator_loss(
-  variables,
-  real,
-  fake,
-  labels,
-  asked,
-  keys,
-  networks,
-  config,
-  class_weight,
-  class_loss,
+  variables: Variables, batch: _Batch, terms: _Terms
 ) -> tuple[jax.Array, Values]:
   """Computes g(D(x), D(G)) - weight log p(c | G), [batch]."""
+  networks, config, class_weight, class_loss, *_ = terms
+  real, fake, labels, asked, keys = batch
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
   look = lambda images, labels, name: networks.discriminate(
     variables, images, labels, randomness.stream(keys, name), False
@@ -446,13 +444,11 @@ def _augmented(discriminate: Callable, view: Callable) -> Callable:
 
 
 def _both(
-  networks: Networks, variables, real, fake, keys
+  networks: Networks, variables: Variables, batch: _Batch
 ) -> tuple[Logits, Logits, Variables]:
-  """Returns the logits of real and of generated images, and what changed.
-
-  Both are given with their labels.
-  """
-  keys = [randomness.stream(keys, name) for name in ("real", "fake")]
+  """Returns the logits of real and of generated images, and what changed."""
+  real, fake = (batch.real, batch.labels), (batch.fake, batch.asked)
+  keys = [randomness.stream(batch.keys, name) for name in ("real", "fake")]
   if networks.separate_passes:
     of_real, changed = networks.discriminate(variables, *real, keys[0], True)
     of_fake, changed = networks.discriminate(
@@ -471,13 +467,13 @@ def _both(
   return of_real, of_fake, changed
 
 
-def _mean_over_parts(function: Callable, parts: int, arrays: tuple) -> Any:
+def _mean_over_parts(function: Callable, parts: int, arrays: Any) -> Any:
   """Averages what a function makes of each of the parts of a batch."""
   if parts == 1:
-    return function(*arrays)
+    return function(arrays)
   arrays = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)
-  shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], arrays))
+  shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], arrays))
   total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-  add = lambda total, part: (jax.tree.map(jnp.add, total, function(*part)), ())
+  add = lambda total, part: (jax.tree.map(jnp.add, total, function(part)), ())
   total, _ = jax.lax.scan(add, total, arrays)
   return jax.tree.map(lambda x: x / parts, total)
