@@ -20,8 +20,8 @@ NAMES = (
 )
 
 
-def _get(name, **changes):
-  config = importlib.import_module(f"configs.{name}").get_config()
+def _get(name, arguments="", **changes):
+  config = importlib.import_module(f"configs.{name}").get_config(arguments)
   changes = {key.replace("__", "."): value for key, value in changes.items()}
   config.update_from_flattened_dict(changes)
   return config
@@ -36,7 +36,9 @@ def test_every_range_is_of_a_key():
   keys = set()
   for name in NAMES:
     keys |= workdir.flat(_get(name)).keys()
-  assert run.RANGES.keys() <= keys
+  keys |= workdir.flat(_get("acgan", "variant=projected")).keys()
+  ends = {".".join(key.split(".")[-2:]) for key in keys}
+  assert run.RANGES.keys() <= ends
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ training that was stopped goes on. README.md says what came out.
 """
 
 import argparse
-import importlib
 import json
 import pathlib
 import shutil
@@ -30,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks import skinjax_runner  # noqa: E402
+from configs import acgan, progan  # noqa: E402
 from configs import classifier as classifiers  # noqa: E402
 from skinjax.data import datasets, sources  # noqa: E402
 from skinjax.judging import (  # noqa: E402
@@ -48,6 +48,7 @@ PER_CLASS = 500  # images that are judged
 _SIZE = 64
 _ROUNDS, _CALL = 7, 10  # of the benchmark, and steps in one call
 _NEVER = 1_000_000  # steps: a cadence that no training here reaches
+_FAMILIES = {"acgan": acgan, "progan": progan}
 
 
 class Row(NamedTuple):
@@ -104,8 +105,9 @@ ROWS = {
 
 def config_of(row: Row, seed: int, manual_dir: str):
   """Returns the config that a row is trained with, its steps left open."""
-  module = importlib.import_module(f"configs.{row.family}")
-  config = module.get_config(f"dataset=ham10000,variant={row.variant}")
+  config = _FAMILIES[row.family].get_config(
+    f"dataset=ham10000,variant={row.variant}"
+  )
   config.data.manual_dir = manual_dir
   config.seed, config.best, config.kid_every = seed, "", 0
   config.save_every = 5 * config.log_every
