@@ -31,7 +31,7 @@ class Items:
   """What is measured one after the other, until there is no time for the next.
 
   An item is expected to take as long as those so far did in the mean, unless
-  more is known. What fails or is left out is said in `notes`, by the item's name.
+  more is known. What fails or is left out is said in `notes`, by its name.
   """
 
   def __init__(self, budget: Budget):

@@ -27,35 +27,41 @@ def write_origin(path: pathlib.Path, dataset: datasets.Dataset) -> None:
 
 def _agree(path: pathlib.Path, dataset: datasets.Dataset) -> None:
   record, info = path / "data.json", dataset.info
-  held_out = [
-    datasets.fingerprint(split) for split in (dataset.validation, dataset.test)
-  ]
-  now = {"fingerprint": info.fingerprint, "held_out": held_out}
   if record.exists():
-    before = read_origin(path)
+    before, now = read_origin(path), _fingerprints(dataset)
     if any(before.get(key) != value for key, value in now.items()):
       raise errors.InputError(
         f"{path} was begun on other images than {info.name} has now: use "
         "another directory, or the data that it was begun with."
       )
     return
+  files.write_json(record, origin_of(dataset))
+
+
+def origin_of(dataset: datasets.Dataset) -> dict[str, Any]:
+  """Returns what `data.json` says of what a run learns from."""
+  info = dataset.info
   learnt = {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
   if dataset.added:
     learnt.update(dataset.added.split.groups.tolist())
-  files.write_json(
-    record,
-    {
-      "name": info.name,
-      **now,
-      "class_names": info.class_names,
-      "groups": sorted(learnt),
-      "unknown_origin": dataset.inherited is None,
-      "info": dataclasses.asdict(info),
-      "diversity": diversity.distances(
-        dataset.train.images, dataset.train.labels, info.class_names
-      ),
-    },
-  )
+  return {
+    "name": info.name,
+    **_fingerprints(dataset),
+    "class_names": info.class_names,
+    "groups": sorted(learnt),
+    "unknown_origin": dataset.inherited is None,
+    "info": dataclasses.asdict(info),
+    "diversity": diversity.distances(
+      dataset.train.images, dataset.train.labels, info.class_names
+    ),
+  }
+
+
+def _fingerprints(dataset: datasets.Dataset) -> dict[str, Any]:
+  held_out = [
+    datasets.fingerprint(split) for split in (dataset.validation, dataset.test)
+  ]
+  return {"fingerprint": dataset.info.fingerprint, "held_out": held_out}
 
 
 def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
@@ -71,6 +77,16 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
   """
   record = pathlib.Path(path) / "data.json"
   origin = files.read_json(record, "nothing tells what was learnt from there")
+  return checked_origin(origin, record)
+
+
+def checked_origin(origin: Any, record: pathlib.Path) -> dict[str, Any]:
+  """Returns an origin that was read from a file; see `read_origin`.
+
+  Raises:
+    InputError: it is not as it was written.
+  """
+  origin = origin if isinstance(origin, dict) else {}
   texts = [origin.get("name"), origin.get("fingerprint")]
   for key in ("class_names", "groups"):
     names = origin.get(key)
