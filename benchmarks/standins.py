@@ -6,6 +6,7 @@ package is imported as an empty one here, and whatever uses it says that it is
 absent. ml_collections, which configs are made of, has a small replacement.
 """
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -90,6 +91,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     return next(inside, None) or next(above, None)
 
 
+@functools.cache
 def install(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
   """Puts a stand-in in the place of each package that cannot be imported.
 
@@ -106,7 +108,8 @@ def install(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
   for name in list(sys.modules):  # what is half imported, or barred
     if any(f"{name}.".startswith(f"{package}.") for package in absent):
       del sys.modules[name]
-  sys.meta_path.append(_Finder(absent))
+  if absent:
+    sys.meta_path.append(_Finder(absent))
   if "ml_collections" in absent:
     module = importlib.import_module("ml_collections")
     module.ConfigDict, module.FrozenConfigDict = ConfigDict, FrozenConfigDict

@@ -34,12 +34,14 @@ def main() -> None:
     rows = [accelerator.Row(**row) for row in json.load(sys.stdin)]
   for row in rows:
     with contextlib.redirect_stdout(sys.stderr):
-      found = _measure(torch, torch_runner, row, device, calls)
+      found = measure(torch, torch_runner, row, device, calls)
     print(json.dumps(found), flush=True)
 
 
-def _measure(torch, torch_runner, row, device: str, calls: int) -> dict:
-  """Returns what a line of output says of a row."""
+def measure(
+  torch, torch_runner, row, device: str, calls: int, variants=(False, True)
+) -> dict:
+  """Returns what a line of output says of a row, compiled or not."""
   from benchmarks import train_step, workload
 
   config = row.config()
@@ -48,7 +50,7 @@ def _measure(torch, torch_runner, row, device: str, calls: int) -> dict:
   model = train_step.MODELS[row.model]
   found = {"name": str(row), "torch": torch.__version__, "device": device}
   found |= {"ms": {}, "mib": {}, "notes": []}
-  for compiled in (False, True):
+  for compiled in variants:
     variant = workload.Variant(compiled, model.fusions[-1])
     try:
       steps = torch_runner.Steps(
