@@ -122,26 +122,30 @@ def exactness(plan, budget: budgets.Budget, before) -> Found:
   to 1 where the metric is less; of a gradient's norm always to the norm.
   """
   del before
-  items, rows = budgets.Items(budget), []
+  items, rows, known = budgets.Items(budget), [], []
+
+  def add(name, exact, numbers):
+    config, runner, state, reference = exact
+    dtype, precision = _NUMBERS[numbers]
+    config = workload.changed(config, model__dtype=dtype)
+    take = lambda: _metrics(runner, config, state, plan.exact_steps, precision)
+    if (metrics := items.run(f"{name}, {numbers}", take)) is not None:
+      found = _errors(reference, metrics)
+      rows.append({"model": name, "numbers": numbers, **found})
+
   for row in plan.exact:
     try:
       config = workload.to_compare(row.config())
     except errors.InputError as error:
       items.notes[row.model] = str(error)
       continue
-    exact = lambda row=row, config=config: _exact(row, config, plan)
-    if (found := items.run(f"{row.model}, float64", exact)) is None:
-      continue
-    runner, state, reference = found
-    for name, (dtype, precision) in _NUMBERS.items():
-      asked = workload.changed(config, model__dtype=dtype)
-      take = lambda p=precision, asked=asked, runner=runner, state=state: (
-        _metrics(runner, asked, state, plan.exact_steps, p)
-      )
-      metrics = items.run(f"{row.model}, {name}", take)
-      if metrics is not None:
-        rows.append({"model": row.model, "numbers": name})
-        rows[-1] |= _errors(reference, metrics)
+    call = lambda row=row, config=config: _exact(row, config, plan)
+    if (exact := items.run(f"{row.model}, float64", call)) is not None:
+      known.append((row.model, exact))
+      for numbers in ("float32, default", "bfloat16"):
+        add(row.model, exact, numbers)
+  for name, exact in known:  # what nobody trains with comes last
+    add(name, exact, "float32, highest")
   return {"steps": plan.exact_steps, "rows": rows}, items.notes
 
 
@@ -152,7 +156,7 @@ def _native(x, kernel, *, cpu, native):
 
 
 def _exact(row, config, plan):
-  """Returns a runner, its first state, and each step's metrics in float64."""
+  """Returns a config, runner and first state; and the metrics in float64."""
   cpu = jax.local_devices(backend="cpu")[0]
   runner = skinjax_runner.Steps(config, row.size)
   state = runner.first_state(config)
@@ -162,7 +166,8 @@ def _exact(row, config, plan):
     jax.enable_x64(True),
     jax.default_device(cpu),
   ):
-    return runner, state, _taken(runner, config, exact, plan.exact_steps)
+    taken = _taken(runner, config, exact, plan.exact_steps)
+  return config, runner, state, taken
 
 
 def _metrics(runner, config, state, steps: int, precision: str):
@@ -211,12 +216,12 @@ def _errors(reference, metrics) -> dict[str, Any]:
       scale = max(abs(exact[name]), least)
       by_name[name] = abs(values[name] - exact[name]) / scale
     found.append(by_name)
-  last = {name: max(e[name] for e in found) for name in found[0]}
-  # NaN is no number's equal, and is to be seen.
+  # np.max is NaN where there is one: that is to be seen, and the worst.
+  last = {name: np.max([e[name] for e in found]) for name in found[0]}
   worst = max(last, key=lambda name: np.nan_to_num(last[name], nan=np.inf))
   return {
-    "first step": max(found[0].values()),
-    "all steps": last[worst],
+    "first step": float(np.max(list(found[0].values()))),
+    "all steps": float(last[worst]),
     "worst": worst,
   }
 

@@ -1,6 +1,7 @@
 """skinjax's training steps as the product runs them, to be timed."""
 
 import functools
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -103,13 +104,14 @@ class Steps:
     start = time.perf_counter()
     self._run = self._run.lower(*self._arguments()).compile()
     seconds = time.perf_counter() - start
-    memory = self._run.memory_analysis()
-    held = (
-      memory.argument_size_in_bytes
-      + memory.output_size_in_bytes
-      + memory.temp_size_in_bytes
-      - memory.alias_size_in_bytes
-    )
+    held, memory = math.nan, self._run.memory_analysis()
+    if memory is not None:  # where XLA tells
+      held = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+      )
     return {"seconds": seconds, "mib": held / 2**20}
 
   def build_many(self, count: int) -> float:

@@ -199,7 +199,7 @@ def run(
   read: Read,
   out: pathlib.Path,
   budget: budgets.Budget,
-  folds: Iterable[int] = FOLDS,
+  folds: Iterable[int],
 ) -> list[dict[str, Any]]:
   """Trains each config for each fold, and releases what is trained.
 
@@ -342,7 +342,7 @@ def main() -> None:
     budget.say(f"reading {args.manual_dir}")
     raw = ham10000.read(args.manual_dir, size)
     read = lambda data: datasets.divided(raw, data)
-    rows = run(configs, read, args.out, budget)
+    rows = run(configs, read, args.out, budget, FOLDS)
   except (errors.InputError, DataError) as error:
     sys.exit(f"train_folds: {error}")
   except interruption.Interrupted as stopped:

@@ -10,7 +10,7 @@ import pytest
 import skinjax
 from benchmarks import budget as budgets
 from benchmarks import ham10000, train_folds
-from skinjax.data import datasets
+from skinjax.data import datasets, sources
 from skinjax.runtime import errors, files, interruption
 from skinjax.training import released, tasks, trained
 from tests import shrunk
@@ -175,6 +175,39 @@ def test_files_that_are_not_there_are_told(tmp_path, monkeypatch):
     train_folds.main()
   with pytest.raises(errors.InputError, match="size=48"):
     ham10000.read(tmp_path, 48)
+
+
+def test_the_command_reads_trains_and_says_how_to_use_it(
+  tmp_path, monkeypatch, capsys
+):
+  data, asked = shrunk.dataset(), []
+
+  def archives(manual_dir, size):
+    asked.append((manual_dir, size))
+    splits = {k: getattr(data, k) for k in ("train", "validation", "test")}
+    return sources.Raw("toy_lesions", shrunk.CLASSES, splits, True, 16, "")
+
+  trained_here = {"acgan": (lambda _: shrunk.config("acgan"), "")}
+  monkeypatch.setattr(ham10000, "read", archives)
+  monkeypatch.setattr(train_folds, "TRAINED", trained_here)
+  monkeypatch.setattr(train_folds, "FOLDS", range(2))
+  monkeypatch.setattr(
+    "sys.argv", ["train_folds", "--manual_dir=there", f"--out={tmp_path}"]
+  )
+  train_folds.main()
+  assert asked == [("there", 16)]
+  shown = capsys.readouterr()
+  assert f"--config.generator={tmp_path}/acgan/{{fold}}" in shown.out
+  assert "acgan, fold 0: steps 0 to 4" in shown.err
+  learnt = [
+    set(released.read(tmp_path / "acgan" / str(fold)).origin["groups"])
+    for fold in range(2)
+  ]
+  assert learnt[0] != learnt[1]
+  for fold, groups in enumerate(learnt):
+    config = shrunk.config("acgan", data__fold=fold).data
+    raw = archives("", 16)
+    assert groups == set(datasets.divided(raw, config).train.groups)
 
 
 def test_archives_are_read_as_the_prepared_data_are(ham10000_dir, test_data):
