@@ -62,6 +62,7 @@ FOLDS = range(5)
 _PLAN, _UNFINISHED = "plan.json", "unfinished.npz"
 _KEPT_EVERY = 30.0  # seconds between two writings of an unfinished training
 _SAID_EVERY = 10.0
+_MULTIPLE = 1024  # of images
 _PLANNED = 0.9  # of the time that is left
 
 Read = Callable[[Any], datasets.Dataset]  # of `data` of a config
@@ -84,9 +85,8 @@ def start(config, dataset: datasets.Dataset, info: datasets.DataInfo):
   init = functools.partial(
     task.init_state, config, info, randomness.named(key, "init")
   )
-  data = parallel.place(
-    batches.on_device(dataset.train, info.num_classes), config.parallel
-  )
+  data = padded(batches.on_device(dataset.train, info.num_classes))
+  data = parallel.place(data, config.parallel)
   stream = randomness.named(key, "train")
 
   def advance(state, phase):
@@ -96,6 +96,16 @@ def start(config, dataset: datasets.Dataset, info: datasets.DataInfo):
   return advance, parallel.create(
     init, config.parallel, task.pretrained(config)
   )
+
+
+def padded(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Pads the images of a fold to those of all, with what is never drawn.
+
+  Else programs would be compiled for each fold: some have an image more.
+  """
+  more = -len(data["labels"]) % _MULTIPLE
+  pad = lambda x: np.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1))
+  return data | {name: pad(data[name]) for name in ("images", "labels")}
 
 
 class Times(NamedTuple):
@@ -145,7 +155,8 @@ def shortened(config, share: float) -> ml_collections.FrozenConfigDict:
     images = (last.stop - last.first_step) * last.batch_size - last.fade_images
     growth.fade_images = max(1, round(share * growth.fade_images))
     growth.stable_images = round(share * growth.stable_images)
-    config.train.steps = growing.steps_for(round(share * images), config)
+    images = max(1, round(share * images))
+    config.train.steps = growing.steps_for(images, config)
   elif share < 1:
     calls = int(share * config.train.steps) // config.log_every
     config.train.steps = max(1, calls) * config.log_every
@@ -223,7 +234,7 @@ def run(
   else:
     decided = plan(configs, read, folds, budget)
     files.write_json(out / _PLAN, decided)
-  budget.say(f"{decided['share']:.0%} of all steps")
+  budget.say(f"{decided['share']:.1%} of all steps")
   due = [
     (folder, fold)
     for folder in configs

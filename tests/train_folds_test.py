@@ -10,7 +10,7 @@ import pytest
 import skinjax
 from benchmarks import budget as budgets
 from benchmarks import ham10000, train_folds
-from skinjax.data import datasets, sources
+from skinjax.data import batches, datasets, sources
 from skinjax.runtime import errors, files, interruption
 from skinjax.training import released, tasks, trained
 from tests import shrunk
@@ -111,6 +111,20 @@ def test_what_is_out_of_time_is_released_as_far_as_it_came(out, tmp_path):
   assert generator.sample([0, 1]).shape == (2, 16, 16, 3)
 
 
+def test_folds_share_their_programs():
+  folds = [
+    train_folds.padded(batches.on_device(dataset.train.take(slice(n)), 3))
+    for dataset, n in ((shrunk.dataset(), 23), (shrunk.dataset(), 24))
+  ]
+  shapes = [{name: x.shape for name, x in fold.items()} for fold in folds]
+  assert shapes[0] == shapes[1]
+  assert shapes[0]["images"] == (1024, 16, 16, 3)
+  assert [fold["counts"].sum() for fold in folds] == [23, 24]
+  np.testing.assert_array_equal(
+    folds[1]["images"][:24], shrunk.dataset().train.images
+  )
+
+
 def shipped(folder):
   get_config, text = train_folds.TRAINED[folder]
   return ml_collections.FrozenConfigDict(get_config(text))
@@ -132,6 +146,7 @@ def test_a_shorter_training_is_a_part_of_the_whole(share):
     steps = share * (other.stop - other.first_step)
     # Rounded up to a multiple of growth.round_steps.
     assert 0 <= one.stop - one.first_step - steps <= 50
+  assert short[-1].stop > short[-1].first_step
   tasks.named("progan").check(train_folds.shortened(shipped("progan"), share))
 
 
