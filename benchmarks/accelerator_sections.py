@@ -302,8 +302,9 @@ def _torch(rows, budget: budgets.Budget) -> Found:
   except subprocess.TimeoutExpired as error:
     text = error.stdout or b""
     note["PyTorch"] = f"stopped after {left:.0f} s, its share"
-  # A line that was cut off is left out.
-  lines = [x for x in text.decode().splitlines(keepends=True) if x[-1] == "\n"]
+  # A line that was cut off is left out, and what a compiler has to say.
+  lines = text.decode(errors="replace").splitlines(keepends=True)
+  lines = [line for line in lines if line[0] == "{" and line[-1] == "\n"]
   found = []
   for line in map(json.loads, lines):
     for what in line["notes"]:

@@ -175,7 +175,11 @@ def test_steps_are_timed_beside_pytorch(monkeypatch):
       "notes": ["eager: RuntimeError: no"],
     },
   ]
-  text = "".join(json.dumps(line) + "\n" for line in lines) + '{"name": "cut'
+  text = (
+    "a compiler's words\n"
+    + "".join(json.dumps(line) + "\n" for line in lines)
+    + '{"name": "cut'
+  )
 
   def stopped(command, *, input, timeout, **_):
     assert [row["model"] for row in json.loads(input)] == ["progan_plain"] * 2
