@@ -108,7 +108,7 @@ def _copy_rate(size: int) -> float:
 
 # By name, how steps are computed: the config's dtype and the precision of what
 # is float32.
-_NUMBERS = {
+NUMBERS = {
   "float32, default": ("float32", "default"),
   "bfloat16": ("bfloat16", "default"),
   "float32, highest": ("float32", "highest"),
@@ -126,11 +126,11 @@ def exactness(plan, budget: budgets.Budget, before) -> Found:
 
   def add(name, exact, numbers):
     config, runner, state, reference = exact
-    dtype, precision = _NUMBERS[numbers]
+    dtype, precision = NUMBERS[numbers]
     config = workload.changed(config, model__dtype=dtype)
     take = lambda: _metrics(runner, config, state, plan.exact_steps, precision)
     if (metrics := items.run(f"{name}, {numbers}", take)) is not None:
-      found = _errors(reference, metrics)
+      found = largest_errors(reference, metrics)
       rows.append({"model": name, "numbers": numbers, **found})
 
   for row in plan.exact:
@@ -203,7 +203,7 @@ def _drawn_in_float32() -> Iterator[None]:
     yield
 
 
-def _errors(reference, metrics) -> dict[str, Any]:
+def largest_errors(reference, metrics) -> dict[str, Any]:
   """Returns the largest error of the first and of all steps, and whose it is.
 
   Whether an image is classified right is left out: it is no smooth number.

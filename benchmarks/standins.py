@@ -54,7 +54,7 @@ class _Absent(type):
     )
 
 
-class _Module(types.ModuleType):
+class Module(types.ModuleType):
   """A module of an absent package, whose every name is a class."""
 
   def __getattr__(self, name: str):
@@ -77,7 +77,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     return None
 
   def create_module(self, spec):
-    module = _Module(spec.name)
+    module = Module(spec.name)
     module.package = self._package(spec.name)
     return module
 

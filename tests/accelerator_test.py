@@ -149,11 +149,11 @@ def test_errors_are_relative_and_nan_is_the_worst():
     {"loss": 0.6, "d_gradient": 0.012, "accuracy": 0.0},
     {"loss": 0.5, "d_gradient": 0.01, "accuracy": 0.0},
   ]
-  found = sections._errors(exact, other)
+  found = sections.largest_errors(exact, other)
   assert found["worst"] == "d_gradient"
   assert found["all steps"] == pytest.approx(0.2)
   other[1] = other[1] | {"loss": float("nan")}
-  assert sections._errors(exact, other)["worst"] == "loss"
+  assert sections.largest_errors(exact, other)["worst"] == "loss"
 
 
 def test_steps_are_timed_beside_pytorch(monkeypatch):
@@ -324,7 +324,7 @@ def test_of_packages_it_needs_jax_flax_optax_numpy_and_absl():
 
 
 def test_a_stand_in_can_be_named_and_not_used():
-  module = standins._Module("absent.part")
+  module = standins.Module("absent.part")
   module.package = "absent"
 
   class Made(module.Thing, option=1):
