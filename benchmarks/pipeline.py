@@ -43,10 +43,10 @@ def constant_steps(task, config, info, phase) -> Callable:
   Args: as of loop.compile_steps.
 
   Returns:
-    `steps(state, batch, key) -> (state, metrics)`, for one device.
+    `steps(state, batch, frozen, key) -> (state, metrics)`, for one device.
   """
 
-  def call(state, batch, key, *, axis_name, shard):
+  def call(state, batch, frozen, key, *, axis_name, shard):
     def one(state, _):
       step_key = randomness.named(jax.random.fold_in(key, state.step), "step")
       return task.train_step(
@@ -57,6 +57,7 @@ def constant_steps(task, config, info, phase) -> Callable:
         info=info,
         phase=phase,
         axis_name=axis_name,
+        frozen=frozen,
       )
 
     return jax.lax.scan(one, state, length=config.log_every)
@@ -91,12 +92,15 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
   ]
   init = functools.partial(task.init_state, config, info, key)
   state = parallel.create(init, "one", task.pretrained(config))
+  frozen = parallel.place(task.frozen(config, info), "one")
   states = [jax.tree.map(jnp.copy, state), state]  # each call consumes its own
 
   def seconds(arm: int) -> float:
     steps, given = arms[arm]
     start = time.perf_counter()
-    states[arm], _ = jax.block_until_ready(steps(states[arm], given, key))
+    states[arm], _ = jax.block_until_ready(
+      steps(states[arm], given, frozen, key)
+    )
     return time.perf_counter() - start
 
   times = []

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks import flops, worker, workload
 from skinjax.data import batches, datasets, sources
+from skinjax.models import layers
 from skinjax.runtime import parallel, randomness
 from skinjax.training import loop, tasks
 
@@ -28,7 +29,7 @@ def _drawn(config, key, batch_size):
   if "latents" in config.model:
     shape = (config.model.latents,)
     drawn["latents"] = randomness.normal(stream("latents"), shape)
-  if "penalty" in config.get("loss", {}):
+  if config.get("loss", {}).get("penalty", "none") != "none":
     drawn["shares"] = jax.vmap(jax.random.uniform)(stream("between"))
   return jax.tree.map(np.asarray, drawn)
 
@@ -60,12 +61,15 @@ class Steps:
   Args:
     config: of the model; `log_every` steps are one call.
     size: height and width of the images.
+    phase: number of the phase of its training; -1: the last.
   """
 
-  def __init__(self, config, size: int):
+  def __init__(self, config, size: int, phase: int = -1):
     self._info, self._split, *_ = made_up(size)
-    self._config = config
+    self._config, self._number = config, phase
     self._task = tasks.named(config.task)
+    self._given = self._task.frozen(config, self._info)
+    self._frozen = parallel.place(self._given, config.parallel)
     self._key = jax.random.key(config.seed)
     self._data = parallel.place(
       batches.on_device(self._split, workload.CLASSES), config.parallel
@@ -81,7 +85,7 @@ class Steps:
     return parallel.create(init, config.parallel, pretrained)
 
   def _phase(self, config):
-    return self._task.phases(config)[-1]
+    return self._task.phases(config)[self._number]
 
   def build(self) -> float:
     """Compiles the steps; returns the seconds of their first run with it."""
@@ -136,14 +140,16 @@ class Steps:
     }
     init = functools.partial(self._task.init_state, self._config, self._info)
     state = jax.eval_shape(init, self._key)
-    return flops.count(self._step(self._config), state, batch, self._key)
+    step = self._step(self._config)
+    return flops.count(step, state, batch, self._key, self._given)
 
   def run(self) -> float:
     """Returns the seconds that the steps take, their metrics read."""
     return workload.clocked(self._train)
 
   def _arguments(self):
-    return self._state, self._data, randomness.named(self._key, "train")
+    key = randomness.named(self._key, "train")
+    return self._state, self._data, self._frozen, key
 
   def _train(self):
     self._state, metrics = self._run(*self._arguments())
@@ -202,22 +208,28 @@ class Steps:
       What a step was given, images, labels and key, and its metrics.
     """
     step = jax.jit(self._step(config))
+    frozen = layers.in_default_float(self._given)
     rng, size = np.random.default_rng(0), self._phase(config).batch_size
     for number in range(steps):
       key = jax.random.fold_in(self._key, number)
       places = rng.integers(len(self._split.labels), size=size)
       images, labels = self._split.images[places], self._split.labels[places]
-      state, values = step(state, {"image": images, "label": labels}, key)
+      batch = {"image": images, "label": labels}
+      state, values = step(state, batch, key, frozen)
       values = {name: float(value) for name, value in values.items()}
       yield images, labels, key, values
 
   def _step(self, config):
-    """Returns one step as a function of state, batch and key."""
-    return functools.partial(
-      self._task.train_step,
+    """Returns one step as a function of state, batch, key and frozen."""
+    phase = self._phase(config)
+    return lambda state, batch, key, frozen: self._task.train_step(
+      state,
+      batch,
+      key,
       config=config,
       info=self._info,
-      phase=self._phase(config),
+      phase=phase,
+      frozen=frozen,
     )
 
   def versions(self) -> dict[str, str]:

@@ -68,7 +68,9 @@ _PLANNED = 0.9  # of the time that is left
 Read = Callable[[Any], datasets.Dataset]  # of `data` of a config
 
 
-def start(config, dataset: datasets.Dataset, info: datasets.DataInfo):
+def start(
+  config, dataset: datasets.Dataset, info: datasets.DataInfo, frozen: Any
+):
   """Starts a training as loop.train does.
 
   Args:
@@ -76,6 +78,7 @@ def start(config, dataset: datasets.Dataset, info: datasets.DataInfo):
     dataset: what is learnt from.
     info: what compiled programs know of it. A GAN's depend on no counts, so
       that trainings on other folds that are given the same share theirs.
+    frozen: what the task's `frozen` returns.
 
   Returns:
     `advance(state, phase) -> (state, metrics)`, config.log_every steps in which
@@ -86,12 +89,12 @@ def start(config, dataset: datasets.Dataset, info: datasets.DataInfo):
     task.init_state, config, info, randomness.named(key, "init")
   )
   data = padded(batches.on_device(dataset.train, info.num_classes))
-  data = parallel.place(data, config.parallel)
+  data, frozen = parallel.place((data, frozen), config.parallel)
   stream = randomness.named(key, "train")
 
   def advance(state, phase):
     steps = loop.compile_steps(task, config, info, phase)
-    return jax.block_until_ready(steps(state, data, stream))
+    return jax.block_until_ready(steps(state, data, frozen, stream))
 
   return advance, parallel.create(
     init, config.parallel, task.pretrained(config)
@@ -117,8 +120,9 @@ class Times(NamedTuple):
 
 def timed(config, dataset: datasets.Dataset, info: datasets.DataInfo) -> Times:
   """Measures two calls of the last phase, the costliest."""
-  phase = tasks.named(config.task).phases(config)[-1]
-  advance, state = start(config, dataset, info)
+  task = tasks.named(config.task)
+  phase, frozen = task.phases(config)[-1], task.frozen(config, info)
+  advance, state = start(config, dataset, info, frozen)
   state = [state]
 
   def call():
@@ -268,8 +272,9 @@ def run(
 def _train(folder, fold, config, dataset, info, out, budget) -> None:
   """Trains for as long as the budget lasts, and releases the generator."""
   name, begun = f"{folder}, fold {fold}", time.monotonic()
-  phases, total = tasks.named(config.task).phases(config), config.train.steps
-  advance, state = start(config, dataset, info)
+  task, total = tasks.named(config.task), config.train.steps
+  phases, frozen = task.phases(config), task.frozen(config, info)
+  advance, state = start(config, dataset, info, frozen)
   state = _restored(out, name, state, config)
   step, kept, said = int(state.step), time.monotonic(), 0.0
   budget.say(f"{name}: steps {step} to {total}")
@@ -297,7 +302,7 @@ def _train(folder, fold, config, dataset, info, out, budget) -> None:
     str(fold),
     released.Member(
       config=config.to_dict(),
-      origin=provenance.origin_of(dataset),
+      origin=provenance.origin_of(dataset, frozen),
       step=step,
       average=state.average,
       made={

@@ -4,19 +4,20 @@ r"""ACGAN: images by class (Odena, Olah, Shlens 2017).
   python main.py --config=configs/acgan.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
+With `,variant=projected` its discriminator sees images through a network that
+ImageNet has taught (Sauer et al. 2021).
+
 Shows sheets of samples, a row a class, as it trains (DIR/samples). Times and
 numbers that were measured are in README and results/runs.csv.
 """
 
-import ml_collections
-
 from configs import common
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False)
-def get_config(dataset: str, size: int, quick: bool):
+@common.arguments(dataset="ham10000", size=0, quick=False, variant="paper")
+def get_config(dataset: str, size: int, quick: bool, variant: str):
   """Returns the config; see common.arguments."""
-  config = common.generating("acgan", dataset, size, quick)
+  config = common.generating("acgan", dataset, size, quick, variant)
 
   config.model.latents = 100
   config.model.generator_width = 32
@@ -28,10 +29,13 @@ def get_config(dataset: str, size: int, quick: bool):
   # Spectral instead of batch normalization in the discriminator.
   config.model.spectral = False
 
-  config.loss = ml_collections.ConfigDict()
   # non_saturating, hinge, wasserstein or relativistic.
   config.loss.adversarial = "non_saturating"
-  config.loss.class_weight = 1.0
+  # On the discriminator's gradient: gradient (WGAN-GP's), r1 or none.
+  config.loss.penalty = "none"
+  config.loss.penalty_weight = 10.0
+  # Weight of the squared logits of real images, which keeps them near 0.
+  config.loss.drift = 0.0
   # Weight of the discriminator's class loss on generated images. The paper
   # has 1; 0 keeps it from learning what the generator gets wrong, and the
   # generator from drawing the one image that is easiest to name.
@@ -41,6 +45,7 @@ def get_config(dataset: str, size: int, quick: bool):
   config.train.generator_rate = 2e-4
   config.train.discriminator_rate = 2e-4
   config.train.beta1 = 0.5
+  config.train.beta2 = 0.999
   # Half-life of the generator's moving average, in images.
   config.train.ema_images = 10_000.0
 
@@ -49,4 +54,8 @@ def get_config(dataset: str, size: int, quick: bool):
     config.log_every = config.eval_every = 50
     config.save_every = config.sample_every = 50
     config.train.steps = 200
+  if variant == "projected":
+    for key in ("discriminator_width", "dropout", "noise", "spectral"):
+      del config.model[key]
+    common.project(config)
   return config

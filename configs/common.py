@@ -113,8 +113,9 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.eval_every = 500
   config.save_every = 500
   # The metric whose best value names the best checkpoint, which is kept beside
-  # the latest: a score on the validation split or, of a GAN, kid. What is
-  # reported is the latest, unless generator_checkpoint asks for the best.
+  # the latest: a score on the validation split or, of a GAN, kid or
+  # kid_squeezenet. What is reported is the latest, unless generator_checkpoint
+  # asks for the best.
   config.best = ""
 
   config.model = ml_collections.ConfigDict()
@@ -135,8 +136,12 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   return config
 
 
+# The paper's discriminator or one that sees through a pretrained network.
+VARIANTS = ("paper", "projected")
+
+
 def generating(
-  task: str, dataset: str, size: int, quick: bool
+  task: str, dataset: str, size: int, quick: bool, variant: str = "paper"
 ) -> ml_collections.ConfigDict:
   """Returns the keys of every config that trains a GAN; see `base`.
 
@@ -145,21 +150,89 @@ def generating(
     dataset: ham10000, mnist, toy or folder.
     size: pixels; 0 for the data set's usual one.
     quick: measure no kernel distance, which would take longer than the steps.
+    variant: of VARIANTS; with `projected`, `project` is to be called, too.
+
+  Raises:
+    InputError: there is no such data set or variant.
   """
+  errors.require_known("variant", variant, VARIANTS)
   config = training(task, dataset, size)
   config.train.sampler = "tempered"
-  # What all images, real and generated, go through before the discriminator:
-  # translation, or nothing.
+  # own or projected, by the argument `variant`: each has keys of its own.
+  config.model.discriminator = {"paper": "own"}.get(variant, variant)
+  # The labels of generated images: natural, tempered or balanced draws; empty:
+  # those of the batch's real images.
+  config.train.generated_labels = ""
+  # The size from which on labels matter: 4 is the papers' way; below a larger
+  # one all classes are drawn alike, which helps the rare ones (Shahbazi et al.
+  # 2022; Khorram et al. 2024).
+  config.model.conditional_from = 4
+  # Class features of unit norm, under loss.class_loss="d2d_ce".
+  config.model.embedding = 128
+  # What all images, real and generated, go through before the discriminator
+  # (Zhao et al. 2020): translation, affine (shift and zoom), or nothing; the 8
+  # flips and right-angle rotations; the largest change of brightness.
   config.augment.discriminator = ""
+  config.augment.discriminator_turns = False
+  config.augment.discriminator_brightness = 0.0
+  # The share of images that go through it.
+  config.augment.discriminator_share = 1.0
+  # ADA (Karras et al. 2020): that share rises and falls, from 0 to 0.8, so that
+  # the mean sign of real images' logits stays at the target, 0.6 in the paper,
+  # as fast as 1 in so many images (the paper's 500,000); 0: it stays.
+  config.augment.adapt_target = 0.0
+  config.augment.adapt_images = 100_000
+
+  config.loss = ml_collections.ConfigDict()
+  # Weight of LeCam's regularizer (Tseng et al. 2021: 0.01 to 0.3), whose
+  # averages exist from the second step on; 0: none.
+  config.loss.lecam = 0.0
+  # cross_entropy, or d2d_ce (ReACGAN, Kang et al. 2021) with its margin and
+  # temperature.
+  config.loss.class_loss = "cross_entropy"
+  config.loss.class_margin = 0.98
+  config.loss.class_temperature = 0.5
+  config.loss.class_weight = 1.0
+  # The penalty is taken in one of so many steps, and weighs as much more (lazy,
+  # Karras et al. 2020, StyleGAN2).
+  config.loss.penalty_every = 1
   # Sheets of samples; one is drawn of every resolution's last step, too.
   config.sample_every = 500
   # The kernel distance (KID) of samples to training images of their class; 0
-  # for never. With best="kid", save_every is a multiple of it.
+  # for never. With best="kid", save_every is a multiple of it; so it is with
+  # best="kid_squeezenet", the distance in features of SqueezeNet, which is for
+  # generators that learn through those of the other.
   config.kid_every = 0 if quick else 500
   # Samples of each class for it.
   config.kid_images = 100
   config.best = "" if quick else "kid"
   return config
+
+
+def project(config: ml_collections.ConfigDict) -> None:
+  """Gives a GAN a projected discriminator, with what suits that.
+
+  Losses and optimizers are as of Projected GAN (Sauer et al. 2021).
+  """
+  own = config.model.projected = ml_collections.ConfigDict()
+  # Pixels that the pretrained network sees, a multiple of 32.
+  own.input = 64
+  # Channels of the finest of its features, after they are mixed.
+  own.width = 32
+  # Features of a head's layer.
+  own.most = 256
+  # How heads see the class: projection, class_head or both.
+  own.conditioning = "both"
+  if config.best:  # a judge that it does not learn through
+    config.best = "kid_squeezenet"
+  config.loss.adversarial = "hinge"
+  config.loss.penalty = "none"
+  config.loss.drift = 0.0
+  config.augment.discriminator = "affine"
+  config.train.discriminator_rate = 2e-4
+  config.train.beta1 = 0.0
+  config.train.beta2 = 0.99
+  config.train.ema_images = 20_000.0
 
 
 def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:

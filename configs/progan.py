@@ -9,6 +9,10 @@ One class alone, whose network then knows of no labels:
   python main.py --config=configs/progan.py:dataset=ham10000 \
     --config.data.classes=mel --workdir=DIR
 
+With `,variant=projected` it is at full size from its first step on, and its
+discriminator sees images through a network that ImageNet has taught (Sauer et
+al. 2021); `--config.growth.first_size=4` has it grow.
+
 Shows sheets of samples, a row a class, at every resolution as it grows
 (DIR/samples). Times and numbers that were measured are in README and
 results/runs.csv.
@@ -21,21 +25,17 @@ from skinjax.training import schedules
 from skinjax.training.tasks import progan
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False)
-def get_config(dataset: str, size: int, quick: bool):
+@common.arguments(dataset="ham10000", size=0, quick=False, variant="paper")
+def get_config(dataset: str, size: int, quick: bool, variant: str):
   """Returns the config; see common.arguments."""
-  config = common.generating("progan", dataset, size, quick)
+  config = common.generating("progan", dataset, size, quick, variant)
 
   config.model.latents = 128
   # Features at 4x4 if `most` allowed them; every level has half of those of
   # the level before, and at most `most`: so 16 at full size.
   config.model.base = 4 * config.data.size
   config.model.most = 128
-  # The size from which on labels matter: 4 is the paper's way; below a larger
-  # one all classes are drawn alike, which helps the rare ones.
-  config.model.conditional_from = 4
 
-  config.loss = ml_collections.ConfigDict()
   # wasserstein, non_saturating, hinge or relativistic.
   config.loss.adversarial = "wasserstein"
   # On the discriminator's gradient: gradient (WGAN-GP's), r1 or none.
@@ -43,7 +43,6 @@ def get_config(dataset: str, size: int, quick: bool):
   config.loss.penalty_weight = 10.0
   # Weight of the squared logits of real images, which keeps them near 0.
   config.loss.drift = 0.001
-  config.loss.class_weight = 1.0
   # Weight of the discriminator's class loss on generated images; the paper's
   # code has 1.
   config.loss.class_on_fakes = 0.0
@@ -75,5 +74,9 @@ def get_config(dataset: str, size: int, quick: bool):
     config.growth.round_steps = 25
     config.growth.fade_images = config.growth.stable_images = 800
     last_images = 1600
+  if variant == "projected":
+    common.project(config)
+    config.growth.first_size = config.data.size
+    config.growth.batch_sizes = (64,) * len(config.growth.batch_sizes)
   config.train.steps = progan.steps_for(last_images, config)
   return config

@@ -45,7 +45,7 @@ def arm(
       all others then draw real ones alone. With 1.0 no real image is seen. The
       class that has most then gets as many as the next.
     filtered: whether those that are copies, or do not look like their class,
-      are left out; see study/quality.py.
+      are left out; see synthesis/quality.py.
     fraction: of the real training lesions that are used.
     **changes: of the network's config, by section: augment={"jitter": 0.1}.
   """

@@ -20,10 +20,24 @@ def get_config(dataset: str, size: int, quick: bool):
   # latest, or best: the one of the generator's checkpoints that is kept by the
   # metric that its config's `best` names.
   config.generator_checkpoint = "latest"
-  # The workdir of a classifier that judges the images; empty: none does.
+  # The workdir of a classifier that judges the images; empty: none does. The
+  # probability that it gives their class is a column of metadata.csv.
   config.classifier = ""
   # Images of each class.
   config.per_class = 8 if quick else 100
-  # Whether suspected copies of training images are left out, and others drawn.
+  # The most that a number of a latent is above or below 0, as 1.0: more typical
+  # images, and less various ones (Brock et al. 2019); 0: no limit.
+  config.truncation = 0.0
+
+  # What is left out, and others drawn instead, by limits that validation images
+  # of the generator's fold set (data.fold); the scores are in metadata.csv.
+  # Suspected copies of training images.
   config.drop_copies = False
+  # Images that show their class less, by `classifier`, than all but so large a
+  # share of validation images of the class, as 0.2; 0: none.
+  config.drop_unlike = 0.0
+  # Images that are farther from training images of their class, by features of
+  # EfficientNet-Lite0, than all but so large a share of validation images, as
+  # 0.2; 0: none.
+  config.drop_distant = 0.0
   return config

@@ -111,6 +111,17 @@ def test_a_gan_keeps_the_nearest_to_real_images(name):
     loop.check(config)
 
 
+@pytest.mark.parametrize("name", ["acgan", "progan"])
+def test_a_projected_gan_is_judged_by_what_it_does_not_learn_through(name):
+  config = _get(name, "variant=projected")
+  assert config.best == "kid_squeezenet"
+  loop.check(config)
+  config.best = "kid"
+  with pytest.raises(errors.InputError, match="learns through EfficientNet"):
+    loop.check(config)
+  assert _get(name, "variant=projected,quick").best == ""
+
+
 _TRAINING = sorted(set(OF_DATA) - {"synthesize"})
 _PARTS = ("gan", "network.resnet", "network.efficientnet", "training")
 
@@ -121,6 +132,8 @@ def test_every_size_can_be_trained_at(name, quick):
   texts = [""]
   if name in ("study", "by_class"):
     texts = [",gan=acgan", ",gan=progan"]
+  if name in ("acgan", "progan"):
+    texts.append(",variant=projected")
   for size in (8, 16, 32, 64, 128, 256, 512, 1024):
     for dataset, gan in itertools.product(("mnist", "folder"), texts):
       config = _get(name, f"dataset={dataset},size={size}{quick}{gan}")
@@ -183,11 +196,14 @@ def _recorded():
     yield read
 
 
-# Shrunk GANs measure no distance unless they are told to.
-_DISTANCE = {"kid_every": 2, "best": "kid"}
+# Shrunk GANs measure no distance unless they are told to, and many keys are of
+# what is off by default.
+_DISTANCE = {"kid_every": 2, "best": "kid"} | shrunk.FEW
+_PROJECTED = "acgan:variant=projected"
 _IN_PART = {f"gan__{key}": value for key, value in _DISTANCE.items()}
 _MEASURED = {
   "acgan": _DISTANCE,
+  _PROJECTED: _DISTANCE | {"best": "kid_squeezenet", "loss__penalty": "none"},
   "progan": _DISTANCE,
   "study": _IN_PART,
   "by_class": _IN_PART,
@@ -213,7 +229,9 @@ def shrunk_run(toy_dir, tmp_path_factory):
     changes |= _MEASURED.get(name, {})
     fold = {"folds": (0,)} if name == "study" else {"data__fold": 0}
     changes |= {"data__data_dir": toy_dir, **fold}
-    config = shrunk.config(name, **changes).unlock()
+    config, *arguments = name.split(":")
+    arguments = ",".join(["dataset=toy", *arguments])
+    config = shrunk.config(config, arguments, **changes).unlock()
     if more:
       config.train.unheard_of = 1
     # Programs of other configs would be used without reading any of this one.
@@ -229,6 +247,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
       if name != "by_class":  # which wants other classes than the tiny data's
         patch.setattr(datasets, "load", tiny)
       patch.setattr(features, "efficientnet", shrunk.extractor)
+      patch.setattr(features, "squeezenet", shrunk.extractor)
       patch.setattr(sources, "cache_dir", lambda: str(root / "cache"))
       run.run(config, root / (f"{name}-more" if more else name))
     unread = {key for _, key in _leaves(config.to_dict()) - read}
@@ -252,12 +271,14 @@ _LESS = {
   # Else it needs no data.
   "synthesize": {"drop_copies": True},
 }
-# Read where the data are a user's folder, where nothing tells an origin, of an
+# Read under a penalty, which no projected discriminator takes, or where the
+# data are a user's folder, where nothing tells an origin, of an
 # arm's changes, on the page or by the fine-tuned network (own_images_test,
 # study_test, page_test, tasks/classifier_test), or where there are classes.
 _ELSEWHERE = {
+  _PROJECTED: {"penalty_every", "penalty_weight"},
   "study": {"unknown_origin", "description", *_CHANGED, *_TUNED},
-  "by_class": {"class_on_fakes"},
+  "by_class": {"class_on_fakes", "class_margin", "class_temperature"},
 }
 
 
@@ -269,7 +290,7 @@ _ELSEWHERE = {
     *("acgan", "classifier", "synthesize"),
     *(
       pytest.param(n, marks=pytest.mark.slow)
-      for n in ("by_class", "evaluate", "progan", "study")
+      for n in ("by_class", "evaluate", "progan", "study", _PROJECTED)
     ),
   ],
 )

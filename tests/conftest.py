@@ -74,6 +74,13 @@ def two_stages(monkeypatch, products):
   monkeypatch.setattr(efficientnet, "load", load)
 
 
+@pytest.fixture
+def four_scales(monkeypatch, two_stages):
+  """Has EfficientNet-Lite0 have a block a scale, otherwise as `two_stages`."""
+  stages = ((1, 3, 1, 1, 8), *((1, 3, 2, 2, 8),) * 4)
+  monkeypatch.setattr(efficientnet, "_STAGES", stages)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
   """Counts among the slow tests what prepares all of HAM10000 first."""

@@ -48,7 +48,7 @@ _CALLS = {
   *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
 }
 # Modules of one folder, or of a table, that a config names; see below. What is
-# done of a pickle whose content is pinned, torch_weights_test.py has.
+# done of a pickle whose content is pinned, models/*_test.py have.
 _ALLOWED = {
   (place, "importlib.import_module")
   for place in (
@@ -56,7 +56,9 @@ _ALLOWED = {
     "skinjax/run.py",
     "skinjax/training/tasks/__init__.py",
   )
-} | {("skinjax/models/torch_weights.py", "pickle")}
+} | {
+  (f"skinjax/models/{name}_weights.py", "pickle") for name in ("torch", "numpy")
+}
 
 
 def _uses(source):

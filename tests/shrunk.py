@@ -71,6 +71,33 @@ _CHANGES = {
   "synthesize": {"per_class": 3},
   "predict": {},
 }
+# The network that it sees through is as published, unless a test shortens it.
+_PROJECTED = {
+  "model.projected.input": 32,
+  "model.projected.width": 4,
+  "model.projected.most": 8,
+}
+for gan in ("acgan", "progan"):
+  own = _CHANGES[gan] | _PROJECTED
+  own.pop("model.discriminator_width", None)
+  _CHANGES[f"{gan},variant=projected"] = own
+# What is for few and unequal images, all at once; `__` are the dots.
+FEW = {
+  "model__conditional_from": 8,
+  "model__embedding": 6,
+  "augment__discriminator": "affine",
+  "augment__discriminator_turns": True,
+  "augment__discriminator_brightness": 0.1,
+  "augment__adapt_target": 0.6,
+  "augment__adapt_images": 40,
+  "loss__adversarial": "hinge",
+  "loss__lecam": 0.3,
+  "loss__class_loss": "d2d_ce",
+  "loss__penalty": "r1",
+  "loss__penalty_weight": 0.1,
+  "loss__penalty_every": 2,
+  "train__generated_labels": "balanced",
+}
 _CHANGES["study"] = {
   f"{part}.{key}": value
   for part, name in (("gan", "acgan"), ("network.resnet", "classifier"))
@@ -97,7 +124,7 @@ def config(name, arguments="dataset=toy", **changes):
   if "data" in shrunk:
     shrunk.data.size = SIZE
   changes = {key.replace("__", "."): value for key, value in changes.items()}
-  _, *part = re.split("(,gan=|,network=)", arguments)
+  _, *part = re.split("(,gan=|,network=|,variant=)", arguments)
   known = _CHANGES.get(f"{name}{''.join(part)}", _CHANGES[name])
   shrunk.update_from_flattened_dict({**known, **changes})
   return shrunk.lock()

@@ -137,11 +137,98 @@ def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
   # Products with rows of at most one 1: on a CPU the gradient of indexing is
   # much slower.
   picked = places[:, None] + shifts[..., None, None] == places
-  down, right = jnp.moveaxis(picked.astype(images.dtype), 1, 0)
+  return _resampled(images, picked.astype(images.dtype))
+
+
+def affine(images: jax.Array, keys: jax.Array) -> jax.Array:
+  """Shifts and zooms each square image, bilinearly.
+
+  Shifts are uniform, up to an eighth of the size along each axis, zooms about
+  the centre log-uniform, up to 15% in both directions. Differentiable in the
+  images; those under 8 pixels stay as they are.
+
+  What comes in from outside is 0, the middle of the range, as of `translate`.
+  Its edge shows what was done, so that a generator cannot pass shifted or
+  zoomed images off as real ones; reflections would hide it.
+  """
+  if images.shape[1] < 8:
+    return images
+  uniform = lambda key, name, shape, most: jax.random.uniform(
+    randomness.named(key, name), shape, images.dtype, -most, most
+  )
+  shifts = jax.vmap(lambda key: uniform(key, "shift", (2,), 1 / 8))(keys)
+  zooms = jax.vmap(lambda key: uniform(key, "zoom", (), jnp.log(1.15)))(keys)
+  return shifted_and_zoomed(images, images.shape[1] * shifts, jnp.exp(zooms))
+
+
+def shifted_and_zoomed(
+  images: jax.Array, shifts: jax.Array, zooms: jax.Array
+) -> jax.Array:
+  """Enlarges square images about their centre, then moves them.
+
+  `zooms` are [batch], from 1 on larger; `shifts` are pixels down and to the
+  right, [batch, 2]. What is between pixels is bilinear, what is outside 0.
+  """
+  places = jnp.arange(images.shape[1], dtype=images.dtype)
+  centre = (images.shape[1] - 1) / 2
+  moved = places - centre - shifts[..., None]  # [batch, 2, size]
+  sources = moved / zooms[:, None, None] + centre
+  weights = jax.nn.relu(1 - jnp.abs(sources[..., None] - places))
+  return _resampled(images, weights)
+
+
+def _resampled(images: jax.Array, weights: jax.Array) -> jax.Array:
+  """Weighs each image's rows, then columns, by [batch, 2, size, size]."""
+  down, right = jnp.moveaxis(weights, 1, 0)
   exact = jax.lax.Precision.HIGHEST
   images = jnp.einsum("bij,bjwc->biwc", down, images, precision=exact)
   return jnp.einsum("bij,bhjc->bhic", right, images, precision=exact)
 
 
 # By name in configs: what all images go through before a discriminator.
-DISCRIMINATOR = {"": lambda images, keys: images, "translation": translate}
+DISCRIMINATOR = {
+  "": lambda images, keys: images,
+  "translation": translate,
+  "affine": affine,
+}
+# The most that `adapted` may say (Karras et al. 2020): from there on generated
+# images begin to look augmented.
+MOST_ADAPTED = 0.8
+
+
+def for_discriminator(
+  images: jax.Array, keys: jax.Array, config, share: jax.Array | float
+) -> jax.Array:
+  """Shows images, real or generated, as a discriminator sees them.
+
+  A `share` of them, in [0, 1], goes through what the config's `augment`
+  names: the transform `discriminator`, the 8 orientations with
+  `discriminator_turns`, a brightness moved by at most
+  `discriminator_brightness`. The others stay as they are, bit for bit. Without
+  cutout and colour, which leak into generated images, and colour is diagnostic.
+  """
+  seen = DISCRIMINATOR[config.discriminator](images, keys)
+  if config.discriminator_turns:
+    seen = orient(seen, randomness.stream(keys, "turns"))
+  if most := config.discriminator_brightness:
+    draw = lambda key: jax.random.uniform(
+      randomness.named(key, "brightness"), (), images.dtype, -most, most
+    )
+    seen += _by_example(jax.vmap(draw)(keys))
+  if isinstance(share, float) and share == 1:
+    return seen
+  toss = lambda key: jax.random.uniform(randomness.named(key, "seen")) < share
+  return jnp.where(_by_example(jax.vmap(toss)(keys)), seen, images)
+
+
+def adapted(
+  share: jax.Array, sign: jax.Array, target: float, speed: float
+) -> jax.Array:
+  """Moves the share [] of augmented images by `speed`, up or down.
+
+  Up where `sign`, the mean sign of the logits of real images, is over the
+  target: the discriminator overfits (ADA, Karras et al. 2020). It stays within
+  [0, MOST_ADAPTED].
+  """
+  moved = share + speed * jnp.sign(sign - target)
+  return jnp.clip(moved, 0, MOST_ADAPTED).astype(share.dtype)

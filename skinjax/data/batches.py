@@ -63,13 +63,12 @@ def draw(
     `image` uint8 [batch, size, size, channels] and `label` int32 [batch]; with
     added images also the `weight` of each in the loss, float32 [batch].
   """
-  power = SAMPLERS[sampler]
   counts = data["counts"]
   if "added" in data:
     share = _share(data["added"], step)
     # A share s of added images comes on top of the others.
     counts = counts / jnp.where(share < 1, 1 - share, 1)
-  logits = jnp.where(counts > 0, power * jnp.log(counts), -jnp.inf)
+  logits = _class_logits(counts, sampler)
 
   def index(key):
     label_key, place_key = jax.random.split(key)
@@ -93,6 +92,20 @@ def draw(
     "image": jnp.where(is_added[:, None, None, None], others, images),
     "weight": jnp.where(is_added, data["added"]["weight"], 1.0),
   }
+
+
+def draw_labels(
+  keys: jax.Array, counts: tuple[int, ...], sampler: str
+) -> jax.Array:
+  """Draws a label from each of the keys [batch], as `draw` does; int32."""
+  logits = _class_logits(jnp.asarray(counts), sampler)
+  draw = lambda key: jax.random.categorical(key, logits)
+  return jax.vmap(draw)(keys).astype(jnp.int32)
+
+
+def _class_logits(counts, sampler):
+  power = SAMPLERS[sampler]
+  return jnp.where(counts > 0, power * jnp.log(counts), -jnp.inf)
 
 
 def _place(data, label, key):

@@ -2,7 +2,8 @@
 
 A folder has `CLASS/NAME.png` (or JPEG). torchvision's ImageFolder, TFDS's and
 Hugging Face's imagefolder read it as it is. Two files may stand beside the
-classes: `metadata.csv` (`file_name`, `label`, and a SHA-256 of each image), and
+classes: `metadata.csv` (`file_name`, `label`, a SHA-256 of each image, and the
+scores that it was drawn with, see synthesis/quality.py), and
 `provenance.json`, which says who made the images and what the maker has learnt
 from:
 
@@ -12,6 +13,8 @@ from:
   generator: {state_sha256, step, workdir, config},
   trained_on: {groups: [str] or image_ids: [str], …},   # see provenance.py
   pretrained: [networks that the maker has learnt through],
+  truncation, filter: what the images were chosen by, with the SHA-256 of its
+    networks; see synthesis/filtering.py
   classes: {class: images}, metadata_sha256
 }
 ```
@@ -51,6 +54,19 @@ class ImageFolder(NamedTuple):
     return trained_on if isinstance(trained_on, Mapping) else None
 
   @property
+  def pretrained(self) -> frozenset[str]:
+    """Returns the pretrained networks that the maker says it learnt through."""
+    told = self.provenance.get("pretrained")
+    return frozenset(map(str, told if isinstance(told, list) else []))
+
+  @property
+  def chosen_by(self) -> frozenset[str]:
+    """Returns the SHA-256 of networks that have chosen the images."""
+    told = self.provenance.get("filter")
+    told = told.get("networks") if isinstance(told, Mapping) else None
+    return frozenset(map(str, told if isinstance(told, list) else []))
+
+  @property
   def title(self) -> str:
     """Returns what reports call the images, a plural that begins a sentence."""
     name = self.provenance.get("name")
@@ -65,24 +81,28 @@ def write(
   class_names: tuple[str, ...],
   seed: int,
   provenance: Mapping[str, Any],
+  scores: Mapping[str, np.ndarray] | None = None,
 ) -> None:
   """Writes a folder that does not exist yet, whole or not at all.
 
   The images, uint8 [images, size, size, channels], were drawn with the seed;
-  `provenance` is what is known of their maker.
+  `provenance` is what is known of their maker, and `scores` [images] by name
+  are columns of metadata.csv.
   """
   directory = pathlib.Path(directory)
   partial = directory.with_name(f"{directory.name}.partial")
   shutil.rmtree(partial, ignore_errors=True)
   try:
-    _write(partial, pixels, labels, class_names, seed, provenance)
+    _write(partial, pixels, labels, class_names, seed, provenance, scores)
     partial.rename(directory)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(directory, pixels, labels, class_names, seed, provenance) -> None:
-  rows = []
+def _write(
+  directory, pixels, labels, class_names, seed, provenance, scores
+) -> None:
+  rows, scores = [], scores or {}
   for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
     name = class_names[label]
     path = directory / name / f"{name}_{index:06d}.png"
@@ -90,8 +110,9 @@ def _write(directory, pixels, labels, class_names, seed, provenance) -> None:
     content = _png(image)
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    rows.append((f"{name}/{path.name}", name, seed, index, digest))
-  table = files.table([_COLUMNS, *rows])
+    told = (f"{values[index]:.6g}" for values in scores.values())
+    rows.append((f"{name}/{path.name}", name, seed, index, digest, *told))
+  table = files.table([(*_COLUMNS, *scores), *rows])
   files.write_text(directory / "metadata.csv", table)
   counts = np.bincount(labels, minlength=len(class_names)).tolist()
   files.write_json(

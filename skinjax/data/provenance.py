@@ -2,7 +2,8 @@
 
 A workdir's `data.json` and the `trained_on` of an image folder's
 `provenance.json` say it alike: `groups` (lesions) or `image_ids`, and, where
-skinjax wrote them, `name`, `fingerprint`, `class_names` and `info`.
+skinjax wrote them, `name`, `fingerprint`, `class_names`, `info` and, of what
+learnt through pretrained networks, their names in `pretrained`.
 """
 
 import dataclasses
@@ -12,20 +13,29 @@ from typing import Any
 
 from skinjax.data import datasets, sources
 from skinjax.metrics import diversity
-from skinjax.runtime import errors, files, processes
+from skinjax.runtime import checkpoint, errors, files, processes
 
 
-def write_origin(path: pathlib.Path, dataset: datasets.Dataset) -> None:
+def write_origin(
+  path: pathlib.Path,
+  dataset: datasets.Dataset,
+  frozen: Mapping[str, Any] | None = None,
+) -> None:
   """Records in a workdir's `data.json` what a run learns from, or compares it.
 
+  `frozen` is what it learns through, as the task's `frozen` returns it: of each
+  part the SHA-256 is recorded.
+
   Raises:
-    InputError: the workdir was begun on other images.
+    InputError: the workdir was begun on other images, or through other weights.
   """
   processes.require_same("The training data", dataset.info.fingerprint)
-  processes.on_first(lambda: _agree(path, dataset))
+  through = learnt_through(frozen)
+  processes.require_same("What is frozen", repr(sorted(through.items())))
+  processes.on_first(lambda: _agree(path, dataset, frozen))
 
 
-def _agree(path: pathlib.Path, dataset: datasets.Dataset) -> None:
+def _agree(path: pathlib.Path, dataset: datasets.Dataset, frozen) -> None:
   record, info = path / "data.json", dataset.info
   if record.exists():
     before, now = read_origin(path), _fingerprints(dataset)
@@ -34,12 +44,15 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset) -> None:
         f"{path} was begun on other images than {info.name} has now: use "
         "another directory, or the data that it was begun with."
       )
+    _require_same_weights(path, before, learnt_through(frozen))
     return
-  files.write_json(record, origin_of(dataset))
+  files.write_json(record, origin_of(dataset, frozen))
 
 
-def origin_of(dataset: datasets.Dataset) -> dict[str, Any]:
-  """Returns what `data.json` says of what a run learns from."""
+def origin_of(
+  dataset: datasets.Dataset, frozen: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+  """Returns what `data.json` says of what a run learns from, and through."""
   info = dataset.info
   learnt = {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
   if dataset.added:
@@ -50,11 +63,24 @@ def origin_of(dataset: datasets.Dataset) -> dict[str, Any]:
     "class_names": info.class_names,
     "groups": sorted(learnt),
     "unknown_origin": dataset.inherited is None,
+    **learnt_through(frozen),
     "info": dataclasses.asdict(info),
     "diversity": diversity.distances(
       dataset.train.images, dataset.train.labels, info.class_names
     ),
   }
+
+
+def learnt_through(frozen: Mapping[str, Any] | None) -> dict[str, Any]:
+  """Returns what `data.json` says of what a run learns through.
+
+  `frozen` is what the task's `frozen` returns.
+  """
+  parts = dict(frozen or {})
+  parts |= parts.pop("pretrained", {})
+  digests = {name: checkpoint.digest(part) for name, part in parts.items()}
+  pretrained = sorted((frozen or {}).get("pretrained", {}))
+  return {"pretrained": pretrained, "frozen": digests} if digests else {}
 
 
 def _fingerprints(dataset: datasets.Dataset) -> dict[str, Any]:
@@ -64,13 +90,26 @@ def _fingerprints(dataset: datasets.Dataset) -> dict[str, Any]:
   return {"fingerprint": dataset.info.fingerprint, "held_out": held_out}
 
 
+def _require_same_weights(path, before, through) -> None:
+  """Refuses other frozen weights than those that a workdir was begun with."""
+  old, new = before.get("frozen", {}), through.get("frozen", {})
+  for name in sorted(old.keys() | new.keys()):
+    if old.get(name) != new.get(name):
+      raise errors.InputError(
+        f"{path} was begun with other weights of what is frozen ({name}: "
+        f"SHA-256 {old.get(name)}, now {new.get(name)}): use another "
+        "directory, or the versions of the packages that it was begun with."
+      )
+
+
 def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
   """Reads what a workdir's network was trained on.
 
   Returns:
-    `name`, `fingerprint`, `class_names` and `groups`, the lesions; and, unless
-    the workdir is of an earlier version, `info`, and by class the `diversity`
-    of the training images.
+    `name`, `fingerprint`, `class_names` and `groups`, the lesions; unless the
+    workdir is of an earlier version, `info`, and by class the `diversity` of
+    the training images; and, if it learnt through frozen weights, `pretrained`,
+    the networks' names, and `frozen`, the SHA-256 of each part.
 
   Raises:
     InputError: there is no such record.

@@ -42,6 +42,8 @@ class Judged(NamedTuple):
   # The groups of the real data that their generator has learnt from; None
   # where these cannot be traced.
   learnt: frozenset[str] | None
+  pretrained: frozenset[str]  # networks that it has learnt through
+  chosen_by: frozenset[str]  # digests of networks that the images are chosen by
   interpolations: Mapping[str, np.ndarray]  # empty without a generator
 
 
@@ -117,6 +119,8 @@ def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
     folder.split,
     f"{folder.title}, of {config.generator or config.synthetic}",
     provenance.groups_learnt(folder.origin, dataset),
+    folder.pretrained,
+    folder.chosen_by,
     strips,
   )
 
@@ -163,11 +167,14 @@ def _judge(
     diversity.distances(dataset.train.images, dataset.train.labels, names),
     info.collapse,
   )
-  extractors = [features.efficientnet(config.input_size)]
-  if inception:
-    extractors.append(inception)
-  if classifier:
-    extractors.append(of_classifier(classifier))
+  extractors = [
+    features.efficientnet(config.input_size),
+    features.squeezenet(),
+    *filter(None, [inception, classifier and of_classifier(classifier)]),
+  ]
+  # The first decides: one whose network the images' maker has not seen.
+  has_seen = lambda extractor: extractor.pretrained in judged.pretrained
+  extractors.sort(key=has_seen)
   images = [split.images for split in splits]
   kinds = ("training", "held-out", "synthetic")
   upright = [
@@ -200,6 +207,8 @@ def _judge(
     "data": info.name,
     "drawn": info.drawn,
     "leak_excluded": judged.learnt is not None,
+    "pretrained": sorted(judged.pretrained),
+    "seen": [e.name for e in extractors if has_seen(e)],
     "command": shlex.join(["python", *sys.argv]),
     "subject": judged.subject,
     "classes": [
@@ -273,6 +282,7 @@ def of_classifier(network: trained.Trained) -> features.Extractor:
     apply=apply,
     variables=variables,
     digest=f"{network.digest} {config.model.dtype}",
+    pretrained=" ".join(trained.learnt_through(config)),
   )
 
 
@@ -306,9 +316,15 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
       judged.split,
       judged.learnt and sorted(judged.learnt),
     )
+  learners = [classifier.config] if classifier else []
+  learners += [config.training] if config.usefulness else []
+  chosen_by_it = classifier and classifier.digest in judged.chosen_by
+  known = {name for c in learners for name in trained.learnt_through(c)}
   return {
     "agreement": agreement,
     "classifier": str(config.classifier),
+    "pretrained": sorted(known),
+    "chosen_by_it": bool(chosen_by_it),
     "cas": cas,
   }
 

@@ -30,6 +30,7 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
   """Say in words what an evaluation (see judging/page.py) found.
 
   The first extractor decides the headline; the others only stand beside it.
+  Of extractors the first is one that the images' maker has not seen.
   """
   nearness = judge(evaluation["distances"])
   first = next(iter(nearness.values()), {})
@@ -184,6 +185,7 @@ def _of_training(cas) -> Iterator[str]:
 def _cautions(evaluation) -> Iterator[str]:
   if evaluation["drawn"]:
     yield "The real images are drawn pictures: nothing here is about skin."
+  yield from _of_knowledge(evaluation)
   if evaluation["distances"]:
     yield (
       "An interval that reaches the floor does not show that the images are as "
@@ -198,6 +200,34 @@ def _cautions(evaluation) -> Iterator[str]:
     yield (
       "Distances in other features, of another panel of this page or of a "
       "paper, cannot be compared with these."
+    )
+
+
+def _of_knowledge(evaluation) -> Iterator[str]:
+  """Says which judges the images' maker has learnt through."""
+  useful = evaluation["usefulness"] or {}
+  if useful.get("chosen_by_it"):
+    yield (
+      "The images were chosen by agreement with the classifier that is asked "
+      "here: its agreement says nothing of them."
+    )
+  through = evaluation.get("pretrained", [])
+  if not through:
+    return
+  maker = f"What made the images learnt through {', '.join(through)}"
+  if seen := evaluation["seen"]:
+    others = [
+      row["extractor"]
+      for row in evaluation["distances"]
+      if row["extractor"] not in seen
+    ]
+    text = f"{maker}: numbers in features of {', '.join(seen)} flatter them."
+    yield f"{text} Read those of {others[0]}." if others else text
+  if shared := {*through}.intersection(useful.get("pretrained", ())):
+    yield (
+      f"{maker}, and a classifier here begins with the weights of "
+      f"{', '.join(sorted(shared))}: its agreement, and what it learns, are no "
+      "independent judgement. Give one that has learnt from scratch."
     )
 
 

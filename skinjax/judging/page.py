@@ -5,6 +5,8 @@ It is made from an evaluation, which is plain JSON:
 ```
 {
   schema: 1, name, data, drawn: bool, leak_excluded: bool, command,
+  pretrained: [networks that the images' maker has learnt through],
+  seen: [extractors that are of such a network],
   subject: what was judged, in words (a folder, or a generator),
   classes: [{name, train_images, heldout_images, synthetic_images}],
   diversity: {class: {real, generated, ratio, collapsed: bool}},
@@ -16,6 +18,8 @@ It is made from an evaluation, which is plain JSON:
                frechet, curve: {counts, values, limit, spread},
                kernel: ESTIMATE, prdc: {precision, recall, density, coverage}}],
   usefulness: null|{classifier: str,
+                    pretrained: [networks that its classifiers begin with],
+                    chosen_by_it: bool, whether the images are, by agreement,
                     agreement: {class: ESTIMATE and images},
                     cas: null|{classes: {class: PAIR},
                                balanced_accuracy: PAIR,
@@ -32,7 +36,8 @@ ESTIMATE = {value, low, high}; PAIR = {synthetic: ESTIMATE, real: ESTIMATE}
 ```
 
 A number that does not exist is null. All of `distances` are from a class's
-training images; the first extractor decides the headline. Of `copies`,
+training images; the first extractor, which is none of `seen`, decides the
+headline. Of `copies`,
 `nearer_share` is that of the synthetic images nearer to a training image than
 to any of as many held-out ones: a half is expected of images that copy nothing.
 """

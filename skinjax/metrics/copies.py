@@ -82,28 +82,31 @@ def calibrate(
 
 
 def by_pixels(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
-  """Calibrate on the pixels of what a generator has not learnt from.
+  """Calibrate on the pixels of validation images.
 
-  `groups` are the lesions that it has learnt from, of any split.
+  `groups` are the lesions that the generator has learnt from, of any split:
+  copies are of their images, and those of validation lesions are none.
 
   Raises:
-    InputError: it has learnt from none of these images, or from all.
+    InputError: it has learnt from none of these images, or from all that are
+      for validation.
   """
   whole = datasets.joined([dataset.train, dataset.validation, dataset.test])
-  learnt = np.isin(whole.groups, list(groups))
-  if learnt.all() or not learnt.any():
-    which = "all" if learnt.all() else "none"
+  real = dataset.validation
+  learnt, seen = (np.isin(x.groups, list(groups)) for x in (whole, real))
+  if seen.all() or not learnt.any():
+    which = "all validation lesions" if seen.all() else "none of the lesions"
     raise errors.InputError(
-      f"The generator has learnt from {which} of the lesions of "
-      f"{dataset.info.name}, and copies are told by training images and "
-      "others: use config.drop_copies=False."
+      f"The generator has learnt from {which} of {dataset.info.name}, and "
+      "copies are told by training images and others: use "
+      "config.drop_copies=False."
     )
   return calibrate(
     "pixels",
     pixels.vectors(whole.images[learnt]),
-    pixels.oriented_vectors(whole.images[~learnt]),
-    whole.labels[~learnt],
-    whole.groups[~learnt],
+    pixels.oriented_vectors(real.images[~seen]),
+    real.labels[~seen],
+    real.groups[~seen],
     dataset.info.num_classes,
   )
 

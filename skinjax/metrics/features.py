@@ -20,10 +20,16 @@ from absl import logging
 
 from skinjax.models import efficientnet as efficientnets
 from skinjax.models import inception as inceptions
+from skinjax.models import squeezenet as squeezenets
 from skinjax.runtime import checkpoint, errors, files
 
 # Of how features are computed: with another one, what is cached is void.
 _VERSION = 1
+_PRETRAINED = {
+  "EffLite0": efficientnets.NAME,
+  "SqueezeNet": squeezenets.NAME,
+  "Inception": "Inception-v3",
+}
 _FID = "Inception@299"
 _DIGEST_BYTES = 32
 
@@ -41,6 +47,7 @@ class Extractor:
   apply: Callable[[Any, jax.Array], jax.Array]
   variables: Any  # its weights, in the host's memory
   digest: str  # of all that decides the features besides the name
+  pretrained: str = ""  # the network whose published weights are its own
 
   @property
   def frechet_name(self) -> str:
@@ -59,6 +66,19 @@ def efficientnet(size: int = 64) -> Extractor:
       under 32.
   """
   return _pretrained("EffLite0", size, 32, efficientnets, _efficientnet)
+
+
+def squeezenet(size: int = 96) -> Extractor:
+  """Loads SqueezeNet 1.1, trained on ImageNet at 227 pixels.
+
+  Its features are not normalized: a kernel distance of them is hundreds of
+  times one of EfficientNet-Lite0's.
+
+  Raises:
+    InputError: the package with its weights is not installed, or the size is
+      under 32.
+  """
+  return _pretrained("SqueezeNet", size, 32, squeezenets, _squeezenet)
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
@@ -128,12 +148,18 @@ def _pretrained(name, size, least, module, apply, *path) -> Extractor:
     apply=apply,
     variables=variables,
     digest=checkpoint.digest(variables),
+    pretrained=_PRETRAINED[name],
   )
 
 
 def _efficientnet(variables, images):
   network = efficientnets.EfficientNet()
   return network.apply(variables, (images - 127) / 128)[0]
+
+
+def _squeezenet(variables, images):
+  blue_first = images[..., ::-1] - jnp.array(squeezenets.MEAN_BGR)
+  return squeezenets.SqueezeNet().apply(variables, blue_first)[0]
 
 
 def _inception(variables, images):

@@ -37,12 +37,20 @@ def widths(size: int, width: int) -> list[int]:
 
 
 class Generator(nn.Module):
-  """Draws images of the asked classes."""
+  """Draws images of the asked classes.
+
+  From `conditional_from` pixels on labels matter. At 4 the label is joined to
+  the latent (the paper's way); otherwise a vector for each class is added to
+  what each layer reads that draws so many pixels or more, so that what is
+  coarser is learnt from all classes (Shahbazi et al. 2022; Khorram et al.
+  2024).
+  """
 
   size: int  # height and width of the images, a power of two from 8
   channels: int  # of the images
   width: int  # channels of the last hidden layer
-  num_classes: int  # the label is joined to the latent as one of so many
+  num_classes: int
+  conditional_from: int = 4  # pixels, a power of two up to `size`
   dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
   axis_name: str | None = None  # the device axis inside pmap
 
@@ -54,21 +62,38 @@ class Generator(nn.Module):
     norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name)
     features = widths(self.size, self.width)[::-1]
     one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
-    x = jnp.concatenate([latents, one_hot], axis=-1)
+    x = latents
+    if self.conditional_from == 4:
+      x = jnp.concatenate([latents, one_hot], axis=-1)
     x = layers.Dense(16 * features[0], kernel_init=layers.dcgan_init)(x)
     x = layers.lowered(x.reshape(-1, 4, 4, features[0]), self.dtype)
     x = nn.relu(norm()(x, train=train))
     for width in features[1:]:
-      x = _Up(width, use_bias=False)(x)
+      x = _Up(width, use_bias=False)(self._joined(x, one_hot))
       x = nn.relu(norm()(x, train=train))
-    return nn.tanh(_Up(self.channels)(x).astype(latents.dtype))
+    x = _Up(self.channels)(self._joined(x, one_hot))
+    return nn.tanh(x.astype(latents.dtype))
+
+  def _joined(self, x, one_hot):
+    size = 2 * x.shape[1]
+    if not 4 < self.conditional_from <= size:
+      return x
+    join = layers.Dense(
+      x.shape[-1],
+      use_bias=False,
+      kernel_init=layers.dcgan_init,
+      name=f"join_{size}",
+    )
+    return x + join(one_hot)[:, None, None].astype(x.dtype)
 
 
 class Discriminator(nn.Module):
   """Tells real from generated, and which class; attributes as of Generator.
 
   `spectral` normalization (Miyato et al. 2018) is of every layer, instead of
-  batch normalization of all convolutions but the first.
+  batch normalization of all convolutions but the first. With an `embedding`,
+  class logits are the cosines of so many features with the classes' proxies,
+  instead of a linear map (see layers.CosineLogits).
   """
 
   size: int
@@ -77,6 +102,7 @@ class Discriminator(nn.Module):
   dropout: float  # the rate after each convolution
   noise: float  # standard deviation of the noise added to the images
   spectral: bool
+  embedding: int = 0
   dtype: str = "float32"
   axis_name: str | None = None
 
@@ -88,14 +114,15 @@ class Discriminator(nn.Module):
     *,
     train: bool,
     update_stats: bool = False,
-  ) -> tuple[jax.Array, jax.Array]:
+  ) -> tuple[jax.Array, ...]:
     """Judges images [batch, size, size, channels] in [-1, 1].
 
     `keys` [batch] are of noise and dropout, None in evaluation; `update_stats`
     says whether spectral norms are estimated anew.
 
     Returns:
-      Source logits [batch] (positive: real), class logits [batch, classes].
+      Source logits [batch] (positive: real), class logits [batch, classes];
+      with an embedding, its unit vectors [batch, embedding], too.
     """
 
     def apply(layer, x):
@@ -118,6 +145,10 @@ class Discriminator(nn.Module):
         layer_keys = randomness.stream(keys, f"dropout {level}")
         x = layers.dropout(x, layer_keys, self.dropout)
     x = x.reshape(len(x), -1).astype(images.dtype)
-    head = layers.Dense(1 + self.num_classes, kernel_init=layers.dcgan_init)
+    outputs = self.embedding or self.num_classes
+    head = layers.Dense(1 + outputs, kernel_init=layers.dcgan_init)
     logits = apply(head, x)
-    return logits[:, 0], logits[:, 1:]
+    if not self.embedding:
+      return logits[:, 0], logits[:, 1:]
+    cosines = layers.CosineLogits(self.num_classes, layers.dcgan_init)
+    return logits[:, 0], *cosines(logits[:, 1:])

@@ -128,5 +128,4 @@ def _as_pretrained(images, size):
   if images.shape[1] != size:
     shape = (len(images), size, size, images.shape[3])
     images = jnp.clip(jax.image.resize(images, shape, "bicubic"), -1, 1)
-  images = jnp.repeat(images, 3 // images.shape[3], axis=3)
-  return (images * 127.5 + 0.5) / 128
+  return efficientnet.normalized(images)

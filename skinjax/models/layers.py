@@ -82,6 +82,30 @@ class Dense(nn.Module):
     return x
 
 
+class CosineLogits(nn.Module):
+  """Cosines of features and the classes' proxies (ReACGAN, Kang et al. 2021).
+
+  Both are divided by their norms, so that no class gains by long vectors.
+  """
+
+  num_classes: int
+  kernel_init: Initializer = nn.initializers.normal(1.0)
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Maps [batch, dims] to cosines [batch, classes] and unit vectors."""
+    shape = (x.shape[-1], self.num_classes)
+    proxies = self.param("kernel", self.kernel_init, shape)
+    x = _unit(x, axis=-1)
+    return x @ _unit(proxies, axis=0), x
+
+
+def _unit(x: jax.Array, axis: int) -> jax.Array:
+  # 0, which has no direction, stays 0, and has a finite gradient.
+  squares = jnp.sum(x**2, axis=axis, keepdims=True)
+  return x * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+
+
 def pixel_norm(x: jax.Array) -> jax.Array:
   """Divides each pixel's features by their root mean square.
 

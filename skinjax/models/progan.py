@@ -169,7 +169,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class; attributes as of Generator."""
+  """Tells real from generated, and which class; attributes as of Generator.
+
+  With an `embedding`, class logits are the cosines of so many features with the
+  classes' proxies, instead of a linear map (see layers.CosineLogits).
+  """
 
   size: int
   channels: int
@@ -177,6 +181,7 @@ class Discriminator(nn.Module):
   most: int
   num_classes: int
   group: int = 4  # of the minibatch deviation
+  embedding: int = 0
   dtype: str = "float32"
 
   def setup(self):
@@ -188,17 +193,21 @@ class Discriminator(nn.Module):
     self.second = [_DownConv(w) for w in widths[:-1]]
     self.dense = layers.Dense(widths[0], gain=_GAIN)
     classes = self.num_classes if self.num_classes > 1 else 0
+    self.cosines = None
+    if classes and self.embedding:
+      classes, self.cosines = self.embedding, layers.CosineLogits(classes)
     self.head = layers.Dense(1 + classes, gain=1.0)
 
   def __call__(
     self, images: jax.Array, level: int, fade: jax.Array
-  ) -> tuple[jax.Array, jax.Array]:
+  ) -> tuple[jax.Array, ...]:
     """Judges images [batch, 4 * 2^level, 4 * 2^level, channels].
 
     `level` and `fade` are as of the generator.
 
     Returns:
-      Source logits [batch], class logits [batch, classes] (none of one class).
+      Source logits [batch], class logits [batch, classes] (none of one class);
+      with an embedding, its unit vectors [batch, embedding], too.
     """
     x = self._read(images, level)
     for n in range(level, 0, -1):
@@ -227,4 +236,6 @@ class Discriminator(nn.Module):
     x = _activation(self.first[0](x)).astype(dtype)
     x = _activation(self.dense(x.reshape(len(x), -1)))
     logits = self.head(x)
-    return logits[:, 0], logits[:, 1:]
+    if self.cosines is None:
+      return logits[:, 0], logits[:, 1:]
+    return logits[:, 0], *self.cosines(logits[:, 1:])

@@ -1,11 +1,9 @@
 """Published weights files of PyTorch, read without PyTorch.
 
 Such a file is a row of pickles and raw numbers, as `torch.save` wrote it before
-PyTorch 1.6. A pickle is a program, so no file is opened but one whose SHA-256
-is known; and of what its pickles name, nothing is found but tensors' parts.
+PyTorch 1.6. Of what its pickles name, nothing is found but tensors' parts.
 """
 
-import hashlib
 import io
 import pathlib
 import pickle
@@ -14,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skinjax.models import pretrained
 from skinjax.runtime import errors
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -70,17 +69,7 @@ def read(path: str | pathlib.Path, digest: str) -> dict[str, np.ndarray]:
     InputError: there is no such file, it is another one, or it is not of
       tensors alone.
   """
-  try:
-    content = pathlib.Path(path).read_bytes()
-  except (OSError, ValueError) as error:  # no path has a NUL in it
-    reason = getattr(error, "strerror", None) or error
-    raise errors.InputError(f"Cannot read {path}: {reason}.") from error
-  found = hashlib.sha256(content).hexdigest()
-  if found != digest:
-    raise errors.InputError(
-      f"{path} is not the published file: its SHA-256 is {found}, that of the "
-      f"published one is {digest}. Fetch it anew."
-    )
+  content = pretrained.content(path, digest)
   try:
     return _arrays(content)
   except Exception as error:  # whatever a damaged file makes of the readers

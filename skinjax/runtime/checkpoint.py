@@ -27,7 +27,7 @@ from skinjax.runtime import errors, files, processes
 
 _MANIFEST = "manifest.json"
 # Metrics that are better the lower they are; of all others the highest is best.
-_LOWEST = ("kid",)
+_LOWEST = ("kid", "kid_squeezenet")
 
 
 class _Manager(ocp.CheckpointManager):

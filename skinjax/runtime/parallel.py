@@ -33,6 +33,13 @@ def mean(tree: Any, axis_name: str | None) -> Any:
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
+def gather(tree: Any, axis_name: str | None) -> Any:
+  """Joins every device's part of a batch along the leading axis."""
+  if axis_name is None:
+    return tree
+  return jax.lax.all_gather(tree, axis_name, tiled=True)
+
+
 def resolve(mode: str) -> str:
   """Returns the mode that `auto` stands for: pmap from two devices on.
 
@@ -133,24 +140,25 @@ def parts(examples: int, mode: str) -> int:
 
 
 def compile_steps(call: Callable, mode: str) -> Callable:
-  """Compiles `call(state, data, key, *, axis_name, shard) -> (state, metrics)`.
+  """Compiles training steps.
 
-  It does many training steps; `shard` splits the leading axis of a tree's
-  arrays among the devices.
+  That is `call(state, data, frozen, key, *, axis_name, shard) -> (state,
+  metrics)`, where `shard` splits the leading axis of a tree's arrays among the
+  devices.
 
   Returns:
-    `compiled(state, data, key) -> (state, metrics)`; the state that it is
-    given is donated.
+    `compiled(state, data, frozen, key) -> (state, metrics)`; the state that it
+    is given is donated.
   """
   mode = resolve(mode)
   if mode == "pmap":
     # pmap wants one mapped argument, though nothing that we pass is mapped.
     mapped = jax.pmap(
-      lambda state, data, key, _: call(
-        state, data, key, axis_name=AXIS, shard=lambda tree: tree
+      lambda state, data, frozen, key, _: call(
+        state, data, frozen, key, axis_name=AXIS, shard=lambda tree: tree
       ),
       axis_name=AXIS,
-      in_axes=(None, None, None, 0),
+      in_axes=(None, None, None, None, 0),
       out_axes=None,
       donate_argnums=0,
     )

@@ -35,9 +35,21 @@ def stream(keys: jax.Array, name: str) -> jax.Array:
   return jax.vmap(lambda key: named(key, name))(keys)
 
 
-def normal(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Draws standard normal numbers [batch, *shape], an example from each key."""
-  return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+def normal(
+  keys: jax.Array, shape: tuple[int, ...], most: float = 0.0
+) -> jax.Array:
+  """Draws standard normal numbers [batch, *shape], an example from each key.
+
+  With `most` above 0 they are distributed as if those beyond ±`most` were
+  drawn again.
+  """
+
+  def draw(key):
+    if most:
+      return jax.random.truncated_normal(key, -most, most, shape)
+    return jax.random.normal(key, shape)
+
+  return jax.vmap(draw)(keys)
 
 
 def keep_mask(

@@ -28,7 +28,7 @@ class Fold(NamedTuple):
   dataset: datasets.Dataset
   folders: Mapping[int, image_folder.ImageFolder]  # by seed
   digests: Mapping[int, str]  # of the folders, SHA-256
-  # Which of a folder's images pass study/quality.py, if an arm asks for that.
+  # Which of a folder's images pass synthesis/quality.py, if an arm asks.
   passes: Mapping[int, np.ndarray] = types.MappingProxyType({})
 
   def folder_of(self, seed: int) -> int:
@@ -150,12 +150,12 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
   return Given(made, read)
 
 
-def pretrained(found: Given) -> set[str]:
-  """Returns the pretrained networks that the images' makers learnt through.
-
-  Generators that are trained here have learnt through none.
-  """
+def pretrained(config, found: Given) -> set[str]:
+  """Returns the pretrained networks that the images' makers learnt through."""
+  if not any(found):  # a GAN is trained here
+    return set(trained.learnt_through(config.gan))
   told = [f.provenance.get("pretrained") for f in found.folders.values()]
+  told += [g.origin.get("pretrained") for g in found.generators.values()]
   return {str(n) for names in told if isinstance(names, list) for n in names}
 
 

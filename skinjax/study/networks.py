@@ -13,6 +13,7 @@ import numpy as np
 
 from skinjax.data import datasets
 from skinjax.data.sources import Split
+from skinjax.models import efficientnet
 from skinjax.runtime import errors, parallel, workdir
 from skinjax.study import head
 from skinjax.training import loop, tasks, trained
@@ -81,9 +82,9 @@ def steps(config) -> int:
 def pretrained(config, network: str) -> list[str]:
   """Returns the pretrained networks that a network learns through."""
   part = config.network[network]
-  if part.task == HEAD or part.model.network == "efficientnet":
-    return ["EfficientNet-Lite0"]
-  return []
+  if part.task == HEAD:
+    return [efficientnet.NAME]
+  return trained.learnt_through(part)
 
 
 def learn(

@@ -24,15 +24,18 @@ from skinjax.study import (
   head,
   networks,
   plan,
-  quality,
   report,
   summary,
   units,
 )
+from skinjax.synthesis import quality
 from skinjax.training import loop, tasks, trained
 from skinjax.training.writer import duration
 
 _PAUSE = 5.0  # seconds between looks at what another process does
+# Of the validation images of a class, so many show it less than is asked of
+# filtered synthetic ones.
+_SHOWN_LESS = 0.2
 
 
 def run(
@@ -202,7 +205,9 @@ def _admitted(config) -> Admitted:
 def _require_same_knowledge(config, found: folds.Given) -> None:
   """Refuses a verdict that would be of a pretrained network's knowledge."""
   network = plan.verdict_network(config)
-  more = folds.pretrained(found) - set(networks.pretrained(config, network))
+  more = folds.pretrained(config, found) - set(
+    networks.pretrained(config, network)
+  )
   if more:
     raise errors.InputError(
       f"The images were made through {', '.join(sorted(more))}, a pretrained "
@@ -268,12 +273,11 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
     made, fold.dataset, fold.path / "filter", extract(made.input)
   )
   split, dataset = fold.folders[seed].split, fold.dataset
-  passes = quality.passes(
-    dataset.train,
-    dataset.validation,
-    split,
-    {"validation": predict(dataset.validation), "synthetic": predict(split)},
+  criteria = (
+    quality.agreement(predict, dataset.validation, _SHOWN_LESS),
+    quality.originality(dataset, dataset.train.groups),
   )
+  passes = quality.passes(criteria, split)
   files.write_arrays(record, passes=passes)
   return passes
 

@@ -62,11 +62,16 @@ class Generator:
     digests = "".join(network.digest for network in self.networks)
     return hashlib.sha256(digests.encode()).hexdigest()
 
-  def sample(self, labels: Sequence[int | str], seed: int = 0) -> np.ndarray:
+  def sample(
+    self,
+    labels: Sequence[int | str],
+    seed: int = 0,
+    truncation: float = 0.0,
+  ) -> np.ndarray:
     """Draws an image of each label, a class's number or name.
 
     The same seed and labels give the same images, and more labels leave the
-    first images as they are.
+    first images as they are. `truncation` is as of trained.samples.
 
     Returns:
       uint8 [images, size, size, channels].
@@ -75,14 +80,18 @@ class Generator:
       InputError: a label is no class.
     """
     return self.sample_by_key(
-      [self._number(label) for label in labels], synthesis_key(seed)
+      [self._number(label) for label in labels],
+      synthesis_key(seed),
+      truncation,
     )
 
-  def sample_by_key(self, labels: Sequence[int], key: jax.Array) -> np.ndarray:
+  def sample_by_key(
+    self, labels: Sequence[int], key: jax.Array, truncation: float = 0.0
+  ) -> np.ndarray:
     """Draws as `sample`, from a key of JAX and labels that are numbers."""
     labels = np.asarray(labels, np.int32)
     if not self.by_class:
-      return _sample(self.networks[0], labels, key)
+      return _sample(self.networks[0], labels, key, truncation)
     info = self.networks[0].info
     images = np.empty(
       (len(labels), info.size, info.size, info.channels), np.uint8
@@ -94,6 +103,7 @@ class Generator:
           self.networks[label],
           np.zeros(len(mine), np.int32),
           randomness.named(key, name),
+          truncation,
         )
     return images
 
@@ -131,7 +141,7 @@ def synthesis_key(seed: int) -> jax.Array:
   return randomness.named(jax.random.key(seed), "synthesize")
 
 
-def _sample(network: trained.Trained, labels, key) -> np.ndarray:
+def _sample(network: trained.Trained, labels, key, truncation) -> np.ndarray:
   return trained.samples(
     network.task,
     network.state,
@@ -139,6 +149,7 @@ def _sample(network: trained.Trained, labels, key) -> np.ndarray:
     key,
     config=network.config,
     info=network.info,
+    truncation=truncation,
   )
 
 
@@ -161,5 +172,8 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
   origin = provenance.read_origin(path)
   names = tuple(origin["class_names"])
   networks = tuple(trained.load_generator(path / n, which) for n in names)
-  groups = {group for n in networks for group in n.origin["groups"]}
-  return Generator(path, names, networks, origin | {"groups": sorted(groups)})
+  learnt = {
+    key: sorted({x for n in networks for x in n.origin.get(key, [])})
+    for key in ("groups", "pretrained")
+  }
+  return Generator(path, names, networks, origin | learnt)

@@ -1,9 +1,10 @@
 """The task that makes an image folder from a trained generator."""
 
+import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,12 +12,11 @@ import numpy as np
 from absl import logging
 
 import skinjax
-from skinjax.data import datasets, image_folder, provenance
-from skinjax.metrics import copies as criteria
-from skinjax.metrics import diversity
+from skinjax.data import datasets, image_folder, provenance, sources
+from skinjax.metrics import diversity, features
 from skinjax.report import sheets
 from skinjax.runtime import errors, files, randomness, workdir
-from skinjax.synthesis import copy_filter, generators
+from skinjax.synthesis import filtering, generators, quality
 from skinjax.training import trained
 
 _COLUMNS = 16  # of the sheet
@@ -27,11 +27,12 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
   Writes `synthetic/` (see data/image_folder.py), `sheet.png` and
   `summary.json`, which is returned; see `judge`. The data set is needed only
-  where copies are to be dropped.
+  where images are to be dropped; then neither generator nor classifier may have
+  seen its validation or test lesions, but where it is for copies alone.
 
   Raises:
-    InputError: no generator, one of other data, too few images, or a folder
-      that another generator made.
+    InputError: no generator, one of other data, too few images, a folder that
+      another generator made, or a filter that has nothing to go by.
   """
   config = ml_collections.FrozenConfigDict(config)
   if not config.generator:
@@ -39,6 +40,11 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       "config.generator is empty: name the workdir of a trained GAN."
     )
   require_several(config.per_class)
+  if config.drop_unlike and not config.classifier:
+    raise errors.InputError(
+      f"config.drop_unlike={config.drop_unlike} goes by what a classifier "
+      "says: name the workdir of one by config.classifier."
+    )
   generator = generators.load(config.generator, config.generator_checkpoint)
   info, asked = generator.info, tuple(map(str, config.data.classes))
   for name in asked:
@@ -52,18 +58,15 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     "classifier": classifier and classifier.digest,
   }
   with workdir.claim(path, config, contents=contents) as path:
-    copies = None
-    if config.drop_copies:
-      dataset = datasets.load(config.data)
-      provenance.write_origin(path, dataset)
-      copies = criteria.by_pixels(dataset, generator.origin["groups"])
+    criteria = _criteria(config, path, generator, classifier)
     drawn = [not asked or name in asked for name in info.class_names]
     folder = obtain(
       path / "synthetic",
       generator,
       config.per_class * np.array(drawn),
       config.seed,
-      copies,
+      criteria,
+      config.truncation,
     )
     summary = judge(folder.split, generator, classifier)
     files.write_json(path / "summary.json", summary)
@@ -81,22 +84,72 @@ def require_several(per_class: int) -> None:
     )
 
 
+def _criteria(
+  config, path: pathlib.Path, generator: generators.Generator, classifier
+) -> list[quality.Criterion]:
+  """Returns what is asked of the images, and what else they are scored by."""
+  probabilities = classifier and (
+    lambda split: trained.probabilities(classifier, split)
+  )
+  dropping = config.drop_unlike or config.drop_distant
+  if not (dropping or config.drop_copies):
+    return [quality.agreement(probabilities)] if classifier else []
+  data = ml_collections.ConfigDict(config.data.to_dict())
+  if config.data.classes:  # of the generator's, those that are drawn
+    data.classes = generator.class_names
+  dataset = datasets.load(data)
+  provenance.write_origin(path, dataset)
+  networks = {"The generator": generator, "The classifier": classifier}
+  for what, network in networks.items():
+    if network and dropping:
+      trained.require_for(network, dataset.info)
+      provenance.refuse_seen(network.origin, dataset, what, network.path)
+  criteria = []
+  if config.drop_copies:
+    criteria.append(quality.originality(dataset, generator.origin["groups"]))
+  if classifier:
+    learnt = {}
+    if config.drop_unlike:
+      learnt = {
+        "pretrained": trained.learnt_through(classifier.config),
+        "groups": classifier.origin["groups"],
+        "digest": classifier.digest,
+      }
+    criteria.append(
+      quality.agreement(
+        probabilities, dataset.validation, config.drop_unlike, **learnt
+      )
+    )
+  if config.drop_distant:
+    criteria.append(
+      quality.nearness(
+        features.efficientnet(),
+        dataset,
+        config.drop_distant,
+        os.path.join(sources.cache_dir(), "features"),
+      )
+    )
+  return criteria
+
+
 def obtain(
   directory: pathlib.Path,
   generator: generators.Generator,
   counts: np.ndarray,
   seed: int,
-  copies: criteria.Criterion | None = None,
+  criteria: Sequence[quality.Criterion] = (),
+  truncation: float = 0.0,
 ) -> image_folder.ImageFolder:
   """Reads a generator's image folder; draws and writes it first if need be.
 
-  Images that `copies` tells to be copies are not drawn; counts are [classes].
+  Images that fail `criteria` are not drawn; counts are [classes]; `truncation`
+  is as of trained.samples.
 
   Raises:
     InputError: another generator made what is there.
   """
   if not directory.exists():
-    make(directory, generator, counts, seed, copies)
+    make(directory, generator, counts, seed, criteria, truncation)
   folder = image_folder.read(directory, generator.info)
   maker = folder.provenance.get("generator")
   digest = maker.get("state_sha256") if isinstance(maker, Mapping) else None
@@ -113,36 +166,53 @@ def make(
   generator: generators.Generator,
   counts: np.ndarray,
   seed: int,
-  copies: criteria.Criterion | None = None,
+  criteria: Sequence[quality.Criterion] = (),
+  truncation: float = 0.0,
 ) -> None:
   """Draws images and writes them as an image folder; see `obtain`.
 
   Raises:
-    InputError: a class has hardly any images that are no suspected copies.
+    InputError: a class has hardly any images that pass.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-  key, told = generators.synthesis_key(seed), {}
-  if copies is None:
-    pixels = generator.sample_by_key(labels, key)
-  else:
-    again = lambda number: (
-      randomness.named(key, f"again {number}") if number else key
-    )
-    pixels, labels, dropped = copy_filter.draw(
-      lambda labels, number: generator.sample_by_key(labels, again(number)),
-      labels,
-      copies,
-      generator.class_names,
-    )
-    told = {"copies": dropped}
+  first = generators.synthesis_key(seed)
+
+  def sample(labels, number):
+    key = randomness.named(first, f"again {number}") if number else first
+    return generator.sample_by_key(labels, key, truncation)
+
+  drawn = filtering.draw(sample, labels, criteria, generator.class_names)
+  made = provenance_of(generator) | {"truncation": truncation}
+  if chosen_by := [c for c in criteria if c.limits is not None]:
+    made |= _chosen(made, chosen_by, drawn.report)
   image_folder.write(
     directory,
-    pixels,
-    labels,
+    drawn.images,
+    drawn.labels,
     class_names=generator.class_names,
     seed=seed,
-    provenance=provenance_of(generator) | told,
+    provenance=made,
+    scores=drawn.scores,
   )
+
+
+def _chosen(
+  made: Mapping[str, Any],
+  chosen_by: Sequence[quality.Criterion],
+  report: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Returns what of a provenance is other where criteria chose the images.
+
+  What these learnt from, the images have learnt from.
+  """
+  groups = {*made["trained_on"]["groups"]}.union(*(c.groups for c in chosen_by))
+  through = {*made["pretrained"]}.union(*(c.pretrained for c in chosen_by))
+  networks = [c.digest for c in chosen_by if c.digest]
+  return {
+    "filter": {**report, "networks": networks},
+    "trained_on": {**made["trained_on"], "groups": sorted(groups)},
+    "pretrained": sorted(through),
+  }
 
 
 def provenance_of(generator: generators.Generator) -> dict[str, Any]:
@@ -158,7 +228,7 @@ def provenance_of(generator: generators.Generator) -> dict[str, Any]:
       "config": generator.networks[0].config.to_dict(),
     },
     "trained_on": generator.origin,
-    "pretrained": [],
+    "pretrained": generator.origin.get("pretrained", []),
   }
 
 

@@ -3,9 +3,11 @@
 Both updates share one pass through the generator: the discriminator learns
 from the images, the generator from the gradient that the updated discriminator
 has on the same images. Generated images have the labels of the batch, so that
-both halves have one label distribution, the sampler's.
+both halves have one label distribution, the sampler's, unless the config's
+`train.generated_labels` names another one for them.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skinjax.data import augment
+from skinjax.data import augment, batches
 from skinjax.models import layers
 from skinjax.runtime import errors, parallel, randomness
-from skinjax.training import losses
+from skinjax.training import losses, schedules
 from skinjax.training.state import (
   GanState,
   Variables,
@@ -31,8 +33,11 @@ Values = dict[str, jax.Array]
 class Logits(NamedTuple):
   """What a discriminator says of images."""
 
-  source: jax.Array  # high for real images, [batch]
+  source: jax.Array  # high for real images, [batch] or [batch, heads]
   classes: jax.Array  # [batch, classes]; no column if there is one class only
+  # Unit-norm features [batch, dims], whose cosines with the classes' proxies
+  # `classes` are then: as loss.class_loss="d2d_ce" wants them.
+  features: jax.Array | None = None
 
 
 class Networks(NamedTuple):
@@ -42,13 +47,15 @@ class Networks(NamedTuple):
 
   Attributes:
     generate: `generate(variables, latents, labels) -> (images, changed)`.
-    discriminate: `discriminate(variables, images, keys, update_stats) ->
-      (logits, changed)`, the logits as of Logits.
+    discriminate: `discriminate(variables, images, labels, keys, update_stats)
+      -> (logits, changed)`, the logits as of Logits; the labels are those that
+      images have, or were asked for.
+    features: `features(images) -> features`, arrays [batch, …] that
+      discriminate takes in the place of images: what it sees through and does
+      not change. Then the images are augmented once a step, so that one pass
+      and one pullback serve both updates. It goes with separate_passes.
     separate_passes: whether real and generated images go through the
       discriminator one after the other, as batch normalization wants it.
-    regularize: `regularize(critic, real, fake, source_of_real, keys) ->
-      (values, metrics)`, all [batch]: what the discriminator's loss has beside
-      the adversarial and the class loss; `critic(images)` are source logits.
     parts: into how many parts of a batch the discriminator's gradient is
       divided, to be averaged; see parallel.parts. Only of what sees each part
       as it would in the whole batch.
@@ -56,8 +63,8 @@ class Networks(NamedTuple):
 
   generate: Callable
   discriminate: Callable
+  features: Callable | None = None
   separate_passes: bool = False
-  regularize: Callable | None = None
   parts: int = 1
 
 
@@ -72,20 +79,69 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such dtype, loss or augmentation.
+    InputError: there is no such dtype, loss, penalty, augmentation, sampler or
+      size, or nothing that the share of augmented images could be adapted for.
   """
-  errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
-  loss, transform = config.loss.adversarial, config.augment.discriminator
-  errors.require_known("loss.adversarial", loss, losses.ADVERSARIAL)
-  errors.require_known(
-    "augment.discriminator", transform, augment.DISCRIMINATOR
-  )
+  loss, view = config.loss, config.augment
+  for key, name, known in (
+    ("model.dtype", config.model.dtype, layers.DTYPES),
+    ("loss.adversarial", loss.adversarial, losses.ADVERSARIAL),
+    ("loss.penalty", loss.penalty, losses.PENALTIES),
+    ("loss.class_loss", loss.class_loss, losses.CLASS_LOSSES),
+    ("augment.discriminator", view.discriminator, augment.DISCRIMINATOR),
+    (
+      "train.generated_labels",
+      config.train.generated_labels,
+      ["", *batches.SAMPLERS],
+    ),
+  ):
+    errors.require_known(key, name, known)
+  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
+  if config.model.conditional_from not in sizes:
+    raise errors.InputError(
+      f"model.conditional_from={config.model.conditional_from}: one of "
+      f"{', '.join(map(str, sizes))} is wanted."
+    )
+  if not view.adapt_target:
+    return
+  if not (
+    view.discriminator
+    or view.discriminator_turns
+    or view.discriminator_brightness
+  ):
+    raise errors.InputError(
+      f"augment.adapt_target={view.adapt_target} says how often images are "
+      "augmented, and they never are: set augment.discriminator, as to affine."
+    )
+  if loss.adversarial not in losses.CENTRED:
+    raise errors.InputError(
+      f"augment.adapt_target={view.adapt_target} counts real images over 0, "
+      f"which parts nothing under loss.adversarial={loss.adversarial}: use "
+      f"{' or '.join(losses.CENTRED)}."
+    )
+
+
+def embedding(config) -> int:
+  """Returns how many features a discriminator's class cosines are of, or 0."""
+  # Configs of earlier versions lack the key.
+  if config.loss.get("class_loss", "cross_entropy") == "cross_entropy":
+    return 0
+  return config.model.embedding
 
 
 def init_state(
-  generator: Variables, discriminator: Variables, optimizers: Optimizers
+  generator: Variables,
+  discriminator: Variables,
+  optimizers: Optimizers,
+  config,
 ) -> GanState:
   """Makes the state before the first step out of the networks' variables."""
+  # Configs of earlier versions lack these keys.
+  names = ["augmented"] if config.augment.get("adapt_target") else []
+  names += ["real", "fake"] if config.loss.get("lecam") else []
+  if names:
+    moving = {name: jnp.zeros(()) for name in names}
+    discriminator = {**discriminator, "moving": moving}
   return GanState(
     step=jnp.zeros((), jnp.int32),
     generator=generator,
@@ -110,51 +166,97 @@ def train_step(
   class_weight: float,
   batch_size: int,
   seen: jax.Array,
+  class_counts: tuple[int, ...],
   axis_name: str | None = None,
 ) -> tuple[GanState, Values]:
   """Updates the discriminator, then the generator, on one batch.
 
   `real` are this device's part of the images, [batch, height, width, channels]
   in [-1, 1], with labels int32 [batch] and keys [batch]. Of the config it reads
-  `model.latents`, `loss.adversarial`, `loss.class_on_fakes`,
-  `augment.discriminator` and `train.ema_images`. `class_weight` is that of the
-  class losses; `batch_size` counts images a step over all devices, and `seen`
-  [] those that training has seen after this step.
+  `model.latents`, `loss`, `augment`, `train.ema_images` and
+  `train.generated_labels`. `class_weight` is that of the class losses;
+  `batch_size` counts images a step over all devices, `seen` [] those that
+  training has seen after this step, and `class_counts` the training images.
 
   Returns:
     The state after the step; the means of the losses over the whole batch, and
     the gradients' Euclidean norms.
   """
+  moving = state.discriminator.get("moving", {})
+  share = moving.get("augmented", config.augment.discriminator_share)
+  view = lambda images, keys: augment.for_discriminator(
+    images, keys, config.augment, share
+  )
+  see = lambda images, name: images
+  if networks.features:
+    once, view = view, lambda images, keys: images
+    see = lambda images, name: networks.features(
+      once(images, randomness.stream(keys, name))
+    )
   networks = networks._replace(
-    discriminate=_augmented(networks.discriminate, config)
+    discriminate=_augmented(networks.discriminate, view)
   )
   mean = lambda tree: parallel.mean(tree, axis_name)
+  asked = labels  # of generated images
+  if sampler := config.train.generated_labels:
+    asked = batches.draw_labels(
+      randomness.stream(keys, "generated labels"), class_counts, sampler
+    )
+  class_loss = functools.partial(
+    _class_loss, config=config, axis_name=axis_name
+  )
   latents = randomness.normal(
     randomness.stream(keys, "latents"), (config.model.latents,)
   )
+
+  def generate(params):
+    images, changed = networks.generate(
+      {**state.generator, "params": params}, latents, asked
+    )
+    return see(images, "fake"), changed
+
+  real = see(real, "real")
   fake, backward, g_changed = jax.vjp(
-    lambda params: networks.generate(
-      {**state.generator, "params": params}, latents, labels
-    ),
-    state.generator["params"],
-    has_aux=True,
+    generate, state.generator["params"], has_aux=True
   )
 
-  def discriminator_loss(params, *batch):
+  def discriminator_loss(params, *batch, penalty):
     variables = {**state.discriminator, "params": params}
     values, metrics, changed = _discriminator_loss(
-      variables, *batch, networks, config, class_weight
+      variables,
+      *batch,
+      networks,
+      config,
+      class_weight,
+      class_loss,
+      penalty,
+      moving,
+      state.step,
     )
     return jnp.mean(values), (jax.tree.map(jnp.mean, metrics), changed)
 
-  d_gradients, (d_metrics, d_changed) = _mean_over_parts(
-    lambda *batch: jax.grad(discriminator_loss, has_aux=True)(
-      state.discriminator["params"], *batch
-    ),
-    networks.parts,
-    (real, fake, labels, keys),
-  )
-  d_gradients = mean(d_gradients)
+  def discriminator_gradients(penalty):
+    loss = functools.partial(discriminator_loss, penalty=penalty)
+    return _mean_over_parts(
+      lambda *batch: jax.grad(loss, has_aux=True)(
+        state.discriminator["params"], *batch
+      ),
+      # Pairs are of the whole batch.
+      1 if config.loss.class_loss == "d2d_ce" else networks.parts,
+      (real, fake, labels, asked, keys),
+    )
+
+  penalty, every = config.loss.penalty, config.loss.penalty_every
+  if every == 1 or penalty == "none":
+    d_gradients, (d_metrics, d_changed) = discriminator_gradients(penalty)
+  else:
+    # Of the two programs one runs: a step without the penalty is a plain one.
+    d_gradients, (d_metrics, d_changed) = jax.lax.cond(
+      state.step % every == 0,
+      lambda: discriminator_gradients(penalty),
+      lambda: discriminator_gradients("none"),
+    )
+  d_gradients, d_metrics = mean((d_gradients, d_metrics))
   d_optimizer, discriminator = optimizer_update(
     optimizers.discriminator,
     d_gradients,
@@ -164,7 +266,9 @@ def train_step(
 
   def generator_loss(fake):
     values, metrics = _generator_loss(
-      discriminator, real, fake, labels, keys, networks, config, class_weight
+      discriminator,
+      *(real, fake, labels, asked, keys),
+      *(networks, config, class_weight, class_loss),
     )
     return jnp.mean(values), jax.tree.map(jnp.mean, metrics)
 
@@ -177,6 +281,9 @@ def train_step(
     {**state.generator, **g_changed},
   )
   decay = ema_decay(seen, batch_size, config.train.ema_images)
+  if moving:
+    moving = _moved(moving, d_metrics, state.step, batch_size, config)
+    discriminator = {**discriminator, "moving": moving}
   state = GanState(
     step=state.step + 1,
     generator=generator,
@@ -189,69 +296,149 @@ def train_step(
     "d_gradient": optax.tree.norm(d_gradients),
     "g_gradient": optax.tree.norm(g_gradients),
   }
-  return state, {**mean({**d_metrics, **g_metrics}), **norms}
+  return state, {**d_metrics, **mean(g_metrics), **norms}
 
 
 def _discriminator_loss(
-  variables, real, fake, labels, keys, networks, config, class_weight
+  variables,
+  real,
+  fake,
+  labels,
+  asked,
+  keys,
+  networks,
+  config,
+  class_weight,
+  class_loss,
+  penalty,
+  moving,
+  step,
 ) -> tuple[jax.Array, Values, Variables]:
   """Computes f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
-  of_real, of_fake, changed = _both(networks, variables, real, fake, keys)
+  of_real, of_fake, changed = _both(
+    networks, variables, (real, labels), (fake, asked), keys
+  )
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
-  total = source = adversarial.discriminator(of_real.source, of_fake.source)
+  source = adversarial.discriminator(of_real.source, of_fake.source)
+  total = source = _over_heads(source)
   metrics = {
     "d_loss": source,
     "d_real": of_real.source,
     "d_fake": of_fake.source,
   }
   if of_real.classes.shape[-1]:
-    on_real = losses.cross_entropy(of_real.classes, labels)
-    on_fake = losses.cross_entropy(of_fake.classes, labels)
+    on_real = class_loss(of_real, labels)
+    on_fake = class_loss(of_fake, asked)
     total += class_weight * (on_real + config.loss.class_on_fakes * on_fake)
     metrics["d_class_loss"] = on_real
     metrics["d_class_accuracy"] = jnp.argmax(of_real.classes, -1) == labels
-  if networks.regularize:
+  if config.loss.drift:
+    total += config.loss.drift * _over_heads(of_real.source**2)
+  if config.loss.penalty != "none":
     between = randomness.stream(keys, "regularize")
-    critic = lambda images: (
-      networks.discriminate(variables, images, between, False)[0].source
+    look = lambda images: networks.discriminate(
+      variables, images, labels, between, False
     )
-    more, shown = networks.regularize(critic, real, fake, of_real.source, keys)
-    total, metrics = total + more, metrics | shown
+    critic = lambda images: look(images)[0].source
+    uniform = jax.vmap(jax.random.uniform)
+    shares = uniform(randomness.stream(keys, "between")).astype(real.dtype)
+    value = losses.penalty(penalty, critic, real, fake, shares)
+    # Lazily (Karras et al. 2020, StyleGAN2): seldom, and as much more.
+    value *= config.loss.penalty_every
+    total += config.loss.penalty_weight * value
+    metrics["d_penalty"] = value
+  if "augmented" in moving:
+    metrics["d_sign"] = jnp.sign(of_real.source)
+  if "real" in moving:
+    held = losses.lecam(
+      of_real.source, of_fake.source, moving["real"], moving["fake"]
+    )
+    # Before the first step there are no averages.
+    total += jnp.where(step > 0, config.loss.lecam, 0) * _over_heads(held)
+    metrics["d_lecam"] = held
   return total, metrics, changed
 
 
 def _generator_loss(
-  variables, real, fake, labels, keys, networks, config, class_weight
+  variables,
+  real,
+  fake,
+  labels,
+  asked,
+  keys,
+  networks,
+  config,
+  class_weight,
+  class_loss,
 ) -> tuple[jax.Array, Values]:
   """Computes g(D(x), D(G)) - weight log p(c | G), [batch]."""
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
-  look = lambda images, name: networks.discriminate(
-    variables, images, randomness.stream(keys, name), False
+  look = lambda images, labels, name: networks.discriminate(
+    variables, images, labels, randomness.stream(keys, name), False
   )[0]
-  of_fake, of_real = look(fake, "generator"), None
+  of_fake, of_real = look(fake, asked, "generator"), None
   if adversarial.relativistic:
-    of_real = look(real, "generator's real").source
-  total = source = adversarial.generator(of_real, of_fake.source)
+    of_real = look(real, labels, "generator's real").source
+  source = adversarial.generator(of_real, of_fake.source)
+  total = source = _over_heads(source)
   metrics = {"g_loss": source}
   if of_fake.classes.shape[-1]:
-    on_fake = losses.cross_entropy(of_fake.classes, labels)
+    on_fake = class_loss(of_fake, asked)
     total += class_weight * on_fake
     metrics["g_class_loss"] = on_fake
   return total, metrics
 
 
-def _augmented(discriminate: Callable, config) -> Callable:
-  """Has a discriminator see all images, real or not, augmented."""
-  transform = augment.DISCRIMINATOR[config.augment.discriminator]
+def _over_heads(values: jax.Array) -> jax.Array:
+  """Averages values [batch, heads] over heads; [batch] stay as they are."""
+  return values if values.ndim == 1 else jnp.mean(values, axis=1)
 
-  def augmented(variables, images, keys, update_stats):
+
+def _class_loss(logits: Logits, labels, *, config, axis_name) -> jax.Array:
+  """Computes the loss of images' class logits that a config names, [batch]."""
+  if config.loss.class_loss == "cross_entropy":
+    return losses.cross_entropy(logits.classes, labels)
+  return losses.d2d_cross_entropy(
+    logits.classes,
+    labels,
+    logits.features,
+    *parallel.gather((logits.features, labels), axis_name),
+    margin=config.loss.class_margin,
+    temperature=config.loss.class_temperature,
+  )
+
+
+def _moved(moving, metrics, step, batch_size: int, config):
+  """Has the state's `moving` follow the logits of a step's whole batch."""
+  moving = dict(moving)
+  if "augmented" in moving:
+    moving["augmented"] = augment.adapted(
+      moving["augmented"],
+      metrics["d_sign"],
+      config.augment.adapt_target,
+      batch_size / config.augment.adapt_images,
+    )
+  if "real" in moving:
+    # In the beginning the mean of the steps so far.
+    decay = jnp.minimum(losses.LECAM_DECAY, step / (step + 1))
+    before = {name: moving[name] for name in ("real", "fake")}
+    after = {name: metrics[f"d_{name}"] for name in before}
+    moving |= ema_update(before, after, decay)
+  return moving
+
+
+def _augmented(discriminate: Callable, view: Callable) -> Callable:
+  """Has a discriminator see all images, real or not, augmented."""
+
+  def augmented(variables, images, labels, keys, update_stats):
     logits, changed = discriminate(
-      variables, transform(images, keys), keys, update_stats
+      variables, view(images, keys), labels, keys, update_stats
     )
     logits = Logits(*logits)
-    if logits.source.ndim != 1:
+    if logits.source.ndim not in (1, 2):
       raise ValueError(
-        f"Source logits have shape {logits.source.shape}; [batch] is right."
+        f"Source logits have shape {logits.source.shape}; [batch] or [batch, "
+        "heads] is right."
       )
     return logits, changed
 
@@ -261,19 +448,26 @@ def _augmented(discriminate: Callable, config) -> Callable:
 def _both(
   networks: Networks, variables, real, fake, keys
 ) -> tuple[Logits, Logits, Variables]:
-  """Returns the logits of real and of generated images, and what changed."""
+  """Returns the logits of real and of generated images, and what changed.
+
+  Both are given with their labels.
+  """
   keys = [randomness.stream(keys, name) for name in ("real", "fake")]
   if networks.separate_passes:
-    of_real, changed = networks.discriminate(variables, real, keys[0], True)
+    of_real, changed = networks.discriminate(variables, *real, keys[0], True)
     of_fake, changed = networks.discriminate(
-      {**variables, **changed}, fake, keys[1], False
+      {**variables, **changed}, *fake, keys[1], False
     )
     return of_real, of_fake, changed
+  join = lambda *arrays: jnp.concatenate(arrays)
   logits, changed = networks.discriminate(
-    variables, jnp.concatenate([real, fake]), jnp.concatenate(keys), True
+    variables, *map(join, real, fake), join(*keys), True
   )
-  halves = [jnp.split(values, 2) for values in logits]
-  of_real, of_fake = (Logits(*half) for half in zip(*halves, strict=True))
+  half = len(keys[0])
+  of_real, of_fake = (
+    jax.tree.map(lambda x, part=part: x[part], logits)
+    for part in (slice(half), slice(half, None))
+  )
   return of_real, of_fake, changed
 
 

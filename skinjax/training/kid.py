@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,12 +11,16 @@ from absl import logging
 
 from skinjax.data import datasets, sources
 from skinjax.metrics import features, kernel
-from skinjax.models import efficientnet
+from skinjax.models import efficientnet, squeezenet
 from skinjax.runtime import errors, randomness
 from skinjax.training import tasks, trained
 
-NAME = "kid"  # of the metric; NAME/CLASS is that of a class
-_SIZE = 64  # of the extractor's input; 224 takes twelve times as long
+# The metrics, by features of EfficientNet-Lite0 and of SqueezeNet; METRIC/CLASS
+# is that of a class.
+NAME = "kid"
+SQUEEZENET = "kid_squeezenet"
+NAMES = (NAME, SQUEEZENET)
+_SIZE = 64  # of EfficientNet's input; 224 takes twelve times as long
 _MOST_REAL = 500  # images of a class
 
 
@@ -32,6 +37,12 @@ class Kid:
   features of EfficientNet-Lite0 at 64 pixels instead of Inception's, so its
   numbers are not those of papers. It has no bias of sample size: classes, and
   runs with other numbers of samples, compare.
+
+  A generator that learns through EfficientNet-Lite0 comes near by its features
+  and not otherwise (Kynkäänniemi et al., "The Role of ImageNet Classes in
+  Fréchet Inception Distance", 2022); so there, or where the best checkpoint is
+  chosen by it, the same distance is measured in features of SqueezeNet at 96
+  pixels too. Its numbers are hundreds of times as large.
   """
 
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
@@ -42,15 +53,24 @@ class Kid:
         cannot be used.
     """
     self._task, self._config, self._info = task, config, dataset.info
-    self._extractor = features.efficientnet(_SIZE)
-    self._real = {}  # by label: features and lesions
+    self._extractors = {
+      name: features.squeezenet()
+      if name == SQUEEZENET
+      else features.efficientnet(_SIZE)
+      for name in measured(config)
+    }
+    # By label: features by metric, and lesions.
+    self._real: dict[int, tuple[Mapping[str, np.ndarray], np.ndarray]] = {}
     logging.info("The kernel distance: features of training images")
+    place = os.path.join(sources.cache_dir(), "features")
     for label, name in enumerate(self._info.class_names):
       chosen = dataset.train.take(_subset(dataset.train.labels, label, name))
       _, lesions = np.unique(chosen.groups, return_inverse=True)
       if lesions.max() > 0:  # else no two images are independent
-        place = os.path.join(sources.cache_dir(), "features")
-        real = features.extract(self._extractor, chosen.images, cache_dir=place)
+        real = {
+          metric: features.extract(extractor, chosen.images, cache_dir=place)
+          for metric, extractor in self._extractors.items()
+        }
         self._real[label] = real, lesions
     if not self._real:
       raise errors.InputError(
@@ -62,9 +82,9 @@ class Kid:
     """Measures how far samples of a state, on one device, are from real images.
 
     Returns:
-      `kid/CLASS` of each class that has training images of two lesions, and
-      `kid`, their mean. A distance of equal distributions is 0 on average, and
-      so may be negative.
+      `METRIC/CLASS` of each class that has training images of two lesions, and
+      `METRIC`, their mean, of each metric that is `measured`. A distance of
+      equal distributions is 0 on average, and so may be negative.
     """
     count = self._config.kid_images
     labels = np.repeat(np.array(list(self._real), np.int32), count)
@@ -76,15 +96,17 @@ class Kid:
       config=self._config,
       info=self._info,
     )
-    fake = features.extract(self._extractor, images)
-    distances = {
-      self._info.class_names[label]: kernel.kernel_distance(
-        real, fake[labels == label], groups=lesions
-      )
-      for label, (real, lesions) in self._real.items()
-    }
-    mean = float(np.mean(list(distances.values())))
-    return {NAME: mean} | {f"{NAME}/{n}": x for n, x in distances.items()}
+    found = {}
+    for metric, extractor in self._extractors.items():
+      fake = features.extract(extractor, images)
+      distances = {
+        f"{metric}/{self._info.class_names[label]}": kernel.kernel_distance(
+          real[metric], fake[labels == label], groups=lesions
+        )
+        for label, (real, lesions) in self._real.items()
+      }
+      found |= {metric: float(np.mean(list(distances.values())))} | distances
+    return found
 
 
 def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
@@ -96,30 +118,51 @@ def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
   return index
 
 
+def measured(config) -> tuple[str, ...]:
+  """Names the metrics that a training measures where `kid_every` says so."""
+  if config.best == SQUEEZENET or trained.learnt_through(config):
+    return NAMES
+  return (NAME,)
+
+
 def check(config) -> None:
   """Refuses a config whose cadences are in range but give no distances.
 
   Raises:
-    InputError: `best` needs what `kid_every` does not give, or the extractor is
-      not installed.
+    InputError: `best` needs what `kid_every` does not give, or is a distance in
+      features that the generator learns through; or an extractor is not
+      installed.
   """
-  if config.best == NAME and not config.kid_every:
-    raise errors.InputError(
-      "best=kid with kid_every=0: no kernel distance is measured that the best "
-      "checkpoint could be chosen by. Use --config.best= or a kid_every above "
-      "0."
-    )
-  if config.best == NAME and config.save_every % config.kid_every:
-    raise errors.InputError(
-      f"save_every={config.save_every} is not a multiple of "
-      f"kid_every={config.kid_every}: with best=kid the kernel distance of "
-      "every checkpoint is wanted."
-    )
+  if config.best in NAMES:
+    _check_best(config)
   if config.kid_every:
     try:
       efficientnet.weights_path()
+      if SQUEEZENET in measured(config):
+        squeezenet.weights_path()
     except errors.InputError as error:
       raise errors.InputError(
         f"{error} (or train without the kernel distance: --config.kid_every=0 "
         "--config.best=)"
       ) from error
+
+
+def _check_best(config) -> None:
+  if config.best == NAME and (networks := trained.learnt_through(config)):
+    raise errors.InputError(
+      f"The generator learns through {networks[0]}, in whose features best=kid "
+      "is measured: it may be near there and nowhere else. Use "
+      f"--config.best={SQUEEZENET}."
+    )
+  if not config.kid_every:
+    raise errors.InputError(
+      f"best={config.best} with kid_every=0: no kernel distance is measured "
+      "that the best checkpoint could be chosen by. Use --config.best= or a "
+      "kid_every above 0."
+    )
+  if config.save_every % config.kid_every:
+    raise errors.InputError(
+      f"save_every={config.save_every} is not a multiple of "
+      f"kid_every={config.kid_every}: with best={config.best} the kernel "
+      "distance of every checkpoint is wanted."
+    )

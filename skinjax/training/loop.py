@@ -60,14 +60,15 @@ def train(
   rules = {"train.steps": steps_rule(task, "train.steps", [path])}
   with workdir.claim(path, config, rules=rules) as path:
     dataset = dataset or processes.together(lambda: datasets.load(config.data))
-    provenance.write_origin(path, dataset)
+    frozen = processes.together(lambda: task.frozen(config, dataset.info))
+    provenance.write_origin(path, dataset, frozen)
     with checkpoint.Checkpoints(
       path / "checkpoints", best=config.best or None
     ) as saved:
-      return _train(task, config, path, dataset, saved)
+      return _train(task, config, path, dataset, frozen, saved)
 
 
-def _train(task, config, path, dataset, saved) -> Result:
+def _train(task, config, path, dataset, frozen, saved) -> Result:
   info, total = dataset.info, config.train.steps
   key = jax.random.key(config.seed)
   init = functools.partial(
@@ -105,9 +106,15 @@ def _train(task, config, path, dataset, saved) -> Result:
     batches.on_device(dataset.train, info.num_classes, dataset.added),
     config.parallel,
   )
+  frozen = parallel.place(frozen, config.parallel)
   stream = randomness.named(key, "train")
   evaluate = functools.partial(
-    trained.evaluate, task, split=dataset.validation, config=config, info=info
+    trained.evaluate,
+    task,
+    split=dataset.validation,
+    config=config,
+    info=info,
+    frozen=parallel.local(frozen),
   )
   if first == total:
     return Result(state, dataset, evaluate(parallel.local(state)))
@@ -121,7 +128,7 @@ def _train(task, config, path, dataset, saved) -> Result:
         steps = compile_steps(task, config, info, phase)
         watch.begun(step, phase)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
-        state, stacked = steps(state, train_data, stream)
+        state, stacked = steps(state, train_data, frozen, stream)
       means = monitor.finite_means(stacked, step, saved.latest())
       step += config.log_every
       watch.trained(step, means)
@@ -176,9 +183,10 @@ def compile_steps(
   """Compiles `config.log_every` steps of a phase, batches drawn inside.
 
   Returns:
-    `steps(state, data, key) -> (state, metrics)`: `data` is what
-    batches.on_device returns, every metric is [log_every]; the state that is
-    given is donated. Runs that differ in their seeds and data alone share it.
+    `steps(state, data, frozen, key) -> (state, metrics)`: `data` is what
+    batches.on_device returns, `frozen` what the task's `frozen` does, every
+    metric is [log_every]; the state that is given is donated. Runs that differ
+    in their seeds and data alone share it.
   """
   return _compiled(task, tasks.program_config(config), info, phase)
 
@@ -187,7 +195,7 @@ def compile_steps(
 def _compiled(task, config, info, phase):
   size = parallel.share(phase.batch_size, config.parallel)
 
-  def call(state, train_data, key, *, axis_name, shard):
+  def call(state, train_data, frozen, key, *, axis_name, shard):
     def one(state, _):
       step_key = jax.random.fold_in(key, state.step)
       keys = shard(randomness.by_example(step_key, size, axis_name))
@@ -207,6 +215,7 @@ def _compiled(task, config, info, phase):
         info=info,
         phase=phase,
         axis_name=axis_name,
+        frozen=frozen,
       )
 
     return jax.lax.scan(one, state, length=config.log_every)
@@ -233,7 +242,7 @@ def check(config) -> None:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
   errors.require_known("train.sampler", config.train.sampler, batches.SAMPLERS)
   task = tasks.named(config.task)
-  bests = ["", *classification.SCALARS, *[kid.NAME] * task.generates]
+  bests = ["", *classification.SCALARS, *kid.NAMES * task.generates]
   errors.require_known("best", config.best, bests)
   task.check(config)
   for phase in task.phases(config):

@@ -55,6 +55,10 @@ ADVERSARIAL = {
 }
 
 
+# Where logits over 0 mean real.
+CENTRED = ("non_saturating", "hinge")
+
+
 def squared_gradient(
   critic: Callable[[jax.Array], jax.Array], images: jax.Array
 ) -> jax.Array:
@@ -109,6 +113,64 @@ def penalty(
   if name == "r1":
     return r1_penalty(squared_gradient(critic, real))
   return jnp.zeros(len(real), real.dtype)
+
+
+# Of a step, what the moving averages of LeCam keep of what they were.
+LECAM_DECAY = 0.99
+
+
+def lecam(
+  real: jax.Array,
+  fake: jax.Array,
+  average_real: jax.Array,
+  average_fake: jax.Array,
+) -> jax.Array:
+  """Computes LeCam's regularizer (Tseng et al. 2021), shaped as the logits.
+
+  Real logits are held under the moving average [] of generated ones, and the
+  other way round: the two do not part without end.
+  """
+  over, under = _relu(real - average_fake), _relu(average_real - fake)
+  return over**2 + under**2
+
+
+CLASS_LOSSES = ("cross_entropy", "d2d_ce")
+
+
+def d2d_cross_entropy(
+  cosines: jax.Array,
+  labels: jax.Array,
+  features: jax.Array,
+  others: jax.Array,
+  labels_of_others: jax.Array,
+  *,
+  margin: float,
+  temperature: float,
+) -> jax.Array:
+  """Computes the data-to-data cross-entropy (ReACGAN, Kang et al. 2021).
+
+  An image is pulled to the proxy of its class until their cosine is `margin`,
+  and pushed off the images of other classes until their cosines are
+  1 - `margin`; what is there already no longer counts.
+
+  Args:
+    cosines: of unit-norm features and the classes' proxies, [batch, classes].
+    labels: integers [batch].
+    features: of unit norm, [batch, dims].
+    others: the features of the whole batch, [others, dims].
+    labels_of_others: integers [others].
+    margin: in [0, 1], the paper's 1 - m_n and m_p.
+    temperature: what the differences are divided by.
+
+  Returns:
+    [batch]; 0 where no other class is in the batch.
+  """
+  own = jnp.take_along_axis(cosines, labels[:, None], axis=-1)[:, 0]
+  pull = _relu(margin - own) / temperature
+  push = _relu(features @ others.T + margin - 1) / temperature
+  differ = labels[:, None] != labels_of_others
+  pushes = jnp.sum(jnp.where(differ, jnp.exp(push), 0), axis=-1)
+  return pull + jnp.log(jnp.exp(-pull) + pushes)
 
 
 def cross_entropy(

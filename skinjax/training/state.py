@@ -29,7 +29,10 @@ class GanState:
   """The state of a GAN in training, after `step` (int32 []) steps.
 
   `average` is the EMA of the generator's variables, its running batch
-  statistics included; sampling uses it.
+  statistics included; sampling uses it. Where the config asks for them, the
+  discriminator has a collection `moving` of numbers [] that follow its logits:
+  `augmented`, the share of images that it sees augmented, and the averages
+  `real` and `fake`.
   """
 
   step: jax.Array

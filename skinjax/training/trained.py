@@ -16,7 +16,15 @@ from absl import logging
 
 from skinjax.data import batches, datasets, provenance
 from skinjax.metrics import classification
-from skinjax.runtime import checkpoint, errors, files, parallel, workdir
+from skinjax.models import efficientnet
+from skinjax.runtime import (
+  checkpoint,
+  errors,
+  files,
+  parallel,
+  randomness,
+  workdir,
+)
 from skinjax.training import released, schedules, tasks
 
 CHECKPOINTS = ("latest", "best")  # of a workdir
@@ -204,6 +212,18 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
     )
 
 
+def learnt_through(config) -> list[str]:
+  """Names the pretrained networks that a network learns through.
+
+  A projected discriminator looks through one (Sauer et al. 2021), and a
+  fine-tuned classifier begins with its weights. `config` is a training's.
+  """
+  model = config.get("model", {})
+  projected = model.get("discriminator") == "projected"
+  tuned = model.get("network") == "efficientnet"
+  return [efficientnet.NAME] if projected or tuned else []
+
+
 def is_trained(path: pathlib.Path, steps: int) -> bool:
   """Returns whether a workdir has the checkpoint of its last step."""
   place = path / "checkpoints"
@@ -214,8 +234,8 @@ def is_trained(path: pathlib.Path, steps: int) -> bool:
 
 
 @functools.partial(jax.jit, static_argnames=("function", "static"))
-def _run(*arrays, function, static):
-  return function(*arrays, **dict(static))
+def _run(*arrays, function, static, **named):
+  return function(*arrays, **named, **dict(static))
 
 
 def _static(task: tasks.Task, state: Any, config, info) -> tuple:
@@ -229,9 +249,17 @@ def _static(task: tasks.Task, state: Any, config, info) -> tuple:
 
 
 def outputs(
-  task: tasks.Task, state: Any, split: datasets.Split, *, config, info
+  task: tasks.Task,
+  state: Any,
+  split: datasets.Split,
+  *,
+  config,
+  info,
+  frozen: Any = None,
 ) -> dict[str, np.ndarray]:
   """Runs a task's eval_step over each example of a split exactly once.
+
+  `frozen` is what the task's `frozen` returns, if it does.
 
   Returns:
     The arrays that eval_step returns, [examples, …], in the split's order.
@@ -239,7 +267,9 @@ def outputs(
   parts, static = [], _static(task, state, config, info)
   for batch in batches.in_order(split, _BATCH):
     mask = batch.pop("mask")
-    part = _run(state, batch, function=task.eval_step, static=static)
+    part = _run(
+      state, batch, function=task.eval_step, static=static, frozen=frozen or {}
+    )
     parts.append({name: np.asarray(x)[mask] for name, x in part.items()})
   return {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -247,15 +277,21 @@ def outputs(
 
 
 def evaluate(
-  task: tasks.Task, state: Any, split: datasets.Split, *, config, info
+  task: tasks.Task,
+  state: Any,
+  split: datasets.Split,
+  *,
+  config,
+  info,
+  frozen: Any = None,
 ) -> dict[str, float]:
-  """Scores a state on a split, each example exactly once.
+  """Scores a state on a split, each example exactly once; see `outputs`.
 
   Returns:
     The scores of `probabilities` (see metrics/classification.py, recall by
     class as `recall/NAME`) and the means of what else eval_step returns.
   """
-  out = outputs(task, state, split, config=config, info=info)
+  out = outputs(task, state, split, config=config, info=info, frozen=frozen)
   scores = classification.scores(out.pop("probabilities"), split.labels)
   metrics = {name: float(scores[name]) for name in classification.SCALARS}
   for name, recall in zip(info.class_names, scores["recall"], strict=True):
@@ -263,25 +299,38 @@ def evaluate(
   return metrics | {name: float(x.mean()) for name, x in out.items()}
 
 
-def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Tells which images [images] a classifier puts in the labelled class."""
-  probabilities = outputs(
+def probabilities(classifier: Trained, split: datasets.Split) -> np.ndarray:
+  """Returns what a classifier says of a split, [images, classes]."""
+  return outputs(
     classifier.task,
     classifier.state,
     split,
     config=classifier.config,
     info=classifier.info,
   )["probabilities"]
-  return probabilities.argmax(-1) == split.labels
+
+
+def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
+  """Tells which images [images] a classifier puts in the labelled class."""
+  return probabilities(classifier, split).argmax(-1) == split.labels
 
 
 def samples(
-  task: tasks.Task, state: Any, labels, key: jax.Array, *, config, info
+  task: tasks.Task,
+  state: Any,
+  labels,
+  key: jax.Array,
+  *,
+  config,
+  info,
+  truncation: float = 0.0,
 ) -> np.ndarray:
   """Draws an image for each label, int32 [images], batch by batch.
 
   Image i depends on the key, on i and on its label alone: asking for more
-  images leaves the first ones as they are.
+  images leaves the first ones as they are. With `truncation` above 0 no number
+  of a latent is larger: images are more typical and less various (Brock et al.,
+  "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019).
 
   Returns:
     uint8 [images, size, size, channels].
@@ -291,7 +340,14 @@ def samples(
     part = labels[start : start + _BATCH]
     padded = np.pad(part, (0, _BATCH - len(part)))
     key_here = jax.random.fold_in(key, start)
-    images = _run(state, padded, key_here, function=task.sample, static=static)
+    if truncation:
+      keys = randomness.by_example(key_here, _BATCH)
+      latents = randomness.normal(keys, (config.model.latents,), truncation)
+      images = draw(task, state, latents, padded, config=config, info=info)
+    else:
+      images = _run(
+        state, padded, key_here, function=task.sample, static=static
+      )
     parts.append(np.asarray(images)[: len(part)])
   return np.concatenate(parts)
 

@@ -4,10 +4,12 @@ import collections
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
 from skinjax.data import augment
 from skinjax.runtime import randomness
@@ -203,3 +205,129 @@ def test_all_orientations_are_the_eight_of_the_square():
   known = {x.tobytes() for x in turned + [x[:, ::-1] for x in turned]}
   assert views.shape == (8, *image.shape)
   assert {np.ascontiguousarray(x[0]).tobytes() for x in views} == known
+
+
+def test_shifts_of_whole_pixels():
+  images = np.asarray(_images(3, 8))
+  shifts = jnp.array([[0.0, 0.0], [1.0, -2.0], [-1.0, 0.0]])
+  got = augment.shifted_and_zoomed(jnp.asarray(images), shifts, jnp.ones(3))
+  for image, x, (down, right) in zip(images, got, shifts, strict=True):
+    # `_shifted` moves up and to the left.
+    np.testing.assert_array_equal(x, _shifted(image, -int(down), -int(right)))
+
+
+def test_a_zoom_of_a_ramp_by_hand():
+  # Pixels at -3.5, …, 3.5 about the centre. Twice as large they are halves;
+  # half as large doubles, and 0 beyond them, the last one not to be seen.
+  ramp = jnp.arange(8.0) - 3.5
+  images = jnp.broadcast_to(ramp[:, None, None], (2, 8, 8, 1))
+  rows = augment.shifted_and_zoomed(
+    images, jnp.zeros((2, 2)), jnp.array([2.0, 0.5])
+  )[:, :, 3, 0]
+  np.testing.assert_allclose(rows[0], np.arange(-1.75, 2, 0.5), rtol=1e-6)
+  np.testing.assert_allclose(rows[1], [0, 0, -3, -1, 1, 3, 0, 0], rtol=1e-6)
+
+
+def test_affine_is_as_scale_and_translate_inside_the_borders():
+  with jax.enable_x64(True):
+    images = jnp.asarray(
+      np.random.default_rng(0).uniform(-1, 1, (6, 16, 16, 2))
+    )
+    rng = np.random.default_rng(1)
+    shifts = jnp.asarray(rng.uniform(-2, 2, (6, 2)))
+    zooms = jnp.asarray(np.exp(rng.uniform(-0.14, 0.14, 6)))
+    got = augment.shifted_and_zoomed(images, shifts, zooms)
+    assert got.dtype == jnp.float64
+    # About the corner: the centre, 8, is moved back.
+    for image, x, shift, zoom in zip(images, got, shifts, zooms, strict=True):
+      wanted = jax.image.scale_and_translate(
+        image,
+        image.shape,
+        (0, 1),
+        jnp.stack([zoom, zoom]),
+        shift + (1 - zoom) * 8,
+        "linear",
+        antialias=False,
+      )
+      np.testing.assert_allclose(x[4:12, 4:12], wanted[4:12, 4:12], atol=1e-12)
+
+
+def test_affine_draws_up_to_its_bounds():
+  # Of x + 2 y + 10 the value and slopes in the middle tell shift and zoom.
+  y, x = np.mgrid[:16, :16] - 7.5
+  images = jnp.broadcast_to((x + 2 * y + 10)[..., None], (400, 16, 16, 1))
+  got = np.asarray(jax.jit(augment.affine)(images, _keys(400)))[..., 0]
+  zoom = 1 / (got[:, 8, 8] - got[:, 8, 7])
+  np.testing.assert_allclose(zoom, 2 / (got[:, 8, 8] - got[:, 7, 8]), rtol=1e-4)
+  assert 1 / 1.15 - 1e-3 < zoom.min() < 0.88
+  assert 1.13 < zoom.max() < 1.15 + 1e-3
+  middle = got[:, 7:9, 7:9].mean((1, 2)) - 10
+  moved = -middle * zoom  # right + 2 down
+  assert abs(moved).max() < 6
+  assert moved.min() < -4
+  assert moved.max() > 4
+
+
+def test_affine_leaves_small_images():
+  images = _images(3, 4)
+  np.testing.assert_array_equal(augment.affine(images, _keys(3)), images)
+
+
+_ALL = {
+  "discriminator": "affine",
+  "discriminator_turns": True,
+  "discriminator_brightness": 0.1,
+}
+
+
+def _seen(images, keys, share, **changes):
+  config = ml_collections.FrozenConfigDict({**_ALL, **changes})
+  return augment.for_discriminator(images, keys, config, share)
+
+
+def test_a_share_of_0_is_the_identity_and_of_1_spares_no_image():
+  images, keys = _images(64, 16), _keys(64)
+  for zero in (0.0, jnp.zeros(())):
+    np.testing.assert_array_equal(_seen(images, keys, zero), images)
+  always = _seen(images, keys, 1.0)
+  assert (always != images).any((1, 2, 3)).all()
+  np.testing.assert_array_equal(_seen(images, keys, jnp.ones(())), always)
+  half = np.asarray(_seen(images, keys, 0.5))
+  spared = (half == images).all((1, 2, 3))
+  assert 16 < spared.sum() < 48
+  np.testing.assert_array_equal(half[~spared], always[~spared])
+
+
+def test_a_view_follows_from_each_images_key():
+  images, keys = _images(8, 16), _keys(8)
+  got = _seen(images, keys, 0.7)
+  np.testing.assert_array_equal(_seen(images, keys, 0.7), got)
+  order = np.random.default_rng(0).permutation(8)
+  shuffled = _seen(images[order], keys[order], 0.7)
+  np.testing.assert_allclose(shuffled, got[order], atol=1e-6)
+  assert (_seen(images, _keys(8, seed=1), 0.7) != got).any()
+
+
+def test_each_view_does_its_own():
+  images, keys = _images(40, 8), _keys(40)
+  off = dict.fromkeys(_ALL, "") | {"discriminator_brightness": 0.0}
+  np.testing.assert_array_equal(_seen(images, keys, 1.0, **off), images)
+  turned = _seen(images, keys, 1.0, **off | {"discriminator_turns": True})
+  np.testing.assert_array_equal(np.sort(turned, None), np.sort(images, None))
+  bright = _seen(images, keys, 1.0, **off | {"discriminator_brightness": 0.1})
+  moved = np.asarray(bright - images)
+  np.testing.assert_allclose(moved, moved[:, :1, :1, :1] + 0 * moved, atol=1e-6)
+  assert 0.08 < abs(moved).max() <= 0.1 + 1e-6
+
+
+def test_gradients_reach_images_through_the_view():
+  with jax.enable_x64(True):
+    images = jnp.asarray(_images(3, 8), jnp.float64)
+    view = lambda x: jnp.sin(3 * _seen(x, _keys(3), 0.9))
+    check_grads(view, (images,), 1, ["rev"])
+
+
+def test_the_share_is_adapted_both_ways_within_bounds():
+  shares, signs = np.array([0.3, 0.3, 0.01, 0.79]), np.array([0.7, 0.5, 0, 1.0])
+  got = augment.adapted(jnp.asarray(shares), jnp.asarray(signs), 0.6, 0.02)
+  np.testing.assert_allclose(got, [0.32, 0.28, 0, 0.8], rtol=1e-6)

@@ -159,3 +159,17 @@ def test_in_order_shows_each_example_once(count, batch_size):
     assert mask.any()
     seen += batch["image"][mask, 0, 0, 0].tolist()
   assert seen == list(range(count))
+
+
+@pytest.mark.parametrize("sampler", list(batches.SAMPLERS))
+def test_labels_alone_are_drawn_as_images_are(sampler):
+  keys = randomness.by_example(jax.random.key(4), 6000)
+  draw = jax.jit(batches.draw_labels, static_argnums=(1, 2))
+  labels = draw(keys, COUNTS, sampler)
+  assert labels.dtype == jnp.int32
+  got, wanted = (
+    np.bincount(x, minlength=4) / len(x)
+    for x in (labels, _drawn(sampler)["label"])
+  )
+  np.testing.assert_allclose(got, wanted, atol=0.03)
+  np.testing.assert_array_equal(draw(keys[7:9], COUNTS, sampler), labels[7:9])

@@ -35,6 +35,26 @@ def test_origin(tmp_path, tiny_dataset):
   assert provenance.info_of(origin, shrunk.SIZE) == tiny_dataset.info
 
 
+def test_what_is_learnt_through_is_recorded_and_stays(tmp_path, tiny_dataset):
+  weights = {"kernel": np.ones((2, 3), np.float32)}
+  frozen = {"pretrained": {"A network": weights}, "projections": [np.eye(2)]}
+  provenance.write_origin(tmp_path, tiny_dataset, frozen)
+  provenance.write_origin(tmp_path, tiny_dataset, frozen)
+  origin = provenance.read_origin(tmp_path)
+  assert origin["pretrained"] == ["A network"]
+  assert origin["frozen"].keys() == {"A network", "projections"}
+  others = (
+    ("A network", {**frozen, "pretrained": {"A network": {"kernel": 2}}}),
+    ("projections", {**frozen, "projections": [2 * np.eye(2)]}),
+    ("projections", {"pretrained": frozen["pretrained"]}),
+    ("A network", {}),
+  )
+  for name, other in others:
+    told = rf"other weights of what is frozen \({name}: SHA-256"
+    with pytest.raises(errors.InputError, match=told):
+      provenance.write_origin(tmp_path, tiny_dataset, other)
+
+
 def test_a_record_of_an_earlier_version_tells_the_network_all_the_same():
   origin = {
     "name": "mnist",

@@ -4,12 +4,13 @@ import dataclasses
 import json
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
 
 from skinjax.data import datasets, image_folder, sources
-from skinjax.judging import evaluate
+from skinjax.judging import evaluate, findings
 from skinjax.metrics import features
 from skinjax.runtime import errors
 from skinjax.synthesis import generators
@@ -29,7 +30,17 @@ def networks():
 def _tiny_data(monkeypatch, tmp_path):
   monkeypatch.setattr(datasets, "load", lambda config: shrunk.dataset())
   monkeypatch.setattr(sources, "cache_dir", lambda: str(tmp_path / "cache"))
-  monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
+  monkeypatch.setattr(features, "efficientnet", _extractor)
+  unseen = {"name": "Unseen@16", "pretrained": "SqueezeNet 1.1"}
+  monkeypatch.setattr(
+    features, "squeezenet", lambda: dataclasses.replace(_extractor(), **unseen)
+  )
+
+
+def _extractor(size=16):
+  return dataclasses.replace(
+    shrunk.extractor(), pretrained="EfficientNet-Lite0"
+  )
 
 
 def _run(path, **changes):
@@ -64,7 +75,9 @@ def test_a_gan_is_judged(tmp_path, networks):
   kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
   assert kept == json.loads(json.dumps(found))
   extractors = {row["extractor"] for row in found["distances"]}
-  assert extractors == {"Blocks@16", "toy_lesions@16"}
+  assert extractors == {"Blocks@16", "Unseen@16", "toy_lesions@16"}
+  assert found["distances"][0]["extractor"] == "Blocks@16"
+  assert found["pretrained"] == found["seen"] == []
   assert set(found["diversity"]) == set(shrunk.CLASSES)
   assert found["usefulness"]["agreement"].keys() == set(shrunk.CLASSES)
   assert set(found["usefulness"]["cas"]["classes"]) == set(shrunk.CLASSES)
@@ -128,6 +141,44 @@ def test_features_of_a_classifier(networks):
   gan = run._replace(task=acgan.TASK, config=shrunk.frozen("acgan"))
   with pytest.raises(errors.InputError, match="task=acgan, which has no"):
     evaluate.of_classifier(gan)
+
+
+def test_what_a_maker_has_learnt_through_does_not_decide(
+  tmp_path, networks, monkeypatch
+):
+  told = {"pretrained": ["EfficientNet-Lite0"]}
+  folder = str(_written(tmp_path / "folder", told))
+  found = _run(tmp_path / "run", synthetic=folder)
+  assert found["pretrained"] == ["EfficientNet-Lite0"]
+  assert found["seen"] == ["Blocks@16"]
+  assert found["distances"][0]["extractor"] == "Unseen@16"
+  page = (tmp_path / "run" / "index.html").read_text()
+  assert (
+    "learnt through EfficientNet-Lite0: numbers in features of Blocks@16 "
+    "flatter them. Read those of Unseen@16." in " ".join(page.split())
+  )
+  assert "no independent judgement" not in " ".join(page.split())
+
+  # The classifier, and what it were if it had begun with ImageNet's weights.
+  network = trained.load_classifier(networks["classifier"])
+  assert evaluate.of_classifier(network).pretrained == ""
+  config = ml_collections.ConfigDict(network.config.to_dict())
+  config.model.network = "efficientnet"
+  network = network._replace(config=ml_collections.FrozenConfigDict(config))
+  config = shrunk.frozen("evaluate", classifier="given", usefulness=False)
+  split = shrunk.split("folder", (12, 12, 12))
+  monkeypatch.setattr(evaluate.synthetic_training, "agreement", lambda *_: {})
+  none, by = frozenset(), frozenset([network.digest])
+  judged = evaluate.Judged(split, "images", None, none, by, {})
+  useful = evaluate._usefulness(
+    config, tmp_path, shrunk.dataset(), judged, network
+  )
+  assert useful["pretrained"] == ["EfficientNet-Lite0"]
+  words = findings.describe({**found, "usefulness": useful})
+  (caution,) = (c for c in words.cautions if "no independent judgement" in c)
+  assert "begins with the weights of EfficientNet-Lite0" in caution
+  assert useful["chosen_by_it"]
+  assert "its agreement says nothing" in " ".join(words.cautions)
 
 
 def test_images_that_leak_are_refused(tmp_path):

@@ -98,6 +98,38 @@ def test_label_and_latent_both_reach_the_image():
   assert abs(images).max() <= 1
 
 
+def test_labels_matter_from_a_size_on():
+  latents, labels = jnp.ones((1, 6)), jnp.array([0])
+  for size, joined in ((8, [8, 16]), (16, [16])):
+    network = acgan.Generator(16, 1, 4, 3, conditional_from=size)
+    init = functools.partial(network.init, train=False)
+    variables = jax.jit(init)(jax.random.key(1), latents, labels)
+    kernels = {
+      name: x["kernel"].shape
+      for name, x in variables["params"].items()
+      if "join" in name
+    }
+    # A vector for each class, as wide as what the layer reads.
+    assert kernels == {f"join_{n}": (3, 8 if n == 8 else 4) for n in joined}
+    assert variables["params"]["Dense_0"]["kernel"].shape == (6, 16 * 8)
+    apply = functools.partial(network.apply, variables, train=False)
+    images, others = apply(latents, labels), apply(latents, labels + 1)
+    assert (images != others).any()
+
+
+def test_class_features_of_unit_norm():
+  network = acgan.Discriminator(8, 4, 3, 0.0, 0.0, False, embedding=5)
+  images = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+  init = functools.partial(network.init_with_output, train=False)
+  (source, cosines, features), _ = jax.jit(init)(
+    jax.random.key(1), images, None
+  )
+  assert source.shape == (2,)
+  assert cosines.shape == (2, 3)
+  assert features.shape == (2, 5)
+  np.testing.assert_allclose(jnp.linalg.norm(features, axis=1), 1, rtol=1e-6)
+
+
 def test_spectral_layers_stretch_by_at_most_one():
   # All layers together are Lipschitz: each kernel's matrix has norm 1, a 4x4
   # convolution of stride 2 covers each pixel 4 times (norm at most 2), leaky

@@ -144,3 +144,16 @@ def test_groups_are_contiguous_so_that_devices_do_not_split_them():
   whole = layers.minibatch_deviation(x)
   parts = jax.pmap(layers.minibatch_deviation)(x.reshape(8, 4, 2, 2, 3))
   np.testing.assert_allclose(parts.reshape(whole.shape), whole, rtol=1e-6)
+
+
+def test_cosine_logits_by_hand():
+  layer = layers.CosineLogits(2)
+  # Proxies along (3, 4) and (0, 1), of whatever lengths.
+  params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 0.1]])}
+  x = jnp.array([[2.0, 0.0], [-6.0, -8.0], [0.0, 0.0]])
+  cosines, unit = layer.apply({"params": params}, x)
+  wanted = [[0.6, 0], [-1, -0.8], [0, 0]]
+  np.testing.assert_allclose(cosines, wanted, rtol=1e-6)
+  np.testing.assert_allclose(unit, [[1, 0], [-0.6, -0.8], [0, 0]], rtol=1e-6)
+  loss = lambda x: jnp.sum(layer.apply({"params": params}, x)[0])
+  assert np.isfinite(jax.grad(loss)(x)).all()

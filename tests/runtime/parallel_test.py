@@ -24,7 +24,7 @@ class _State(NamedTuple):
   total: jax.Array
 
 
-def _train_step(state, batch, key, *, config, info, phase, axis_name):
+def _train_step(state, batch, key, *, config, info, phase, axis_name, frozen):
   """Reports the batch and the draws of each step."""
   keys = randomness.by_example(key, len(batch["label"]), axis_name)
   seen = {
@@ -62,7 +62,7 @@ def test_draws_are_the_same_whatever_the_number_of_devices(mode):
   seen = {}
   for name in ("one", mode):
     steps, state, data = _draws(name)
-    state, seen[name] = steps(state, data, jax.random.key(3))
+    state, seen[name] = steps(state, data, {}, jax.random.key(3))
     assert int(state.step) == 3
   for name, wanted in shrunk.leaves(seen["one"]).items():
     got = shrunk.leaves(seen[mode])[name]
@@ -78,17 +78,19 @@ def test_a_step_is_compiled_once(mode, caplog):
   steps, state, data = _draws(mode)
   compiled = re.compile("Finished XLA compilation|Persistent compilation cache")
   with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
-    state, _ = steps(state, data, key)
+    state, _ = steps(state, data, {}, key)
     assert any(compiled.search(r.getMessage()) for r in caplog.records)
     caplog.clear()
     for _ in range(3):
-      state, _ = steps(state, data, key)
+      state, _ = steps(state, data, {}, key)
     again = [r.getMessage() for r in caplog.records]
     assert not [m for m in again if compiled.search(m) or "Compiling" in m]
 
 
-# The classifier's other network, by its config's argument.
+# Other networks, by their configs' arguments.
 _FINE_TUNED = "classifier:network=efficientnet"
+_PROJECTED = "acgan:variant=projected"
+_GROWN = "progan:variant=projected"
 
 
 def _frozen(name, **changes):
@@ -99,24 +101,24 @@ def _frozen(name, **changes):
 
 def _five_steps(name, mode, **more):
   """Returns the state after 5 steps of SGD, and the metrics of all."""
+  rates = {"train__generator_rate": 0.05, "train__discriminator_rate": 0.05}
+  # 8x8 from the first step on, fading in; 4 images on each device.
+  growth = {
+    "growth__first_size": 4,
+    "growth__rates": (1e-3,) * 3,
+    "growth__batch_sizes": (32, 32, 32),
+    "growth__fade_images": 300,
+    "growth__round_steps": 5,
+    "train__steps": 50,
+  }
   task = tasks.named(name.split(":")[0])
   changes = {
-    "acgan": {
-      "train__generator_rate": 0.05,
-      "train__discriminator_rate": 0.05,
-      "train__batch_size": 16,
-    },
+    "acgan": {**rates, "train__batch_size": 16},
+    _PROJECTED: {**rates, "train__batch_size": 16},
     "classifier": {"train__rate": 0.05, "train__batch_size": 16},
     _FINE_TUNED: {"train__rate": 0.05, "train__batch_size": 16},
-    # 8x8 from the first step on, fading in; 4 images on each device.
-    "progan": {
-      "growth__first_size": 4,
-      "growth__rates": (1e-3,) * 3,
-      "growth__batch_sizes": (32, 32, 32),
-      "growth__fade_images": 300,
-      "growth__round_steps": 5,
-      "train__steps": 50,
-    },
+    "progan": growth,
+    _GROWN: growth,
   }[name]
   changes |= {"parallel": mode, "log_every": 5}
   config = _frozen(name, **changes, **more)
@@ -126,7 +128,8 @@ def _five_steps(name, mode, **more):
   before = shrunk.leaves(jax.device_get(state))
   phase = task.phases(config)[:2][-1]._replace(first_step=0)
   steps = loop.compile_steps(task, config, info, phase)
-  state, metrics = steps(state, data, jax.random.key(2))
+  frozen = parallel.place(task.frozen(config, info), mode)
+  state, metrics = steps(state, data, frozen, jax.random.key(2))
   for leaf in jax.tree.leaves(state):
     assert leaf.is_fully_replicated
     assert len(leaf.sharding.device_set) == (1 if mode == "one" else 8)
@@ -147,24 +150,38 @@ def _compare(got, wanted, tolerance):
     assert error <= tolerance * np.linalg.norm(x), name
 
 
+# What looks at each image the most often.
+_LOOKS = {
+  "loss__adversarial": "relativistic",
+  "augment__discriminator": "translation",
+}
+
+
 @pytest.mark.parametrize(
-  "name",
+  ("name", "more"),
   [
-    "classifier",
-    pytest.param(_FINE_TUNED, marks=pytest.mark.slow),
-    pytest.param("acgan", marks=pytest.mark.slow),
-    pytest.param("progan", marks=pytest.mark.slow),
+    ("classifier", {}),
+    pytest.param(_FINE_TUNED, {}, marks=pytest.mark.slow),
+    pytest.param("acgan", _LOOKS, marks=pytest.mark.slow),
+    pytest.param("progan", {}, marks=pytest.mark.slow),
+    pytest.param("acgan", shrunk.FEW, marks=pytest.mark.slow, id="acgan_few"),
+    pytest.param("progan", shrunk.FEW, marks=pytest.mark.slow, id="progan_few"),
+    pytest.param(_PROJECTED, {}, marks=pytest.mark.slow),
+    pytest.param(_GROWN, {}, marks=pytest.mark.slow),
+    pytest.param(
+      _PROJECTED,
+      # It sees no pixels that a penalty could be on.
+      {**shrunk.FEW, "loss__penalty": "none"},
+      marks=pytest.mark.slow,
+      id="projected_few",
+    ),
   ],
 )
-def test_modes_agree_in_float64(name, sgd, two_stages):
-  more = {}
-  if name == "acgan":  # what looks at each image the most often
-    more["loss__adversarial"] = "relativistic"
-    more["augment__discriminator"] = "translation"
+def test_modes_agree_in_float64(name, more, sgd, four_scales):
   with jax.enable_x64(True):
     before, state, metrics = _five_steps(name, "one", **more)
     # ProGAN's of 16x16 are not used yet.
-    grown = re.compile("first_2|second_1|pixels_2")
+    grown = re.compile("first_2|second_1|pixels_2|join_1'")
     kernels = [k for k in state if "kernel" in k and not grown.search(k)]
     assert all((state[k] != before[k]).any() for k in kernels)
     assert {state[k].dtype for k in kernels} == {np.dtype("float64")}
@@ -234,10 +251,22 @@ def test_mean():
   np.testing.assert_array_equal(got["v"], np.full(8, 3.5))
 
 
+def test_gather():
+  x = jnp.arange(16.0).reshape(8, 2)
+  assert parallel.gather(x, None) is x
+  # The sum of what all devices gathered, with respect to what each gave.
+  weights = jnp.arange(8.0)
+  total = lambda own, w: w * jnp.sum(parallel.gather(own, "d") ** 2)
+  got = jax.pmap(lambda v: parallel.gather(v, "d"), axis_name="d")(x)
+  np.testing.assert_array_equal(got, np.broadcast_to(x.reshape(-1), (8, 16)))
+  slope = jax.pmap(jax.grad(total), axis_name="d")(x, weights)
+  np.testing.assert_allclose(slope, 28 * 2 * x)
+
+
 @pytest.mark.parametrize(
   "name",
   [
-    *("acgan", "classifier", _FINE_TUNED),
+    *("acgan", "classifier", _FINE_TUNED, _PROJECTED),
     pytest.param("progan", marks=pytest.mark.slow),
   ],
 )
@@ -250,7 +279,8 @@ def test_no_native_convolution_is_in_a_step_on_cpu(name, products):
   phase = task.phases(config)[-1]
   steps = loop.compile_steps(task, config, info, phase)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  lowered = steps.lower(jax.eval_shape(init), data, key)
+  frozen = task.frozen(config, info)
+  lowered = steps.lower(jax.eval_shape(init), data, frozen, key)
   text = lowered.as_text()
   assert "dot_general" in text
   assert "convolution" not in text

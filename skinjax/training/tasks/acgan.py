@@ -3,6 +3,8 @@
 Its functions keep the contract of skinjax.training.tasks.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -11,7 +13,7 @@ from skinjax.data import augment, batches
 from skinjax.models import acgan as models
 from skinjax.models import layers
 from skinjax.runtime import randomness
-from skinjax.training import gan_step, tasks
+from skinjax.training import gan_step, projected, tasks
 from skinjax.training.state import GanState
 
 
@@ -21,6 +23,7 @@ def _generator(config, info, axis_name=None):
     channels=info.channels,
     width=config.model.generator_width,
     num_classes=info.num_classes,
+    conditional_from=config.model.get("conditional_from", 4),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -34,6 +37,7 @@ def _discriminator(config, info, axis_name=None):
     dropout=config.model.dropout,
     noise=config.model.noise,
     spectral=config.model.spectral,
+    embedding=gan_step.embedding(config),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -41,41 +45,47 @@ def _discriminator(config, info, axis_name=None):
 
 def _optimizers(config):
   rates = config.train.generator_rate, config.train.discriminator_rate
+  # Workdirs of earlier versions do not have the second one.
+  b1, b2 = config.train.beta1, getattr(config.train, "beta2", 0.999)
   return gan_step.Optimizers(
-    *(optax.adam(rate, b1=config.train.beta1, b2=0.999) for rate in rates)
+    *(optax.adam(rate, b1=b1, b2=b2) for rate in rates)
   )
+
+
+def check(config) -> None:
+  """Refuses a config that no step can be made of.
+
+  Raises:
+    InputError: see gan_step.check and projected.check.
+  """
+  gan_step.check(config)
+  projected.check(config)
 
 
 def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
   """Creates the state before the first step."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
-  images = jnp.zeros((2, info.size, info.size, info.channels))
   generator = _generator(config, info).init(
     g_key, latents, jnp.zeros(2, jnp.int32), train=False
   )
-  discriminator = _discriminator(config, info).init(
-    d_key, images, None, train=False
-  )
-  networks = layers.in_default_float((generator, discriminator))
-  return gan_step.init_state(*networks, _optimizers(config))
-
-
-def train_step(
-  state: GanState, batch, key, *, config, info, phase=None, axis_name=None
-) -> tuple[GanState, dict[str, jax.Array]]:
-  """Updates both networks on one batch; see gan_step.train_step."""
-  generator = _generator(config, info, axis_name)
-  discriminator = _discriminator(config, info, axis_name)
-  labels = batch["label"]
-  keys = randomness.by_example(key, len(labels), axis_name)
-
-  def generate(variables, latents, labels):
-    return generator.apply(
-      variables, latents, labels, train=True, mutable=["batch_stats"]
+  if projected.is_chosen(config):
+    discriminator = projected.init(config, info, d_key)
+  else:
+    images = jnp.zeros((2, info.size, info.size, info.channels))
+    discriminator = _discriminator(config, info).init(
+      d_key, images, None, train=False
     )
+  networks = layers.in_default_float((generator, discriminator))
+  return gan_step.init_state(*networks, _optimizers(config), config)
 
-  def discriminate(variables, images, keys, update_stats):
+
+def _networks(config, info, axis_name) -> gan_step.Networks:
+  """Returns a step's networks, with the task's own discriminator."""
+  discriminator = _discriminator(config, info, axis_name)
+
+  def discriminate(variables, images, labels, keys, update_stats):
+    del labels  # it tells classes by itself
     return discriminator.apply(
       variables,
       images,
@@ -85,39 +95,75 @@ def train_step(
       mutable=["batch_stats"],
     )
 
+  return gan_step.Networks(
+    _generate(config, info, axis_name),
+    discriminate,
+    # Spectral normalization instead of batch statistics: one pass does.
+    separate_passes=not config.model.spectral,
+  )
+
+
+def _generate(config, info, axis_name):
+  return functools.partial(
+    _generator(config, info, axis_name).apply,
+    train=True,
+    mutable=["batch_stats"],
+  )
+
+
+def train_step(
+  state: GanState,
+  batch,
+  key,
+  *,
+  config,
+  info,
+  phase=None,
+  axis_name=None,
+  frozen=None,
+) -> tuple[GanState, dict[str, jax.Array]]:
+  """Updates both networks on one batch; see gan_step.train_step."""
+  labels = batch["label"]
+  keys = randomness.by_example(key, len(labels), axis_name)
+  if projected.is_chosen(config):
+    generate = _generate(config, info, axis_name)
+    networks = projected.networks(config, info, frozen, generate, axis_name)
+  else:
+    networks = _networks(config, info, axis_name)
   batch_size = config.train.batch_size
   return gan_step.train_step(
     state,
     augment.seen_in_training(batch, keys, config),
     labels,
     keys,
-    networks=gan_step.Networks(
-      generate,
-      discriminate,
-      # Spectral normalization instead of batch statistics: one pass does.
-      separate_passes=not config.model.spectral,
-    ),
+    networks=networks,
     optimizers=_optimizers(config),
     config=config,
     class_weight=config.loss.class_weight,
     batch_size=batch_size,
     seen=(state.step + 1) * batch_size,
+    class_counts=info.class_counts,
     axis_name=axis_name,
   )
 
 
 def eval_step(
-  state: GanState, batch, *, config, info, phase=None
+  state: GanState, batch, *, config, info, phase=None, frozen=None
 ) -> dict[str, jax.Array]:
   """Shows the discriminator real images that it has not seen.
 
   Returns:
     `probabilities` [batch, classes] of the class head, and `d_real` [batch],
     the source logits (far under those of training images: the discriminator has
-    learnt its training set by heart).
+    learnt its training set by heart). See also projected.look.
   """
-  source, classes = _discriminator(config, info).apply(
-    state.discriminator, batches.to_float(batch["image"]), None, train=False
+  images = batches.to_float(batch["image"])
+  if projected.is_chosen(config):
+    return projected.look(
+      state, images, batch["label"], config=config, info=info, frozen=frozen
+    )
+  source, classes, *_ = _discriminator(config, info).apply(
+    state.discriminator, images, None, train=False
   )
   return {"probabilities": jax.nn.softmax(classes), "d_real": source}
 
@@ -135,9 +181,10 @@ def draw(
 TASK = tasks.Task(
   name="acgan",
   title="ACGAN",
-  check=gan_step.check,
+  check=check,
   init_state=init_state,
   train_step=train_step,
   eval_step=eval_step,
+  frozen=projected.frozen,
   draw=draw,
 )

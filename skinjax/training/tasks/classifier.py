@@ -146,6 +146,7 @@ def train_step(
   info,
   phase=None,
   axis_name: str | None = None,
+  frozen=None,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
   """Updates the network on one batch.
 
@@ -153,6 +154,7 @@ def train_step(
     The state after the step; `loss` and `accuracy` over the whole batch, and
     the Euclidean norm of the `gradient`.
   """
+  del frozen  # there is nothing
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
   stream = lambda name: randomness.stream(keys, name)
@@ -210,12 +212,13 @@ def train_step(
 
 
 def eval_step(
-  state: ClassifierState, batch, *, config, info, phase=None
+  state: ClassifierState, batch, *, config, info, phase=None, frozen=None
 ) -> dict[str, jax.Array]:
   """Classifies images with the averaged network: `probabilities`.
 
   With `augment.test_orientations` their mean over the 8 of an image.
   """
+  del frozen  # there is nothing
 
   def classify(images):
     logits = _network(config, info).apply(

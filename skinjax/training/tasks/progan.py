@@ -13,7 +13,7 @@ from skinjax.data import augment, batches
 from skinjax.models import layers
 from skinjax.models import progan as models
 from skinjax.runtime import errors, parallel, randomness
-from skinjax.training import gan_step, losses, schedules, tasks
+from skinjax.training import gan_step, projected, schedules, tasks
 from skinjax.training.schedules import Phase
 from skinjax.training.state import GanState
 
@@ -40,13 +40,20 @@ def _discriminator(config, info):
     most=config.model.most,
     num_classes=info.num_classes,
     group=_GROUP,
+    embedding=gan_step.embedding(config),
     dtype=config.model.dtype,
   )
 
 
 def _optimizers(config, rate: float):
-  adam = optax.adam(rate, b1=config.train.beta1, b2=config.train.beta2)
-  return gan_step.Optimizers(adam, adam)
+  # A projected discriminator's learning rate is not equalized, and its own.
+  own = rate
+  if projected.is_chosen(config):
+    own = config.train.discriminator_rate
+  b1, b2 = config.train.beta1, config.train.beta2
+  return gan_step.Optimizers(
+    *(optax.adam(r, b1=b1, b2=b2) for r in (rate, own))
+  )
 
 
 def phases(config) -> tuple[Phase, ...]:
@@ -83,26 +90,30 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: there is no such penalty, schedule or size; see also
-      gan_step.check.
+    InputError: there is no such schedule; see also gan_step.check and
+      projected.check.
   """
   gan_step.check(config)
-  errors.require_known("loss.penalty", config.loss.penalty, losses.PENALTIES)
-  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
-  if config.model.conditional_from not in sizes:
-    raise errors.InputError(
-      f"model.conditional_from={config.model.conditional_from}: one of "
-      f"{', '.join(map(str, sizes))} is wanted."
-    )
+  projected.check(config)
   if config.growth.round_steps % config.log_every:
     raise errors.InputError(
       f"log_every={config.log_every} does not divide growth.round_steps="
       f"{config.growth.round_steps}: a resolution ends where a call of "
       "log_every steps does."
     )
+  projects = projected.is_chosen(config) and (
+    config.model.projected.conditioning != "class_head"
+  )
+  if projects and config.growth.first_size < config.model.conditional_from:
+    raise errors.InputError(
+      f"model.conditional_from={config.model.conditional_from}: below it the "
+      "generator knows no labels, and the heads compare images with theirs. "
+      "Use a growth.first_size as large, or model.projected.conditioning="
+      "class_head."
+    )
   for phase in phases(config):
     share = parallel.share(phase.batch_size, config.parallel)
-    if share % _GROUP:
+    if share % _GROUP and not projected.is_chosen(config):
       raise errors.InputError(
         f"growth.batch_sizes={config.growth.batch_sizes}: a device's part of "
         f"{phase.batch_size} images is {share}, and a multiple of {_GROUP} is "
@@ -114,21 +125,25 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
   """Creates the state before the first step, all levels' weights in it."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
-  images = jnp.zeros((_GROUP, info.size, info.size, info.channels))
   generator = _generator(config, info).init(
     g_key, latents, jnp.zeros(2, jnp.int32), method="all_levels"
   )
-  discriminator = _discriminator(config, info).init(
-    d_key, images, method="all_levels"
-  )
+  if projected.is_chosen(config):
+    discriminator = projected.init(config, info, d_key)
+  else:
+    images = jnp.zeros((_GROUP, info.size, info.size, info.channels))
+    discriminator = _discriminator(config, info).init(
+      d_key, images, method="all_levels"
+    )
   networks = layers.in_default_float((generator, discriminator))
   rate = phases(config)[0].rate
-  return gan_step.init_state(*networks, _optimizers(config, rate))
+  return gan_step.init_state(*networks, _optimizers(config, rate), config)
 
 
-def _begun(state: GanState, phase: Phase, optimizers) -> GanState:
+def _begun(state: GanState, phase: Phase, optimizers, config) -> GanState:
   """Resets the optimizers' state where a phase begins, as the authors do."""
-  fresh = gan_step.init_state(state.generator, state.discriminator, optimizers)
+  networks = state.generator, state.discriminator
+  fresh = gan_step.init_state(*networks, optimizers, config)
   keep = lambda old, new: jax.tree.map(
     lambda a, b: jnp.where(state.step == phase.first_step, b, a), old, new
   )
@@ -139,12 +154,31 @@ def _begun(state: GanState, phase: Phase, optimizers) -> GanState:
   return state.replace(**kept)
 
 
+def _networks(config, info, generate, level, fade, parts) -> gan_step.Networks:
+  """Returns a step's networks, with the task's own discriminator."""
+  discriminator = _discriminator(config, info)
+
+  def discriminate(variables, images, labels, keys, update_stats):
+    # It tells classes by itself, is not random, and has no statistics.
+    del labels, keys, update_stats
+    return discriminator.apply(variables, images, level, fade), {}
+
+  return gan_step.Networks(generate, discriminate, parts=parts)
+
+
 def train_step(
-  state: GanState, batch, key, *, config, info, phase: Phase, axis_name=None
+  state: GanState,
+  batch,
+  key,
+  *,
+  config,
+  info,
+  phase: Phase,
+  axis_name=None,
+  frozen=None,
 ) -> tuple[GanState, dict[str, jax.Array]]:
   """Updates both networks on one batch; see gan_step.train_step."""
   generator = _generator(config, info)
-  discriminator = _discriminator(config, info)
   level, fade = phase.level, schedules.fade(phase, state.step)
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
@@ -153,54 +187,44 @@ def train_step(
   def generate(variables, latents, labels):
     return generator.apply(variables, latents, labels, level, fade), {}
 
-  def discriminate(variables, images, keys, update_stats):
-    del keys, update_stats  # it is not random, and has no statistics
-    return discriminator.apply(variables, images, level, fade), {}
-
-  def regularize(critic, real, fake, source_of_real, keys):
-    uniform = jax.vmap(jax.random.uniform)
-    shares = uniform(randomness.stream(keys, "between")).astype(real.dtype)
-    penalty = losses.penalty(config.loss.penalty, critic, real, fake, shares)
-    drift = source_of_real**2
-    total = config.loss.penalty_weight * penalty + config.loss.drift * drift
-    return total, {"d_penalty": penalty}
-
+  if projected.is_chosen(config):
+    networks = projected.networks(config, info, frozen, generate, axis_name)
+  else:
+    parts = parallel.parts(len(labels), config.parallel)
+    networks = _networks(config, info, generate, level, fade, parts)
   conditional = phase.size >= config.model.conditional_from
   optimizers = _optimizers(config, phase.rate)
   return gan_step.train_step(
-    _begun(state, phase, optimizers),
+    _begun(state, phase, optimizers, config),
     models.at_level(real, level, fade),
     labels,
     keys,
-    networks=gan_step.Networks(
-      generate,
-      discriminate,
-      regularize=regularize,
-      parts=parallel.parts(len(labels), config.parallel),
-    ),
+    networks=networks,
     optimizers=optimizers,
     config=config,
     class_weight=config.loss.class_weight if conditional else 0.0,
     batch_size=phase.batch_size,
     seen=schedules.images_seen(phase, state.step + 1),
+    class_counts=info.class_counts,
     axis_name=axis_name,
   )
 
 
 def eval_step(
-  state: GanState, batch, *, config, info, phase: Phase
+  state: GanState, batch, *, config, info, phase: Phase, frozen=None
 ) -> dict[str, jax.Array]:
   """Shows the discriminator real images, a multiple of 4; see acgan.eval_step.
 
   `probabilities` are 1 where there is one class only.
   """
   fade = schedules.fade(phase, state.step)
-  images = batches.to_float(batch["image"])
-  source, classes = _discriminator(config, info).apply(
-    state.discriminator,
-    models.at_level(images, phase.level, fade),
-    phase.level,
-    fade,
+  images = models.at_level(batches.to_float(batch["image"]), phase.level, fade)
+  if projected.is_chosen(config):
+    return projected.look(
+      state, images, batch["label"], config=config, info=info, frozen=frozen
+    )
+  source, classes, *_ = _discriminator(config, info).apply(
+    state.discriminator, images, phase.level, fade
   )
   if info.num_classes == 1:
     classes = source[:, None]
@@ -231,6 +255,7 @@ TASK = tasks.Task(
   init_state=init_state,
   train_step=train_step,
   eval_step=eval_step,
+  frozen=projected.frozen,
   draw=draw,
   phases=phases,
 )

@@ -1,0 +1,400 @@
+"""Trains generators for equal minutes, and measures their images.
+
+  python results/generators/measure.py STAGE --manual_dir=DIR --workdir=DIR \
+    [--rows=NAME,…] [--seeds=0,1,2] [--minutes=15] [--test]
+
+Stages: `times` benchmarks the steps of the rows, interleaved, on a quiet
+machine; `run` trains a generator of each row and seed for as many of those
+minutes, and measures 500 of its images a class against validation lesions, or
+with --test against test lesions; `table` writes table.json and the sheets
+beside this file, of what was measured. What is done is not done again, and a
+training that was stopped goes on. README.md says what came out.
+"""
+
+import argparse
+import importlib
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+from absl import logging
+from scipy import stats
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from benchmarks import skinjax_runner  # noqa: E402
+from configs import classifier as classifiers  # noqa: E402
+from skinjax.data import datasets, sources  # noqa: E402
+from skinjax.judging import (  # noqa: E402
+  copy_search,
+  distances,
+  evaluate,
+  synthetic_training,
+)
+from skinjax.metrics import features  # noqa: E402
+from skinjax.runtime import files, parallel  # noqa: E402
+from skinjax.synthesis import generators, synthesize  # noqa: E402
+from skinjax.training import loop, schedules, tasks, trained  # noqa: E402
+
+BASELINE = "acgan-today"  # whose step all times are told in
+PER_CLASS = 500  # images that are judged
+_SIZE = 64
+_ROUNDS, _CALL = 7, 10  # of the benchmark, and steps in one call
+_NEVER = 1_000_000  # steps: a cadence that no training here reaches
+
+
+class Row(NamedTuple):
+  """A generator that is compared."""
+
+  family: str  # its config's module
+  variant: str  # an argument of that
+  what: str  # it differs in, in words
+  changes: Mapping[str, Any] = {}  # values of the config, by key
+
+
+def _addition(what: str, **changes: Any) -> Row:
+  """Returns what a change makes of the screening's baseline.
+
+  `changes` have `__` for the dots.
+  """
+  changes = {key.replace("__", "."): value for key, value in changes.items()}
+  return Row("acgan", "projected", what, changes)
+
+
+# The baseline of the screening, and one change each; what was chosen by
+# validation lesions is what `variant=projected` has by default.
+SCREENED = {
+  "acgan-projected": _addition("projected discriminator"),
+  "projection": _addition(
+    "no class head", model__projected__conditioning="projection"
+  ),
+  "class-0.2": _addition("class losses weigh 0.2", loss__class_weight=0.2),
+  "turns": _addition(
+    "the discriminator sees turned images", augment__discriminator_turns=True
+  ),
+  "input-96": _addition(
+    "the pretrained network sees 96 pixels", model__projected__input=96
+  ),
+  "wide": _addition("a generator twice as wide", model__generator_width=64),
+  "batch-32": _addition("batches of 32", train__batch_size=32),
+  "balanced": _addition("balanced batches", train__sampler="balanced"),
+  "lecam": _addition("LeCam's regularizer", loss__lecam=0.1),
+  "d2d-ce": _addition("D2D-CE as class loss", loss__class_loss="d2d_ce"),
+  "coarse": _addition(
+    "coarse layers know of no labels", model__conditional_from=16
+  ),
+  "ada": _addition("ADA", augment__adapt_target=0.6),
+  "progan-projected": Row(
+    "progan", "projected", "the ProGAN's generator, projected discriminator"
+  ),
+}
+ROWS = {
+  "acgan-today": Row("acgan", "paper", "the ACGAN as published"),
+  "progan-today": Row("progan", "paper", "the ProGAN as published"),
+  **SCREENED,
+}
+
+
+def config_of(row: Row, seed: int, manual_dir: str):
+  """Returns the config that a row is trained with, its steps left open."""
+  module = importlib.import_module(f"configs.{row.family}")
+  config = module.get_config(f"dataset=ham10000,variant={row.variant}")
+  config.data.manual_dir = manual_dir
+  config.seed, config.best, config.kid_every = seed, "", 0
+  config.save_every = 5 * config.log_every
+  config.eval_every = config.sample_every = _NEVER
+  config.train.steps = _NEVER
+  config.update_from_flattened_dict(dict(row.changes))
+  return config
+
+
+def steps_in(config, times: list[float], minutes: float) -> int:
+  """Returns the steps that a training does in so many minutes.
+
+  `times` are the seconds of a step of each of its phases.
+  """
+  left = 60 * minutes
+  phases = tasks.named(config.task).phases(config)
+  for phase, seconds in zip(phases[:-1], times, strict=False):
+    left -= (phase.stop - phase.first_step) * seconds
+  steps = phases[-1].first_step + int(left / times[-1])
+  return steps // config.log_every * config.log_every
+
+
+def measure_times(args) -> None:
+  """Adds the times of rows to times.json, in steps of the baseline's."""
+  file = args.workdir / "times.json"
+  known = json.loads(file.read_text()) if file.exists() else {}
+  wanted = [name for name in args.rows if name not in known.get("rows", {})]
+  if not wanted:
+    return
+  steps = {}
+  for name in dict.fromkeys([BASELINE, *wanted]):
+    config = config_of(ROWS[name], 0, args.manual_dir)
+    phases = tasks.named(config.task).phases(config)
+    config.log_every = _CALL
+    config = ml_collections.FrozenConfigDict(config)
+    for number, _ in enumerate(phases):
+      steps[name, number] = skinjax_runner.Steps(config, _SIZE, number)
+      steps[name, number].build()
+      logging.info("%s, phase %d: compiled", name, number)
+  rounds = []
+  for number in range(_ROUNDS):
+    rounds.append({key: each.run() / _CALL for key, each in steps.items()})
+    logging.info("round %d of %d", number + 1, _ROUNDS)
+  base = (BASELINE, 0)
+  known.setdefault(
+    "baseline_seconds", statistics.median(x[base] for x in rounds)
+  )
+  ratio = lambda key: statistics.median(x[key] / x[base] for x in rounds)
+  rows = known.setdefault("rows", {})
+  for name in wanted:
+    rows[name] = [ratio(key) for key in steps if key[0] == name]
+  files.write_json(file, known)
+
+
+def _seconds(args, name: str) -> list[float]:
+  known = json.loads((args.workdir / "times.json").read_text())
+  return [x * known["baseline_seconds"] for x in known["rows"][name]]
+
+
+def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
+  """Returns the config of a lesion classifier from scratch."""
+  config = classifiers.get_config("dataset=ham10000")
+  config.data.manual_dir, config.seed = args.manual_dir, seed
+  config.train.sampler, config.augment.jitter = "balanced", 0.1
+  config.train.steps = config.eval_every = config.save_every = 600
+  return config
+
+
+def judge(args, dataset) -> trained.Trained:
+  """Returns a classifier that no generator learns through or is chosen by."""
+  path, config = args.workdir / "classifier", classifier_config(args, 0)
+  loop.train(tasks.named(config.task), config, path, dataset)
+  return trained.load_classifier(path)
+
+
+def measure(path: pathlib.Path, classifier, args, dataset) -> dict[str, Any]:
+  """Measures a trained generator's images; writes a sheet of them.
+
+  What is held out of `dataset` is its test split. Returns a score's value of
+  all classes and, `by_class`, of each, by the names that table.json has.
+  """
+  info, generator = dataset.info, generators.load(path)
+  labels = np.repeat(np.arange(info.num_classes, dtype=np.int32), PER_CLASS)
+  ids = np.array([f"{i:05d}" for i in range(len(labels))])
+  images = generator.sample(labels.tolist())
+  split = datasets.Split(images, labels, ids, ids)
+  sheet = path / f"{args.minutes:g}.png"
+  synthesize.sheet(split, info.class_names).save(sheet)
+  splits = distances.Splits(dataset.train, dataset.test, split)
+  scores, names = {}, info.class_names
+  for kind, extractor in (
+    ("squeezenet", features.squeezenet()),
+    ("efficientnet", features.efficientnet()),
+    ("lesions", evaluate.of_classifier(classifier)),
+  ):
+    scores |= _distances(kind, extractor, splits, names)
+    logging.info("%s: %s", kind, scores[f"kid_{kind}"])
+  for key, part in (("agreement", split), ("agreement_real", dataset.test)):
+    rows = synthetic_training.agreement(classifier, part)
+    scores[key] = _by_class({n: row["value"] for n, row in rows.items()})
+  if args.test:
+    scores |= _copies(splits, names)
+    scores |= _usefulness(path, args, dataset, split, generator)
+  return scores
+
+
+def _by_class(values: dict[str, float]) -> dict[str, Any]:
+  """Puts the mean of a score over classes beside it."""
+  return {"value": float(np.mean(list(values.values()))), "by_class": values}
+
+
+def _distances(kind, extractor, splits, names) -> dict[str, dict]:
+  """Measures distances in an extractor's features; see `measure`."""
+  of = lambda split: distances.of_split(
+    features.extract(extractor, split.images), split
+  )
+  rows = {
+    (row["class"], row["comparison"]): row
+    for row in distances.compare(*map(of, splits), names, seed=0)
+  }
+  found = {}
+  for suffix, comparison in (("", "synthetic"), ("_real", "floor")):
+    by_class = {n: rows[n, comparison] for n in names}
+    found[f"kid_{kind}{suffix}"] = _by_class(
+      {n: row["kernel"]["value"] for n, row in by_class.items()}
+    )
+    for name in ("recall", "coverage"):
+      found[f"{name}_{kind}{suffix}"] = _by_class(
+        {n: row["prdc"][name] for n, row in by_class.items()}
+      )
+  return found
+
+
+def _copies(splits, names) -> dict[str, dict]:
+  """Measures which part of the images is suspected of being copies."""
+  extract = lambda images, what: features.extract(
+    features.efficientnet(), images
+  )
+  upright = [extract(split.images, "") for split in splits]
+  vectors = {
+    "pixels": copy_search.of_pixels(*splits),
+    "features": copy_search.of_features(extract, upright, *splits),
+  }
+  found = copy_search.search(vectors, *splits, names, seed=0).summary
+  return {
+    "copies": _by_class(
+      {n: row["suspects"] / PER_CLASS for n, row in found["classes"].items()}
+    ),
+    "copies_real": {"value": found["heldout_flagged"], "by_class": {}},
+  }
+
+
+def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
+  """Trains classifiers on synthetic images alone, and on as many real ones."""
+  seed = int(path.name)
+  config = classifier_config(args, seed)
+  place = path / f"classifiers-{args.minutes:g}"
+  shared = args.workdir / "real" / str(seed)
+  shared.mkdir(parents=True, exist_ok=True)
+  place.mkdir(exist_ok=True)
+  if not (place / "real").exists():
+    (place / "real").symlink_to(shared)  # the same for each row
+  found = synthetic_training.classification_accuracy_score(
+    config, place, dataset, split, generator.origin["groups"]
+  )
+  return {
+    f"train_on_{kind}": {
+      "value": found["balanced_accuracy"][kind]["value"],
+      "by_class": {
+        n: row[kind]["value"] for n, row in found["classes"].items()
+      },
+    }
+    for kind in synthetic_training.KINDS
+  }
+
+
+def run(args) -> None:
+  """Trains and measures what was not measured yet."""
+  config = config_of(ROWS[BASELINE], 0, args.manual_dir)
+  dataset = datasets.load(config.data)
+  # Test lesions are looked at in the end only.
+  kind = "test" if args.test else "validation"
+  held = dataset._replace(test=getattr(dataset, kind))
+  classifier = judge(args, dataset)
+  for seed in args.seeds:
+    for name in args.rows:
+      path = args.workdir / name / str(seed)
+      file = path / f"{args.minutes:g}-{kind}.json"
+      if file.exists():
+        continue
+      config = config_of(ROWS[name], seed, args.manual_dir)
+      steps = steps_in(config, _seconds(args, name), args.minutes)
+      config.train.steps, task = steps, tasks.named(config.task)
+      loop.train(task, config, path, dataset)
+      scores = measure(path, classifier, args, held)
+      images = int(schedules.images_seen(task.phases(config)[-1], steps))
+      files.write_json(file, {"steps": steps, "images": images, **scores})
+      logging.info("%s, seed %d: measured", name, seed)
+
+
+def table(args) -> dict[str, Any]:
+  """Returns what table.json holds, of all that was measured."""
+  rows = []
+  for name, row in ROWS.items():
+    for minutes, kind in sorted(
+      {
+        tuple(file.stem.split("-"))
+        for file in args.workdir.glob(f"{name}/*/*-*.json")
+      }
+    ):
+      measured = {
+        int(file.parent.name): json.loads(file.read_text())
+        for file in sorted(args.workdir.glob(f"{name}/*/{minutes}-{kind}.json"))
+      }
+      rows.append(
+        {
+          "name": name,
+          "family": row.family,
+          "what": row.what,
+          "changes": dict(row.changes),
+          "minutes": float(minutes),
+          "lesions": kind,
+          "seeds": sorted(measured),
+          **summary(list(measured.values())),
+        }
+      )
+  known = json.loads((args.workdir / "times.json").read_text())
+  return {"hardware": args.hardware, "times": known, "rows": rows}
+
+
+def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
+  """Averages scores over seeds.
+
+  `low` and `high` are of the 95% interval of the mean over seeds (Student's t);
+  None of one seed alone. `raw` has a value a seed.
+  """
+  found = {key: measured[0][key] for key in ("steps", "images")}
+  for key in measured[0].keys() - found.keys():
+    by_class = [x[key]["by_class"] for x in measured]
+    found[key] = _mean([x[key]["value"] for x in measured]) | {
+      "by_class": {n: _mean([x[n] for x in by_class]) for n in by_class[0]}
+    }
+  return found
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+  mean, low, high = float(np.mean(values)), None, None
+  if len(values) > 1:
+    error = stats.sem(values)
+    low, high = mean + error * stats.t.ppf([0.025, 0.975], len(values) - 1)
+  return {"value": mean, "low": low, "high": high, "raw": values}
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parses arguments."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  add = parser.add_argument
+  add("stage", choices=("times", "run", "table"))
+  add("--manual_dir", required=True, help="of the archives of HAM10000")
+  add("--workdir", type=pathlib.Path, required=True)
+  add("--rows", default=",".join(ROWS), help="names, by default all")
+  add("--seeds", default="0", help="0,1,2")
+  add("--minutes", type=float, default=15)
+  add("--test", action="store_true", help="measure with test lesions")
+  add("--hardware", default="", help="for the table, as in '2 cores of …'")
+  args = parser.parse_args(argv)
+  args.seeds = [int(seed) for seed in args.seeds.split(",")]
+  args.rows = args.rows.split(",")
+  if unknown := set(args.rows) - set(ROWS):
+    parser.error(f"--rows: {', '.join(unknown)}: there are {', '.join(ROWS)}")
+  return args
+
+
+def main() -> None:
+  """Does what a stage does."""
+  logging.set_verbosity(logging.INFO)
+  args = parse()
+  cache = pathlib.Path(sources.cache_dir())
+  parallel.keep_compiled(str(cache / "compiled"))
+  if args.stage == "table":
+    files.write_json(HERE / "table.json", table(args))
+    for sheet in sorted(args.workdir.glob("*/0/*.png")):
+      name = f"{sheet.parent.parent.name}-{sheet.name}"
+      shutil.copyfile(sheet, HERE / name)
+    return
+  {"times": measure_times, "run": run}[args.stage](args)
+
+
+if __name__ == "__main__":
+  main()

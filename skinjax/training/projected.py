@@ -1,0 +1,168 @@
+"""The discriminator that a GAN's config chooses, where it is a projected one.
+
+`config.model.discriminator` is `own`, that of the task, or `projected`, see
+models/projected.py, with its keys in `config.model.projected`. What these
+functions have in common with tasks is as skinjax.training.tasks says.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from skinjax.models import efficientnet
+from skinjax.models import projected as models
+from skinjax.runtime import errors, parallel, randomness
+from skinjax.training import gan_step
+from skinjax.training.state import GanState
+
+DISCRIMINATORS = ("own", "projected")
+
+
+def is_chosen(config) -> bool:
+  """Returns whether a GAN's discriminator is projected."""
+  # Workdirs of earlier versions do not have the key.
+  return getattr(config.model, "discriminator", "own") == "projected"
+
+
+def check(config) -> None:
+  """Refuses a config that no discriminator can be made of.
+
+  Raises:
+    InputError: there is no such discriminator, conditioning or input size, the
+      config has the keys of another one or a penalty on pixels, or the weights
+      are not installed.
+  """
+  name = getattr(config.model, "discriminator", "own")
+  errors.require_known("model.discriminator", name, DISCRIMINATORS)
+  if is_chosen(config) != ("projected" in config.model):
+    variant = {"own": "paper", "projected": "projected"}[name]
+    raise errors.InputError(
+      f"model.discriminator={name} has keys of its own: use "
+      f"--config=configs/{config.task}.py:variant={variant}"
+    )
+  if not is_chosen(config):
+    return
+  own = config.model.projected
+  errors.require_known(
+    "model.projected.conditioning", own.conditioning, models.CONDITIONING
+  )
+  if own.input < 32 or own.input % 32:
+    raise errors.InputError(
+      f"model.projected.input={own.input}: a multiple of 32 is wanted."
+    )
+  if config.loss.penalty != "none":
+    raise errors.InputError(
+      f"loss.penalty={config.loss.penalty} is on the discriminator's gradient "
+      "at images, and a projected one sees features of them: use none."
+    )
+  efficientnet.weights_path()
+
+
+def frozen(config, info) -> dict[str, Any]:
+  """Reads and draws what is not trained; empty where none is chosen.
+
+  The projections follow from `config.seed`.
+  """
+  del info
+  if not is_chosen(config):
+    return {}
+  key = randomness.named(jax.random.key(config.seed), "projections")
+  return models.load(config.model.projected.width, key)
+
+
+def _heads(config, info, axis_name=None):
+  return models.Heads(
+    num_classes=info.num_classes,
+    most=config.model.projected.most,
+    conditioning=config.model.projected.conditioning,
+    embedding=gan_step.embedding(config),
+    axis_name=axis_name,
+  )
+
+
+def _features(config, frozen: dict[str, Any], images: jax.Array):
+  """Computes what heads see, a part of the batch after another if need be."""
+  compute = functools.partial(
+    models.features,
+    frozen,
+    size=config.model.projected.input,
+    dtype=config.model.dtype,
+  )
+  parts = parallel.parts(len(images), config.parallel)
+  if parts == 1:
+    return compute(images)
+  join = lambda x: x.reshape(-1, *x.shape[2:])
+  split = images.reshape(parts, -1, *images.shape[1:])
+  return jax.tree.map(join, jax.lax.map(compute, split))
+
+
+def init(config, info, key: jax.Array) -> dict[str, Any]:
+  """Creates the heads' variables."""
+  own = config.model.projected
+  shapes = models.shapes(own.width, own.input)
+  zeros = [jnp.zeros((2, *shape)) for shape in shapes]
+  labels = jnp.zeros(2, jnp.int32)
+  return _heads(config, info).init(key, zeros, labels, train=False)
+
+
+def networks(
+  config,
+  info,
+  frozen: dict[str, Any],
+  generate: Callable,
+  axis_name: str | None,
+) -> gan_step.Networks:
+  """Returns a step's networks, of which `generate` is the task's own."""
+  heads = _heads(config, info, axis_name)
+
+  def discriminate(variables, features, labels, keys, update_stats):
+    del keys  # it is not random
+    return heads.apply(
+      variables,
+      features,
+      labels,
+      train=True,
+      update_stats=update_stats,
+      mutable=["batch_stats"],
+    )
+
+  return gan_step.Networks(
+    generate,
+    discriminate,
+    separate_passes=True,
+    features=lambda images: _features(config, frozen, images),
+  )
+
+
+def look(
+  state: GanState,
+  images: jax.Array,
+  labels: jax.Array,
+  *,
+  config,
+  info,
+  frozen: dict[str, Any],
+) -> dict[str, jax.Array]:
+  """Shows the heads real images [batch, …] in [-1, 1], with their labels.
+
+  Returns, as a task's eval_step:
+    `probabilities` [batch, classes] of the class head, or, without one, of the
+    source logits as of each class: the softmax of their sum over heads; and
+    `d_real` [batch], the source logits' mean over heads.
+  """
+  heads = _heads(config, info)
+  features = _features(config, frozen, images)
+  judge = lambda labels: heads.apply(
+    state.discriminator, features, labels, train=False
+  )
+  source, classes, *_ = judge(labels)
+  if not classes.shape[-1]:
+    # What does not depend on the label falls out.
+    every = range(info.num_classes)
+    classes = [judge(jnp.full_like(labels, label))[0].sum(1) for label in every]
+    classes = jnp.stack(classes, 1)
+  probabilities = jax.nn.softmax(classes)
+  return {"probabilities": probabilities, "d_real": source.mean(1)}

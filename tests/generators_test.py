@@ -1,0 +1,83 @@
+"""Tests of results/generators: equal minutes, and what its table says."""
+
+import argparse
+import importlib.util
+import json
+import sys
+
+import ml_collections
+import numpy as np
+import pytest
+
+from skinjax.training import loop
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def measure():
+  """Returns results/generators/measure.py."""
+  path = ROOT / "results" / "generators" / "measure.py"
+  spec = importlib.util.spec_from_file_location("measure_generators", path)
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[spec.name] = module
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_every_row_can_be_trained(measure):
+  for row in measure.ROWS.values():
+    config = measure.config_of(row, seed=3, manual_dir="/nowhere")
+    loop.check(ml_collections.FrozenConfigDict(config))
+    assert (config.seed, config.data.manual_dir) == (3, "/nowhere")
+
+
+def test_minutes_are_steps_of_a_measured_length(measure):
+  config = measure.config_of(measure.ROWS["acgan-today"], 0, "")
+  # 60 s of 0.25 s each are 240 steps; calls have 50.
+  assert measure.steps_in(config, [0.25], 1) == 200
+
+
+def test_minutes_of_a_growing_network_are_those_of_all_its_phases(measure):
+  config = measure.config_of(measure.ROWS["progan-today"], 0, "")
+  config.growth.fade_images = config.growth.stable_images = 3200
+  # 3200 images at 4x4 and 6400 at each size up to 32x32, in batches of 64 but
+  # for 32x32's of 32, are 50, 100, 100 and 200 steps.
+  times = [0.01, 0.02, 0.03, 0.1, 0.5]
+  before = 0.5 + 2 + 3 + 20
+  minutes = (before + 0.5 * 130) / 60
+  assert measure.steps_in(config, times, minutes) == 450 + 100
+
+
+def test_table_averages_over_seeds(measure, tmp_path):
+  (tmp_path / "times.json").write_text('{"baseline_seconds": 0.2}')
+  for seed, values in ((0, (1.0, 3.0)), (2, (3.0, 7.0))):
+    path = tmp_path / "acgan-today" / str(seed)
+    path.mkdir(parents=True)
+    score = {
+      "value": float(np.mean(values)),
+      "by_class": dict(zip(("mel", "df"), values, strict=True)),
+    }
+    text = json.dumps({"steps": 50, "images": 3200, "kid_squeezenet": score})
+    (path / "15-validation.json").write_text(text)
+  args = argparse.Namespace(workdir=tmp_path, hardware="a machine")
+  (row,) = measure.table(args)["rows"]
+  assert (row["name"], row["family"], row["minutes"]) == (
+    *("acgan-today", "acgan"),
+    15.0,
+  )
+  assert (row["lesions"], row["seeds"], row["images"]) == (
+    *("validation", [0, 2]),
+    3200,
+  )
+  kid = row["kid_squeezenet"]
+  assert kid["raw"] == [2.0, 5.0]
+  assert kid["value"] == 3.5
+  # Student's t with one degree of freedom, 12.706, times 1.5.
+  assert kid["low"] == pytest.approx(3.5 - 19.06, abs=0.01)
+  assert kid["by_class"]["df"]["raw"] == [3.0, 7.0]
+
+
+def test_one_seed_has_no_interval(measure):
+  score = {"value": 1.0, "by_class": {}}
+  found = measure.summary([{"steps": 1, "images": 1, "copies": score}])
+  assert found["copies"]["low"] is None
