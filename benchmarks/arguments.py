@@ -1,6 +1,7 @@
 """What the benchmarks take on their command lines."""
 
 import argparse
+import math
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -21,6 +22,17 @@ def positive(text: str) -> int:
   if not text.isdecimal() or not int(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
   return int(text)
+
+
+def minutes(text: str) -> float:
+  """Reads a number of minutes above 0, with or without a fraction."""
+  try:
+    value = float(text)
+  except ValueError:
+    value = 0.0
+  if not 0 < value < math.inf:
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+  return value
 
 
 def positives(text: str) -> list[int]:

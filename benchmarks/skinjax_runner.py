@@ -1,13 +1,18 @@
 """skinjax's training steps as the product runs them, to be timed."""
 
 import functools
+import math
 import os
+import time
+from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import worker, workload
+from benchmarks import flops, worker, workload
 from skinjax.data import batches, datasets, sources
+from skinjax.models import layers
 from skinjax.runtime import parallel, randomness
 from skinjax.training import loop, tasks
 
@@ -29,6 +34,27 @@ def _drawn(config, key, batch_size):
   return jax.tree.map(np.asarray, drawn)
 
 
+def made_up(size: int, count: int | None = None) -> datasets.Dataset:
+  """Returns a data set of made-up images, nothing of which is held out."""
+  images, labels = workload.examples(size, *[count] * bool(count))
+  ids = np.arange(len(labels)).astype(str)
+  split = datasets.Split(images, labels, ids, ids)
+  info = datasets.DataInfo(
+    name="made up",
+    size=size,
+    channels=workload.CHANNELS,
+    class_names=tuple(map(str, range(workload.CLASSES))),
+    class_counts=tuple(np.bincount(labels, minlength=workload.CLASSES)),
+    drawn=True,
+    stored=size,
+    collapse=0.5,
+    groups_known=True,
+    fingerprint="",
+  )
+  nothing = split.take(slice(0))
+  return datasets.Dataset(info, split, nothing, nothing)
+
+
 class Steps:
   """What a process serves: training steps of one model.
 
@@ -39,25 +65,11 @@ class Steps:
   """
 
   def __init__(self, config, size: int, phase: int = -1):
-    images, labels = workload.examples(size)
-    self._split = datasets.Split(images, labels, None, None)
-    self._info = datasets.DataInfo(
-      name="made up",
-      size=size,
-      channels=workload.CHANNELS,
-      class_names=tuple(map(str, range(workload.CLASSES))),
-      class_counts=tuple(np.bincount(labels, minlength=workload.CLASSES)),
-      drawn=True,
-      stored=size,
-      collapse=0.5,
-      groups_known=True,
-      fingerprint="",
-    )
+    self._info, self._split, *_ = made_up(size)
     self._config, self._number = config, phase
     self._task = tasks.named(config.task)
-    self._frozen = parallel.place(
-      self._task.frozen(config, self._info), config.parallel
-    )
+    self._given = self._task.frozen(config, self._info)
+    self._frozen = parallel.place(self._given, config.parallel)
     self._key = jax.random.key(config.seed)
     self._data = parallel.place(
       batches.on_device(self._split, workload.CLASSES), config.parallel
@@ -77,18 +89,70 @@ class Steps:
 
   def build(self) -> float:
     """Compiles the steps; returns the seconds of their first run with it."""
+    self._prepare()
+    return self.run()
+
+  def _prepare(self):
     self._state = self._initial(self._config)
     phase = self._phase(self._config)
     self._run = loop.compile_steps(self._task, self._config, self._info, phase)
+
+  def build_ahead(self) -> dict[str, float]:
+    """Compiles the steps without running them, on one device.
+
+    Returns:
+      The `seconds` that it took, tracing included, and the `mib` that the
+      program holds while it runs.
+    """
+    self._prepare()
+    start = time.perf_counter()
+    self._run = self._run.lower(*self._arguments()).compile()
+    seconds = time.perf_counter() - start
+    held, memory = math.nan, self._run.memory_analysis()
+    if memory is not None:  # where XLA tells
+      held = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+      )
+    return {"seconds": seconds, "mib": held / 2**20}
+
+  def build_many(self, count: int) -> float:
+    """As `build`, of so many trainings of other seeds, in one program."""
+    self._prepare()
+    state, *shared, key = self._arguments()
+    states = jax.tree.map(lambda x: jnp.stack([x] * count), state)
+    axes = (0, *[None] * len(shared), 0)
+    run = jax.jit(jax.vmap(self._run, axes), donate_argnums=0)
+    self._state, self._key = states, jax.random.split(key, count)
+    self._arguments = lambda: (self._state, *shared, self._key)
+    self._run = run
     return self.run()
+
+  def operations(self) -> int:
+    """Counts the operations of one step; see flops.count."""
+    phase = self._phase(self._config)
+    shape = (phase.batch_size, *self._split.images.shape[1:])
+    batch = {
+      "image": jax.ShapeDtypeStruct(shape, np.uint8),
+      "label": jax.ShapeDtypeStruct(shape[:1], np.int32),
+    }
+    init = functools.partial(self._task.init_state, self._config, self._info)
+    state = jax.eval_shape(init, self._key)
+    step = self._step(self._config)
+    return flops.count(step, state, batch, self._key, self._given)
 
   def run(self) -> float:
     """Returns the seconds that the steps take, their metrics read."""
     return workload.clocked(self._train)
 
-  def _train(self):
+  def _arguments(self):
     key = randomness.named(self._key, "train")
-    self._state, metrics = self._run(self._state, self._data, self._frozen, key)
+    return self._state, self._data, self._frozen, key
+
+  def _train(self):
+    self._state, metrics = self._run(*self._arguments())
     jax.block_until_ready(self._state)
     return {name: np.asarray(values) for name, values in metrics.items()}
 
@@ -119,27 +183,10 @@ class Steps:
       if hasattr(state, name)
     ]
     networks = {name: jax.device_get(getattr(state, name)) for name in names}
-    phase = self._phase(config)
-    step = jax.jit(
-      lambda state, batch, key: self._task.train_step(
-        state,
-        batch,
-        key,
-        config=config,
-        info=self._info,
-        phase=phase,
-        frozen=self._frozen,
-      )
-    )
-    rng = np.random.default_rng(0)
     inputs, metrics = [], []
-    for number in range(steps):
-      key = jax.random.fold_in(self._key, number)
-      places = rng.integers(len(self._split.labels), size=phase.batch_size)
-      images, labels = self._split.images[places], self._split.labels[places]
-      state, values = step(state, {"image": images, "label": labels}, key)
-      inputs.append((images, labels, _drawn(config, key, phase.batch_size)))
-      metrics.append({name: float(value) for name, value in values.items()})
+    for images, labels, key, values in self.take(config, state, steps):
+      inputs.append((images, labels, _drawn(config, key, len(labels))))
+      metrics.append(values)
     return {
       "variables": networks,
       "parameters": {
@@ -149,6 +196,41 @@ class Steps:
       "inputs": inputs,
       "metrics": metrics,
     }
+
+  def first_state(self, config):
+    """Returns the state before the first step, in host memory."""
+    return jax.device_get(self._initial(config))
+
+  def take(self, config, state, steps: int) -> Iterator[tuple]:
+    """Takes steps from a state, one after the other.
+
+    Yields:
+      What a step was given, images, labels and key, and its metrics.
+    """
+    step = jax.jit(self._step(config))
+    frozen = layers.in_default_float(self._given)
+    rng, size = np.random.default_rng(0), self._phase(config).batch_size
+    for number in range(steps):
+      key = jax.random.fold_in(self._key, number)
+      places = rng.integers(len(self._split.labels), size=size)
+      images, labels = self._split.images[places], self._split.labels[places]
+      batch = {"image": images, "label": labels}
+      state, values = step(state, batch, key, frozen)
+      values = {name: float(value) for name, value in values.items()}
+      yield images, labels, key, values
+
+  def _step(self, config):
+    """Returns one step as a function of state, batch, key and frozen."""
+    phase = self._phase(config)
+    return lambda state, batch, key, frozen: self._task.train_step(
+      state,
+      batch,
+      key,
+      config=config,
+      info=self._info,
+      phase=phase,
+      frozen=frozen,
+    )
 
   def versions(self) -> dict[str, str]:
     """Names the framework's version."""

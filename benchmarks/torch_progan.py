@@ -112,7 +112,6 @@ class Progan:
     real, fixed = torch_steps.to_float(images), fake.detach()
     total, metrics = self._discriminator_loss(real, fixed, labels)
     total.backward()
-    metrics["d_penalty"] = torch.zeros(())
     if self._config.loss.penalty != "none":
       # After what the rest has kept for its gradients is given back.
       penalty = self._penalty(real, fixed, shares)

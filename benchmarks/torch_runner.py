@@ -47,8 +47,9 @@ class Steps:
     self._factory, self._size = getattr(module, kind), size
     self._config, self._steps = config, steps
     images, labels = workload.examples(size)
-    self._images = torch.from_numpy(images)
-    self._labels = torch.from_numpy(labels).long()
+    device = torch.get_default_device()
+    self._images = torch.from_numpy(images).to(device)
+    self._labels = torch.from_numpy(labels).long().to(device)
     self._before = worker.peak_mib()
     self._model = None
 

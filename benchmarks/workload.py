@@ -104,12 +104,12 @@ def to_compare(
   )
 
 
-def examples(size: int) -> tuple[np.ndarray, np.ndarray]:
+def examples(size: int, count: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
   """Returns made-up uint8 images and their int32 labels, sorted by label."""
   rng = np.random.default_rng(0)
-  shape = (_IMAGES, size, size, CHANNELS)
+  shape = (count, size, size, CHANNELS)
   images = rng.integers(0, 256, shape, dtype=np.uint8)
-  return images, np.sort(rng.integers(0, CLASSES, _IMAGES, dtype=np.int32))
+  return images, np.sort(rng.integers(0, CLASSES, count, dtype=np.int32))
 
 
 def clocked(call: Callable[[], object]) -> float:

@@ -1,15 +1,21 @@
 """HAM10000 and a drawn stand-in for it, toy_lesions, as TFDS data sets.
 
 Importing the package registers both, so that `tfds.builder("ham10000/64x64")`
-and `tfds.builder("toy_lesions/64x64")` know them.
+and `tfds.builder("toy_lesions/64x64")` know them. Where TFDS is absent the rest
+of the package works: what finds, checks, reads and divides the user's files.
 """
 
-from tfds_ham10000 import ham10000_dataset_builder as _ham10000  # noqa: F401
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.splits import SPLITS, assign_splits, folds
 from tfds_ham10000.tables import CLASSES
-from tfds_ham10000.toy_lesions import (
-  toy_lesions_dataset_builder as _toy_lesions,  # noqa: F401
-)
+
+try:
+  from tfds_ham10000 import ham10000_dataset_builder as _ham10000  # noqa: F401
+  from tfds_ham10000.toy_lesions import (
+    toy_lesions_dataset_builder as _toy_lesions,  # noqa: F401
+  )
+except ModuleNotFoundError as error:
+  if error.name != "tensorflow_datasets":
+    raise
 
 __all__ = ["CLASSES", "SPLITS", "DataError", "assign_splits", "folds"]

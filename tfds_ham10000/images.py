@@ -64,10 +64,15 @@ def reduce_to_square(data: bytes, size: int, where: str) -> bytes:
     DataError: the bytes are no whole JPEG image of mode RGB whose sides have
       `SHORTEST` to `LONGEST` pixels; the message says what they are.
   """
+  return encode_png(read_square(data, size, where))
+
+
+def read_square(data: bytes, size: int, where: str) -> Image.Image:
+  """Return the picture that `reduce_to_square` returns as a PNG file."""
   # The decoder may skip resolution, as long as twice the size remains for the
   # antialiasing filter to work on.
   image = _decode(data, where, draft_size=2 * size)
-  return encode_png(to_square(image, size))
+  return to_square(image, size)
 
 
 def to_square(image: Image.Image, size: int) -> Image.Image:

@@ -86,7 +86,11 @@ def load(config) -> Dataset:
       without training images.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
-  raw = sources.read(config)
+  return divided(sources.read(config), config)
+
+
+def divided(raw: sources.Raw, config) -> Dataset:
+  """Divides what was read as `data` of a config asks for; see `load`."""
   names, source = raw.class_names, sources.SOURCES[config.name]
   splits = _resplit(raw.splits, names, config)
   pool = joined(splits.values())

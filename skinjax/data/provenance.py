@@ -30,57 +30,69 @@ def write_origin(
     InputError: the workdir was begun on other images, or through other weights.
   """
   processes.require_same("The training data", dataset.info.fingerprint)
-  parts = dict(frozen or {})
-  parts |= parts.pop("pretrained", {})
-  digests = {name: checkpoint.digest(part) for name, part in parts.items()}
-  processes.require_same("What is frozen", repr(sorted(digests.items())))
-  pretrained = sorted((frozen or {}).get("pretrained", {}))
-  learnt_through = {"pretrained": pretrained, "frozen": digests}
-  processes.on_first(
-    lambda: _agree(path, dataset, learnt_through if digests else {})
-  )
+  through = learnt_through(frozen)
+  processes.require_same("What is frozen", repr(sorted(through.items())))
+  processes.on_first(lambda: _agree(path, dataset, frozen))
 
 
-def _agree(
-  path: pathlib.Path, dataset: datasets.Dataset, learnt_through: dict[str, Any]
-) -> None:
+def _agree(path: pathlib.Path, dataset: datasets.Dataset, frozen) -> None:
   record, info = path / "data.json", dataset.info
-  held_out = [
-    datasets.fingerprint(split) for split in (dataset.validation, dataset.test)
-  ]
-  now = {"fingerprint": info.fingerprint, "held_out": held_out}
   if record.exists():
-    before = read_origin(path)
+    before, now = read_origin(path), _fingerprints(dataset)
     if any(before.get(key) != value for key, value in now.items()):
       raise errors.InputError(
         f"{path} was begun on other images than {info.name} has now: use "
         "another directory, or the data that it was begun with."
       )
-    _require_same_weights(path, before, learnt_through)
+    _require_same_weights(path, before, learnt_through(frozen))
     return
+  files.write_json(record, origin_of(dataset, frozen))
+
+
+def origin_of(
+  dataset: datasets.Dataset, frozen: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+  """Returns what `data.json` says of what a run learns from, and through."""
+  info = dataset.info
   learnt = {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
   if dataset.added:
     learnt.update(dataset.added.split.groups.tolist())
-  files.write_json(
-    record,
-    {
-      "name": info.name,
-      **now,
-      "class_names": info.class_names,
-      "groups": sorted(learnt),
-      "unknown_origin": dataset.inherited is None,
-      **learnt_through,
-      "info": dataclasses.asdict(info),
-      "diversity": diversity.distances(
-        dataset.train.images, dataset.train.labels, info.class_names
-      ),
-    },
-  )
+  return {
+    "name": info.name,
+    **_fingerprints(dataset),
+    "class_names": info.class_names,
+    "groups": sorted(learnt),
+    "unknown_origin": dataset.inherited is None,
+    **learnt_through(frozen),
+    "info": dataclasses.asdict(info),
+    "diversity": diversity.distances(
+      dataset.train.images, dataset.train.labels, info.class_names
+    ),
+  }
 
 
-def _require_same_weights(path, before, learnt_through) -> None:
+def learnt_through(frozen: Mapping[str, Any] | None) -> dict[str, Any]:
+  """Returns what `data.json` says of what a run learns through.
+
+  `frozen` is what the task's `frozen` returns.
+  """
+  parts = dict(frozen or {})
+  parts |= parts.pop("pretrained", {})
+  digests = {name: checkpoint.digest(part) for name, part in parts.items()}
+  pretrained = sorted((frozen or {}).get("pretrained", {}))
+  return {"pretrained": pretrained, "frozen": digests} if digests else {}
+
+
+def _fingerprints(dataset: datasets.Dataset) -> dict[str, Any]:
+  held_out = [
+    datasets.fingerprint(split) for split in (dataset.validation, dataset.test)
+  ]
+  return {"fingerprint": dataset.info.fingerprint, "held_out": held_out}
+
+
+def _require_same_weights(path, before, through) -> None:
   """Refuses other frozen weights than those that a workdir was begun with."""
-  old, new = before.get("frozen", {}), learnt_through.get("frozen", {})
+  old, new = before.get("frozen", {}), through.get("frozen", {})
   for name in sorted(old.keys() | new.keys()):
     if old.get(name) != new.get(name):
       raise errors.InputError(
@@ -104,6 +116,16 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
   """
   record = pathlib.Path(path) / "data.json"
   origin = files.read_json(record, "nothing tells what was learnt from there")
+  return checked_origin(origin, record)
+
+
+def checked_origin(origin: Any, record: pathlib.Path) -> dict[str, Any]:
+  """Returns an origin that was read from a file; see `read_origin`.
+
+  Raises:
+    InputError: it is not as it was written.
+  """
+  origin = origin if isinstance(origin, dict) else {}
   texts = [origin.get("name"), origin.get("fingerprint")]
   for key in ("class_names", "groups"):
     names = origin.get(key)

@@ -11,7 +11,7 @@ import numpy as np
 
 from skinjax.data import provenance
 from skinjax.runtime import errors, files, randomness, workdir
-from skinjax.training import trained
+from skinjax.training import released, trained
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,11 +156,16 @@ def _sample(network: trained.Trained, labels, key, truncation) -> np.ndarray:
 def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
   """Loads a generator from the workdir of a GAN's or configs/by_class.py's run.
 
+  Or a released one; see training/released.py.
+
   Raises:
     InputError: it trained no generator, or there is no such checkpoint.
   """
   path = files.user_path(path)
-  if workdir.read_config(path).get("task") != "by_class":
+  if (
+    released.is_member(path)
+    or workdir.read_config(path).get("task") != "by_class"
+  ):
     network = trained.load_generator(path, which)
     names = network.info.class_names
     return Generator(path, names, (network,), network.origin)

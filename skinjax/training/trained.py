@@ -4,6 +4,7 @@ What puts a network to work takes its task, state, config and info, as training
 has them and as `Trained` does.
 """
 
+import dataclasses
 import functools
 import pathlib
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from skinjax.runtime import (
   randomness,
   workdir,
 )
-from skinjax.training import schedules, tasks
+from skinjax.training import released, schedules, tasks
 
 CHECKPOINTS = ("latest", "best")  # of a workdir
 _BATCH = 256
@@ -46,32 +47,20 @@ class Trained(NamedTuple):
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   """Loads the latest or the best (by its config's `best`) whole checkpoint.
 
+  Or a released generator, by FOLDER/NAME; see training/released.py.
+
   Raises:
     InputError: the workdir has no such checkpoint, or trains no network.
   """
   errors.require_known("checkpoint", which, CHECKPOINTS)
   path = files.user_path(path)
+  if released.is_member(path):
+    return _load_released(path, which)
   config = workdir.read_config(path)
-  known = workdir.flat(config)
-  for key, kind in (("task", str), ("data.size", int)):
-    if not isinstance(known.get(key), kind):
-      raise _undescribed(path, f"{key}={known.get(key)}")
-  if config.task not in tasks.known():
-    raise errors.InputError(
-      f"{path} is the workdir of task={config.task}, which trains no network: "
-      f"name one of {', '.join(tasks.known())}."
-    )
-  if not isinstance(known.get("train.steps"), int):
-    raise _undescribed(path, f"train.steps={known.get('train.steps')}")
-  task, origin = tasks.named(config.task), provenance.read_origin(path)
+  task = _described(path, config)
+  origin = provenance.read_origin(path)
   info = provenance.info_of(origin, config.data.size)
-  try:
-    like = jax.eval_shape(
-      functools.partial(task.init_state, config, info), jax.random.key(0)
-    )
-  # Whatever a changed file makes of building a network.
-  except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
-    raise _undescribed(path, str(error).splitlines()[0][:200]) from error
+  like, known = _shapes(path, task, config, info), workdir.flat(config)
   best = known.get("best") if which == "best" else ""
   if which == "best" and not (best and isinstance(best, str)):
     raise errors.InputError(
@@ -88,15 +77,78 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   step, state = found
   if best:
     logging.info("%s: the best by %s is that of step %d.", path, best, step)
-  elif step < config.train.steps:
+  else:
+    _tell_unfinished(path, step, config)
+  digest = checkpoint.digest(state)
+  return Trained(path, task, config, info, step, state, digest, origin)
+
+
+def _load_released(path: pathlib.Path, which: str) -> Trained:
+  """Loads a released generator: of its state there is what draws images.
+
+  Raises:
+    InputError: there is none of this name, its files are damaged, or a best
+      one is asked for.
+  """
+  if which == "best":
+    raise errors.InputError(
+      f"{path} is a released generator, of which there is one checkpoint: use "
+      "the latest."
+    )
+  member = released.read(path)
+  config, step = member.config, member.step
+  task = _described(path, config)
+  info = provenance.info_of(member.origin, config.data.size)
+  like = _shapes(path, task, config, info)
+  shapes = lambda tree: jax.tree.map(np.shape, tree)
+  if shapes(member.average) != shapes(like.average):
+    raise errors.InputError(
+      f"{path.parent / released.WEIGHTS} holds another network than its config "
+      "describes."
+    )
+  nothing = {field.name: None for field in dataclasses.fields(like)}
+  kept = {"step": np.int32(step), "average": member.average}
+  state = jax.device_put(like.replace(**nothing | kept))
+  _tell_unfinished(path, step, config)
+  digest = checkpoint.digest(state)
+  return Trained(path, task, config, info, step, state, digest, member.origin)
+
+
+def _described(path: pathlib.Path, config) -> tasks.Task:
+  """Returns the task of a config that describes a trained network."""
+  known = workdir.flat(config)
+  for key, kind in (("task", str), ("data.size", int)):
+    if not isinstance(known.get(key), kind):
+      raise _undescribed(path, f"{key}={known.get(key)}")
+  if config.task not in tasks.known():
+    raise errors.InputError(
+      f"{path} is the workdir of task={config.task}, which trains no network: "
+      f"name one of {', '.join(tasks.known())}."
+    )
+  if not isinstance(known.get("train.steps"), int):
+    raise _undescribed(path, f"train.steps={known.get('train.steps')}")
+  return tasks.named(config.task)
+
+
+def _shapes(path: pathlib.Path, task: tasks.Task, config, info) -> Any:
+  """Returns the shapes of the state that a config describes."""
+  try:
+    return jax.eval_shape(
+      functools.partial(task.init_state, config, info), jax.random.key(0)
+    )
+  # Whatever a changed file makes of building a network.
+  except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+    raise _undescribed(path, str(error).splitlines()[0][:200]) from error
+
+
+def _tell_unfinished(path: pathlib.Path, step: int, config) -> None:
+  if step < config.train.steps:
     logging.warning(
       "%s has been trained for %d of its %d steps only.",
       path,
       step,
       config.train.steps,
     )
-  digest = checkpoint.digest(state)
-  return Trained(path, task, config, info, step, state, digest, origin)
 
 
 def _undescribed(path, what: str) -> errors.InputError:

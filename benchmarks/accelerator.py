@@ -1,0 +1,271 @@
+r"""Measure skinjax on an accelerator, as far as the minutes go.
+
+  python -m benchmarks.accelerator --minutes=4 --json=FILE
+
+Six sections, the most important first; FILE is whole after each of them:
+
+1. chip: devices and versions; measured rates of matrix products and of copies.
+2. exactness: training steps beside the same in float64 on this machine's CPU.
+3. speed: images/s, share of the measured rates, compile seconds and memory, by
+   default and at widths and batches that fill the chip; beside PyTorch.
+4. data: steps on drawn batches beside steps on one constant batch.
+5. devices: pmap and jit beside one device.
+6. together: classifiers of a study in one program beside one after the other.
+
+It needs no network, no data set, and of Python packages jax, flax, optax, numpy
+and absl. What else is absent is said, and the rest goes on. A section has its
+share of the time that is left, and says what it left out.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from benchmarks import budget as budgets
+from benchmarks import standins
+
+# Memory is taken as it is needed, so that PyTorch's process has some, too.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+ABSENT = standins.install()
+
+from benchmarks import arguments, train_step, workload  # noqa: E402
+from skinjax.runtime import files  # noqa: E402
+
+SECTIONS = {  # its module's function, and its part of what is left
+  "chip": ("accelerator_sections.chip", 0.12),
+  "exactness": ("accelerator_sections.exactness", 0.3),
+  "speed": ("accelerator_sections.speed", 0.6),
+  "data": ("accelerator_sections.data", 0.35),
+  "devices": ("accelerator_sections.devices", 0.5),
+  "together": ("accelerator_sections.together", 1.0),
+}
+
+
+class Row(NamedTuple):
+  """A model at work; `steps` are one compiled call."""
+
+  model: str  # of train_step.MODELS, or a config with its arguments
+  width: int  # 0: the config's own
+  size: int = 64
+  batch: int = 64
+  dtype: str = "float32"
+  steps: int = 20
+
+  def config(self, **changes: Any):
+    """Returns its config; `changes` have `__` for the dots.
+
+    Raises:
+      InputError: the config has no such arguments.
+    """
+    name, _, more = self.model.partition(":")
+    model = train_step.MODELS[name]
+    width = self.width or model.widths[0]
+    if more:
+      model = model._replace(config=f"{model.config}:{more}", width_keys={})
+    config = model.values(width, self.size, self.batch)
+    return workload.changed(
+      config, log_every=self.steps, model__dtype=self.dtype, **changes
+    )
+
+  def __str__(self) -> str:
+    width = f" {self.width}" if self.width else ""
+    return (
+      f"{self.model}{width}, {self.batch} at {self.size}x{self.size}, "
+      f"{self.dtype}"
+    )
+
+
+class Plan(NamedTuple):
+  """What is measured; `small` where a CPU stands for the chip."""
+
+  product: int  # side of the matrices
+  copied: int  # bytes
+  exact: tuple[Row, ...]
+  exact_steps: int
+  speed: tuple[Row, ...]  # in order of importance
+  calls: int  # that are timed
+  images: int  # that batches are drawn from
+  data: Row
+  devices: Row
+  together: tuple[Row, int]  # and how many
+
+
+def plan(small: bool) -> Plan:
+  """Returns what is measured on a chip, or in its place on a CPU."""
+  projected = "variant=projected"
+  if small:
+    tiny = {"size": 16, "batch": 8, "steps": 2}
+    least = Row("progan_plain", 2, size=4, batch=32, steps=2)
+    return Plan(
+      product=256,
+      copied=2**22,
+      exact=(
+        least,
+        least._replace(model="progan"),
+        Row("acgan", 4, **tiny),
+        Row("classifier", 2, **tiny),
+        Row(f"acgan:{projected}", 0, **tiny),
+      ),
+      exact_steps=2,
+      speed=(least, least._replace(dtype="bfloat16")),
+      calls=3,
+      images=64,
+      data=least,
+      devices=least,
+      together=(least, 2),
+    )
+  few = {"size": 32, "batch": 16}
+  defaults = [
+    Row("acgan", 32),
+    Row("progan", 16, batch=32),
+    Row("classifier", 16),
+    Row(f"acgan:{projected}", 0),
+    Row(f"progan:{projected}", 0, batch=32),
+  ]
+  half = lambda row: row._replace(dtype="bfloat16")
+  filling = [
+    Row("acgan", 256, batch=512, steps=5),
+    Row("progan", 128, batch=128, steps=5),
+    Row("classifier", 128, batch=1024, steps=5),
+    Row("acgan", 128, batch=256, steps=10),
+  ]
+  return Plan(
+    product=8192,
+    copied=2**32,
+    exact=(
+      Row("acgan", 16, **few),
+      Row("progan", 8, **few),
+      Row("progan_plain", 8, **few),
+      Row("classifier", 8, **few),
+      Row(f"acgan:{projected}", 0, **few),
+    ),
+    exact_steps=3,
+    speed=(
+      *defaults[:2],
+      half(defaults[0]),
+      half(filling[0]),
+      half(defaults[1]),
+      half(filling[1]),
+      *defaults[2:],
+      half(filling[2]),
+      filling[0],
+      half(filling[3]),
+    ),
+    calls=10,
+    images=8012,  # as many as a fold of HAM10000 trains on
+    data=Row("acgan", 32),
+    devices=Row("acgan", 32),
+    together=(Row("classifier", 16), 8),
+  )
+
+
+def run(
+  args: argparse.Namespace, sections: dict[str, Callable] | None = None
+) -> dict[str, Any]:
+  """Measures section by section, and writes the document after each.
+
+  Args:
+    args: the command line's.
+    sections: `section(plan, budget, before) -> (found, notes)` by name, what
+      the sections before it have found given; by default those of SECTIONS.
+
+  Returns:
+    The document.
+  """
+  total = budgets.Budget(60 * args.minutes)
+  document = {
+    "complete": False,
+    "minutes": args.minutes,
+    "python": platform.python_version(),
+    "absent": dict(ABSENT),
+    "sections": {},
+  }
+  for name, why in ABSENT.items():
+    total.say(f"{name} is absent ({why})")
+  for name, (place, part) in SECTIONS.items():
+    budget = total.share(part)
+    begun = budget.left()
+    total.say(f"section {name}, {begun:.0f} s")
+    found, notes = {}, {}
+    try:
+      section = sections[name] if sections else _section(place)
+      found, notes = section(args.plan, budget, document["sections"])
+    # The sections after it are not to be lost.
+    except Exception as error:
+      traceback.print_exc()
+      notes = {name: f"failed: {type(error).__name__}: {error}"[:500]}
+    seconds = begun - budget.left()
+    document["sections"][name] = {
+      "seconds": seconds,
+      **found,
+      "notes": notes,
+    }
+    document["complete"] = name == list(SECTIONS)[-1]
+    if args.json:
+      files.write_json(args.json, document)
+  return document
+
+
+def _section(place: str) -> Callable:
+  module, name = place.split(".")
+  return getattr(importlib.import_module(f"benchmarks.{module}"), name)
+
+
+def show(document: dict[str, Any]) -> str:
+  """Returns the document as text: a table a section, and what was left out."""
+  lines = [f"Python {document['python']}, {document['minutes']:g} minutes"]
+  for name in document["absent"]:
+    lines.append(f"absent: {name}")
+  for name, section in document["sections"].items():
+    lines += ["", f"{name} ({section['seconds']:.0f} s)"]
+    for key, value in section.items():
+      if key in ("seconds", "notes"):
+        continue
+      rows = value if isinstance(value, list) else [value]
+      if rows and isinstance(rows[0], dict):
+        lines += _table(rows)
+      else:
+        lines.append(f"  {key}: {_text(value)}")
+    lines += [f"  {what}: {why}" for what, why in section["notes"].items()]
+  return "\n".join(lines)
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+  names = list(dict.fromkeys(key for row in rows for key in row))
+  cells = [names, *([_text(row.get(n)) for n in names] for row in rows)]
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  return [
+    "  " + "  ".join(map("{:>{}}".format, line, widths)) for line in cells
+  ]
+
+
+def _text(value: Any) -> str:
+  if isinstance(value, float):
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+  return "" if value is None else str(value)
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parses arguments, or exits with one line that says what is wrong."""
+  parser = arguments.Parser("python -m benchmarks.accelerator")
+  add = parser.add_argument
+  add("--minutes", type=arguments.minutes, default=4.0)
+  add("--json", type=arguments.file, help="also write results here")
+  args = parser.parse_args(argv)
+  import jax
+
+  args.plan = plan(small=jax.default_backend() == "cpu")
+  return args
+
+
+def main() -> None:
+  """Prints the tables."""
+  print(show(run(parse())))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,127 @@
+"""Released generators: averaged weights alone, in half precision.
+
+A folder holds several, each under a name, as the number of the fold that it was
+trained on: `released.json` tells of each the config, the data and the steps,
+and `weights.npz` has the arrays. FOLDER/NAME names one of them as a workdir's
+path names what was trained there, though there is no such directory.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+from flax import traverse_util
+
+from skinjax.data import provenance
+from skinjax.runtime import checkpoint, errors, files
+
+RECORD, WEIGHTS = "released.json", "weights.npz"
+
+
+class Member(NamedTuple):
+  """One generator of a folder."""
+
+  config: Mapping[str, Any]  # what it was trained with
+  origin: Mapping[
+    str, Any
+  ]  # what it was trained on; see provenance.read_origin
+  step: int  # training steps done
+  average: Any  # the EMA of its variables: float arrays by name
+  made: Mapping[str, Any]  # where and how it was trained, for people
+
+
+def is_member(path: pathlib.Path) -> bool:
+  """Returns whether a path names a generator of a released folder."""
+  return not path.is_dir() and (path.parent / RECORD).is_file()
+
+
+def names(folder: pathlib.Path) -> list[str]:
+  """Returns the names of a folder's generators; none where there is none."""
+  return list(_record(folder)) if (folder / RECORD).is_file() else []
+
+
+def add(folder: pathlib.Path, name: str, member: Member) -> None:
+  """Writes a generator into a folder, beside those that are there.
+
+  The record comes last: without it the generator is not there.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  record = _record(folder) if (folder / RECORD).is_file() else {}
+  record.pop(name, None)
+  weights = {}
+  if record:
+    weights = files.read_arrays(folder / WEIGHTS)
+  weights = {k: x for k, x in weights.items() if k.split("/")[0] in record}
+  halved = {k: _halved(x) for k, x in _flat(member.average).items()}
+  weights |= {f"{name}/{k}": x for k, x in halved.items()}
+  files.write_arrays(folder / WEIGHTS, **weights)
+  record[name] = {
+    "config": dict(member.config),
+    "origin": dict(member.origin),
+    "step": member.step,
+    "sha256": checkpoint.digest(halved),
+    "made": dict(member.made),
+  }
+  files.write_json(folder / RECORD, {"members": record})
+
+
+def read(path: pathlib.Path) -> Member:
+  """Reads the generator that FOLDER/NAME names, its weights as float32.
+
+  Raises:
+    InputError: there is none of this name, or its files are damaged.
+  """
+  folder, name = path.parent, path.name
+  record = _record(folder)
+  errors.require_known(f"generator of {folder}", name, record)
+  found, weights = record[name], folder / WEIGHTS
+  halved = {
+    key.removeprefix(f"{name}/"): x
+    for key, x in files.read_arrays(weights).items()
+    if key.startswith(f"{name}/")
+  }
+  try:
+    config, step, made = found["config"], int(found["step"]), found["made"]
+    origin = found["origin"]
+    whole = found["sha256"] == checkpoint.digest(halved)
+  except (KeyError, TypeError, ValueError) as error:
+    raise errors.InputError(
+      f"{folder / RECORD} is damaged: {name} is without {error}."
+    ) from error
+  if not whole:
+    raise errors.InputError(
+      f"{weights} does not hold the weights that {RECORD} beside it tells of: "
+      "take both from where they were released."
+    )
+  average = traverse_util.unflatten_dict(
+    {key: x.astype(np.float32) for key, x in halved.items()}, sep="/"
+  )
+  return Member(
+    ml_collections.FrozenConfigDict(config),
+    provenance.checked_origin(origin, folder / RECORD),
+    step,
+    average,
+    made,
+  )
+
+
+def _record(folder: pathlib.Path) -> dict[str, Any]:
+  words = f"{folder} is no folder of released generators"
+  members = files.read_json(folder / RECORD, words).get("members")
+  if not isinstance(members, dict):
+    raise errors.InputError(f"{folder / RECORD} is damaged: it has no members.")
+  return members
+
+
+def _flat(tree: Any) -> dict[str, np.ndarray]:
+  flat = traverse_util.flatten_dict(tree, sep="/")
+  return {key: np.asarray(x) for key, x in flat.items()}
+
+
+def _halved(x: np.ndarray) -> np.ndarray:
+  """Rounds to float16; what is beyond its range stays as it is."""
+  with np.errstate(over="ignore"):
+    half = x.astype(np.float16)
+  return half if np.isfinite(half).all() else x

@@ -1,0 +1,140 @@
+"""Tests of generators that are released without the rest of their state."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import skinjax
+from skinjax.data import provenance
+from skinjax.runtime import errors, files
+from skinjax.training import released, tasks, trained
+from tests import shrunk
+
+
+def member(name="acgan", seed=0, **changes):
+  state = shrunk.state(name, seed)
+  given = {
+    "config": shrunk.frozen(name).to_dict(),
+    "origin": provenance.origin_of(shrunk.dataset()),
+    "step": 4,
+    "average": state.average,
+    "made": {"device": "a chip"},
+  }
+  return released.Member(**given | changes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  for fold in range(2):
+    released.add(tmp_path / "acgan", str(fold), member(seed=fold))
+  return tmp_path / "acgan"
+
+
+@pytest.mark.parametrize("name", ["acgan", "progan"])
+def test_a_released_generator_draws_as_the_trained_one(name, tmp_path):
+  released.add(tmp_path / name, "3", member(name))
+  generator = skinjax.load_generator(tmp_path / name / "3")
+  assert generator.class_names == shrunk.CLASSES
+  assert generator.step == 4
+  assert generator.info == shrunk.dataset().info
+  labels, network = np.arange(3, dtype=np.int32), generator.networks[0]
+  state = shrunk.state(name).replace(step=np.int32(4))
+  latents = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+  draw = lambda state: trained.draw(
+    tasks.named(name),
+    state,
+    latents,
+    labels,
+    config=network.config,
+    info=network.info,
+  ).astype(int)
+  drawn, halved = draw(network.state), state.replace(average=_rounded(state))
+  np.testing.assert_array_equal(drawn, draw(halved))
+  assert np.abs(drawn - draw(state)).mean() < 0.5  # of 255
+
+
+def _rounded(state):
+  return jax.tree.map(
+    lambda x: x.astype(np.float16).astype(np.float32), state.average
+  )
+
+
+def test_generators_of_a_folder_are_kept_apart(folder):
+  assert released.names(folder) == ["0", "1"]
+  for fold in range(2):
+    found = shrunk.leaves(released.read(folder / str(fold)).average)
+    for name, x in shrunk.leaves(shrunk.state("acgan", fold).average).items():
+      assert found[name].dtype == np.float32
+      np.testing.assert_allclose(found[name], x, rtol=1e-3, atol=1e-7)
+  released.add(folder, "0", member(seed=1))
+  one, other = (trained.load(folder / str(fold)) for fold in range(2))
+  assert one.digest == other.digest
+  assert sorted(p.name for p in folder.iterdir()) == [
+    released.RECORD,
+    released.WEIGHTS,
+  ]
+
+
+def test_what_float16_cannot_hold_is_kept(tmp_path):
+  values = {"params": {"a": np.array([1e6, 1.0], np.float32)}}
+  released.add(tmp_path, "0", member(average=values))
+  np.testing.assert_array_equal(
+    released.read(tmp_path / "0").average["params"]["a"], [1e6, 1.0]
+  )
+
+
+def test_a_generator_that_was_not_trained_to_its_end_is_told(folder, absl_log):
+  released.add(folder, "1", member(step=2))
+  assert trained.load(folder / "1").step == 2
+  assert "for 2 of its 4 steps only" in absl_log.text
+
+
+def test_one_that_is_not_there_is_refused(folder):
+  with pytest.raises(errors.InputError, match=r"'7'\..* There are: 0, 1"):
+    skinjax.load_generator(folder / "7")
+  with pytest.raises(errors.InputError, match="use the latest"):
+    trained.load_generator(folder / "0", "best")
+
+
+def _other_weights(folder):
+  arrays = files.read_arrays(folder / released.WEIGHTS)
+  name = next(iter(arrays))
+  files.write_arrays(
+    folder / released.WEIGHTS, **arrays | {name: arrays[name] + 1}
+  )
+
+
+def _without(key):
+  def change(folder):
+    record = json.loads((folder / released.RECORD).read_text())
+    del record["members"]["0"][key]
+    (folder / released.RECORD).write_text(json.dumps(record))
+
+  return change
+
+
+@pytest.mark.parametrize(
+  ("damage", "told"),
+  [
+    (_other_weights, "does not hold the weights"),
+    (lambda f: (f / released.WEIGHTS).write_bytes(b"PK"), "cannot be read as"),
+    (lambda f: (f / released.RECORD).write_text("{}"), "it has no members"),
+    (_without("config"), "without 'config'"),
+    (_without("sha256"), "without 'sha256'"),
+    (
+      lambda f: released.add(f, "0", member(average={"params": {}})),
+      "another network",
+    ),
+    (
+      lambda f: released.add(f, "0", member(config={"task": "by_class"})),
+      "does not describe a network",
+    ),
+    (lambda f: released.add(f, "0", member(origin={})), "must have a name"),
+  ],
+)
+def test_a_damaged_folder_is_refused(folder, damage, told):
+  damage(folder)
+  with pytest.raises(errors.InputError, match=told):
+    skinjax.load_generator(folder / "0")
