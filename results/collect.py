@@ -8,6 +8,7 @@ shows real lesions stays behind, for they are not ours to publish.
 """
 
 import argparse
+import collections
 import csv
 import json
 import pathlib
@@ -40,6 +41,8 @@ MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",
 )
+# The study whose arms without synthetic images README.md shows.
+NETWORKS = "ham10000_networks"
 # What benchmarks/README.md shows of a training step: key, heading, format.
 _SPEED = (
   ("model", "model", ""),
@@ -252,7 +255,10 @@ def write_tables() -> None:
     for row in _rows()
   ]
   columns = ("run", "measured", "minutes")
-  readme.write_text(_filled(text, "results", columns, runs))
+  text = _filled(text, "results", columns, runs)
+  for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
+    text = _filled(text, "networks", *real_alone(summary))
+  readme.write_text(text)
   readme = ROOT.parent / "benchmarks" / "README.md"
   text = readme.read_text()
   if speed := _read(sorted((ROOT / "speed").glob("train_step*.json"))):
@@ -264,6 +270,29 @@ def write_tables() -> None:
     rows.sort(key=lambda row: row["size"])
     text = _filled(text, "sizes", *_columns(_SIZES, rows))
   readme.write_text(text)
+
+
+def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:
+  """Returns headings and rows of a study's arms without synthetic images."""
+  scores = ("balanced_accuracy", "accuracy", "mean_auc")
+  headings = ["network", "what it learns from", "balanced accuracy"]
+  headings += ["accuracy", "mean AUC", "minutes a training"]
+  arms = [arm for arm in summary["arms"] if arm["recipe"]]
+  trained = collections.Counter()
+  for arm in arms:
+    trained[arm["network"]] += len(summary["folds"]) * arm["seeds"]
+  rows = []
+  for arm in arms:
+    if arm["recipe"]["added"] == "synthetic":
+      continue
+    shown = (
+      f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+      for row in map(arm["scores"].get, scores)
+    )
+    network = arm["network"]
+    minutes = summary["minutes"][network] / trained[network]
+    rows.append([network, arm["name"], *shown, f"{minutes:.1f}"])
+  return headings, rows
 
 
 def _read(paths: list[pathlib.Path]) -> list[dict]:

@@ -138,6 +138,25 @@ def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
   assert row["measured"] == told
 
 
+def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
+  score = {"value": 0.5, "low": 0.4, "high": 0.6}
+  names = ("balanced_accuracy", "accuracy", "mean_auc")
+  arm = {"network": "head", "seeds": 3, "scores": dict.fromkeys(names, score)}
+  summary = {
+    "folds": [0, 1],
+    # 12 trainings, those with synthetic images among them.
+    "minutes": {"head": 6.0},
+    "arms": [
+      arm | {"name": "real", "recipe": {"added": ""}},
+      arm | {"name": "capped_25", "recipe": {"added": "synthetic"}},
+      arm | {"name": "chosen", "recipe": None},
+    ],
+  }
+  headings, rows = _module().real_alone(summary)
+  assert rows == [["head", "real", *["0.500 [0.400, 0.600]"] * 3, "0.5"]]
+  assert len(headings) == len(rows[0])
+
+
 def test_simulated_studies():
   simulate = _module("coverage/simulate")
   size = simulate.Size(1 / 5, resamples=30, true_seeds=10, true_images=200)
