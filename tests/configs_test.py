@@ -271,12 +271,12 @@ _LESS = {
   # Else it needs no data.
   "synthesize": {"drop_copies": True},
 }
-# Read under a penalty, which no projected discriminator takes, or where the
+# Read under a penalty, which no projected discriminator takes; where the
 # data are a user's folder, where nothing tells an origin, of an
 # arm's changes, on the page or by the fine-tuned network (own_images_test,
 # study_test, page_test, tasks/classifier_test), or where there are classes.
 _ELSEWHERE = {
-  _PROJECTED: {"penalty_every", "penalty_weight"},
+  _PROJECTED: {"penalty_weight"},
   "study": {"unknown_origin", "description", *_CHANGED, *_TUNED},
   "by_class": {"class_on_fakes", "class_margin", "class_temperature"},
 }

@@ -90,7 +90,6 @@ def test_a_step_is_compiled_once(mode, caplog):
 # Other networks, by their configs' arguments.
 _FINE_TUNED = "classifier:network=efficientnet"
 _PROJECTED = "acgan:variant=projected"
-_GROWN = "progan:variant=projected"
 
 
 def _frozen(name, **changes):
@@ -118,7 +117,6 @@ def _five_steps(name, mode, **more):
     "classifier": {"train__rate": 0.05, "train__batch_size": 16},
     _FINE_TUNED: {"train__rate": 0.05, "train__batch_size": 16},
     "progan": growth,
-    _GROWN: growth,
   }[name]
   changes |= {"parallel": mode, "log_every": 5}
   config = _frozen(name, **changes, **more)
@@ -165,9 +163,6 @@ _LOOKS = {
     pytest.param("acgan", _LOOKS, marks=pytest.mark.slow),
     pytest.param("progan", {}, marks=pytest.mark.slow),
     pytest.param("acgan", shrunk.FEW, marks=pytest.mark.slow, id="acgan_few"),
-    pytest.param("progan", shrunk.FEW, marks=pytest.mark.slow, id="progan_few"),
-    pytest.param(_PROJECTED, {}, marks=pytest.mark.slow),
-    pytest.param(_GROWN, {}, marks=pytest.mark.slow),
     pytest.param(
       _PROJECTED,
       # It sees no pixels that a penalty could be on.
