@@ -87,7 +87,7 @@ def _compare(undisturbed, killed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [20])
+@pytest.mark.parametrize("count", [12])
 def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
   tmp_path, count
 ):

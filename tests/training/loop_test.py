@@ -130,7 +130,6 @@ class _Killed(BaseException):
     (_PROJECTED, "between checkpoints"),
     pytest.param(_GROWN, "between checkpoints", marks=pytest.mark.slow),
     pytest.param("acgan" + _FEW, "between checkpoints", marks=_SLOW),
-    pytest.param("progan" + _FEW, "between checkpoints", marks=_SLOW),
   ],
 )
 def test_resuming_ends_where_an_undisturbed_run_does(
