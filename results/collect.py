@@ -208,8 +208,8 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
       place = target / found.relative_to(workdir)
       place.parent.mkdir(parents=True, exist_ok=True)
       shutil.copy(found, place)
-  told = target / "evaluation.json"  # it names the generator's workdir
-  if told.exists():
+  # They name the workdirs and the data of this machine.
+  for told in target.glob("*.json"):
     files.write_text(told, portable(told.read_text()))
   report = workdir / "report"
   if (

@@ -280,6 +280,6 @@ def test_scores_of_studies_follow_from_their_predictions(place):
         for label in range(len(names)):
           mine = labels == label
           hits[kind, label] += right[mine].sum() / len(found)
-          all_of[kind, label] += mine.sum()
+          all_of[kind, label] += mine.sum() / len(found)
   with_, without = (hits / all_of).mean(1)
   assert told["verdict"]["value"] == pytest.approx(with_ - without, abs=1e-6)
