@@ -24,9 +24,8 @@ class Member(NamedTuple):
   """One generator of a folder."""
 
   config: Mapping[str, Any]  # what it was trained with
-  origin: Mapping[
-    str, Any
-  ]  # what it was trained on; see provenance.read_origin
+  # What it was trained on; see provenance.read_origin.
+  origin: Mapping[str, Any]
   step: int  # training steps done
   average: Any  # the EMA of its variables: float arrays by name
   made: Mapping[str, Any]  # where and how it was trained, for people
