@@ -162,9 +162,8 @@ def test_other_losses_are_averaged_over_heads(four_scales):
   assert all(np.isfinite(x) for x in metrics.values())
 
 
-@pytest.mark.parametrize("first_size", [8, 16])
-def test_a_progan_is_seen_enlarged(first_size, four_scales):
-  config = shrunk.frozen("progan", _ARGUMENTS, growth__first_size=first_size)
+def test_a_progan_is_seen_enlarged(four_scales):
+  config = shrunk.frozen("progan", _ARGUMENTS, growth__first_size=8)
   state, after, metrics, *_ = _stepped(config, progan, 8)
   assert all(np.isfinite(x) for x in metrics.values())
   changed = shrunk.leaves(after.discriminator["params"])
