@@ -222,7 +222,7 @@ def _by_class(values: dict[str, float]) -> dict[str, Any]:
 def _distances(kind, extractor, splits, names) -> dict[str, dict]:
   """Measures distances in an extractor's features; see `measure`."""
   of = lambda split: distances.of_split(
-    features.extract(extractor, split.images), split
+    _extracted(extractor, split.images), split
   )
   rows = {
     (row["class"], row["comparison"]): row
@@ -241,11 +241,15 @@ def _distances(kind, extractor, splits, names) -> dict[str, dict]:
   return found
 
 
+def _extracted(extractor, images: np.ndarray) -> np.ndarray:
+  """Computes features; those of real images are the same for each row."""
+  return features.extract(extractor, images, cache_dir=sources.features_dir())
+
+
 def _copies(splits, names) -> dict[str, dict]:
   """Measures which part of the images is suspected of being copies."""
-  extract = lambda images, what: features.extract(
-    features.efficientnet(), images
-  )
+  extractor = features.efficientnet()
+  extract = lambda images, what: _extracted(extractor, images)
   upright = [extract(split.images, "") for split in splits]
   vectors = {
     "pixels": copy_search.of_pixels(*splits),

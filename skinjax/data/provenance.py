@@ -32,10 +32,10 @@ def write_origin(
   processes.require_same("The training data", dataset.info.fingerprint)
   through = learnt_through(frozen)
   processes.require_same("What is frozen", repr(sorted(through.items())))
-  processes.on_first(lambda: _agree(path, dataset, frozen))
+  processes.on_first(lambda: _agree(path, dataset, through))
 
 
-def _agree(path: pathlib.Path, dataset: datasets.Dataset, frozen) -> None:
+def _agree(path: pathlib.Path, dataset: datasets.Dataset, through) -> None:
   record, info = path / "data.json", dataset.info
   if record.exists():
     before, now = read_origin(path), _fingerprints(dataset)
@@ -44,15 +44,18 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset, frozen) -> None:
         f"{path} was begun on other images than {info.name} has now: use "
         "another directory, or the data that it was begun with."
       )
-    _require_same_weights(path, before, learnt_through(frozen))
+    _require_same_weights(path, before, through)
     return
-  files.write_json(record, origin_of(dataset, frozen))
+  files.write_json(record, origin_of(dataset, through))
 
 
 def origin_of(
-  dataset: datasets.Dataset, frozen: Mapping[str, Any] | None = None
+  dataset: datasets.Dataset, through: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-  """Returns what `data.json` says of what a run learns from, and through."""
+  """Returns what `data.json` says of what a run learns from.
+
+  `through` is what `learnt_through` returns, if anything is frozen.
+  """
   info = dataset.info
   learnt = {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
   if dataset.added:
@@ -63,7 +66,7 @@ def origin_of(
     "class_names": info.class_names,
     "groups": sorted(learnt),
     "unknown_origin": dataset.inherited is None,
-    **learnt_through(frozen),
+    **(through or {}),
     "info": dataclasses.asdict(info),
     "diversity": diversity.distances(
       dataset.train.images, dataset.train.labels, info.class_names

@@ -64,6 +64,11 @@ def cache_dir() -> str:
   return os.path.join(root, "skinjax")
 
 
+def features_dir() -> str:
+  """Returns where features of images are kept, by their content."""
+  return os.path.join(cache_dir(), "features")
+
+
 def default_dir() -> str:
   """Returns where data sets are prepared unless a config says otherwise."""
   return os.environ.get("TFDS_DATA_DIR") or os.path.join(cache_dir(), "tfds")

@@ -290,11 +290,10 @@ def _extract(
   extractor: features.Extractor, images: np.ndarray, what: str
 ) -> np.ndarray:
   """Computes features, or finds them in the user's cache."""
-  cache = pathlib.Path(sources.cache_dir()) / "features"
   return features.extract(
     extractor,
     images,
-    cache_dir=cache,
+    cache_dir=sources.features_dir(),
     progress=progress(f"{extractor.name} of {what} images"),
   )
 

@@ -154,9 +154,9 @@ def pretrained(config, found: Given) -> set[str]:
   """Returns the pretrained networks that the images' makers learnt through."""
   if not any(found):  # a GAN is trained here
     return set(trained.learnt_through(config.gan))
-  told = [f.provenance.get("pretrained") for f in found.folders.values()]
-  told += [g.origin.get("pretrained") for g in found.generators.values()]
-  return {str(n) for names in told if isinstance(names, list) for n in names}
+  told = [g.origin.get("pretrained") for g in found.generators.values()]
+  through = {str(n) for names in told if isinstance(names, list) for n in names}
+  return through.union(*(f.pretrained for f in found.folders.values()))
 
 
 def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:

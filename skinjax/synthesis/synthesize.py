@@ -1,6 +1,5 @@
 """The task that makes an image folder from a trained generator."""
 
-import os
 import pathlib
 import shlex
 import sys
@@ -126,7 +125,7 @@ def _criteria(
         features.efficientnet(),
         dataset,
         config.drop_distant,
-        os.path.join(sources.cache_dir(), "features"),
+        sources.features_dir(),
       )
     )
   return criteria

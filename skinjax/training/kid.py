@@ -1,6 +1,5 @@
 """How near a generator is to real images as it trains: KID by class."""
 
-import os
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -62,7 +61,7 @@ class Kid:
     # By label: features by metric, and lesions.
     self._real: dict[int, tuple[Mapping[str, np.ndarray], np.ndarray]] = {}
     logging.info("The kernel distance: features of training images")
-    place = os.path.join(sources.cache_dir(), "features")
+    place = sources.features_dir()
     for label, name in enumerate(self._info.class_names):
       chosen = dataset.train.take(_subset(dataset.train.labels, label, name))
       _, lesions = np.unique(chosen.groups, return_inverse=True)
