@@ -22,6 +22,8 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.model.latents = 100
   config.model.generator_width = 32
   config.model.discriminator_width = 32
+  # How the generator doubles a size: transposed or nearest.
+  config.model.upsampling = "transposed"
   # The paper has 0.5, at several times these widths.
   config.model.dropout = 0.25
   # Standard deviation of the noise on the discriminator's input.

@@ -221,6 +221,8 @@ def project(config: ml_collections.ConfigDict) -> None:
   own.width = 32
   # Features of a head's layer.
   own.most = 256
+  # Whether one more head sees the images themselves.
+  own.pixels = False
   # How heads see the class: projection, class_head or both.
   own.conditioning = "both"
   if config.best:  # a judge that it does not learn through

@@ -84,14 +84,19 @@ SCREENED = {
     "the pretrained network sees 96 pixels", model__projected__input=96
   ),
   "wide": _addition("a generator twice as wide", model__generator_width=64),
-  "batch-32": _addition("batches of 32", train__batch_size=32),
+  "nearest": _addition(
+    "a generator that repeats pixels, then smooths",
+    model__upsampling="nearest",
+  ),
+  "pixels": _addition(
+    "one more head, which sees pixels", model__projected__pixels=True
+  ),
   "balanced": _addition("balanced batches", train__sampler="balanced"),
   "lecam": _addition("LeCam's regularizer", loss__lecam=0.1),
   "d2d-ce": _addition("D2D-CE as class loss", loss__class_loss="d2d_ce"),
   "coarse": _addition(
     "coarse layers know of no labels", model__conditional_from=16
   ),
-  "ada": _addition("ADA", augment__adapt_target=0.6),
   "progan-projected": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),

@@ -22,7 +22,16 @@ _Conv = functools.partial(
 _Down = functools.partial(
   _Conv, form=functools.partial(convolution.conv, stride=2)
 )
-_Up = functools.partial(_Conv, form=convolution.conv_transpose)
+# How the generator doubles a size: by a transposed convolution, or by repeating
+# pixels before an ordinary one.
+UPSAMPLING = {
+  "transposed": functools.partial(_Conv, form=convolution.conv_transpose),
+  "nearest": functools.partial(
+    layers.Conv,
+    kernel_init=layers.dcgan_init,
+    form=convolution.upsample_conv,
+  ),
+}
 
 
 def widths(size: int, width: int) -> list[int]:
@@ -44,6 +53,10 @@ class Generator(nn.Module):
   what each layer reads that draws so many pixels or more, so that what is
   coarser is learnt from all classes (Shahbazi et al. 2022; Khorram et al.
   2024).
+
+  With `upsampling` by `nearest` neighbours a hidden layer of the images' size
+  and a 3x3 convolution follow, which smooth over pixels that the transposed one
+  draws each by weights of its own (Odena, Dumoulin, Olah 2016).
   """
 
   size: int  # height and width of the images, a power of two from 8
@@ -51,6 +64,7 @@ class Generator(nn.Module):
   width: int  # channels of the last hidden layer
   num_classes: int
   conditional_from: int = 4  # pixels, a power of two up to `size`
+  upsampling: str = "transposed"  # of UPSAMPLING
   dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
   axis_name: str | None = None  # the device axis inside pmap
 
@@ -68,10 +82,15 @@ class Generator(nn.Module):
     x = layers.Dense(16 * features[0], kernel_init=layers.dcgan_init)(x)
     x = layers.lowered(x.reshape(-1, 4, 4, features[0]), self.dtype)
     x = nn.relu(norm()(x, train=train))
-    for width in features[1:]:
-      x = _Up(width, use_bias=False)(self._joined(x, one_hot))
+    up = UPSAMPLING[self.upsampling]
+    smooth = self.upsampling == "nearest"
+    for width in [*features[1:], *([self.width] if smooth else [])]:
+      x = up(width, use_bias=False)(self._joined(x, one_hot))
       x = nn.relu(norm()(x, train=train))
-    x = _Up(self.channels)(self._joined(x, one_hot))
+    if smooth:
+      x = layers.Conv(self.channels, kernel_init=layers.dcgan_init)(x)
+    else:
+      x = up(self.channels)(self._joined(x, one_hot))
     return nn.tanh(x.astype(latents.dtype))
 
   def _joined(self, x, one_hot):

@@ -75,7 +75,12 @@ def load(width: int, key: jax.Array) -> dict[str, Any]:
 
 
 def features(
-  frozen: dict[str, Any], images: jax.Array, *, size: int, dtype: str
+  frozen: dict[str, Any],
+  images: jax.Array,
+  *,
+  size: int,
+  dtype: str,
+  pixels: bool = False,
 ) -> list[jax.Array]:
   """Computes what the heads see.
 
@@ -84,21 +89,23 @@ def features(
     images: [batch, height, width, 1 or 3] in [-1, 1].
     size: pixels that they are resized to, bilinearly; a multiple of 32.
     dtype: of layers.DTYPES, what the network computes in.
+    pixels: whether the images themselves come first.
 
   Returns:
     [batch, size / n, size / n, channels] for n = 4, 8 and 16.
   """
+  own = [layers.lowered(images, dtype)] if pixels else []
   if images.shape[1] != size:
     shape = (len(images), size, size, images.shape[3])
     images = jax.image.resize(images, shape, "bilinear")
   images = layers.lowered(efficientnet.normalized(images), dtype)
   weights = frozen["pretrained"][efficientnet.NAME]
   taps = efficientnet.Taps().apply({"params": weights}, images)
-  return mixed(taps, frozen["projections"])[:_HEADS]
+  return own + mixed(taps, frozen["projections"])[:_HEADS]
 
 
 def shapes(width: int, size: int) -> list[tuple[int, int, int]]:
-  """Returns the height, width and channels of what `features` returns."""
+  """Returns the height, width and channels of `features` without pixels."""
   scales = range(_HEADS)
   return [(size >> 2 + n, size >> 2 + n, width << n) for n in scales]
 
@@ -130,7 +137,8 @@ class Heads(nn.Module):
   """
 
   num_classes: int
-  most: int  # features of a layer
+  least: int  # features of a layer, of the first on
+  most: int
   conditioning: str  # of CONDITIONING; with one class there is none
   embedding: int = 0  # features of the class head's cosines; 0: it is linear
   axis_name: str | None = None  # the device axis inside pmap
@@ -153,7 +161,7 @@ class Heads(nn.Module):
     Returns:
       Source logits [batch, scales], psi(x) + e_label · phi(x) / 8 of a head's
       64 features phi(x), positive for real images; class logits [batch,
-      classes] of the three heads' features together, with no column where
+      classes] of all heads' features together, with no column where
       there is no class head; with an embedding, its unit vectors, too (see
       layers.CosineLogits).
     """
@@ -164,7 +172,7 @@ class Heads(nn.Module):
     for number, x in enumerate(features):
       width = x.shape[-1]
       while x.shape[1] > 4 and x.shape[1] % 2 == 0:
-        width = min(2 * width, self.most)
+        width = min(max(2 * width, self.least), self.most)
         x = normalized(_Down(width), x)
         x = layers.BatchNorm(axis_name=self.axis_name)(x, train=train)
         x = nn.leaky_relu(x, 0.2)

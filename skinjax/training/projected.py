@@ -76,6 +76,7 @@ def frozen(config, info) -> dict[str, Any]:
 def _heads(config, info, axis_name=None):
   return models.Heads(
     num_classes=info.num_classes,
+    least=config.model.projected.width,
     most=config.model.projected.most,
     conditioning=config.model.projected.conditioning,
     embedding=gan_step.embedding(config),
@@ -90,6 +91,7 @@ def _features(config, frozen: dict[str, Any], images: jax.Array):
     frozen,
     size=config.model.projected.input,
     dtype=config.model.dtype,
+    pixels=config.model.projected.pixels,
   )
   parts = parallel.parts(len(images), config.parallel)
   if parts == 1:
@@ -103,6 +105,8 @@ def init(config, info, key: jax.Array) -> dict[str, Any]:
   """Creates the heads' variables."""
   own = config.model.projected
   shapes = models.shapes(own.width, own.input)
+  if own.pixels:
+    shapes.insert(0, (info.size, info.size, info.channels))
   zeros = [jnp.zeros((2, *shape)) for shape in shapes]
   labels = jnp.zeros(2, jnp.int32)
   return _heads(config, info).init(key, zeros, labels, train=False)

@@ -50,6 +50,22 @@ def test_sizes_that_are_no_power_of_two_are_refused(size):
     acgan.widths(size, 8)
 
 
+def test_nearest_upsampling_adds_a_layer_of_the_images_size():
+  network = acgan.Generator(16, 1, 8, 3, upsampling="nearest")
+  variables = jax.eval_shape(
+    lambda key: network.init(
+      key, jnp.zeros((2, 5)), jnp.zeros(2, jnp.int32), train=False
+    ),
+    jax.random.key(0),
+  )
+  kernels = [
+    layer["kernel"].shape
+    for name, layer in variables["params"].items()
+    if name.startswith("Conv")
+  ]
+  assert kernels == [(3, 3, 16, 8), (3, 3, 8, 8), (3, 3, 8, 1)]
+
+
 def test_parameters_of_the_generator():
   # Size 64, widths 256, 128, 64, 32, and 107 inputs (100 latents, 7 classes):
   #   dense 107 * 16 * 256 + 16 * 256 = 442,368, norm 2 * 256

@@ -98,6 +98,9 @@ def test_images_of_any_size_and_either_number_of_channels(four_scales):
   large = jax.image.resize(grey, (2, 64, 64, 1), "bilinear")
   for x, wanted in zip(found, see(jnp.repeat(large, 3, 3)), strict=True):
     np.testing.assert_allclose(x, wanted, rtol=1e-5, atol=1e-5)
+  first, *rest = see(grey, pixels=True)
+  np.testing.assert_array_equal(first, grey)
+  assert len(rest) == len(found)
 
 
 def test_bfloat16_is_what_features_are_computed_in(four_scales):
@@ -108,7 +111,9 @@ def test_bfloat16_is_what_features_are_computed_in(four_scales):
 
 
 def _heads(features, conditioning, classes=2, **options):
-  heads = projected.Heads(classes, 8, conditioning, **options)
+  heads = projected.Heads(
+    classes, least=6, most=8, conditioning=conditioning, **options
+  )
   labels = jnp.zeros(len(features[0]), jnp.int32)
   variables = heads.init(KEY, features, labels, train=False)
   apply = functools.partial(heads.apply, train=False)
@@ -177,11 +182,11 @@ def test_class_features_of_unit_norm():
   ("side", "convolutions"), [(1, 0), (4, 0), (8, 1), (12, 2), (28, 2)]
 )
 def test_heads_halve_down_to_4x4_or_an_odd_size(side, convolutions):
-  variables, _ = _heads(_random_features((side,)), "both")
+  variables, _ = _heads([jnp.zeros((2, side, side, 2))], "both")
   kernels = [
     layer["kernel"].shape
     for name, layer in variables["params"].items()
     if name.startswith("Conv")
   ]
-  widths = [3, 6, 8]  # doubled, to at most 8
+  widths = [2, 6, 8]  # doubled, to 6 to 8
   assert kernels == [(4, 4, *widths[n : n + 2]) for n in range(convolutions)]

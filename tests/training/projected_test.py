@@ -55,10 +55,16 @@ def _naive_update(state, batch, frozen, config):
     randomness.stream(keys, "latents"), (config.model.latents,)
   )
   generator = models.Generator(
-    INFO.size, 3, config.model.generator_width, INFO.num_classes
+    INFO.size,
+    3,
+    config.model.generator_width,
+    INFO.num_classes,
+    upsampling="nearest",
   )
   own = config.model.projected
-  discriminator = heads.Heads(INFO.num_classes, own.most, own.conditioning)
+  discriminator = heads.Heads(
+    INFO.num_classes, own.width, own.most, own.conditioning
+  )
 
   def draw(params):
     images, _ = generator.apply(
@@ -72,6 +78,7 @@ def _naive_update(state, batch, frozen, config):
 
   def look(params, stats, images, update_stats=False):
     seen = heads.features(frozen, images, size=own.input, dtype="float32")
+    seen = [images, *seen]
     logits, new = discriminator.apply(
       {"params": params, "batch_stats": stats},
       seen,
@@ -92,9 +99,9 @@ def _naive_update(state, batch, frozen, config):
     (of_real, classes), stats = look(params, stats, real, True)
     (of_fake, _), stats = look(params, stats, fake)
     total = log_loss(classes)
-    for head in range(3):
-      total += jnp.maximum(0, 1 - of_real[:, head]).mean() / 3
-      total += jnp.maximum(0, 1 + of_fake[:, head]).mean() / 3
+    for head in range(4):
+      total += jnp.maximum(0, 1 - of_real[:, head]).mean() / 4
+      total += jnp.maximum(0, 1 + of_fake[:, head]).mean() / 4
     return total, stats
 
   def stepped(gradients, params):
@@ -116,7 +123,8 @@ def _naive_update(state, batch, frozen, config):
 
 
 def test_shared_features_give_the_updates_of_separate_losses(four_scales):
-  config = _frozen(**_PLAIN)
+  changes = {"model__projected__pixels": True, "model__upsampling": "nearest"}
+  config = _frozen(**_PLAIN, **changes)
   with jax.enable_x64(True):
     state, after, _, batch, frozen = _stepped(config)
     naive = functools.partial(_naive_update, config=config)

@@ -12,7 +12,7 @@ import optax
 from skinjax.data import augment, batches
 from skinjax.models import acgan as models
 from skinjax.models import layers
-from skinjax.runtime import randomness
+from skinjax.runtime import errors, randomness
 from skinjax.training import gan_step, projected, tasks
 from skinjax.training.state import GanState
 
@@ -23,7 +23,9 @@ def _generator(config, info, axis_name=None):
     channels=info.channels,
     width=config.model.generator_width,
     num_classes=info.num_classes,
+    # Workdirs of earlier versions do not have these keys.
     conditional_from=config.model.get("conditional_from", 4),
+    upsampling=config.model.get("upsampling", "transposed"),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -56,8 +58,12 @@ def check(config) -> None:
   """Refuses a config that no step can be made of.
 
   Raises:
-    InputError: see gan_step.check and projected.check.
+    InputError: there is no such upsampling; see gan_step.check and
+      projected.check.
   """
+  errors.require_known(
+    "model.upsampling", config.model.upsampling, models.UPSAMPLING
+  )
   gan_step.check(config)
   projected.check(config)
 
