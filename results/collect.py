@@ -62,8 +62,9 @@ _SIZES = (
 
 
 def portable(text: str) -> str:
-  """Shortens absolute paths in a text to their last part, under runs/."""
-  return re.sub(r"(?<=[= \"])/[^ \",]*/([^ /\",]+)", r"runs/\1", text)
+  """Shortens absolute paths to their last part, or {fold} and on, in runs/."""
+  last = r"[^ /\",{]*\{[^ \",]*|[^ /\",]+"
+  return re.sub(rf"(?<=[= \"])/[^ \",{{]*/({last})", r"runs/\1", text)
 
 
 def measured(workdir: pathlib.Path) -> str:

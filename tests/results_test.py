@@ -78,6 +78,19 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   assert (collect.ROOT / "b" / "scores.csv").exists()
 
 
+@pytest.mark.parametrize(
+  ("text", "wanted"),
+  [
+    ("main.py --workdir=/a/b/run -s=1", "main.py --workdir=runs/run -s=1"),
+    ("'--synthetic=/a/fold{fold}/set'", "'--synthetic=runs/fold{fold}/set'"),
+    ('{"manual_dir": "/a/data", "x": 1}', '{"manual_dir": "runs/data", "x": 1}'),
+    ("configs/acgan.py 1/2", "configs/acgan.py 1/2"),
+  ],
+)
+def test_paths_of_a_machine_are_shortened(collect, text, wanted):
+  assert collect.portable(text) == wanted
+
+
 def test_readme_shows_the_speed_that_was_noted(collect):
   row = {"model": "acgan", "width": 32, "skinjax_ms": 90.4, "torch_ms": 100.2}
   row |= {"ratio": 0.9022, "torch_mib": 99.6, "skinjax_mib": 1000.1}
