@@ -83,7 +83,10 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   [
     ("main.py --workdir=/a/b/run -s=1", "main.py --workdir=runs/run -s=1"),
     ("'--synthetic=/a/fold{fold}/set'", "'--synthetic=runs/fold{fold}/set'"),
-    ('{"manual_dir": "/a/data", "x": 1}', '{"manual_dir": "runs/data", "x": 1}'),
+    (
+      '{"manual_dir": "/a/data", "x": 1}',
+      '{"manual_dir": "runs/data", "x": 1}',
+    ),
     ("configs/acgan.py 1/2", "configs/acgan.py 1/2"),
   ],
 )

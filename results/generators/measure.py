@@ -13,6 +13,7 @@ training that was stopped goes on. README.md says what came out.
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -22,7 +23,6 @@ from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
-from absl import logging
 from scipy import stats
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -39,13 +39,19 @@ from skinjax.judging import (  # noqa: E402
   synthetic_training,
 )
 from skinjax.metrics import features  # noqa: E402
-from skinjax.runtime import files, parallel  # noqa: E402
+from skinjax.runtime import (  # noqa: E402
+  command_line,
+  errors,
+  files,
+  interruption,
+)
 from skinjax.synthesis import generators, synthesize  # noqa: E402
 from skinjax.training import loop, schedules, tasks, trained  # noqa: E402
 
 BASELINE = "acgan-today"  # whose step all times are told in
 PER_CLASS = 500  # images that are judged
 _SIZE = 64
+_FOLD = 0  # the fixed split has too few validation lesions of a class
 _ROUNDS, _CALL = 7, 10  # of the benchmark, and steps in one call
 _NEVER = 1_000_000  # steps: a cadence that no training here reaches
 _FAMILIES = {"acgan": acgan, "progan": progan}
@@ -94,8 +100,10 @@ SCREENED = {
   "balanced": _addition("balanced batches", train__sampler="balanced"),
   "lecam": _addition("LeCam's regularizer", loss__lecam=0.1),
   "d2d-ce": _addition("D2D-CE as class loss", loss__class_loss="d2d_ce"),
-  "coarse": _addition(
-    "coarse layers know of no labels", model__conditional_from=16
+  "rates": _addition(
+    "learning rates of 5e-4",
+    train__generator_rate=5e-4,
+    train__discriminator_rate=5e-4,
   ),
   "progan-projected": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
@@ -108,12 +116,16 @@ ROWS = {
 }
 
 
+def _say(text: str) -> None:
+  print(text, flush=True)
+
+
 def config_of(row: Row, seed: int, manual_dir: str):
   """Returns the config that a row is trained with, its steps left open."""
   config = _FAMILIES[row.family].get_config(
     f"dataset=ham10000,variant={row.variant}"
   )
-  config.data.manual_dir = manual_dir
+  config.data.manual_dir, config.data.fold = manual_dir, _FOLD
   config.seed, config.best, config.kid_every = seed, "", 0
   config.save_every = 5 * config.log_every
   config.eval_every = config.sample_every = _NEVER
@@ -151,11 +163,11 @@ def measure_times(args) -> None:
     for number, _ in enumerate(phases):
       steps[name, number] = skinjax_runner.Steps(config, _SIZE, number)
       steps[name, number].build()
-      logging.info("%s, phase %d: compiled", name, number)
+      _say(f"{name}, phase {number}: compiled")
   rounds = []
   for number in range(_ROUNDS):
     rounds.append({key: each.run() / _CALL for key, each in steps.items()})
-    logging.info("round %d of %d", number + 1, _ROUNDS)
+    _say(f"round {number + 1} of {_ROUNDS}")
   base = (BASELINE, 0)
   known.setdefault(
     "baseline_seconds", statistics.median(x[base] for x in rounds)
@@ -175,7 +187,8 @@ def _seconds(args, name: str) -> list[float]:
 def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
   """Returns the config of a lesion classifier from scratch."""
   config = classifiers.get_config("dataset=ham10000")
-  config.data.manual_dir, config.seed = args.manual_dir, seed
+  config.data.manual_dir, config.data.fold = args.manual_dir, _FOLD
+  config.seed = seed
   config.train.sampler, config.augment.jitter = "balanced", 0.1
   config.train.steps = config.eval_every = config.save_every = 600
   return config
@@ -209,7 +222,7 @@ def measure(path: pathlib.Path, classifier, args, dataset) -> dict[str, Any]:
     ("lesions", evaluate.of_classifier(classifier)),
   ):
     scores |= _distances(kind, extractor, splits, names)
-    logging.info("%s: %s", kind, scores[f"kid_{kind}"])
+    _say(f"{kind}: kernel distance {scores[f'kid_{kind}']['value']:.3g}")
   for key, part in (("agreement", split), ("agreement_real", dataset.test)):
     rows = synthetic_training.agreement(classifier, part)
     scores[key] = _by_class({n: row["value"] for n, row in rows.items()})
@@ -314,7 +327,7 @@ def run(args) -> None:
       scores = measure(path, classifier, args, held)
       images = int(schedules.images_seen(task.phases(config)[-1], steps))
       files.write_json(file, {"steps": steps, "images": images, **scores})
-      logging.info("%s, seed %d: measured", name, seed)
+      _say(f"{name}, seed {seed}: measured")
 
 
 def table(args) -> dict[str, Any]:
@@ -394,17 +407,19 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
   """Does what a stage does."""
-  logging.set_verbosity(logging.INFO)
   args = parse()
-  cache = pathlib.Path(sources.cache_dir())
-  parallel.keep_compiled(str(cache / "compiled"))
+  cache = os.path.join(sources.cache_dir(), "compiled")
+  command_line.set_up(cache, None, None, None)
   if args.stage == "table":
     files.write_json(HERE / "table.json", table(args))
     for sheet in sorted(args.workdir.glob("*/0/*.png")):
       name = f"{sheet.parent.parent.name}-{sheet.name}"
       shutil.copyfile(sheet, HERE / name)
     return
-  {"times": measure_times, "run": run}[args.stage](args)
+  try:
+    {"times": measure_times, "run": run}[args.stage](args)
+  except (errors.InputError, interruption.Interrupted) as error:
+    sys.exit(str(error))
 
 
 if __name__ == "__main__":
