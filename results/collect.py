@@ -41,6 +41,12 @@ MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",
 )
+# What is told of a classifier, and in which words.
+_SCORES = (
+  ("balanced_accuracy", "balanced accuracy"),
+  ("mean_auc", "mean AUC"),
+  ("accuracy", "accuracy"),
+)
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
 # What benchmarks/README.md shows of a training step: key, heading, format.
@@ -93,9 +99,9 @@ def measured(workdir: pathlib.Path) -> str:
     with (workdir / "scores.csv").open() as file:
       scores = {row["score"]: row for row in csv.DictReader(file)}
     words = [
-      f"{name.replace('_', ' ')} {float(scores[name]['value']):.3f} "
+      f"{words} {float(scores[name]['value']):.3f} "
       f"[{float(scores[name]['low']):.3f}, {float(scores[name]['high']):.3f}]"
-      for name in ("balanced_accuracy", "accuracy")
+      for name, words in _SCORES
     ]
     line = float(scores["majority_line"]["value"])
     return (

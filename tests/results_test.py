@@ -51,6 +51,7 @@ def _workdir(path, seconds):
     "score,value,low,high\n"
     "majority_line,0.6700,0.6700,0.6700\n"
     "balanced_accuracy,0.5012,0.4500,0.5500\n"
+    "mean_auc,0.8000,0.7500,0.8500\n"
     "accuracy,0.7000,0.6900,0.7100\n"
   )
   return path
@@ -68,8 +69,9 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   rows = [line for line in lines if line.startswith("| [")]
   assert [row.split("]")[0] for row in rows] == ["| [a", "| [b"]
   assert (
-    "balanced accuracy 0.501 [0.450, 0.550], accuracy 0.700 [0.690, 0.710] "
-    "(majority line 0.670; one run: intervals over test lesions only) | 1.5 |"
+    "balanced accuracy 0.501 [0.450, 0.550], mean AUC 0.800 [0.750, 0.850], "
+    "accuracy 0.700 [0.690, 0.710] (majority line 0.670; one run: intervals "
+    "over test lesions only) | 1.5 |"
   ) in rows[1]
   assert (collect.ROOT / "b" / "command.txt").read_text().splitlines() == [
     "python main.py --workdir=runs/run --config.seed=1",
