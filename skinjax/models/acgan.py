@@ -84,7 +84,10 @@ class Generator(nn.Module):
     x = nn.relu(norm()(x, train=train))
     up = UPSAMPLING[self.upsampling]
     smooth = self.upsampling == "nearest"
-    for width in [*features[1:], *([self.width] if smooth else [])]:
+    for width in [
+      *features[1:],
+      *([max(1, self.width // 2)] if smooth else []),
+    ]:
       x = up(width, use_bias=False)(self._joined(x, one_hot))
       x = nn.relu(norm()(x, train=train))
     if smooth:

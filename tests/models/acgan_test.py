@@ -63,7 +63,7 @@ def test_nearest_upsampling_adds_a_layer_of_the_images_size():
     for name, layer in variables["params"].items()
     if name.startswith("Conv")
   ]
-  assert kernels == [(3, 3, 16, 8), (3, 3, 8, 8), (3, 3, 8, 1)]
+  assert kernels == [(3, 3, 16, 8), (3, 3, 8, 4), (3, 3, 4, 1)]
 
 
 def test_parameters_of_the_generator():
