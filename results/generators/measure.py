@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
+from absl import logging
 from scipy import stats
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -409,6 +410,7 @@ def main() -> None:
   """Does what a stage does."""
   args = parse()
   cache = os.path.join(sources.cache_dir(), "compiled")
+  logging.use_absl_handler()
   command_line.set_up(cache, None, None, None)
   if args.stage == "table":
     files.write_json(HERE / "table.json", table(args))
