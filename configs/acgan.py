@@ -60,4 +60,5 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     for key in ("discriminator_width", "dropout", "noise", "spectral"):
       del config.model[key]
     common.project(config)
+    config.train.generator_rate = config.train.discriminator_rate
   return config

@@ -212,7 +212,9 @@ def generating(
 def project(config: ml_collections.ConfigDict) -> None:
   """Gives a GAN a projected discriminator, with what suits that.
 
-  Losses and optimizers are as of Projected GAN (Sauer et al. 2021).
+  Losses and optimizers are as of Projected GAN (Sauer et al. 2021), but for the
+  learning rate, which is 2e-4 there: in 15 minutes of two cores this one leads
+  further (results/generators).
   """
   own = config.model.projected = ml_collections.ConfigDict()
   # Pixels that the pretrained network sees, a multiple of 32.
@@ -231,7 +233,7 @@ def project(config: ml_collections.ConfigDict) -> None:
   config.loss.penalty = "none"
   config.loss.drift = 0.0
   config.augment.discriminator = "affine"
-  config.train.discriminator_rate = 2e-4
+  config.train.discriminator_rate = 5e-4
   config.train.beta1 = 0.0
   config.train.beta2 = 0.99
   config.train.ema_images = 20_000.0

@@ -80,6 +80,25 @@ def _addition(what: str, **changes: Any) -> Row:
 # validation lesions is what `variant=projected` has by default.
 SCREENED = {
   "acgan-projected": _addition("projected discriminator"),
+  "rates-2e-4": _addition(
+    "learning rates of 2e-4",
+    train__generator_rate=2e-4,
+    train__discriminator_rate=2e-4,
+  ),
+  "translation": _addition(
+    "images are shifted by whole pixels, not zoomed",
+    augment__discriminator="translation",
+  ),
+  "share-0.5": _addition(
+    "every other image is augmented", augment__discriminator_share=0.5
+  ),
+  "nearest": _addition(
+    "a generator that repeats pixels, then smooths",
+    model__upsampling="nearest",
+  ),
+  "pixels": _addition(
+    "one more head, which sees pixels", model__projected__pixels=True
+  ),
   "projection": _addition(
     "no class head", model__projected__conditioning="projection"
   ),
@@ -91,21 +110,7 @@ SCREENED = {
     "the pretrained network sees 96 pixels", model__projected__input=96
   ),
   "wide": _addition("a generator twice as wide", model__generator_width=64),
-  "nearest": _addition(
-    "a generator that repeats pixels, then smooths",
-    model__upsampling="nearest",
-  ),
-  "pixels": _addition(
-    "one more head, which sees pixels", model__projected__pixels=True
-  ),
   "balanced": _addition("balanced batches", train__sampler="balanced"),
-  "lecam": _addition("LeCam's regularizer", loss__lecam=0.1),
-  "d2d-ce": _addition("D2D-CE as class loss", loss__class_loss="d2d_ce"),
-  "rates": _addition(
-    "learning rates of 5e-4",
-    train__generator_rate=5e-4,
-    train__discriminator_rate=5e-4,
-  ),
   "progan-projected": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),
