@@ -60,5 +60,6 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     for key in ("discriminator_width", "dropout", "noise", "spectral"):
       del config.model[key]
     common.project(config)
+    config.model.upsampling = "nearest"
     config.train.generator_rate = config.train.discriminator_rate
   return config

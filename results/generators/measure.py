@@ -80,21 +80,23 @@ def _addition(what: str, **changes: Any) -> Row:
 # validation lesions is what `variant=projected` has by default.
 SCREENED = {
   "acgan-projected": _addition("projected discriminator"),
-  "rates-2e-4": _addition(
-    "learning rates of 2e-4",
+  "transposed": _addition(
+    "transposed convolutions", model__upsampling="transposed"
+  ),
+  "transposed-2e-4": _addition(
+    "transposed convolutions, learning rates of 2e-4",
+    model__upsampling="transposed",
     train__generator_rate=2e-4,
     train__discriminator_rate=2e-4,
+  ),
+  "transposed-translation": _addition(
+    "transposed convolutions, images shifted by whole pixels, not zoomed",
+    model__upsampling="transposed",
+    augment__discriminator="translation",
   ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",
     augment__discriminator="translation",
-  ),
-  "share-0.5": _addition(
-    "every other image is augmented", augment__discriminator_share=0.5
-  ),
-  "nearest": _addition(
-    "a generator that repeats pixels, then smooths",
-    model__upsampling="nearest",
   ),
   "pixels": _addition(
     "one more head, which sees pixels", model__projected__pixels=True
