@@ -41,6 +41,14 @@ MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",
 )
+# What is shown of generators that were compared, as of _SPEED.
+_JUDGED = (
+  ("kid_squeezenet", "SqueezeNet's distance", ".0f"),
+  ("recall_squeezenet", "recall", ".2f"),
+  ("coverage_squeezenet", "coverage", ".2f"),
+  ("kid_efficientnet", "EfficientNet-Lite0's distance", ".2f"),
+  ("agreement", "agreement", ".2f"),
+)
 # What is told of a classifier, and in which words.
 _SCORES = (
   ("balanced_accuracy", "balanced accuracy"),
@@ -277,6 +285,31 @@ def write_tables() -> None:
     rows.sort(key=lambda row: row["size"])
     text = _filled(text, "sizes", *_columns(_SIZES, rows))
   readme.write_text(text)
+  for table in _read(sorted((ROOT / "generators").glob("table.json"))):
+    readme = ROOT / "generators" / "README.md"
+    text = _filled(readme.read_text(), "generators", *generators(table["rows"]))
+    readme.write_text(text)
+
+
+def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
+  """Returns headings and rows of generators that were compared."""
+  headings = ["generator", "minutes", "seeds", "lesions", "images"]
+  headings += [heading for _, heading, _ in _JUDGED]
+  shown = []
+  for row in rows:
+    told = []
+    for key, _, form in _JUDGED:
+      words = format(row[key]["value"], form)
+      if f"{key}_real" in row:
+        words += f" ({format(row[f'{key}_real']['value'], form)})"
+      told.append(words)
+    what = f"`{row['name']}`: {row['what']}"
+    seeds = ", ".join(map(str, row["seeds"]))
+    images = f"{row['images']:,}"
+    shown.append(
+      [what, f"{row['minutes']:g}", seeds, row["lesions"], images, *told]
+    )
+  return headings, shown
 
 
 def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:

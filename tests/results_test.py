@@ -110,6 +110,19 @@ def test_readme_shows_the_speed_that_was_noted(collect):
   assert "old" not in text
 
 
+def test_generators_are_shown_beside_held_out_real_images():
+  value = lambda number: {"value": number}
+  row = {"name": "a", "what": "as it is", "minutes": 15.0, "seeds": [0, 2]}
+  row |= {"lesions": "validation", "images": 3200, "agreement": value(0.5)}
+  row |= {"kid_efficientnet": value(1.234), "agreement_real": value(0.625)}
+  for key, number in (("kid", 226.4), ("recall", 0.5), ("coverage", 0.25)):
+    row[f"{key}_squeezenet"] = value(number)
+  headings, (shown,) = _module().generators([row])
+  assert len(headings) == len(shown)
+  assert shown[:5] == ["`a`: as it is", "15", "0, 2", "validation", "3,200"]
+  assert shown[5:] == ["226", "0.50", "0.25", "1.23", "0.50 (0.62)"]
+
+
 def test_tables_of_the_project_are_current(monkeypatch):
   module, written = _module(), {}
   write = lambda path, text: written.update({path: text})

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import pathlib
-import shutil
 import statistics
 import sys
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 from absl import logging
+from PIL import Image
 from scipy import stats
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -422,8 +422,8 @@ def main() -> None:
   if args.stage == "table":
     files.write_json(HERE / "table.json", table(args))
     for sheet in sorted(args.workdir.glob("*/0/*.png")):
-      name = f"{sheet.parent.parent.name}-{sheet.name}"
-      shutil.copyfile(sheet, HERE / name)
+      name = f"{sheet.parent.parent.name}-{sheet.stem}.jpg"
+      Image.open(sheet).save(HERE / name, quality=92)
     return
   try:
     {"times": measure_times, "run": run}[args.stage](args)
