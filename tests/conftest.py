@@ -58,13 +58,8 @@ def products(monkeypatch):
   monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
 
 
-@pytest.fixture
-def two_stages(monkeypatch, products):
-  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon.
-
-  Its convolutions are in loops, where native ones are slow.
-  """
-  stages = ((1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
+def _shorten(monkeypatch, *stages):
+  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
   monkeypatch.setattr(efficientnet, "_STAGES", stages)
 
   def load():
@@ -75,10 +70,15 @@ def two_stages(monkeypatch, products):
 
 
 @pytest.fixture
-def four_scales(monkeypatch, two_stages):
-  """Has EfficientNet-Lite0 have a block a scale, otherwise as `two_stages`."""
-  stages = ((1, 3, 1, 1, 8), *((1, 3, 2, 2, 8),) * 4)
-  monkeypatch.setattr(efficientnet, "_STAGES", stages)
+def two_stages(monkeypatch, products):
+  """Has EfficientNet-Lite0 be short; for loops, where native ones are slow."""
+  _shorten(monkeypatch, (1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
+
+
+@pytest.fixture
+def four_scales(monkeypatch):
+  """Has EfficientNet-Lite0 have a block a scale."""
+  _shorten(monkeypatch, (1, 3, 1, 1, 8), *((1, 3, 2, 2, 8),) * 4)
 
 
 @pytest.hookimpl(tryfirst=True)
