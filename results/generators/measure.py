@@ -76,8 +76,9 @@ def _addition(what: str, **changes: Any) -> Row:
   return Row("acgan", "projected", what, changes)
 
 
-# The baseline of the screening, and one change each; what was chosen by
-# validation lesions is what `variant=projected` has by default.
+# The baseline of the screening, and what differs from it: the `transposed` ones
+# led to it, the others are one change each. What was chosen by validation
+# lesions is what `variant=projected` has by default.
 SCREENED = {
   "acgan-projected": _addition("projected discriminator"),
   "transposed": _addition(

@@ -92,7 +92,8 @@ def features(
     pixels: whether the images themselves come first.
 
   Returns:
-    [batch, size / n, size / n, channels] for n = 4, 8 and 16.
+    [batch, size / n, size / n, channels] for n = 4, 8 and 16, behind the images
+    where pixels are asked for.
   """
   own = [layers.lowered(images, dtype)] if pixels else []
   if images.shape[1] != size:
