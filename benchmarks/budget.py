@@ -18,6 +18,10 @@ class Budget:
     """Returns the seconds that are left; below 0 once they are over."""
     return self._end - self._clock()
 
+  def spent(self) -> float:
+    """Returns the seconds that have gone."""
+    return self._clock() - self._begun
+
   def share(self, part: float) -> "Budget":
     """Returns a budget of a part, in [0, 1], of what is left."""
     return Budget(max(self.left(), 0.0) * part, self._clock)

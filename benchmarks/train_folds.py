@@ -176,18 +176,27 @@ def plan(
     `share` of the steps, `configs` with their steps by folder, and by folder
     the seconds that its programs (`compiling`) and a training are expected to
     take.
+
+  Raises:
+    InputError: the time is over before anything could be trained.
   """
-  full = {}
+  full, compiling = {}, 0.0
   for folder, config in configs.items():
     budget.say(f"{folder}: timing")
     dataset = read(_of_fold(config, next(iter(folds))).data)
     times = timed(config, dataset, _shared(dataset.info))
     full[folder] = expected(config, times)
     budget.say(f"{folder}: {times.step * 1e3:.3g} ms a step at full size")
-  compiling = sum(times.compiling for times in full.values())
+    compiling += full[folder].compiling
+    left = _PLANNED * budget.left() - compiling
+    if left <= 0:
+      needed = (budget.spent() + compiling) / (60 * _PLANNED)
+      raise errors.InputError(
+        f"--minutes: timing and compiling alone take {needed:.0f} minutes on "
+        f"this {jax.devices()[0].device_kind}; give more than those"
+      )
   work = len(list(folds)) * sum(times.step for times in full.values())
-  left = _PLANNED * budget.left() - compiling
-  share = min(1.0, max(left / work, 1e-3))
+  share = min(1.0, left / work)
   return {
     "share": share,
     "configs": {

@@ -164,8 +164,9 @@ def test_the_steps_fill_the_time(monkeypatch):
   assert made["compiling"] == {"acgan": 10.0, "progan": 100.0}
   assert planned == pytest.approx(0.9 * 480)
   assert 0 < made["share"] < 1
-  slow = budgets.Budget(5.0, clock=lambda: 0.0)
-  assert train_folds.plan(configs, read, range(5), slow)["share"] == 1e-3
+  short = budgets.Budget(60.0, clock=lambda: 0.0)
+  with pytest.raises(errors.InputError, match="alone take 2 minutes"):
+    train_folds.plan(configs, read, range(5), short)
   quick = budgets.Budget(1e6, clock=lambda: 0.0)
   assert train_folds.plan(configs, read, range(5), quick)["share"] == 1.0
 
