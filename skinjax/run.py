@@ -23,6 +23,7 @@ from skinjax.training import loop, predictions, tasks
 _OTHERS = {
   "by_class": "skinjax.synthesis.by_class",
   "evaluate": "skinjax.judging.evaluate",
+  "export": "skinjax.synthesis.export",
   "predict": "skinjax.training.predict",
   "study": "skinjax.study.study",
   "synthesize": "skinjax.synthesis.synthesize",

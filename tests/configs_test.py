@@ -27,7 +27,7 @@ NAMES = sorted(
 
 
 # What networks do with images is of no data set.
-OF_DATA = sorted(set(NAMES) - {"predict"})
+OF_DATA = sorted(set(NAMES) - {"export", "predict"})
 
 
 def _get(name, text=""):
@@ -282,8 +282,8 @@ _ELSEWHERE = {
 }
 
 
-# quickstart has study's keys, progan_paper progan's, and predict's are read in
-# predict_test.
+# quickstart has study's keys, progan_paper progan's, and those of predict and
+# export are read in predict_test and export_test.
 @pytest.mark.parametrize(
   "name",
   [

@@ -3,14 +3,19 @@
 import dataclasses
 import importlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import skinjax
+from skinjax import run
 from skinjax.runtime import workdir
 from skinjax.training import loop, tasks
 from tests import shrunk
+from tests.bad_input import trained as runs
 from tests.conftest import ROOT
 
 PAGES = (
@@ -42,6 +47,11 @@ def test_links_lead_to_files():
       assert ((ROOT / page).parent / link).exists(), link
 
 
+def _snippets():
+  text = (ROOT / "README.md").read_text()
+  return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
 def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
   own = shrunk.dataset()
   names = ("mel", "df", "nv")
@@ -52,9 +62,7 @@ def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
       tasks.named(name), shrunk.config(name), path, own._replace(info=info)
     )
   monkeypatch.chdir(tmp_path)
-  (snippet,) = re.findall(
-    r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
-  )
+  snippet, _ = _snippets()
   done = {}
   exec(snippet, done)
   assert done["images"].dtype == np.uint8
@@ -64,3 +72,23 @@ def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
   Image.fromarray(done["images"][0]).save("a.png")  # paths work, too
   again = done["classifier"].predict(["a.png"])
   np.testing.assert_allclose(again[0], done["probabilities"][0], atol=1e-6)
+
+
+def test_the_exported_generator_is_called_without_skinjax(tmp_path):
+  gan, place = runs.network("acgan"), tmp_path / "runs" / "export"
+  config = importlib.import_module("configs.export").get_config()
+  config.generator = str(gan)
+  run.run(config, place)
+  _, snippet = _snippets()
+  alone = """
+import importlib.util
+assert importlib.util.find_spec("skinjax") is None
+"""
+  kept = '\nnp.save("images.npy", images)\nnp.save("latents.npy", latents)'
+  command = [sys.executable, "-I", "-c", alone + snippet + kept]
+  subprocess.run(command, check=True, timeout=120, cwd=tmp_path)
+  images = np.load(tmp_path / "images.npy")
+  generator = skinjax.load_generator(gan)
+  for label, image in enumerate(images):
+    wanted = generator.draw(np.load(tmp_path / "latents.npy"), label)[label]
+    assert np.abs(image.astype(int) - wanted).max() <= 1  # rounded

@@ -6,7 +6,7 @@ of a convolution. Plain JAX, so that all of its transformations work.
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 
 Array = jax.Array
 
@@ -162,7 +162,8 @@ def _combine(weights, arrays):
 
 def _times(x, kernel):
   """Multiply [..., K] by [K, O]."""
-  if x.size > 4 * x.shape[-1] * len(kernel):
+  # A batch of any size, as an exported program's, counts as a large one.
+  if export.is_symbolic_dim(x.size) or x.size > 4 * x.shape[-1] * len(kernel):
     # The kernel's gradient is a product of two tall matrices of which XLA
     # transposes one: the narrow one, if the kernel is laid out like this.
     kernel = lax.optimization_barrier(kernel.T)

@@ -153,7 +153,7 @@ class Generator(nn.Module):
       one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
       latents = jnp.concatenate([latents, one_hot], axis=-1)
     x = self.dense(layers.pixel_norm(latents))
-    x = x.reshape(len(x), 4, 4, -1) + self.bias
+    x = x.reshape(x.shape[0], 4, 4, -1) + self.bias
     x = layers.lowered(x, self.dtype)
     x = layers.pixel_norm(_activation(x))
     return layers.pixel_norm(_activation(self.first[0](x)))

@@ -7,6 +7,7 @@ has them and as `Trained` does.
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -360,3 +361,10 @@ def draw(
   return np.asarray(
     _run(state, latents, labels, function=task.draw, static=static)
   )
+
+
+def pure_draw(network: Trained) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """Returns `draw` of latents and labels as a function for JAX to transform."""
+  task, state = network.task, network.state
+  static = dict(_static(task, state, network.config, network.info))
+  return lambda latents, labels: task.draw(state, latents, labels, **static)
