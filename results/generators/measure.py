@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
-from absl import logging
 from PIL import Image
 from scipy import stats
 
@@ -418,7 +417,6 @@ def main() -> None:
   """Does what a stage does."""
   args = parse()
   cache = os.path.join(sources.cache_dir(), "compiled")
-  logging.use_absl_handler()
   command_line.set_up(cache, None, None, None)
   if args.stage == "table":
     files.write_json(HERE / "table.json", table(args))

@@ -92,10 +92,7 @@ def set_up(
     raise errors.InputError(
       "--num_processes and --process_id need --coordinator=HOST:PORT."
     )
-  logging.set_verbosity(logging.INFO)
-  handler = logging.get_absl_handler()
-  handler.setFormatter(Formatter())
-  handler.addFilter(_is_for_people)
+  show_progress()
   sys.unraisablehook, threading.excepthook = _unraisable, _in_thread
   parallel.keep_compiled(cache)
   if coordinator:
@@ -107,6 +104,15 @@ def set_up(
   )
   if not processes.is_first():
     logging.set_verbosity(logging.WARNING)
+
+
+def show_progress() -> None:
+  """Has absl's log tell people what runs do, without what libraries tell."""
+  logging.use_absl_handler()  # absl's app.run does that, a notebook does not
+  logging.set_verbosity(logging.INFO)
+  handler = logging.get_absl_handler()
+  handler.setFormatter(Formatter())
+  handler.addFilter(_is_for_people)
 
 
 class Formatter(python_logging.Formatter):
