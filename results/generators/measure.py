@@ -75,22 +75,28 @@ def _addition(what: str, **changes: Any) -> Row:
   return Row("acgan", "projected", what, changes)
 
 
-# The baseline of the screening, and what differs from it: the `transposed` ones
-# led to it, the others are one change each. What was chosen by validation
-# lesions is what `variant=projected` has by default.
+# The baseline of the screening, and what differs from it: `class-1` and the
+# `transposed` ones led to it, the others are one change each. What was chosen by
+# validation lesions is what `variant=projected` has by default.
 SCREENED = {
   "acgan-projected": _addition("projected discriminator"),
+  "class-1": _addition("class losses weigh 1", loss__class_weight=1.0),
   "transposed": _addition(
-    "transposed convolutions", model__upsampling="transposed"
+    "class losses weigh 1, transposed convolutions",
+    loss__class_weight=1.0,
+    model__upsampling="transposed",
   ),
   "transposed-2e-4": _addition(
-    "transposed convolutions, learning rates of 2e-4",
+    "class losses weigh 1, transposed convolutions, learning rates of 2e-4",
+    loss__class_weight=1.0,
     model__upsampling="transposed",
     train__generator_rate=2e-4,
     train__discriminator_rate=2e-4,
   ),
   "transposed-translation": _addition(
-    "transposed convolutions, images shifted by whole pixels, not zoomed",
+    "class losses weigh 1, transposed convolutions, images shifted by whole "
+    "pixels, not zoomed",
+    loss__class_weight=1.0,
     model__upsampling="transposed",
     augment__discriminator="translation",
   ),
@@ -104,7 +110,6 @@ SCREENED = {
   "projection": _addition(
     "no class head", model__projected__conditioning="projection"
   ),
-  "class-0.2": _addition("class losses weigh 0.2", loss__class_weight=0.2),
   "turns": _addition(
     "the discriminator sees turned images", augment__discriminator_turns=True
   ),

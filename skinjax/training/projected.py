@@ -76,7 +76,8 @@ def frozen(config, info) -> dict[str, Any]:
 def _heads(config, info, axis_name=None):
   return models.Heads(
     num_classes=info.num_classes,
-    least=config.model.projected.width,
+    # Of what sees pixels, whose layers are the largest; others begin wider.
+    least=config.model.projected.width // 2,
     most=config.model.projected.most,
     conditioning=config.model.projected.conditioning,
     embedding=gan_step.embedding(config),

@@ -61,9 +61,9 @@ def _naive_update(state, batch, frozen, config):
     INFO.num_classes,
     upsampling="nearest",
   )
-  own = config.model.projected
+  own, weight = config.model.projected, config.loss.class_weight
   discriminator = heads.Heads(
-    INFO.num_classes, own.width, own.most, own.conditioning
+    INFO.num_classes, own.width // 2, own.most, own.conditioning
   )
 
   def draw(params):
@@ -98,7 +98,7 @@ def _naive_update(state, batch, frozen, config):
     stats = state.discriminator["batch_stats"]
     (of_real, classes), stats = look(params, stats, real, True)
     (of_fake, _), stats = look(params, stats, fake)
-    total = log_loss(classes)
+    total = weight * log_loss(classes)
     for head in range(4):
       total += jnp.maximum(0, 1 - of_real[:, head]).mean() / 4
       total += jnp.maximum(0, 1 + of_fake[:, head]).mean() / 4
@@ -115,7 +115,7 @@ def _naive_update(state, batch, frozen, config):
 
   def g_loss(params):
     (of_fake, classes), _ = look(d_params, stats, draw(params))
-    return -jnp.mean(of_fake) + log_loss(classes)
+    return -jnp.mean(of_fake) + weight * log_loss(classes)
 
   before = state.generator["params"]
   g_params = stepped(jax.grad(g_loss)(before), before)
