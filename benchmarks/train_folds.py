@@ -192,7 +192,7 @@ def plan(
     if left <= 0:
       needed = (budget.spent() + compiling) / (60 * _PLANNED)
       raise errors.InputError(
-        f"--minutes: timing and compiling alone take {needed:.0f} minutes on "
+        f"--minutes: timing and compiling alone take {needed:.1f} minutes on "
         f"this {jax.devices()[0].device_kind}; give more than those"
       )
   work = len(list(folds)) * sum(times.step for times in full.values())

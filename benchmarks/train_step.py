@@ -30,7 +30,7 @@ from benchmarks import arguments, measure, results, workload
 from skinjax.runtime import files
 
 _PROGAN = measure.Model(
-  config="progan",
+  config="progan:variant=paper",
   width_keys={"model.base": 16},
   widths=(16, 32),
   torch="torch_progan.Progan",
@@ -41,7 +41,7 @@ _PROGAN = measure.Model(
 )
 MODELS = {
   "acgan": measure.Model(
-    config="acgan",
+    config="acgan:variant=paper",
     width_keys={"model.generator_width": 1, "model.discriminator_width": 1},
     widths=(32, 64),
     torch="torch_steps.Acgan",

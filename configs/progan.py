@@ -9,9 +9,10 @@ One class alone, whose network then knows of no labels:
   python main.py --config=configs/progan.py:dataset=ham10000 \
     --config.data.classes=mel --workdir=DIR
 
-With `,variant=projected` it is at full size from its first step on, and its
-discriminator sees images through a network that ImageNet has taught (Sauer et
-al. 2021); `--config.growth.first_size=4` has it grow.
+For HAM10000 it is at full size from its first step on, and its discriminator
+sees images through a network that ImageNet has taught (Sauer et al. 2021);
+`--config.growth.first_size=4` has it grow, and `,variant=paper` has its own.
+For other data sets there is `,variant=projected`.
 
 Shows sheets of samples, a row a class, at every resolution as it grows
 (DIR/samples). Times and numbers that were measured are in README and
@@ -25,7 +26,7 @@ from skinjax.training import schedules
 from skinjax.training.tasks import progan
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False, variant="paper")
+@common.arguments(dataset="ham10000", size=0, quick=False, variant="")
 def get_config(dataset: str, size: int, quick: bool, variant: str):
   """Returns the config; see common.arguments."""
   config = common.generating("progan", dataset, size, quick, variant)
@@ -74,9 +75,11 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     config.growth.round_steps = 25
     config.growth.fade_images = config.growth.stable_images = 800
     last_images = 1600
-  if variant == "projected":
+  if config.model.discriminator == "projected":
     common.project(config)
     config.growth.first_size = config.data.size
     config.growth.batch_sizes = (64,) * len(config.growth.batch_sizes)
+    if config.data.name != "mnist" and not quick:
+      last_images = 224_000
   config.train.steps = progan.steps_for(last_images, config)
   return config

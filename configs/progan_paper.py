@@ -17,7 +17,9 @@ from skinjax.training.tasks import progan as task
 @common.arguments(dataset="ham10000", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
-  config = progan.get_config(f"dataset={dataset},size={size},quick={quick}")
+  config = progan.get_config(
+    f"dataset={dataset},size={size},quick={quick},variant=paper"
+  )
   config.loss.class_on_fakes = 1.0
   config.train.sampler = "natural"
   # 0.999 is kept of the average in a step of 16 images.

@@ -55,7 +55,9 @@ def test_every_config_takes_the_common_arguments(name, dataset, quick):
 
 @pytest.mark.parametrize("name", OF_DATA)
 def test_quick_is_less_work(name):
-  plain, quick = (workdir.flat(_get(name, t).to_dict()) for t in ("", "quick"))
+  # Of which quick has no other discriminator.
+  texts = ("dataset=folder", "dataset=folder,quick")
+  plain, quick = (workdir.flat(_get(name, t).to_dict()) for t in texts)
   assert plain.keys() == quick.keys()
   counts = [
     key
@@ -102,7 +104,7 @@ def test_arguments():
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "progan_paper"])
 def test_a_gan_keeps_the_nearest_to_real_images(name):
-  plain, quick = _get(name), _get(name, "quick")
+  plain, quick = _get(name, "dataset=mnist"), _get(name, "dataset=mnist,quick")
   assert plain.best == "kid"
   assert plain.kid_every > 0
   assert (quick.best, quick.kid_every) == ("", 0)
@@ -113,13 +115,25 @@ def test_a_gan_keeps_the_nearest_to_real_images(name):
 
 @pytest.mark.parametrize("name", ["acgan", "progan"])
 def test_a_projected_gan_is_judged_by_what_it_does_not_learn_through(name):
-  config = _get(name, "variant=projected")
+  config = _get(name, "dataset=mnist,variant=projected")
   assert config.best == "kid_squeezenet"
   loop.check(config)
   config.best = "kid"
   with pytest.raises(errors.InputError, match="learns through EfficientNet"):
     loop.check(config)
-  assert _get(name, "variant=projected,quick").best == ""
+  assert _get(name, "dataset=mnist,variant=projected,quick").best == ""
+
+
+@pytest.mark.parametrize("name", ["acgan", "progan"])
+def test_what_led_is_the_default_where_it_was_measured(name):
+  chosen = lambda text: _get(name, text).model.discriminator
+  assert chosen("dataset=ham10000") == "projected"
+  for text in ("ham10000,quick", "ham10000,variant=paper", "mnist", "folder"):
+    assert chosen(f"dataset={text}") == "own"
+  text = f"dataset=ham10000,gan={name}"
+  assert _get("study", text).gan.model.discriminator == "projected"
+  for other in ("original", "by_class"):
+    assert _get(other, text).gan.model.discriminator == "own"
 
 
 _TRAINING = sorted(set(OF_DATA) - {"synthesize"})
@@ -150,11 +164,12 @@ def test_every_size_can_be_trained_at(name, quick):
 
 def test_a_progan_has_as_many_images_of_its_last_size_at_every_size():
   # The lengths that results were measured with.
-  assert _get("progan").train.steps == 7600
+  assert _get("progan").train.steps == 3500
+  assert _get("progan", "variant=paper").train.steps == 7600
   assert _get("progan", "dataset=mnist").train.steps == 12_000
-  assert _get("progan", "size=128").train.steps == 13_200
+  assert _get("progan", "variant=paper,size=128").train.steps == 13_200
   for size in (8, 16, 32, 64, 128, 256, 512):
-    last = progan.phases(_get("progan", f"size={size}"))[-1]
+    last = progan.phases(_get("progan", f"variant=paper,size={size}"))[-1]
     assert last.size == size
     images = (last.stop - last.first_step) * last.batch_size
     assert images - last.fade_images == 102_400
@@ -303,8 +318,8 @@ def test_every_leaf_is_read(shrunk_run, name):
   ("name", "other"), [("quickstart", "study"), ("progan_paper", "progan")]
 )
 def test_some_configs_have_the_keys_of_others(name, other):
-  keys = [workdir.flat(_get(n).to_dict()).keys() for n in (name, other)]
-  assert keys[0] == keys[1]
+  one, same = (_get(n, "dataset=mnist").to_dict() for n in (name, other))
+  assert workdir.flat(one).keys() == workdir.flat(same).keys()
 
 
 def test_a_leaf_that_nobody_reads_is_found(shrunk_run):

@@ -75,40 +75,41 @@ def _addition(what: str, **changes: Any) -> Row:
   return Row("acgan", "projected", what, changes)
 
 
-# The baseline of the screening, and what differs from it: `class-1` and the
-# `transposed` ones led to it, the others are one change each. What was chosen by
-# validation lesions is what `variant=projected` has by default.
+# What was tried before the baseline of the screening, the latest first. What
+# validation lesions chose is what `variant=projected` has by default.
+_NO_PIXELS = {"model__projected__pixels": False}
+_CLASS_1 = {**_NO_PIXELS, "loss__class_weight": 1.0}
+_TRANSPOSED = {**_CLASS_1, "model__upsampling": "transposed"}
 SCREENED = {
   "acgan-projected": _addition("projected discriminator"),
-  "class-1": _addition("class losses weigh 1", loss__class_weight=1.0),
-  "transposed": _addition(
-    "class losses weigh 1, transposed convolutions",
-    loss__class_weight=1.0,
-    model__upsampling="transposed",
+  "no-pixels": _addition("no head that sees pixels", **_NO_PIXELS),
+  "class-1": _addition(
+    "as no-pixels, class losses weigh 1 instead of 0.2", **_CLASS_1
   ),
+  "transposed": _addition("as class-1, transposed convolutions", **_TRANSPOSED),
   "transposed-2e-4": _addition(
-    "class losses weigh 1, transposed convolutions, learning rates of 2e-4",
-    loss__class_weight=1.0,
-    model__upsampling="transposed",
+    "as transposed, learning rates of 2e-4",
+    **_TRANSPOSED,
     train__generator_rate=2e-4,
     train__discriminator_rate=2e-4,
   ),
   "transposed-translation": _addition(
-    "class losses weigh 1, transposed convolutions, images shifted by whole "
-    "pixels, not zoomed",
-    loss__class_weight=1.0,
-    model__upsampling="transposed",
+    "as transposed, images shifted by whole pixels, not zoomed",
+    **_TRANSPOSED,
     augment__discriminator="translation",
+  ),
+  "projection": _addition(
+    "as no-pixels, no class head",
+    **_NO_PIXELS,
+    model__projected__conditioning="projection",
+  ),
+  # One change each.
+  "class-0.4": _addition(
+    "class losses weigh 0.4 instead of 0.2", loss__class_weight=0.4
   ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",
     augment__discriminator="translation",
-  ),
-  "pixels": _addition(
-    "one more head, which sees pixels", model__projected__pixels=True
-  ),
-  "projection": _addition(
-    "no class head", model__projected__conditioning="projection"
   ),
   "turns": _addition(
     "the discriminator sees turned images", augment__discriminator_turns=True
@@ -120,6 +121,12 @@ SCREENED = {
   "balanced": _addition("balanced batches", train__sampler="balanced"),
   "progan-projected": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
+  ),
+  "progan-class-0.2": Row(
+    "progan",
+    "projected",
+    "as progan-projected, class losses weigh 0.2 instead of 1",
+    {"loss.class_weight": 0.2},
   ),
 }
 ROWS = {

@@ -80,7 +80,7 @@ def features(
   *,
   size: int,
   dtype: str,
-  pixels: bool = False,
+  pixels: int = 0,
 ) -> list[jax.Array]:
   """Computes what the heads see.
 
@@ -89,20 +89,26 @@ def features(
     images: [batch, height, width, 1 or 3] in [-1, 1].
     size: pixels that they are resized to, bilinearly; a multiple of 32.
     dtype: of layers.DTYPES, what the network computes in.
-    pixels: whether the images themselves come first.
+    pixels: size in which the images themselves come first, resized likewise;
+      0: they do not.
 
   Returns:
     [batch, size / n, size / n, channels] for n = 4, 8 and 16, behind the images
     where pixels are asked for.
   """
-  own = [layers.lowered(images, dtype)] if pixels else []
-  if images.shape[1] != size:
-    shape = (len(images), size, size, images.shape[3])
-    images = jax.image.resize(images, shape, "bilinear")
-  images = layers.lowered(efficientnet.normalized(images), dtype)
+  own = [layers.lowered(_resized(images, pixels), dtype)] if pixels else []
+  images = efficientnet.normalized(_resized(images, size))
+  images = layers.lowered(images, dtype)
   weights = frozen["pretrained"][efficientnet.NAME]
   taps = efficientnet.Taps().apply({"params": weights}, images)
   return own + mixed(taps, frozen["projections"])[:_HEADS]
+
+
+def _resized(images: jax.Array, size: int) -> jax.Array:
+  if images.shape[1] == size:
+    return images
+  shape = (len(images), size, size, images.shape[3])
+  return jax.image.resize(images, shape, "bilinear")
 
 
 def shapes(width: int, size: int) -> list[tuple[int, int, int]]:

@@ -85,14 +85,15 @@ def _heads(config, info, axis_name=None):
   )
 
 
-def _features(config, frozen: dict[str, Any], images: jax.Array):
+def _features(config, info, frozen: dict[str, Any], images: jax.Array):
   """Computes what heads see, a part of the batch after another if need be."""
+  own = config.model.projected
   compute = functools.partial(
     models.features,
     frozen,
-    size=config.model.projected.input,
+    size=own.input,
     dtype=config.model.dtype,
-    pixels=config.model.projected.pixels,
+    pixels=info.size if own.pixels else 0,
   )
   parts = parallel.parts(len(images), config.parallel)
   if parts == 1:
@@ -138,7 +139,7 @@ def networks(
     generate,
     discriminate,
     separate_passes=True,
-    features=lambda images: _features(config, frozen, images),
+    features=lambda images: _features(config, info, frozen, images),
   )
 
 
@@ -159,7 +160,7 @@ def look(
     `d_real` [batch], the source logits' mean over heads.
   """
   heads = _heads(config, info)
-  features = _features(config, frozen, images)
+  features = _features(config, info, frozen, images)
   judge = lambda labels: heads.apply(
     state.discriminator, features, labels, train=False
   )

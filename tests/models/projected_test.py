@@ -98,9 +98,10 @@ def test_images_of_any_size_and_either_number_of_channels(four_scales):
   large = jax.image.resize(grey, (2, 64, 64, 1), "bilinear")
   for x, wanted in zip(found, see(jnp.repeat(large, 3, 3)), strict=True):
     np.testing.assert_allclose(x, wanted, rtol=1e-5, atol=1e-5)
-  first, *rest = see(grey, pixels=True)
-  np.testing.assert_array_equal(first, grey)
-  assert len(rest) == len(found)
+  for size, wanted in ((32, grey), (64, large)):
+    first, *rest = see(grey, pixels=size)
+    np.testing.assert_array_equal(first, wanted)
+    assert len(rest) == len(found)
 
 
 def test_bfloat16_is_what_features_are_computed_in(four_scales):

@@ -148,7 +148,7 @@ def test_a_step_takes_one_power_iteration_of_each_kernel(four_scales):
   before, now = (x.discriminator["batch_stats"] for x in (state, after))
   params, unit = state.discriminator["params"], lambda v: v / np.linalg.norm(v)
   names = [name for name in now if name.startswith("SpectralNorm")]
-  assert len(names) == 8  # a convolution, three times phi and psi, and classes
+  assert len(names) == 12  # three convolutions, four phi and psi, and classes
   for name in names:
     layer = next(iter(now[name])).split("/")[0]
     u = _vector(before[name])
