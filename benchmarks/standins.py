@@ -148,6 +148,9 @@ class ConfigDict:
   def __setitem__(self, key: str, value: Any) -> None:
     setattr(self, key, value)
 
+  def __delitem__(self, key: str) -> None:
+    delattr(self, key)
+
   def __contains__(self, key: str) -> bool:
     return key in vars(self)
 
