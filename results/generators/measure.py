@@ -434,7 +434,7 @@ def main() -> None:
     files.write_json(HERE / "table.json", table(args))
     for sheet in sorted(args.workdir.glob("*/0/*.png")):
       name = f"{sheet.parent.parent.name}-{sheet.stem}.jpg"
-      Image.open(sheet).save(HERE / name, quality=92)
+      Image.open(sheet).save(HERE / name, quality=80)
     return
   try:
     {"times": measure_times, "run": run}[args.stage](args)
