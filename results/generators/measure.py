@@ -122,6 +122,12 @@ SCREENED = {
   "progan-projected": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),
+  "progan-5e-3": Row(
+    "progan",
+    "projected",
+    "as progan-projected, the generator's rate 5e-3 instead of 2e-3",
+    {"growth.rates": (5e-3,) * 7},
+  ),
   "progan-class-0.2": Row(
     "progan",
     "projected",
