@@ -140,7 +140,7 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 # network (Sauer et al. 2021), which led where it was measured
 # (results/generators) and is the default there, but for `quick`.
 VARIANTS = ("paper", "projected")
-_LEADING = {"ham10000": "projected"}
+_LEADING = {("acgan", "ham10000"): "projected"}
 
 
 def generating(
@@ -153,15 +153,15 @@ def generating(
     dataset: ham10000, mnist, toy or folder.
     size: pixels; 0 for the data set's usual one.
     quick: measure no kernel distance, which would take longer than the steps.
-    variant: of VARIANTS; empty: projected for HAM10000 unless quick, else
-      paper. Where `model.discriminator` then is projected, `project` is to be
+    variant: of VARIANTS; empty: what led for this data set, and paper where
+      quick. Where `model.discriminator` then is projected, `project` is to be
       called, too.
 
   Raises:
     InputError: there is no such data set or variant.
   """
   if not variant:
-    variant = "paper" if quick else _LEADING.get(dataset, "paper")
+    variant = "paper" if quick else _LEADING.get((task, dataset), "paper")
   errors.require_known("variant", variant, VARIANTS)
   config = training(task, dataset, size)
   config.train.sampler = "tempered"

@@ -9,10 +9,9 @@ One class alone, whose network then knows of no labels:
   python main.py --config=configs/progan.py:dataset=ham10000 \
     --config.data.classes=mel --workdir=DIR
 
-For HAM10000 it is at full size from its first step on, and its discriminator
-sees images through a network that ImageNet has taught (Sauer et al. 2021);
-`--config.growth.first_size=4` has it grow, and `,variant=paper` has its own.
-For other data sets there is `,variant=projected`.
+With `,variant=projected` it is at full size from its first step on, and its
+discriminator sees images through a network that ImageNet has taught (Sauer et
+al. 2021); `--config.growth.first_size=4` has it grow.
 
 Shows sheets of samples, a row a class, at every resolution as it grows
 (DIR/samples). Times and numbers that were measured are in README and
