@@ -15,9 +15,9 @@ from configs import common, study
 @common.arguments(dataset="ham10000", size=0, quick=False, gan="acgan")
 def get_config(dataset: str, size: int, quick: bool, gan: str):
   """Returns the config; see common.arguments. The GAN is acgan or progan."""
-  arguments = f"dataset={dataset},size={size},quick={quick}"
-  config = study.get_config(arguments)
-  config.gan = common.gan_part(gan, f"{arguments},variant=paper")
+  config = study.get_config(
+    f"dataset={dataset},size={size},quick={quick},gan={gan},variant=paper"
+  )
   config.folds = (-1,)
   config.networks = ("resnet",)
   real = config.arm.real.copy_and_resolve_references()

@@ -10,9 +10,9 @@ from configs import common, study
 @common.arguments(dataset="toy", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
   """Returns the config; see common.arguments."""
-  arguments = f"dataset={dataset},size={size},quick={quick}"
-  config = study.get_config(arguments)
-  config.gan = common.gan_part("acgan", f"{arguments},variant=paper")
+  config = study.get_config(
+    f"dataset={dataset},size={size},quick={quick},variant=paper"
+  )
   if not quick:
     config.gan.model.generator_width = 16
     config.gan.model.discriminator_width = 16

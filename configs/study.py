@@ -144,9 +144,14 @@ def _arms(turned: bool, dose: float):
   return arms
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False, gan="acgan")
-def get_config(dataset: str, size: int, quick: bool, gan: str):
-  """Returns the config; see common.arguments. The GAN is acgan or progan."""
+@common.arguments(
+  dataset="ham10000", size=0, quick=False, gan="acgan", variant=""
+)
+def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
+  """Returns the config; see common.arguments.
+
+  The GAN is acgan or progan; its variant is as of common.generating.
+  """
   config = common.base("study", dataset, size)
   source = sources.SOURCES[config.data.name]
   # one, pmap, jit, or auto: pmap from two devices on.
@@ -195,7 +200,7 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   config.arm = _arms(not source.upright, source.dose)
 
   arguments = f"dataset={dataset},size={size},quick={quick}"
-  config.gan = common.gan_part(gan, arguments)
+  config.gan = common.gan_part(gan, f"{arguments},variant={variant}")
   resnet = common.part(classifier.get_config(arguments))
   efficientnet = common.part(
     classifier.get_config(f"{arguments},network=efficientnet")
