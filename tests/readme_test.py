@@ -87,8 +87,10 @@ assert importlib.util.find_spec("skinjax") is None
   kept = '\nnp.save("images.npy", images)\nnp.save("latents.npy", latents)'
   command = [sys.executable, "-I", "-c", alone + snippet + kept]
   subprocess.run(command, check=True, timeout=120, cwd=tmp_path)
-  images = np.load(tmp_path / "images.npy")
+  images, latents = (
+    np.load(tmp_path / f"{name}.npy") for name in ("images", "latents")
+  )
   generator = skinjax.load_generator(gan)
   for label, image in enumerate(images):
-    wanted = generator.draw(np.load(tmp_path / "latents.npy"), label)[label]
+    wanted = generator.draw(latents, label)[label]
     assert np.abs(image.astype(int) - wanted).max() <= 1  # rounded

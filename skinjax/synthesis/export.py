@@ -27,10 +27,6 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     InputError: no generator, or one of several networks.
   """
   config = ml_collections.FrozenConfigDict(config)
-  if not config.generator:
-    raise errors.InputError(
-      "config.generator is empty: name the workdir of a trained GAN."
-    )
   generator = generators.load(config.generator, config.generator_checkpoint)
   if generator.by_class:
     raise errors.InputError(

@@ -159,8 +159,13 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
   Or a released one; see training/released.py.
 
   Raises:
-    InputError: it trained no generator, or there is no such checkpoint.
+    InputError: the path is empty, it trained no generator, or there is no such
+      checkpoint.
   """
+  if not str(path):
+    raise errors.InputError(
+      "config.generator is empty: name the workdir of a trained GAN."
+    )
   path = files.user_path(path)
   if (
     released.is_member(path)

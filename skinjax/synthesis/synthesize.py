@@ -34,10 +34,6 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       another generator made, or a filter that has nothing to go by.
   """
   config = ml_collections.FrozenConfigDict(config)
-  if not config.generator:
-    raise errors.InputError(
-      "config.generator is empty: name the workdir of a trained GAN."
-    )
   require_several(config.per_class)
   if config.drop_unlike and not config.classifier:
     raise errors.InputError(
