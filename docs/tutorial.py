@@ -46,7 +46,7 @@ COUNTS = {"nv": 90, "mel": 40, "vasc": 20}  # lesions, two pictures of each
 
 def draw_images():
   """Draws pictures of lesions, and writes the table."""
-  IMAGES.mkdir(parents=True)
+  IMAGES.mkdir(parents=True, exist_ok=True)
   rows = ["image,label,group"]
   found = [
     lesion for lesion in lesions.invent_lesions(0) if lesion.dx in COUNTS
@@ -63,7 +63,7 @@ def draw_images():
   (IMAGES / "images.csv").write_text("\n".join(rows) + "\n")
 
 
-if not IMAGES.exists():
+if not (IMAGES / "images.csv").exists():
   draw_images()
 
 # %% [markdown]
