@@ -144,7 +144,7 @@ _LEADING = {("acgan", "ham10000"): "projected"}
 
 
 def generating(
-  task: str, dataset: str, size: int, quick: bool, variant: str
+  task: str, dataset: str, size: int, quick: bool, variant: str = ""
 ) -> ml_collections.ConfigDict:
   """Returns the keys of every config that trains a GAN; see `base`.
 
