@@ -81,7 +81,7 @@ _NO_PIXELS = {"model__projected__pixels": False}
 _CLASS_1 = {**_NO_PIXELS, "loss__class_weight": 1.0}
 _TRANSPOSED = {**_CLASS_1, "model__upsampling": "transposed"}
 SCREENED = {
-  "acgan-projected": _addition("projected discriminator"),
+  "acgan-lead": _addition("projected discriminator"),
   "no-pixels": _addition("no head that sees pixels", **_NO_PIXELS),
   "class-1": _addition(
     "as no-pixels, class losses weigh 1 instead of 0.2", **_CLASS_1
