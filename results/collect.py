@@ -44,11 +44,18 @@ MARKS = (
 # What is shown of generators that were compared, as of _SPEED.
 _JUDGED = (
   ("kid_squeezenet", "SqueezeNet's distance", ".0f"),
-  ("recall_squeezenet", "recall", ".2f"),
-  ("coverage_squeezenet", "coverage", ".2f"),
+  ("recall", "recall", ".2f"),
+  ("coverage", "coverage", ".2f"),
   ("kid_efficientnet", "EfficientNet-Lite0's distance", ".2f"),
   ("agreement", "agreement", ".2f"),
+  # Of final rows alone.
+  ("train_on_synthetic", "learnt from them alone", ".2f"),
+  ("copies", "copies", ".1%"),
 )
+# What is beside a score of generated images, where it isn't KEY_real.
+_REAL = {"train_on_synthetic": "train_on_real"}
+# Of these scores the classes that were hardest are shown as well.
+_HARDEST = {"kid_squeezenet": max, "agreement": min}
 # What is told of a classifier, and in which words.
 _SCORES = (
   ("balanced_accuracy", "balanced accuracy"),
@@ -287,29 +294,45 @@ def write_tables() -> None:
   readme.write_text(text)
   for table in _read(sorted((ROOT / "generators").glob("table.json"))):
     readme = ROOT / "generators" / "README.md"
-    text = _filled(readme.read_text(), "generators", *generators(table["rows"]))
+    text = readme.read_text()
+    for name, lesions in (("final", "test"), ("screening", "validation")):
+      rows = [row for row in table["rows"] if row["lesions"] == lesions]
+      if rows:
+        text = _filled(text, name, *generators(rows))
     readme.write_text(text)
 
 
 def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-  """Returns headings and rows of generators that were compared."""
-  headings = ["generator", "minutes", "seeds", "lesions", "images"]
-  headings += [heading for _, heading, _ in _JUDGED]
+  """Returns headings and rows of generators that were compared.
+
+  Real images' scores are in brackets, the worst class's behind a comma.
+  """
+  judged = [told for told in _JUDGED if all(told[0] in row for row in rows)]
+  headings = ["generator", "minutes", "seeds", "images"]
+  headings += [heading for _, heading, _ in judged]
   shown = []
   for row in rows:
-    told = []
-    for key, _, form in _JUDGED:
-      words = format(row[key]["value"], form)
-      if f"{key}_real" in row:
-        words += f" ({format(row[f'{key}_real']['value'], form)})"
-      told.append(words)
     what = f"`{row['name']}`: {row['what']}"
     seeds = ", ".join(map(str, row["seeds"]))
-    images = f"{row['images']:,}"
-    shown.append(
-      [what, f"{row['minutes']:g}", seeds, row["lesions"], images, *told]
-    )
+    told = [what, f"{row['minutes']:g}", seeds, f"{row['images']:,}"]
+    told += [_judged(row, key, form) for key, _, form in judged]
+    shown.append(told)
   return headings, shown
+
+
+def _judged(row: dict, key: str, form: str) -> str:
+  """Returns a score of a row of generators in words."""
+  score, real = row[key], row.get(_REAL.get(key, f"{key}_real"))
+  words = format(score["value"], form)
+  if score.get("low") is not None:
+    words += f" [{score['low']:{form}}, {score['high']:{form}}]"
+  if real:
+    words += f" ({real['value']:{form}})"
+  if key in _HARDEST:
+    values = {n: x["value"] for n, x in score["by_class"].items()}
+    worst = _HARDEST[key](values, key=values.get)
+    words += f", {worst} {values[worst]:{form}}"
+  return words
 
 
 def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:

@@ -111,16 +111,27 @@ def test_readme_shows_the_speed_that_was_noted(collect):
 
 
 def test_generators_are_shown_beside_held_out_real_images():
-  value = lambda number: {"value": number}
+  value = lambda number, **classes: {
+    "value": number,
+    "low": None,
+    "high": None,
+    "by_class": {n: {"value": x} for n, x in classes.items()},
+  }
   row = {"name": "a", "what": "as it is", "minutes": 15.0, "seeds": [0, 2]}
-  row |= {"lesions": "validation", "images": 3200, "agreement": value(0.5)}
+  row |= {"images": 3200, "agreement": value(0.5, df=0.25, nv=0.75)}
   row |= {"kid_efficientnet": value(1.234), "agreement_real": value(0.625)}
-  for key, number in (("kid", 226.4), ("recall", 0.5), ("coverage", 0.25)):
-    row[f"{key}_squeezenet"] = value(number)
+  row |= {"kid_squeezenet": value(226.4, df=400.0, nv=52.8)}
+  row |= {"recall": value(0.5), "coverage": value(0.25)}
   headings, (shown,) = _module().generators([row])
   assert len(headings) == len(shown)
-  assert shown[:5] == ["`a`: as it is", "15", "0, 2", "validation", "3,200"]
-  assert shown[5:] == ["226", "0.50", "0.25", "1.23", "0.50 (0.62)"]
+  assert shown[:4] == ["`a`: as it is", "15", "0, 2", "3,200"]
+  assert shown[4:7] == ["226, df 400", "0.50", "0.25"]
+  assert shown[7:] == ["1.23", "0.50 (0.62), df 0.25"]
+  # Of final rows there is more.
+  row |= {"train_on_synthetic": value(0.4), "train_on_real": value(0.5)}
+  row |= {"copies": {**value(0.01), "low": 0.005, "high": 0.015}}
+  _, (shown,) = _module().generators([row])
+  assert shown[-2:] == ["0.40 (0.50)", "1.0% [0.5%, 1.5%]"]
 
 
 def test_tables_of_the_project_are_current(monkeypatch):

@@ -279,7 +279,8 @@ def _distances(kind, extractor, splits, names) -> dict[str, dict]:
       {n: row["kernel"]["value"] for n, row in by_class.items()}
     )
     for name in ("recall", "coverage"):
-      found[f"{name}_{kind}{suffix}"] = _by_class(
+      key = name if kind == "squeezenet" else f"{name}_{kind}"
+      found[f"{key}{suffix}"] = _by_class(
         {n: row["prdc"][name] for n, row in by_class.items()}
       )
   return found
