@@ -309,7 +309,7 @@ _ELSEWHERE = {
     ),
   ],
 )
-def test_every_leaf_is_read(shrunk_run, name):
+def test_every_leaf_is_read(shrunk_run, four_scales, name):
   unread = shrunk_run(name, **_LESS.get(name, {}))
   assert unread == {"folder"} | _ELSEWHERE.get(name, set())
 
