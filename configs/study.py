@@ -190,6 +190,10 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   # up to seeds_most. 0: no more than `seeds`.
   config.until = 0.0
   config.seeds_most = 10
+  # Of the intervals, and so of the verdict. Where several studies ask the same
+  # test lesions, their shares of error must add up to that of one: three at
+  # 0.975, 0.9875 and 0.9875.
+  config.level = 0.95
   # Networks that are trained; see study/networks.py.
   pretrained = dataset in ("ham10000", "folder") and not quick
   config.networks = ("head", "efficientnet") if pretrained else ("resnet",)

@@ -111,6 +111,7 @@ class _Range(NamedTuple):
 # a class are one. A half-life of 0 images is no average. KID is of pairs.
 RANGES = {
   "seed": _Range(0, 2**32 - 1),
+  "level": _Range(0.5, 1, below=True),
   "kid_images": _Range(2),
   "truncation": _Range(0),
   "drop_unlike": _Range(0, 1, below=True),

@@ -128,6 +128,12 @@ SCREENED = {
     "as progan-projected, the generator's rate 5e-3 instead of 2e-3",
     {"growth.rates": (5e-3,) * 7},
   ),
+  "progan-join-8": Row(
+    "progan",
+    "projected",
+    "as progan-5e-3, classes matter from 8x8 on",
+    {"growth.rates": (5e-3,) * 7, "model.conditional_from": 8},
+  ),
   "progan-class-0.2": Row(
     "progan",
     "projected",

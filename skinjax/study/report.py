@@ -112,6 +112,7 @@ def write(
     verdict_network=decisive,
     seeds=config.seeds,
     until=until,
+    level=config.level,
     seed=config.seed,
   )
   if outside:
@@ -127,6 +128,7 @@ def write(
       labels=outside.split.labels,
       groups=outside.split.groups,
       class_names=info.class_names,
+      level=config.level,
       seed=config.seed,
     )
   report = path / "report"

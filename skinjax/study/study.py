@@ -361,6 +361,7 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
     first=config.seeds,
     half_width=config.until,
     most=config.seeds_most,
+    level=config.level,
     seed=config.seed,
   )
   decided = plan.decide_seeds(config, path, needed)

@@ -7,7 +7,7 @@
   notes: [str], next_steps: [str], diversity: {class: {diversity_ratio,
   collapsed}}, original: [{classes, without, with, majority,
                            measured: null or {without, with, majority}}],
-  folds: [int], seeds: int, level: 0.95, num_resamples,
+  folds: [int], seeds: int, level, num_resamples,
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
   classes: [{name, train_images, train_lesions, test_images, test_lesions}],
@@ -65,6 +65,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import files
@@ -81,9 +82,7 @@ ORIGINAL = (
   {"classes": 3, "without": 0.75, "with": 0.75, "majority": 0.7519},
 )
 ORIGINAL_ARMS = ("real", "real_500")  # of configs/original.py
-# Half an interval over this is the standard error: of 95%, and of a power of
-# 80% beside it.
-_REACH, _POWER = 1.960, 0.842
+_POWER = 0.842  # standard errors, for a power of 80%
 LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
 _FURTHEST = 10.0  # times as many images, or as few, that the curve tells of
 
@@ -683,6 +682,7 @@ def _verdict(
   # Without width, the interval excludes nothing: see `verdict.decide`.
   wide = ends["low"] < ends["high"]
   half = (ends["high"] - ends["low"]) / 2
+  reach = float(stats.norm.ppf((1 + level) / 2))  # standard errors in it
   return {
     "network": decisive["network"],
     "arm": decisive["arm"],
@@ -707,7 +707,7 @@ def _verdict(
     "p": decisive["p"],
     "largest_gain": max(ends["high"], 0.0) if wide else None,
     "largest_loss": max(-ends["low"], 0.0) if wide else None,
-    "detectable": half * (_REACH + _POWER) / _REACH if wide else None,
+    "detectable": half * (reach + _POWER) / reach if wide else None,
     "more_images": {
       key: _more_images(curve, ends[key]) for key in ("value", "low", "high")
     },
@@ -730,8 +730,9 @@ def seeds_needed(
   first: int,
   half_width: float,
   most: int,
+  level: float = 0.95,
   seed: int = 0,
 ) -> int | None:
   """Computes how many seeds the verdict takes; see statistics.seeds_needed."""
   draws = procedures_difference(scorer(folds, seed=seed), network, first)
-  return statistics.seeds_needed(draws, half_width, most, seed=seed)
+  return statistics.seeds_needed(draws, half_width, most, level, seed)

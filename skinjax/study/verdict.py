@@ -100,7 +100,7 @@ def detail(
       "on the test set; the two arms score alike on every resample of it, "
       "which says nothing about other lesions."
     )
-  change += f"({level:.0%} interval {signed(low)} to {signed(high)}). "
+  change += f"({100 * level:.4g}% interval {signed(low)} to {signed(high)}). "
   gain = f"a gain of up to {high:.3f}" if high > 0 else "no gain"
   loss = f"a loss of up to {-low:.3f}" if low < 0 else "no loss"
   change += f"Compatible with the data: {gain} and {loss}."

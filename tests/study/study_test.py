@@ -266,6 +266,7 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
     seeds=2,
     seeds_most=4,
     until=1e-6,
+    level=0.975,
     synthetic=str(strangers),
     unknown_origin=True,
   )
@@ -274,7 +275,8 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
     summary, "seeds_needed", lambda *_, **how: asked.append(how) or 3
   )
   result = study.run(config, path)
-  assert asked[0]["first"] == 2
+  assert (asked[0]["first"], asked[0]["level"]) == (2, 0.975)
+  assert result["level"] == 0.975
   assert result["verdict"]["seeds"] == 3
   assert result["verdict"]["until"]["first"] == 2
   assert "resnet-classical-2" in taught

@@ -210,7 +210,22 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert decided["largest_loss"] == max(-row["low"], 0)
   # Half a 95% interval is 1.96 standard errors; seen are 1.96 + 0.842.
   half = (row["high"] - row["low"]) / 2
-  assert decided["detectable"] == pytest.approx(half / 1.96 * 2.802)
+  assert decided["detectable"] == pytest.approx(half / 1.96 * 2.802, rel=1e-4)
+
+
+def test_intervals_have_the_level_that_is_asked_for(make_summary):
+  arms = {
+    "networks": ("resnet",),
+    "arms": ("classical", "capped_25", "uncapped"),
+  }
+  usual, strict = make_summary(**arms), make_summary(**arms, level=0.9875)
+  width = lambda study: study["verdict"]["high"] - study["verdict"]["low"]
+  # Of normal errors 2.497 standard errors instead of 1.960; of few seeds more.
+  assert 2.497 / 1.960 - 0.1 < width(strict) / width(usual) < 2
+  assert "(98.75% interval" in strict["verdict"]["detail"]
+  assert strict["level"] == 0.9875
+  (row,) = _rows(strict, arm="uncapped", **{"class": "mel"})
+  assert row["level"] == pytest.approx(1 - 0.0125 / 7)
 
 
 def _of_right(right, labels):
