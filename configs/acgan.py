@@ -25,6 +25,8 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.model.discriminator_width = 32
   # How the generator doubles a size: transposed or nearest.
   config.model.upsampling = "transposed"
+  # Noise that the generator adds to every pixel (Karras et al. 2019).
+  config.model.pixel_noise = False
   # The paper has 0.5, at several times these widths.
   config.model.dropout = 0.25
   # Standard deviation of the noise on the discriminator's input.
@@ -62,6 +64,7 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
       del config.model[key]
     common.project(config)
     config.model.upsampling = "nearest"
+    config.model.pixel_noise = True
     # With more the images are clearer cases, and fewer kinds of them.
     config.loss.class_weight = 0.2
     config.train.generator_rate = config.train.discriminator_rate

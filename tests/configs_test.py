@@ -199,15 +199,19 @@ def _leaves(config):
 def _recorded():
   """Collects the leaves that are read by name; copying reads none."""
   read = set()
-  plain = ml_collections.ConfigDict.__getattr__
 
-  def recording(self, name):
-    value = plain(self, name)
-    read.add((frozenset(self.keys()) - _SHARED, name))
-    return value
+  def recording(plain):
+    def method(self, name, *default):
+      value = plain(self, name, *default)
+      read.add((frozenset(self.keys()) - _SHARED, name))
+      return value
 
+    return method
+
+  kind = ml_collections.ConfigDict
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(ml_collections.ConfigDict, "__getattr__", recording)
+    for name in ("__getattr__", "get"):
+      patch.setattr(kind, name, recording(getattr(kind, name)))
     yield read
 
 

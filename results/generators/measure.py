@@ -77,12 +77,14 @@ def _addition(what: str, **changes: Any) -> Row:
 
 # What was tried before the baseline of the screening, the latest first. What
 # validation lesions chose is what `variant=projected` has by default.
-_NO_PIXELS = {"model__projected__pixels": False}
+_NO_NOISE = {"model__pixel_noise": False}
+_NO_PIXELS = {**_NO_NOISE, "model__projected__pixels": False}
 _CLASS_1 = {**_NO_PIXELS, "loss__class_weight": 1.0}
 _TRANSPOSED = {**_CLASS_1, "model__upsampling": "transposed"}
 SCREENED = {
   "acgan-lead": _addition("projected discriminator"),
-  "no-pixels": _addition("no head that sees pixels", **_NO_PIXELS),
+  "no-noise": _addition("the generator adds no noise", **_NO_NOISE),
+  "no-pixels": _addition("as no-noise, no head that sees pixels", **_NO_PIXELS),
   "class-1": _addition(
     "as no-pixels, class losses weigh 1 instead of 0.2", **_CLASS_1
   ),
@@ -105,7 +107,9 @@ SCREENED = {
   ),
   # One change each.
   "class-0.4": _addition(
-    "class losses weigh 0.4 instead of 0.2", loss__class_weight=0.4
+    "as no-noise, class losses weigh 0.4 instead of 0.2",
+    **_NO_NOISE,
+    loss__class_weight=0.4,
   ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",

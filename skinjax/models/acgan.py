@@ -56,7 +56,8 @@ class Generator(nn.Module):
 
   With `upsampling` by `nearest` neighbours a hidden layer of the images' size
   and a 3x3 convolution follow, which smooth over pixels that the transposed one
-  draws each by weights of its own (Odena, Dumoulin, Olah 2016).
+  draws each by weights of its own (Odena, Dumoulin, Olah 2016). With
+  `pixel_noise` texture needs no place of its own; see layers.PixelNoise.
   """
 
   size: int  # height and width of the images, a power of two from 8
@@ -65,6 +66,7 @@ class Generator(nn.Module):
   num_classes: int
   conditional_from: int = 4  # pixels, a power of two up to `size`
   upsampling: str = "transposed"  # of UPSAMPLING
+  pixel_noise: bool = False  # behind every normalization but the first
   dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
   axis_name: str | None = None  # the device axis inside pmap
 
@@ -89,7 +91,8 @@ class Generator(nn.Module):
       *([max(1, self.width // 2)] if smooth else []),
     ]:
       x = up(width, use_bias=False)(self._joined(x, one_hot))
-      x = nn.relu(norm()(x, train=train))
+      x = norm()(x, train=train)
+      x = nn.relu(layers.PixelNoise()(x, latents) if self.pixel_noise else x)
     if smooth:
       x = layers.Conv(self.channels, kernel_init=layers.dcgan_init)(x)
     else:

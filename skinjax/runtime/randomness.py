@@ -30,6 +30,17 @@ def by_example(
   return jax.vmap(jax.random.fold_in, (None, 0))(key, places)
 
 
+def by_content(rows: jax.Array) -> jax.Array:
+  """Derives keys [batch] from the numbers of rows, floats [batch, n]."""
+  bits = jax.lax.bitcast_convert_type(rows.astype(jnp.float32), jnp.uint32)
+  # An odd multiplier each: no place of a row counts for nothing.
+  places = jnp.arange(rows.shape[1], dtype=jnp.uint32)
+  odd = 2 * places * jnp.uint32(0x9E3779B1) + 1
+  words = (bits * odd).sum(1, dtype=jnp.uint32)
+  words ^= words >> 15
+  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), words)
+
+
 def stream(keys: jax.Array, name: str) -> jax.Array:
   """Derives each example's key of a named stream, [batch] from [batch]."""
   return jax.vmap(lambda key: named(key, name))(keys)

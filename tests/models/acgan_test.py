@@ -66,6 +66,31 @@ def test_nearest_upsampling_adds_a_layer_of_the_images_size():
   assert kernels == [(3, 3, 16, 8), (3, 3, 8, 4), (3, 3, 4, 1)]
 
 
+def test_noise_is_each_pixels_and_follows_from_the_latent():
+  noisy = acgan.Generator(16, 1, 8, 3, pixel_noise=True)
+  latents = jax.random.normal(jax.random.key(0), (4, 5))
+  labels = jnp.zeros(4, jnp.int32)
+  variables = noisy.init(jax.random.key(1), latents, labels, train=False)
+  draw = lambda network, variables, latents: np.asarray(
+    network.apply(variables, latents, labels[: len(latents)], train=False)
+  )
+  # Weights of 0 to begin with: the images are those of a network without.
+  plain = acgan.Generator(16, 1, 8, 3)
+  alike = plain.init(jax.random.key(1), latents, labels, train=False)
+  np.testing.assert_array_equal(
+    draw(noisy, variables, latents), draw(plain, alike, latents)
+  )
+  params = {
+    name: {"weight": jnp.ones(8)} if name == "PixelNoise_0" else x
+    for name, x in variables["params"].items()
+  }
+  images = draw(noisy, variables | {"params": params}, latents)
+  assert np.ptp(images - draw(noisy, variables, latents)) > 0.01
+  # Alike in any batch.
+  fewer = draw(noisy, variables | {"params": params}, latents[2:])
+  np.testing.assert_allclose(images[2:], fewer, atol=1e-6)
+
+
 def test_parameters_of_the_generator():
   # Size 64, widths 256, 128, 64, 32, and 107 inputs (100 latents, 7 classes):
   #   dense 107 * 16 * 256 + 16 * 256 = 442,368, norm 2 * 256

@@ -58,6 +58,18 @@ def test_a_longer_batch_begins_with_the_shorter_ones_keys():
   )
 
 
+def test_keys_by_content_differ_where_rows_do():
+  rows = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+  changed = np.repeat(rows[:1], 6, axis=0)
+  changed[range(6), range(6)] += 1e-3
+  swapped = rows[:1, ::-1]
+  keys = _bits(randomness.by_content(np.concatenate([rows, changed, swapped])))
+  assert len({tuple(key) for key in keys}) == 3 + 6 + 1
+  np.testing.assert_array_equal(
+    _bits(randomness.by_content(rows[1:])), keys[1:3]
+  )
+
+
 def test_stream_is_named_example_by_example():
   keys = randomness.by_example(KEY, 3)
   for one, key in zip(randomness.stream(keys, "noise"), keys, strict=True):

@@ -60,6 +60,7 @@ def _naive_update(state, batch, frozen, config):
     config.model.generator_width,
     INFO.num_classes,
     upsampling="nearest",
+    pixel_noise=True,
   )
   own, weight = config.model.projected, config.loss.class_weight
   discriminator = heads.Heads(

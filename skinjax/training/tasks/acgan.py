@@ -26,6 +26,7 @@ def _generator(config, info, axis_name=None):
     # Workdirs of earlier versions do not have these keys.
     conditional_from=config.model.get("conditional_from", 4),
     upsampling=config.model.get("upsampling", "transposed"),
+    pixel_noise=config.model.get("pixel_noise", False),
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
