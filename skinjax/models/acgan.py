@@ -86,13 +86,15 @@ class Generator(nn.Module):
     x = nn.relu(norm()(x, train=train))
     up = UPSAMPLING[self.upsampling]
     smooth = self.upsampling == "nearest"
+    # Of the noise: what a latent draws stays a function of it.
+    keys = randomness.by_content(latents)
     for width in [
       *features[1:],
       *([max(1, self.width // 2)] if smooth else []),
     ]:
       x = up(width, use_bias=False)(self._joined(x, one_hot))
       x = norm()(x, train=train)
-      x = nn.relu(layers.PixelNoise()(x, latents) if self.pixel_noise else x)
+      x = nn.relu(layers.PixelNoise()(x, keys) if self.pixel_noise else x)
     if smooth:
       x = layers.Conv(self.channels, kernel_init=layers.dcgan_init)(x)
     else:

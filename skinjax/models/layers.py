@@ -67,16 +67,14 @@ class Conv(nn.Module):
 class PixelNoise(nn.Module):
   """Adds noise to every pixel, by a learnt weight for each feature.
 
-  Karras et al. 2019 (StyleGAN), section 3.2. The noise, N(0, 1) and the same
-  for all features, is drawn from the latent: what a latent draws stays a
-  function of it.
+  Karras et al. 2019 (StyleGAN), section 3.2. The noise is N(0, 1), and the
+  same for all features.
   """
 
   @nn.compact
-  def __call__(self, x: jax.Array, latents: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, features], latents are [batch, dims]."""
+  def __call__(self, x: jax.Array, keys: jax.Array) -> jax.Array:
+    """Maps [batch, height, width, features], keys are [batch]."""
     weights = self.param("weight", nn.initializers.zeros_init(), x.shape[-1:])
-    keys = randomness.by_content(latents)
     keys = randomness.stream(keys, f"noise {x.shape[1]}")
     noise = randomness.normal(keys, (*x.shape[1:3], 1))
     return x + noise.astype(x.dtype) * weights.astype(x.dtype)

@@ -208,9 +208,9 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert (decided["low"], decided["high"]) == (row["low"], row["high"])
   assert decided["largest_gain"] == max(row["high"], 0)
   assert decided["largest_loss"] == max(-row["low"], 0)
-  # Half a 95% interval is 1.96 standard errors; seen are 1.96 + 0.842.
+  # Half a 95% interval is 1.959964 standard errors; seen are 0.842 more.
   half = (row["high"] - row["low"]) / 2
-  assert decided["detectable"] == pytest.approx(half / 1.96 * 2.802, rel=1e-4)
+  assert decided["detectable"] == pytest.approx(half / 1.959964 * 2.801964)
 
 
 def test_intervals_have_the_level_that_is_asked_for(make_summary):
