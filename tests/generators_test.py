@@ -48,7 +48,8 @@ def test_minutes_of_a_growing_network_are_those_of_all_its_phases(measure):
   assert measure.steps_in(config, times, minutes) == 450 + 100
 
 
-def test_table_averages_over_seeds(measure, tmp_path):
+def test_table_averages_over_seeds(measure, tmp_path, monkeypatch):
+  monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
   (tmp_path / "times.json").write_text('{"baseline_seconds": 0.2}')
   for seed, values in ((0, (1.0, 3.0)), (2, (3.0, 7.0))):
     path = tmp_path / "acgan-today" / str(seed)
@@ -75,6 +76,13 @@ def test_table_averages_over_seeds(measure, tmp_path):
   # Student's t with one degree of freedom, 12.706, times 1.5.
   assert kid["low"] == pytest.approx(3.5 - 19.06, abs=0.01)
   assert kid["by_class"]["df"]["raw"] == [3.0, 7.0]
+  # A seed that is measured elsewhere joins those of the table.
+  measure.TABLE.write_text(json.dumps(measure.table(args)))
+  for path in (tmp_path / "acgan-today").iterdir():
+    path.rename(path.with_name("1")) if path.name == "2" else None
+  again = measure.table(args)["rows"][0]["kid_squeezenet"]
+  assert again["raw"] == [2.0, 5.0, 5.0]
+  assert again["by_class"]["df"]["raw"] == [3.0, 7.0, 7.0]
 
 
 def test_one_seed_has_no_interval(measure):

@@ -6,12 +6,13 @@
 Stages: `times` benchmarks the steps of the rows, interleaved, on a quiet
 machine; `run` trains a generator of each row and seed for as many of those
 minutes, and measures 500 of its images a class against validation lesions, or
-with --test against test lesions; `table` writes table.json and the sheets
-beside this file, of what was measured. What is done is not done again, and a
-training that was stopped goes on. README.md says what came out.
+with --test against test lesions; `table` adds what was measured to table.json,
+and its sheets, beside this file. What is done is not done again, and a training
+that was stopped goes on. README.md says what came out.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ from PIL import Image
 from scipy import stats
 
 HERE = pathlib.Path(__file__).resolve().parent
+TABLE = HERE / "table.json"
 sys.path.insert(0, str(HERE.parents[1]))
 
 from benchmarks import skinjax_runner  # noqa: E402
@@ -350,51 +352,61 @@ def run(args) -> None:
   # Test lesions are looked at in the end only.
   kind = "test" if args.test else "validation"
   held = dataset._replace(test=getattr(dataset, kind))
-  classifier = judge(args, dataset)
+  classifier, known = judge(args, dataset), known_scores(args)
   for seed in args.seeds:
     for name in args.rows:
       path = args.workdir / name / str(seed)
-      file = path / f"{args.minutes:g}-{kind}.json"
-      if file.exists():
+      if seed in known.get((name, args.minutes, kind), {}):
         continue
       config = config_of(ROWS[name], seed, args.manual_dir)
       steps = steps_in(config, _seconds(args, name), args.minutes)
       config.train.steps, task = steps, tasks.named(config.task)
       loop.train(task, config, path, dataset)
       scores = measure(path, classifier, args, held)
+      file = path / f"{args.minutes:g}-{kind}.json"
       images = int(schedules.images_seen(task.phases(config)[-1], steps))
       files.write_json(file, {"steps": steps, "images": images, **scores})
       _say(f"{name}, seed {seed}: measured")
 
 
+def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
+  """Reads what was measured, here or for the table as it is.
+
+  Returns:
+    By row, minutes and lesions what `run` has measured for each seed.
+  """
+  known = collections.defaultdict(dict)
+  if TABLE.exists():
+    for row in json.loads(TABLE.read_text())["rows"]:
+      known[row["name"], row["minutes"], row["lesions"]] |= by_seed(row)
+  for file in args.workdir.glob("*/*/*-*.json"):
+    minutes, kind = file.stem.split("-")
+    name, seed = file.parts[-3:-1]
+    known[name, float(minutes), kind][int(seed)] = json.loads(file.read_text())
+  return known
+
+
 def table(args) -> dict[str, Any]:
   """Returns what table.json holds, of all that was measured."""
-  rows = []
-  for name, row in ROWS.items():
-    for minutes, kind in sorted(
+  known = known_scores(args)
+  return {
+    "hardware": args.hardware,
+    "times": json.loads((args.workdir / "times.json").read_text()),
+    "rows": [
       {
-        tuple(file.stem.split("-"))
-        for file in args.workdir.glob(f"{name}/*/*-*.json")
+        "name": name,
+        "family": row.family,
+        "what": row.what,
+        "changes": dict(row.changes),
+        "minutes": minutes,
+        "lesions": kind,
+        "seeds": sorted(known[name, minutes, kind]),
+        **summary([x for _, x in sorted(known[name, minutes, kind].items())]),
       }
-    ):
-      measured = {
-        int(file.parent.name): json.loads(file.read_text())
-        for file in sorted(args.workdir.glob(f"{name}/*/{minutes}-{kind}.json"))
-      }
-      rows.append(
-        {
-          "name": name,
-          "family": row.family,
-          "what": row.what,
-          "changes": dict(row.changes),
-          "minutes": float(minutes),
-          "lesions": kind,
-          "seeds": sorted(measured),
-          **summary(list(measured.values())),
-        }
-      )
-  known = json.loads((args.workdir / "times.json").read_text())
-  return {"hardware": args.hardware, "times": known, "rows": rows}
+      for name, row in ROWS.items()
+      for _, minutes, kind in sorted(key for key in known if key[0] == name)
+    ],
+  }
 
 
 def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
@@ -410,6 +422,25 @@ def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
       "by_class": {n: _mean([x[n] for x in by_class]) for n in by_class[0]}
     }
   return found
+
+
+def by_seed(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
+  """Returns what was measured for each seed of a row of the table.
+
+  The inverse of `summary`.
+  """
+  scores = {k: x for k, x in row.items() if isinstance(x, dict) and "raw" in x}
+  return {
+    seed: {key: row[key] for key in ("steps", "images")}
+    | {
+      key: {
+        "value": score["raw"][place],
+        "by_class": {n: x["raw"][place] for n, x in score["by_class"].items()},
+      }
+      for key, score in scores.items()
+    }
+    for place, seed in enumerate(row["seeds"])
+  }
 
 
 def _mean(values: list[float]) -> dict[str, Any]:
@@ -448,7 +479,7 @@ def main() -> None:
   cache = os.path.join(sources.cache_dir(), "compiled")
   command_line.set_up(cache, None, None, None)
   if args.stage == "table":
-    files.write_json(HERE / "table.json", table(args))
+    files.write_json(TABLE, table(args))
     for sheet in sorted(args.workdir.glob("*/0/*.png")):
       name = f"{sheet.parent.parent.name}-{sheet.stem}.jpg"
       Image.open(sheet).save(HERE / name, quality=80)

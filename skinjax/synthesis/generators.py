@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from skinjax.data import provenance
-from skinjax.runtime import errors, files, randomness, workdir
+from skinjax.runtime import errors, randomness, workdir
 from skinjax.training import released, trained
 
 
@@ -156,7 +156,7 @@ def _sample(network: trained.Trained, labels, key, truncation) -> np.ndarray:
 def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
   """Loads a generator from the workdir of a GAN's or configs/by_class.py's run.
 
-  Or a released one; see training/released.py.
+  Or a released one, by its name; see training/released.py.
 
   Raises:
     InputError: the path is empty, it trained no generator, or there is no such
@@ -166,7 +166,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
     raise errors.InputError(
       "config.generator is empty: name the workdir of a trained GAN."
     )
-  path = files.user_path(path)
+  path = released.located(path)
   if (
     released.is_member(path)
     or workdir.read_config(path).get("task") != "by_class"

@@ -1,9 +1,10 @@
-"""Released generators: averaged weights alone, in half precision.
+"""Released networks: averaged weights alone, in half precision.
 
 A folder holds several, each under a name, as the number of the fold that it was
 trained on: `released.json` tells of each the config, the data and the steps,
 and `weights.npz` has the arrays. FOLDER/NAME names one of them as a workdir's
-path names what was trained there, though there is no such directory.
+path names what was trained there, though there is no such directory. Of those
+that come with skinjax the NAME alone is enough.
 """
 
 import pathlib
@@ -18,10 +19,12 @@ from skinjax.data import provenance
 from skinjax.runtime import checkpoint, errors, files
 
 RECORD, WEIGHTS = "released.json", "weights.npz"
+# The networks that come with skinjax, each with a model card NAME.md.
+SHIPPED = pathlib.Path(__file__).parents[1] / "released"
 
 
 class Member(NamedTuple):
-  """One generator of a folder."""
+  """One network of a folder."""
 
   config: Mapping[str, Any]  # what it was trained with
   # What it was trained on; see provenance.read_origin.
@@ -31,18 +34,38 @@ class Member(NamedTuple):
   made: Mapping[str, Any]  # where and how it was trained, for people
 
 
+def located(path: str | pathlib.Path) -> pathlib.Path:
+  """Returns the path that a user has named, or that of a shipped network.
+
+  A workdir of that name comes first.
+
+  Raises:
+    InputError: see files.user_path; or it is one word that names neither.
+  """
+  place = files.user_path(path)
+  if place.exists() or is_member(place) or len(place.parts) != 1:
+    return place
+  shipped = names(SHIPPED)
+  if place.name not in shipped:
+    raise errors.InputError(
+      f"{place} is neither a directory here nor a network that comes with "
+      f"skinjax ({', '.join(shipped)})."
+    )
+  return SHIPPED / place
+
+
 def is_member(path: pathlib.Path) -> bool:
-  """Returns whether a path names a generator of a released folder."""
+  """Returns whether a path names a network of a released folder."""
   return not path.is_dir() and (path.parent / RECORD).is_file()
 
 
 def names(folder: pathlib.Path) -> list[str]:
-  """Returns the names of a folder's generators; none where there is none."""
+  """Returns the names of a folder's networks; none where there is none."""
   return list(_record(folder)) if (folder / RECORD).is_file() else []
 
 
 def add(folder: pathlib.Path, name: str, member: Member) -> None:
-  """Writes a generator into a folder, beside those that are there.
+  """Writes a network into a folder, beside those that are there.
 
   The record comes last: without it the generator is not there.
   """
@@ -67,14 +90,14 @@ def add(folder: pathlib.Path, name: str, member: Member) -> None:
 
 
 def read(path: pathlib.Path) -> Member:
-  """Reads the generator that FOLDER/NAME names, its weights as float32.
+  """Reads the network that FOLDER/NAME names, its weights as float32.
 
   Raises:
     InputError: there is none of this name, or its files are damaged.
   """
   folder, name = path.parent, path.name
   record = _record(folder)
-  errors.require_known(f"generator of {folder}", name, record)
+  errors.require_known(f"network of {folder}", name, record)
   found, weights = record[name], folder / WEIGHTS
   halved = {
     key.removeprefix(f"{name}/"): x
@@ -107,7 +130,7 @@ def read(path: pathlib.Path) -> Member:
 
 
 def _record(folder: pathlib.Path) -> dict[str, Any]:
-  words = f"{folder} is no folder of released generators"
+  words = f"{folder} is no folder of released networks"
   members = files.read_json(folder / RECORD, words).get("members")
   if not isinstance(members, dict):
     raise errors.InputError(f"{folder / RECORD} is damaged: it has no members.")

@@ -48,13 +48,13 @@ class Trained(NamedTuple):
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   """Loads the latest or the best (by its config's `best`) whole checkpoint.
 
-  Or a released generator, by FOLDER/NAME; see training/released.py.
+  Or a released network, by its name or FOLDER/NAME; see training/released.py.
 
   Raises:
     InputError: the workdir has no such checkpoint, or trains no network.
   """
   errors.require_known("checkpoint", which, CHECKPOINTS)
-  path = files.user_path(path)
+  path = released.located(path)
   if released.is_member(path):
     return _load_released(path, which)
   config = workdir.read_config(path)
@@ -85,7 +85,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
 
 
 def _load_released(path: pathlib.Path, which: str) -> Trained:
-  """Loads a released generator: of its state there is what draws images.
+  """Loads a released network: of its state there is what puts it to work.
 
   Raises:
     InputError: there is none of this name, its files are damaged, or a best
@@ -93,7 +93,7 @@ def _load_released(path: pathlib.Path, which: str) -> Trained:
   """
   if which == "best":
     raise errors.InputError(
-      f"{path} is a released generator, of which there is one checkpoint: use "
+      f"{path} is a released network, of which there is one checkpoint: use "
       "the latest."
     )
   member = released.read(path)
