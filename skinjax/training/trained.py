@@ -21,7 +21,6 @@ from skinjax.models import efficientnet
 from skinjax.runtime import (
   checkpoint,
   errors,
-  files,
   parallel,
   randomness,
   workdir,
