@@ -2,6 +2,10 @@ r"""Synthesize: a folder of images by class from a trained generator.
 
   python main.py --config=configs/synthesize.py:dataset=mnist \
     --config.generator=DIR_OF_THE_GAN --workdir=DIR
+  python main.py --config=configs/synthesize.py:pretrained=acgan64 --workdir=DIR
+
+The second draws skin lesions by a generator that comes with skinjax (acgan64 or
+progan64), and needs neither a data set nor the internet.
 
 Makes DIR/synthetic, an image folder that says where it comes from, and shows
 by class whether the images are as diverse as real ones; with
@@ -9,19 +13,30 @@ by class whether the images are as diverse as real ones; with
 """
 
 from configs import common
+from skinjax.runtime import errors
+from skinjax.training import released
 
 
-@common.arguments(dataset="ham10000", size=0, quick=False)
-def get_config(dataset: str, size: int, quick: bool):
-  """Returns the config; see common.arguments."""
+@common.arguments(dataset="ham10000", size=0, quick=False, pretrained="")
+def get_config(dataset: str, size: int, quick: bool, pretrained: str):
+  """Returns the config; see common.arguments.
+
+  Raises:
+    InputError: there is no such data set or pretrained generator.
+  """
   config = common.base("synthesize", dataset, size)
-  # The workdir of a trained GAN.
+  # The workdir of a trained GAN, or the name of one that comes with skinjax.
   config.generator = ""
+  if pretrained:
+    shipped = released.names(released.SHIPPED)
+    errors.require_known("pretrained generator", pretrained, shipped)
+    config.generator = str(released.SHIPPED / pretrained)
   # latest, or best: the one of the generator's checkpoints that is kept by the
   # metric that its config's `best` names.
   config.generator_checkpoint = "latest"
-  # The workdir of a classifier that judges the images; empty: none does. The
-  # probability that it gives their class is a column of metadata.csv.
+  # The workdir of a classifier that judges the images, or the name of one that
+  # comes with skinjax (classifier64); empty: none does. The probability that it
+  # gives their class is a column of metadata.csv.
   config.classifier = ""
   # Images of each class.
   config.per_class = 8 if quick else 100

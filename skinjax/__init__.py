@@ -3,9 +3,9 @@
 From Python, without flags and without the data set:
 
 ```
-generator = skinjax.load_generator("runs/gan")     # a workdir
+generator = skinjax.load_generator("acgan64")      # or a workdir
 images = generator.sample(["mel", "df"], seed=0)   # uint8 [2, 64, 64, 3]
-classifier = skinjax.load_classifier("runs/classifier")
+classifier = skinjax.load_classifier("classifier64")
 probabilities = classifier.predict(images)         # float32 [2, classes]
 ```
 """
@@ -17,7 +17,8 @@ def load_generator(path, which="latest"):
   """Loads a trained generator; see synthesis/generators.py.
 
   Args:
-    path: the workdir that trained it.
+    path: the workdir that trained it, or the name of one that comes with
+      skinjax; see released/.
     which: its latest or its best checkpoint.
 
   Returns:
@@ -32,7 +33,7 @@ def load_classifier(path):
   """Loads a trained classifier; see training/predict.py.
 
   Args:
-    path: the workdir that trained it.
+    path: as of `load_generator`.
 
   Returns:
     `Classifier`, with `class_names` and `predict(images)`.

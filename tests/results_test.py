@@ -3,15 +3,19 @@
 import csv
 import importlib.util
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from scipy import special
 
+import skinjax
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import workdir
+from skinjax.training import trained
 from tests import shrunk
+from tests.bad_input import trained as runs
 from tests.conftest import ROOT
 
 
@@ -197,6 +201,44 @@ def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
   headings, rows = _module().real_alone(summary)
   assert rows == [["head", "real", *["0.500 [0.400, 0.600]"] * 3, "0.5"]]
   assert len(headings) == len(rows[0])
+
+
+@pytest.mark.parametrize("name", ["acgan", "classifier"])
+def test_a_released_network_has_a_card(name, tmp_path):
+  release, folder = _module("release"), tmp_path / "released"
+  path = shutil.copytree(runs.network(name), tmp_path / "run")
+  evaluation = None
+  if name == "classifier":
+    _workdir(tmp_path / "scored", [60])
+    shutil.copy(tmp_path / "scored" / "scores.csv", path)
+  else:
+    evaluation = ROOT / "results" / "ham10000_progan_evaluation"
+    evaluation = json.loads((evaluation / "evaluation.json").read_text())
+    evaluation |= {"pretrained": [], "seen": []}
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    evaluation = tmp_path
+  release.release("mine", path, "a chip", evaluation, folder)
+  text = (folder / "mine.md").read_text()
+  groups = len(trained.load(path).origin["groups"])
+  for words in ("# mine", "CC BY-NC 4.0", f"{groups:,} lesions", "a chip"):
+    assert words in text
+  if name == "classifier":
+    assert "| balanced_accuracy | 0.5012 | 0.4500 to 0.5500 |" in text
+  else:
+    row = next(row for row in text.splitlines() if row.startswith("| df"))
+    assert row.startswith("| df | 6.5 | 0.387 | 3.93 | ")
+    assert row.endswith("| 0.704 | 3 |")
+  load = skinjax.load_generator if evaluation else skinjax.load_classifier
+  assert load(folder / "mine").class_names == shrunk.CLASSES
+
+
+def test_a_generator_is_not_released_unjudged(monkeypatch, tmp_path):
+  release = _module("release")
+  monkeypatch.setattr(release.released, "SHIPPED", tmp_path / "released")
+  path = runs.network("acgan")
+  with pytest.raises(SystemExit, match="--evaluation"):
+    release.release("mine", path, "a chip", None, tmp_path / "released")
+  assert not (tmp_path / "released").exists()
 
 
 def test_simulated_studies():

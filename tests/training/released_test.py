@@ -1,4 +1,4 @@
-"""Tests of generators that are released without the rest of their state."""
+"""Tests of networks that are released without the rest of their state."""
 
 import json
 
@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import configs.synthesize
 import skinjax
 from skinjax.data import provenance
 from skinjax.runtime import errors, files
@@ -55,6 +56,19 @@ def test_a_released_generator_draws_as_the_trained_one(name, tmp_path):
   assert np.abs(drawn - draw(state)).mean() < 0.5  # of 255
 
 
+def test_a_released_classifier_says_what_the_trained_one_does(tmp_path):
+  released.add(tmp_path, "judge", member("classifier"))
+  images = shrunk.dataset().test.images
+  found = skinjax.load_classifier(tmp_path / "judge").predict(images)
+  state = shrunk.state("classifier")
+  network = trained.load(tmp_path / "judge")
+  wanted = trained.probabilities(
+    network._replace(state=state.replace(average=_rounded(state))),
+    shrunk.dataset().test,
+  )
+  np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 def _rounded(state):
   return jax.tree.map(
     lambda x: x.astype(np.float16).astype(np.float32), state.average
@@ -75,6 +89,24 @@ def test_generators_of_a_folder_are_kept_apart(folder):
     released.RECORD,
     released.WEIGHTS,
   ]
+
+
+def test_what_comes_with_skinjax_is_found_by_its_name(
+  folder, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(released, "SHIPPED", folder)
+  monkeypatch.chdir(tmp_path)
+  shipped = skinjax.load_generator("1")
+  assert shipped.path == folder / "1"
+  with pytest.raises(errors.InputError, match=r"comes with skinjax \(0, 1\)"):
+    skinjax.load_generator("2")
+  # What the user has under the name is meant first.
+  released.add(tmp_path, "1", member(seed=5))
+  assert skinjax.load_generator("1").digest != shipped.digest
+  config = configs.synthesize.get_config("pretrained=1")
+  assert skinjax.load_generator(config.generator).digest == shipped.digest
+  with pytest.raises(errors.InputError, match="pretrained generator '3'"):
+    configs.synthesize.get_config("pretrained=3")
 
 
 def test_what_float16_cannot_hold_is_kept(tmp_path):
