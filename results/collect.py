@@ -203,9 +203,11 @@ def grown(path: pathlib.Path, target: pathlib.Path) -> None:
     )
     curves[name] = [[r for r in _curves(path / "metrics.jsonl") if within(r)]]
   files.write_text(target / "growth.csv", files.table(rows))
-  plots.curves(curves).savefig(
-    target / "curves.png", dpi=110, bbox_inches="tight"
-  )
+  _save(plots.curves(curves), target / "curves.png")
+
+
+def _save(figure, path: pathlib.Path) -> None:
+  figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _curves(path: pathlib.Path) -> list[dict[str, float]]:
@@ -234,11 +236,11 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   for told in target.glob("*.json"):
     files.write_text(told, portable(told.read_text()))
   report = workdir / "report"
-  if (
-    report.exists()
-    and json.loads((report / "summary.json").read_text())["drawn"]
-  ):
-    shutil.copy(report / "index.html", target)
+  if report.exists():
+    summary = json.loads((report / "summary.json").read_text())
+    _save(plots.forest(summary), target / "forest.png")
+    if summary["drawn"]:
+      shutil.copy(report / "index.html", target)
   sheets = sorted((workdir / "samples").glob("*.png"))
   if sheets:
     shutil.copy(sheets[-1], target / "samples.png")
