@@ -91,16 +91,17 @@ def card(
     if generates
     else f'probabilities = skinjax.load_classifier("{name}").predict(images)'
   )
+  kind = network.task.title if generates else config.model.network
   parameters = sum(np.size(x) for x in jax.tree.leaves(network.state.average))
-  through = ", ".join(trained.learnt_through(config)) or "none"
+  through = ", ".join(trained.learnt_through(config)) or "no network"
   facts = {
-    "network": f"{network.task.title}, {parameters:,} numbers in float16",
+    "network": f"{kind}, {parameters:,} numbers in float16",
     "trained": f"{network.step:,} steps of {config.train.batch_size} images, "
     f"{made.made['minutes']:g} minutes, {made.made['hardware']}",
     "learnt from": f"{sum(info.class_counts):,} images of "
     f"{len(network.origin['groups']):,} lesions of HAM10000, those of the "
     "training split: their ids are in released.json",
-    "learnt through": f"{through} (networks pretrained on ImageNet)",
+    "learnt through": f"{through} that ImageNet has taught",
     "licence": _LICENCE,
   }
   return "\n".join(

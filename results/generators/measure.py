@@ -113,6 +113,11 @@ SCREENED = {
     **_NO_NOISE,
     loss__class_weight=0.4,
   ),
+  "detail": _addition(
+    "the head of pixels sees details enlarged, the pretrained network smooth",
+    model__projected__detail=8.0,
+    model__projected__blur=True,
+  ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",
     augment__discriminator="translation",

@@ -80,6 +80,23 @@ class PixelNoise(nn.Module):
     return x + noise.astype(x.dtype) * weights.astype(x.dtype)
 
 
+def smoothed(images: jax.Array) -> jax.Array:
+  """Weighs each pixel by 1/2 and its neighbours by 1/4, along either axis.
+
+  Maps [batch, height, width, channels]; edges are repeated. What changes from
+  each pixel to the next falls out.
+  """
+  for axis in (1, 2):
+    size = images.shape[axis]
+    part = lambda start, stop, x=images, axis=axis: jax.lax.slice_in_dim(
+      x, start, stop, axis=axis
+    )
+    before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
+    after = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
+    images = images / 2 + (before + after) / 4
+  return images
+
+
 class Dense(nn.Module):
   """A linear map, in the parameters' type; attributes as of Conv."""
 

@@ -81,6 +81,8 @@ def features(
   size: int,
   dtype: str,
   pixels: int = 0,
+  blur: bool = False,
+  detail: float = 0.0,
 ) -> list[jax.Array]:
   """Computes what the heads see.
 
@@ -91,12 +93,19 @@ def features(
     dtype: of layers.DTYPES, what the network computes in.
     pixels: size in which the images themselves come first, resized likewise;
       0: they do not.
+    detail: how many times what layers.smoothed takes away is added to those.
+    blur: whether the pretrained network sees images so smoothed.
 
   Returns:
     [batch, size / n, size / n, channels] for n = 4, 8 and 16, behind the images
     where pixels are asked for.
   """
-  own = [layers.lowered(_resized(images, pixels), dtype)] if pixels else []
+  own = []
+  if pixels:
+    seen = _resized(images, pixels)
+    seen += detail * (seen - layers.smoothed(seen))
+    own.append(layers.lowered(seen, dtype))
+  images = layers.smoothed(images) if blur else images
   images = efficientnet.normalized(_resized(images, size))
   images = layers.lowered(images, dtype)
   weights = frozen["pretrained"][efficientnet.NAME]

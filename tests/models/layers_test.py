@@ -126,6 +126,19 @@ def test_pixel_norm():
   assert layers.pixel_norm(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
+def test_smoothed_by_hand():
+  point = jnp.zeros((1, 3, 3, 1)).at[0, 1, 1, 0].set(16.0)
+  wanted = [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
+  np.testing.assert_array_equal(layers.smoothed(point)[0, ..., 0], wanted)
+  corner = jnp.zeros((1, 3, 3, 1)).at[0, 0, 0, 0].set(16.0)
+  wanted = [[9, 3, 0], [3, 1, 0], [0, 0, 0]]  # the edge is repeated
+  np.testing.assert_array_equal(layers.smoothed(corner)[0, ..., 0], wanted)
+  # Stripes of a pixel are gone, but for the edges.
+  stripes = jnp.tile(jnp.array([1.0, -1.0]), 4)[None, None, :, None]
+  left = layers.smoothed(jnp.broadcast_to(stripes, (1, 8, 8, 2)))
+  np.testing.assert_array_equal(left[:, :, 1:-1], 0)
+
+
 def test_minibatch_deviation():
   # Two groups of two images of 1x2 pixels with one feature: within the first
   # the pixels differ by 2 and 4 (deviations 1 and 2), in the second not.
