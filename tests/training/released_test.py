@@ -1,6 +1,7 @@
 """Tests of networks that are released without the rest of their state."""
 
 import json
+import tomllib
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from skinjax.data import provenance
 from skinjax.runtime import errors, files
 from skinjax.training import released, tasks, trained
 from tests import shrunk
+from tests.conftest import ROOT
 
 
 def member(name="acgan", seed=0, **changes):
@@ -107,6 +109,37 @@ def test_what_comes_with_skinjax_is_found_by_its_name(
   assert skinjax.load_generator(config.generator).digest == shipped.digest
   with pytest.raises(errors.InputError, match="pretrained generator '3'"):
     configs.synthesize.get_config("pretrained=3")
+
+
+def test_what_comes_with_skinjax_is_in_its_wheel():
+  build = tomllib.loads((ROOT / "pyproject.toml").read_text())
+  data = build["tool"]["setuptools"]["package-data"]["skinjax"]
+  assert "released/*" in data
+  assert released.SHIPPED == ROOT / "skinjax" / "released"
+
+
+@pytest.mark.parametrize("name", released.names(released.SHIPPED))
+def test_each_network_that_comes_with_skinjax_works(name):
+  network = trained.load(name)
+  info = network.info
+  assert (info.name, info.num_classes) == ("ham10000", 7)
+  assert not any(network.config.data[k] for k in ("manual_dir", "data_dir"))
+  if network.task.generates:
+    images = skinjax.load_generator(name).sample(info.class_names)
+    assert images.std(axis=0).mean() > 5  # they differ
+  else:
+    images = np.zeros((2, 64, 64, 3), np.uint8)
+    found = skinjax.load_classifier(name).predict(images)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+  card = (released.SHIPPED / f"{name}.md").read_text()
+  assert f"{len(network.origin['groups']):,} lesions" in card
+
+
+def test_what_comes_with_skinjax_is_small():
+  kept = files.read_arrays(released.SHIPPED / released.WEIGHTS)
+  for name in released.names(released.SHIPPED):
+    own = [x.nbytes for key, x in kept.items() if key.startswith(f"{name}/")]
+    assert 0 < sum(own) <= 8 * 2**20
 
 
 def test_what_float16_cannot_hold_is_kept(tmp_path):
