@@ -4,8 +4,8 @@ r"""Synthesize: a folder of images by class from a trained generator.
     --config.generator=DIR_OF_THE_GAN --workdir=DIR
   python main.py --config=configs/synthesize.py:pretrained=acgan64 --workdir=DIR
 
-The second draws skin lesions by a generator that comes with skinjax (acgan64 or
-progan64), and needs neither a data set nor the internet.
+The second draws skin lesions by a generator that comes with skinjax, and needs
+neither a data set nor the internet.
 
 Makes DIR/synthetic, an image folder that says where it comes from, and shows
 by class whether the images are as diverse as real ones; with
