@@ -135,19 +135,22 @@ def measured(workdir: pathlib.Path) -> str:
 
 def judged(evaluation: dict) -> str:
   """Says in words what an evaluation has found."""
+  # The first is one that the images' maker has not learnt through.
+  extractor = evaluation["distances"][0]["extractor"]
   kernel = {
     (row["class"], row["comparison"]): row["kernel"]["value"]
     for row in evaluation["distances"]
-    if "kernel" in row and row["extractor"].startswith("EffLite0")
+    if "kernel" in row and row["extractor"] == extractor
   }
   synthetic = {n: v for (n, kind), v in kernel.items() if kind == "synthetic"}
   nearest, farthest = (
     pick((n for n in synthetic if n), key=synthetic.get) for pick in (min, max)
   )
   words = [
-    f"kernel distance from {synthetic[nearest]:.2f} ({nearest}) to "
-    f"{synthetic[farthest]:.2f} ({farthest}); held-out real images: "
-    f"{kernel[nearest, 'floor']:.2f} and {kernel[farthest, 'floor']:.2f}"
+    f"kernel distance in {extractor} from {synthetic[nearest]:.2f} "
+    f"({nearest}) to {synthetic[farthest]:.2f} ({farthest}); held-out real "
+    f"images: {kernel[nearest, 'floor']:.2f} and "
+    f"{kernel[farthest, 'floor']:.2f}"
   ]
   copies = evaluation["copies"]["classes"].values()
   suspects, images = (

@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent))
 
 from skinjax.judging import findings  # noqa: E402
+from skinjax.runtime import files  # noqa: E402
 from skinjax.training import released, trained  # noqa: E402
 
 MOST = 8 * 2**20  # bytes of a network
@@ -195,7 +196,7 @@ def release(
   if measured:
     text = card(name, network, made, measured)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text)
+    files.write_text(folder / f"{name}.md", text)
   released.add(folder, name, made)
 
 

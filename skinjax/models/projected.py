@@ -103,7 +103,8 @@ def features(
   own = []
   if pixels:
     seen = _resized(images, pixels)
-    seen += detail * (seen - layers.smoothed(seen))
+    if detail:  # a product with 0 would be computed
+      seen += detail * (seen - layers.smoothed(seen))
     own.append(layers.lowered(seen, dtype))
   images = layers.smoothed(images) if blur else images
   images = efficientnet.normalized(_resized(images, size))
