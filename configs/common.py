@@ -176,6 +176,8 @@ def generating(
   config.model.conditional_from = 4
   # Class features of unit norm, under loss.class_loss="d2d_ce".
   config.model.embedding = 128
+  # The share of the steps, the last ones, over which learning rates fall to 0.
+  config.train.decay = 0.0
   # What all images, real and generated, go through before the discriminator
   # (Zhao et al. 2020): translation, affine (shift and zoom), or nothing; the 8
   # flips and right-angle rotations; the largest change of brightness.

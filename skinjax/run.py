@@ -124,6 +124,7 @@ RANGES = {
   "train.beta1": _Range(0, 1, below=True),
   "train.beta2": _Range(0, 1, below=True),
   "train.ema_images": _Range(0),
+  "train.decay": _Range(0, 1),
   "model.width": _Range(1),
   "model.generator_width": _Range(1),
   "model.discriminator_width": _Range(1),

@@ -22,14 +22,24 @@ _Conv = functools.partial(
 _Down = functools.partial(
   _Conv, form=functools.partial(convolution.conv, stride=2)
 )
-# How the generator doubles a size: by a transposed convolution, or by repeating
-# pixels before an ordinary one.
+
+
+def _bilinear(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Repeats every pixel 2x2, convolves, and smooths, which is all linear."""
+  return layers.smoothed(convolution.upsample_conv(x, kernel))
+
+
+# How the generator doubles a size: by a transposed convolution, or before an
+# ordinary one by repeating pixels or by mixing them.
 UPSAMPLING = {
   "transposed": functools.partial(_Conv, form=convolution.conv_transpose),
   "nearest": functools.partial(
     layers.Conv,
     kernel_init=layers.dcgan_init,
     form=convolution.upsample_conv,
+  ),
+  "bilinear": functools.partial(
+    layers.Conv, kernel_init=layers.dcgan_init, form=_bilinear
   ),
 }
 
@@ -85,7 +95,7 @@ class Generator(nn.Module):
     x = layers.lowered(x.reshape(-1, 4, 4, features[0]), self.dtype)
     x = nn.relu(norm()(x, train=train))
     up = UPSAMPLING[self.upsampling]
-    smooth = self.upsampling == "nearest"
+    smooth = self.upsampling != "transposed"
     # Of the noise: what a latent draws stays a function of it.
     keys = randomness.by_content(latents)
     for width in [

@@ -231,6 +231,10 @@ def train_step(
     moving,
     state.step,
   )
+  # Configs of earlier versions lack the key.
+  rates = schedules.decay(
+    state.step, config.train.steps, config.train.get("decay", 0.0)
+  )
   latents = randomness.normal(
     randomness.stream(keys, "latents"), (config.model.latents,)
   )
@@ -281,6 +285,7 @@ def train_step(
     d_gradients,
     state.discriminator_optimizer,
     {**state.discriminator, **d_changed},
+    rates,
   )
 
   def generator_loss(fake):
@@ -296,6 +301,7 @@ def train_step(
     g_gradients,
     state.generator_optimizer,
     {**state.generator, **g_changed},
+    rates,
   )
   decay = ema_decay(seen, batch_size, config.train.ema_images)
   if moving:

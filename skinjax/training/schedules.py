@@ -153,6 +153,17 @@ def images_seen(phase: Phase, step: jax.Array) -> jax.Array:
   return phase.first_image + (step - phase.first_step) * phase.batch_size
 
 
+def decay(step: jax.Array, steps: int, share: float) -> jax.Array | float:
+  """Computes what learning rates are multiplied by in the next step.
+
+  1, and over the last `share` of all `steps` in a line towards 0, which the
+  step after the last one would have.
+  """
+  if not share:
+    return 1.0
+  return jnp.minimum((steps - step) / (share * steps), 1.0)
+
+
 def fade(phase: Phase, step: jax.Array) -> jax.Array:
   """Computes the newest level's share in the step that follows `step`.
 

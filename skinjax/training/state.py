@@ -70,10 +70,16 @@ def optimizer_update(
   gradients: Variables,
   optimizer_state: Any,
   variables: Variables,
+  scale: jax.Array | float = 1.0,
 ) -> tuple[Any, Variables]:
-  """Takes one step of an optimizer; of `variables` only `params` change."""
+  """Takes one step of an optimizer; of `variables` only `params` change.
+
+  `scale` multiplies the optimizer's update, as if its learning rate were so
+  many times as large.
+  """
   updates, optimizer_state = optimizer.update(
     gradients, optimizer_state, variables["params"]
   )
+  updates = optax.tree.scale(scale, updates)
   params = optax.apply_updates(variables["params"], updates)
   return optimizer_state, {**variables, "params": params}

@@ -50,8 +50,9 @@ def test_sizes_that_are_no_power_of_two_are_refused(size):
     acgan.widths(size, 8)
 
 
-def test_nearest_upsampling_adds_a_layer_of_the_images_size():
-  network = acgan.Generator(16, 1, 8, 3, upsampling="nearest")
+@pytest.mark.parametrize("name", ["nearest", "bilinear"])
+def test_upsampling_by_neighbours_adds_a_layer_of_the_images_size(name):
+  network = acgan.Generator(16, 1, 8, 3, upsampling=name)
   variables = jax.eval_shape(
     lambda key: network.init(
       key, jnp.zeros((2, 5)), jnp.zeros(2, jnp.int32), train=False
@@ -64,6 +65,24 @@ def test_nearest_upsampling_adds_a_layer_of_the_images_size():
     if name.startswith("Conv")
   ]
   assert kernels == [(3, 3, 16, 8), (3, 3, 8, 4), (3, 3, 4, 1)]
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear"])
+def test_upsampling_resizes_before_it_convolves(name):
+  layer = acgan.UPSAMPLING[name](2, use_bias=False)
+  images = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+  variables = layer.init(jax.random.key(1), images)
+  resized = jax.image.resize(images, (2, 12, 12, 3), name)
+  expected = jax.lax.conv_general_dilated(
+    resized,
+    variables["params"]["kernel"],
+    window_strides=(1, 1),
+    padding="SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+  inside = np.s_[:, 2:-2, 2:-2]  # of what is padded
+  got = layer.apply(variables, images)
+  np.testing.assert_allclose(got[inside], expected[inside], atol=1e-5)
 
 
 def test_noise_is_each_pixels_and_follows_from_the_latent():

@@ -37,7 +37,7 @@ _CONFIG = ml_collections.FrozenConfigDict(
       "adapt_target": 0.0,
       "adapt_images": 100,
     },
-    "train": {"ema_images": 1.0, "generated_labels": ""},
+    "train": {"ema_images": 1.0, "generated_labels": "", "steps": 1000},
   }
 )
 
@@ -195,6 +195,25 @@ def test_a_lazy_penalty_is_taken_seldom_and_weighs_as_much_more(parts):
     )
     penalty = 4 * (v**2).sum() / 2 if due else 0
     np.testing.assert_allclose(metrics["d_penalty"], penalty, rtol=1e-5)
+
+
+def test_both_networks_learn_less_at_the_end():
+  start, plain = _step(0.5)
+  _, step = _step(0.5, train__decay=0.5, train__steps=10)
+  for done, factor in ((5, 1.0), (8, 0.4)):
+    whole, less = (run(_REAL, _at(start, done))[0] for run in (plain, step))
+    change = lambda after: (
+      after.discriminator["params"] - start.discriminator["params"]
+    )
+    np.testing.assert_allclose(
+      change(less), factor * change(whole), rtol=1e-4, atol=1e-6
+    )
+    # The generator learns from the discriminator after its step.
+    v, w = less.discriminator["params"], start.generator["params"]
+    pull = jnp.asarray(_latents()).mean(0) * v
+    np.testing.assert_allclose(
+      less.generator["params"] - w, factor * pull, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_what_is_off_is_no_part_of_the_state():

@@ -51,6 +51,15 @@ def test_one_phase_is_no_growth():
 
 
 @pytest.mark.parametrize(
+  ("step", "share", "factor"),
+  [(299, 0.0, 1), (0, 0.1, 1), (270, 0.1, 1), (285, 0.1, 0.5), (75, 1.0, 0.75)],
+)
+def test_learning_rates_fall_over_the_last_steps(step, share, factor):
+  found = schedules.decay(jnp.array(step), 300, share)
+  assert float(found) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
   ("step", "level", "fade", "images"),
   [
     (0, 0, 1.0, 0),
