@@ -118,6 +118,24 @@ SCREENED = {
     model__projected__detail=8.0,
     model__projected__blur=True,
   ),
+  "detail-only": _addition(
+    "the head of pixels sees details enlarged",
+    model__projected__detail=8.0,
+  ),
+  "bilinear": _addition(
+    "the generator mixes pixels instead of repeating them",
+    model__upsampling="bilinear",
+  ),
+  "bilinear-detail": _addition(
+    "as bilinear, the head of pixels sees details enlarged",
+    model__upsampling="bilinear",
+    model__projected__detail=8.0,
+  ),
+  "bilinear-decay": _addition(
+    "as bilinear, learning rates fall to 0 in the last fifth",
+    model__upsampling="bilinear",
+    train__decay=0.2,
+  ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",
     augment__discriminator="translation",
