@@ -163,6 +163,12 @@ SCREENED = {
     "as progan-5e-3, classes matter from 8x8 on",
     {"growth.rates": (5e-3,) * 7, "model.conditional_from": 8},
   ),
+  "progan-label": Row(
+    "progan",
+    "projected",
+    "as progan-class-0.2, the label has the weight of all latents",
+    {"loss.class_weight": 0.2, "model.label_scale": 128**0.5},
+  ),
   "progan-class-0.2": Row(
     "progan",
     "projected",

@@ -28,6 +28,8 @@ def _generator(config, info):
     most=config.model.most,
     num_classes=info.num_classes,
     conditional_from=schedules.level_of(config.model.conditional_from),
+    # Configs of earlier versions lack the key.
+    label_scale=config.model.get("label_scale", 1.0),
     dtype=config.model.dtype,
   )
 
