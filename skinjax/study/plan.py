@@ -35,6 +35,13 @@ WITH, WITHOUT = "with", "without"
 # those of a training step of a batch of 64 images at 64x64.
 _HEAD_SECONDS = 10.0
 _STEP_SECONDS = {"resnet": 0.2, "efficientnet": 0.3}
+# Those of a GAN's step there, by task and discriminator, over all its sizes.
+_GAN_STEP_SECONDS = {
+  ("acgan", "own"): 0.35,
+  ("acgan", "projected"): 0.6,
+  ("progan", "own"): 0.45,
+  ("progan", "projected"): 0.75,
+}
 
 
 def verdict_network(config) -> str:
@@ -233,6 +240,13 @@ def estimate(config, network: str) -> float:
     size = part.model.input
   work = part.train.batch_size / 64 * (size / 64) ** 2
   return part.train.steps * work * _STEP_SECONDS[part.model.network]
+
+
+def estimate_gan(config) -> float:
+  """Returns the seconds that a fold's GAN takes on two cores, about."""
+  gan = config.gan
+  step = _GAN_STEP_SECONDS[gan.task, gan.model.discriminator]
+  return gan.train.steps * step * (config.data.size / 64) ** 2
 
 
 def megabytes(config, network: str) -> float:

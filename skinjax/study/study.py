@@ -438,10 +438,13 @@ def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
     for arm, why in plan.left_out(config, network).items():
       lines.append(f"  not {arm}: {why}")
   trains = not (config.generator or config.synthetic or config.control)
-  gan = f" of {config.gan.train.steps} steps" if trains else ""
+  if trains:
+    lines.append(
+      f"a GAN for each fold: {config.gan.task} of {config.gan.train.steps} "
+      f"steps, about {duration(plan.estimate_gan(config))} where it is not done"
+    )
   lines += [
     f"folds: {', '.join(map(str, admitted.numbers))}; seeds: {config.seeds}",
-    *([f"a GAN for each fold: {config.gan.task}{gan}"] if trains else []),
     f"verdict: {plan.verdict_network(config)}",
     progress.table(),
     f"all classifiers, in one process: {duration(progress.left())}, "
