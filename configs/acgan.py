@@ -23,7 +23,7 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.model.latents = 100
   config.model.generator_width = 32
   config.model.discriminator_width = 32
-  # How the generator doubles a size: transposed or nearest.
+  # How the generator doubles a size: transposed, nearest or bilinear.
   config.model.upsampling = "transposed"
   # Noise that the generator adds to every pixel (Karras et al. 2019).
   config.model.pixel_noise = False
@@ -63,8 +63,9 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     for key in ("discriminator_width", "dropout", "noise", "spectral"):
       del config.model[key]
     common.project(config)
-    config.model.upsampling = "nearest"
+    config.model.upsampling = "bilinear"
     config.model.pixel_noise = True
+    config.train.decay = 0.2
     # With more the images are clearer cases, and fewer kinds of them.
     config.loss.class_weight = 0.2
     config.train.generator_rate = config.train.discriminator_rate

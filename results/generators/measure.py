@@ -79,13 +79,19 @@ def _addition(what: str, **changes: Any) -> Row:
 
 # What was tried before the baseline of the screening, the latest first. What
 # validation lesions chose is what `variant=projected` has by default.
-_NO_NOISE = {"model__pixel_noise": False}
+_NEAREST = {"model__upsampling": "nearest", "train__decay": 0.0}
+_NO_NOISE = {**_NEAREST, "model__pixel_noise": False}
 _NO_PIXELS = {**_NO_NOISE, "model__projected__pixels": False}
 _CLASS_1 = {**_NO_PIXELS, "loss__class_weight": 1.0}
 _TRANSPOSED = {**_CLASS_1, "model__upsampling": "transposed"}
 SCREENED = {
   "acgan-lead": _addition("projected discriminator"),
-  "no-noise": _addition("the generator adds no noise", **_NO_NOISE),
+  "bilinear": _addition("learning rates do not fall", train__decay=0.0),
+  "nearest": _addition(
+    "as bilinear, the generator repeats pixels instead of mixing them",
+    **_NEAREST,
+  ),
+  "no-noise": _addition("as nearest, the generator adds no noise", **_NO_NOISE),
   "no-pixels": _addition("as no-noise, no head that sees pixels", **_NO_PIXELS),
   "class-1": _addition(
     "as no-pixels, class losses weigh 1 instead of 0.2", **_CLASS_1
@@ -114,27 +120,21 @@ SCREENED = {
     loss__class_weight=0.4,
   ),
   "detail": _addition(
-    "the head of pixels sees details enlarged, the pretrained network smooth",
+    "as nearest, the head of pixels sees details enlarged, the pretrained "
+    "network smooth",
+    **_NEAREST,
     model__projected__detail=8.0,
     model__projected__blur=True,
   ),
   "detail-only": _addition(
-    "the head of pixels sees details enlarged",
+    "as nearest, the head of pixels sees details enlarged",
+    **_NEAREST,
     model__projected__detail=8.0,
-  ),
-  "bilinear": _addition(
-    "the generator mixes pixels instead of repeating them",
-    model__upsampling="bilinear",
   ),
   "bilinear-detail": _addition(
     "as bilinear, the head of pixels sees details enlarged",
-    model__upsampling="bilinear",
+    train__decay=0.0,
     model__projected__detail=8.0,
-  ),
-  "bilinear-decay": _addition(
-    "as bilinear, learning rates fall to 0 in the last fifth",
-    model__upsampling="bilinear",
-    train__decay=0.2,
   ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",
