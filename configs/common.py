@@ -177,6 +177,7 @@ def generating(
   # Class features of unit norm, under loss.class_loss="d2d_ce".
   config.model.embedding = 128
   # The share of the steps, the last ones, over which learning rates fall to 0.
+  # With more train.steps, in the same workdir, they rise once more.
   config.train.decay = 0.0
   # What all images, real and generated, go through before the discriminator
   # (Zhao et al. 2020): translation, affine (shift and zoom), or nothing; the 8
