@@ -25,7 +25,10 @@ _Down = functools.partial(
 
 
 def _bilinear(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Repeats every pixel 2x2, convolves, and smooths, which is all linear."""
+  """Resizes bilinearly, then convolves: here repeats, convolves and smooths.
+
+  All of these are linear, so only pixels next to an edge differ.
+  """
   return layers.smoothed(convolution.upsample_conv(x, kernel))
 
 
@@ -64,7 +67,7 @@ class Generator(nn.Module):
   coarser is learnt from all classes (Shahbazi et al. 2022; Khorram et al.
   2024).
 
-  With `upsampling` by `nearest` neighbours a hidden layer of the images' size
+  With `nearest` or `bilinear` upsampling a hidden layer of the images' size
   and a 3x3 convolution follow, which smooth over pixels that the transposed one
   draws each by weights of its own (Odena, Dumoulin, Olah 2016). With
   `pixel_noise` texture needs no place of its own; see layers.PixelNoise.
