@@ -236,12 +236,6 @@ def project(config: ml_collections.ConfigDict) -> None:
   # Whether one more head sees the images themselves. Without it, what the
   # pretrained network hardly sees is left in them, as a grid.
   own.pixels = True
-  # How much that head sees details enlarged: what sets a pixel off from those
-  # around it is added so many times.
-  own.detail = 0.0
-  # Whether the pretrained network sees images smoothed, so that a generator
-  # gains nothing from it by what changes from pixel to pixel.
-  own.blur = False
   # How heads see the class: projection, class_head or both.
   own.conditioning = "both"
   if config.best:  # a judge that it does not learn through

@@ -136,7 +136,6 @@ RANGES = {
   "projected.input": _Range(32),
   "projected.width": _Range(1),
   "projected.most": _Range(1),
-  "projected.detail": _Range(0),
   "model.dropout": _Range(0, 255 / 256),
   "model.noise": _Range(0),
   "loss.class_weight": _Range(0),

@@ -89,3 +89,29 @@ def test_one_seed_has_no_interval(measure):
   score = {"value": 1.0, "by_class": {}}
   found = measure.summary([{"steps": 1, "images": 1, "copies": score}])
   assert found["copies"]["low"] is None
+
+
+def test_rows_that_were_taken_out_stay_in_the_table(
+  measure, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
+  (tmp_path / "times.json").write_text("{}")
+  gone = {"name": "gone", "minutes": 15.0, "lesions": "validation", "seeds": []}
+  measure.TABLE.write_text(json.dumps({"rows": [gone]}))
+  args = argparse.Namespace(workdir=tmp_path, hardware="a machine")
+  assert measure.table(args)["rows"] == [gone]
+
+
+def test_a_grid_is_the_most_unlike_wave(measure):
+  random = np.random.default_rng(0)
+  real = random.integers(100, 110, (50, 16, 16, 3), np.uint8)
+  images = random.integers(100, 110, (50, 16, 16, 3), np.uint8)
+  images[:, :, ::4] += 20  # four times, and at the same place in each
+  found = measure.most_unlike_wave(images, real)
+  # Waves of a comb of period 4 are multiples of 4 along x, and equally strong.
+  assert (found["y"], found["x"] % 4) == (0, 0)
+  assert found["x"] > 0
+  assert found["power"] > 100
+  assert found["fixed"] > 0.9
+  same = measure.most_unlike_wave(real, real)
+  assert same["power"] == 1.0

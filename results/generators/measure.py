@@ -7,12 +7,15 @@ Stages: `times` benchmarks the steps of the rows, interleaved, on a quiet
 machine; `run` trains a generator of each row and seed for as many of those
 minutes, and measures 500 of its images a class against validation lesions, or
 with --test against test lesions; `table` adds what was measured to table.json,
-and its sheets, beside this file. What is done is not done again, and a training
-that was stopped goes on. README.md says what came out.
+and its sheets, beside this file; `waves` writes waves.json there, in which a
+grid shows, for those rows and seeds that are trained. What is done is not done
+again, and a training that was stopped goes on. README.md says what came out.
 """
 
 import argparse
 import collections
+import functools
+import itertools
 import json
 import os
 import pathlib
@@ -118,23 +121,6 @@ SCREENED = {
     "as no-noise, class losses weigh 0.4 instead of 0.2",
     **_NO_NOISE,
     loss__class_weight=0.4,
-  ),
-  "detail": _addition(
-    "as nearest, the head of pixels sees details enlarged, the pretrained "
-    "network smooth",
-    **_NEAREST,
-    model__projected__detail=8.0,
-    model__projected__blur=True,
-  ),
-  "detail-only": _addition(
-    "as nearest, the head of pixels sees details enlarged",
-    **_NEAREST,
-    model__projected__detail=8.0,
-  ),
-  "bilinear-detail": _addition(
-    "as bilinear, the head of pixels sees details enlarged",
-    train__decay=0.0,
-    model__projected__detail=8.0,
   ),
   "translation": _addition(
     "images are shifted by whole pixels, not zoomed",
@@ -398,6 +384,56 @@ def run(args) -> None:
       _say(f"{name}, seed {seed}: measured")
 
 
+def most_unlike_wave(images: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+  """Finds the wave that most exceeds its power in real images.
+
+  Args:
+    images: uint8 [n, size, size, 3].
+    real: uint8 [m, size, size, 3].
+
+  Returns:
+    y, x: the wave's periods in an image along either axis; y may be negative.
+    power: the mean over images of its power in their grey values, as a multiple
+      of that over real ones.
+    fixed: the part of it, from 0 to 1, that is at the same place in all images.
+  """
+  grey = lambda x: x.mean(-1) - x.mean((1, 2, 3))[:, None, None]
+  # Real values: half of the waves along x are the others' mirror images.
+  waves, of_real = np.fft.rfft2(grey(images)), np.fft.rfft2(grey(real))
+  power = (np.abs(waves) ** 2).mean(0)
+  ratio = power / np.maximum((np.abs(of_real) ** 2).mean(0), 1e-9)
+  ratio[0, 0] = 0.0  # the mean, which was taken away
+  y, x = np.unravel_index(ratio.argmax(), ratio.shape)
+  return {
+    "y": int(y) if y <= len(ratio) / 2 else int(y) - len(ratio),
+    "x": int(x),
+    "power": float(ratio[y, x]),
+    "fixed": float(np.abs(waves[:, y, x].mean()) ** 2 / power[y, x]),
+  }
+
+
+def find_waves(args) -> None:
+  """Adds to waves.json what `most_unlike_wave` finds, by class."""
+  config = config_of(ROWS[BASELINE], 0, args.manual_dir)
+  dataset = datasets.load(config.data)
+  file, train = HERE / "waves.json", dataset.train
+  known = json.loads(file.read_text()) if file.exists() else {}
+  for name, seed in itertools.product(args.rows, args.seeds):
+    path = args.workdir / name / str(seed)
+    if not path.is_dir():
+      continue
+    generator = generators.load(path)
+    known[f"{name}, seed {seed}, {generator.step} steps"] = {
+      class_name: most_unlike_wave(
+        generator.sample([label] * PER_CLASS),
+        train.images[train.labels == label],
+      )
+      for label, class_name in enumerate(dataset.info.class_names)
+    }
+    _say(f"{name}, seed {seed}: found")
+  files.write_json(file, known)
+
+
 def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
   """Reads what was measured, here or for the table as it is.
 
@@ -417,7 +453,10 @@ def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
 
 def table(args) -> dict[str, Any]:
   """Returns what table.json holds, of all that was measured."""
-  known = known_scores(args)
+  known, gone = known_scores(args), []
+  if TABLE.exists():  # rows of keys that helped nothing and were taken out
+    rows = json.loads(TABLE.read_text())["rows"]
+    gone = [row for row in rows if row["name"] not in ROWS]
   return {
     "hardware": args.hardware,
     "times": json.loads((args.workdir / "times.json").read_text()),
@@ -434,21 +473,23 @@ def table(args) -> dict[str, Any]:
       }
       for name, row in ROWS.items()
       for _, minutes, kind in sorted(key for key in known if key[0] == name)
-    ],
+    ]
+    + gone,
   }
 
 
 def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
   """Averages scores over seeds.
 
-  `low` and `high` are of the 95% interval of the mean over seeds (Student's t);
-  None of one seed alone. `raw` has a value a seed.
+  `low` and `high` are of the 95% interval of the mean over seeds (Student's t),
+  for shares within 0 and 1; None of one seed alone. `raw` has a value a seed.
   """
   found = {key: measured[0][key] for key in ("steps", "images")}
-  for key in measured[0].keys() - found.keys():
+  for key in [key for key in measured[0] if key not in found]:
     by_class = [x[key]["by_class"] for x in measured]
-    found[key] = _mean([x[key]["value"] for x in measured]) | {
-      "by_class": {n: _mean([x[n] for x in by_class]) for n in by_class[0]}
+    mean = functools.partial(_mean, share=not key.startswith("kid"))
+    found[key] = mean([x[key]["value"] for x in measured]) | {
+      "by_class": {n: mean([x[n] for x in by_class]) for n in by_class[0]}
     }
   return found
 
@@ -472,11 +513,13 @@ def by_seed(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
   }
 
 
-def _mean(values: list[float]) -> dict[str, Any]:
+def _mean(values: list[float], share: bool) -> dict[str, Any]:
   mean, low, high = float(np.mean(values)), None, None
   if len(values) > 1:
     error = stats.sem(values)
     low, high = mean + error * stats.t.ppf([0.025, 0.975], len(values) - 1)
+    if share:
+      low, high = max(low, 0.0), min(high, 1.0)
   return {"value": mean, "low": low, "high": high, "raw": values}
 
 
@@ -486,7 +529,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   add = parser.add_argument
-  add("stage", choices=("times", "run", "table"))
+  add("stage", choices=("times", "run", "table", "waves"))
   add("--manual_dir", required=True, help="of the archives of HAM10000")
   add("--workdir", type=pathlib.Path, required=True)
   add("--rows", default=",".join(ROWS), help="names, by default all")
@@ -514,7 +557,7 @@ def main() -> None:
       Image.open(sheet).save(HERE / name, quality=80)
     return
   try:
-    {"times": measure_times, "run": run}[args.stage](args)
+    {"times": measure_times, "run": run, "waves": find_waves}[args.stage](args)
   except (errors.InputError, interruption.Interrupted) as error:
     sys.exit(str(error))
 

@@ -81,8 +81,6 @@ def features(
   size: int,
   dtype: str,
   pixels: int = 0,
-  blur: bool = False,
-  detail: float = 0.0,
 ) -> list[jax.Array]:
   """Computes what the heads see.
 
@@ -93,8 +91,6 @@ def features(
     dtype: of layers.DTYPES, what the network computes in.
     pixels: size in which the images themselves come first, resized likewise;
       0: they do not.
-    detail: how many times what layers.smoothed takes away is added to those.
-    blur: whether the pretrained network sees images so smoothed.
 
   Returns:
     [batch, size / n, size / n, channels] for n = 4, 8 and 16, behind the images
@@ -102,11 +98,7 @@ def features(
   """
   own = []
   if pixels:
-    seen = _resized(images, pixels)
-    if detail:  # a product with 0 would be computed
-      seen += detail * (seen - layers.smoothed(seen))
-    own.append(layers.lowered(seen, dtype))
-  images = layers.smoothed(images) if blur else images
+    own.append(layers.lowered(_resized(images, pixels), dtype))
   images = efficientnet.normalized(_resized(images, size))
   images = layers.lowered(images, dtype)
   weights = frozen["pretrained"][efficientnet.NAME]

@@ -94,8 +94,6 @@ def _features(config, info, frozen: dict[str, Any], images: jax.Array):
     size=own.input,
     dtype=config.model.dtype,
     pixels=info.size if own.pixels else 0,
-    blur=own.get("blur", False),
-    detail=own.get("detail", 0.0),
   )
   parts = parallel.parts(len(images), config.parallel)
   if parts == 1:
