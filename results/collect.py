@@ -19,6 +19,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent))
 
+from skinjax.judging import findings  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
 from skinjax.study import plots  # noqa: E402
@@ -135,13 +136,7 @@ def measured(workdir: pathlib.Path) -> str:
 
 def judged(evaluation: dict) -> str:
   """Says in words what an evaluation has found."""
-  # The first is one that the images' maker has not learnt through.
-  extractor = evaluation["distances"][0]["extractor"]
-  kernel = {
-    (row["class"], row["comparison"]): row["kernel"]["value"]
-    for row in evaluation["distances"]
-    if "kernel" in row and row["extractor"] == extractor
-  }
+  extractor, kernel = findings.kernel_distances(evaluation)
   synthetic = {n: v for (n, kind), v in kernel.items() if kind == "synthetic"}
   nearest, farthest = (
     pick((n for n in synthetic if n), key=synthetic.get) for pick in (min, max)

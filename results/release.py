@@ -125,12 +125,7 @@ def card(
 def of_evaluation(evaluation: dict) -> list[str]:
   """Says what the images of a generator are worth; see `card`."""
   found = findings.describe(evaluation)
-  extractor = evaluation["distances"][0]["extractor"]
-  kernel = {
-    (row["class"], row["comparison"]): row["kernel"]["value"]
-    for row in evaluation["distances"]
-    if row["extractor"] == extractor and "kernel" in row
-  }
+  extractor, kernel = findings.kernel_distances(evaluation)
   columns = ("synthetic", "floor", "ceiling")
   shown = lambda value: "" if value is None else f"{value:.3g}"
   agreement = (evaluation["usefulness"] or {}).get("agreement", {})

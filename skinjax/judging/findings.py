@@ -99,6 +99,23 @@ def judge(distances: list[Mapping[str, Any]]) -> dict[str, dict]:
   }
 
 
+def kernel_distances(
+  evaluation: Mapping[str, Any],
+) -> tuple[str, dict[tuple[str | None, str], float]]:
+  """Return the first extractor, and the kernel distances in its features.
+
+  By class (None: all of them) and comparison: `synthetic`, `floor` (held-out
+  real images) or `ceiling` (those of another class).
+  """
+  rows = evaluation["distances"]
+  extractor = rows[0]["extractor"]
+  return extractor, {
+    (row["class"], row["comparison"]): row["kernel"]["value"]
+    for row in rows
+    if row["extractor"] == extractor and "kernel" in row
+  }
+
+
 def _nearness(synthetic, floor, ceiling):
   if synthetic is None:
     return NOT_MEASURED
