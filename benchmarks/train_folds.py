@@ -311,7 +311,7 @@ def _train(folder, fold, config, dataset, info, out, budget) -> None:
     str(fold),
     released.Member(
       config=config.to_dict(),
-      origin=provenance.origin_of(dataset, provenance.learnt_through(frozen)),
+      origin=provenance.origin_of(dataset, provenance.frozen_record(frozen)),
       step=step,
       average=state.average,
       made={

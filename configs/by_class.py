@@ -19,7 +19,7 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   config = common.base("by_class", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
-  # What a network of labels led with was not measured with one class.
+  # The projected discriminator was not measured with one class alone.
   arguments = f"dataset={dataset},size={size},quick={quick},variant=paper"
   config.gan = common.gan_part(gan, arguments)
   # Images of each class that are drawn at the end.

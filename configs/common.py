@@ -137,8 +137,8 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 
 
 # A GAN's discriminator: the paper's own, or one that sees through a pretrained
-# network (Sauer et al. 2021), which led where it was measured
-# (results/generators) and is the default there, but for `quick`.
+# network (Sauer et al. 2021), which led for the ACGAN on HAM10000
+# (results/generators) and is its default there, but for `quick`.
 VARIANTS = ("paper", "projected")
 _LEADING = {("acgan", "ham10000"): "projected"}
 
@@ -231,7 +231,7 @@ def project(config: ml_collections.ConfigDict) -> None:
   own.input = 64
   # Channels of the finest of its features, after they are mixed.
   own.width = 32
-  # Features of a head's layer.
+  # Most features of a head's layer.
   own.most = 256
   # Whether one more head sees the images themselves. Without it, what the
   # pretrained network hardly sees is left in them, as a grid.

@@ -13,10 +13,9 @@ import ml_collections
 from configs import common
 
 
-@common.arguments(quick=False)
-def get_config(quick: bool):
-  """Returns the config; see common.arguments."""
-  del quick  # It takes seconds either way.
+@common.arguments()
+def get_config():
+  """Returns the config."""
   config = ml_collections.ConfigDict()
   config.task = "predict"
   # The workdir of a trained classifier.

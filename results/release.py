@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT.parent))
 
 from skinjax.judging import findings  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
-from skinjax.training import released, trained  # noqa: E402
+from skinjax.training import released, schedules, trained  # noqa: E402
 
 MOST = 8 * 2**20  # bytes of a network
 _LICENCE = (
@@ -93,16 +93,18 @@ def card(
     else f'probabilities = skinjax.load_classifier("{name}").predict(images)'
   )
   kind = network.task.title if generates else config.model.network
+  phase = schedules.phase_at(network.task.phases(config), network.step - 1)
+  images = int(schedules.images_seen(phase, network.step))
   parameters = sum(np.size(x) for x in jax.tree.leaves(network.state.average))
-  through = ", ".join(trained.learnt_through(config)) or "no network"
+  pretrained = ", ".join(trained.pretrained_networks(config)) or "none"
   facts = {
     "network": f"{kind}, {parameters:,} numbers in float16",
-    "trained": f"{network.step:,} steps of {config.train.batch_size} images, "
+    "trained": f"{network.step:,} steps, {images:,} images, "
     f"{made.made['minutes']:g} minutes, {made.made['hardware']}",
     "learnt from": f"{sum(info.class_counts):,} images of "
     f"{len(network.origin['groups']):,} lesions of HAM10000, those of the "
     "training split: their ids are in released.json",
-    "learnt through": f"{through} that ImageNet has taught",
+    "learnt through": f"networks pretrained on ImageNet: {pretrained}",
     "licence": _LICENCE,
   }
   return "\n".join(

@@ -6,8 +6,6 @@ import json
 import math
 import os
 import pathlib
-import shlex
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ import jax
 import ml_collections
 
 from skinjax.data import datasets, external
-from skinjax.runtime import errors, processes, workdir
+from skinjax.runtime import command_line, errors, processes, workdir
 from skinjax.training import loop, predictions, tasks
 
 # Tasks that are more than a training, by name, and the module whose `run` they
@@ -62,7 +60,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
 
 def _note(path: pathlib.Path, seconds: float) -> None:
   note = {
-    "command": shlex.join(["python", *sys.argv]),
+    "command": command_line.typed(),
     "seconds": round(seconds, 1),
     "devices": [device.device_kind for device in jax.devices()],
     "cores": os.cpu_count(),

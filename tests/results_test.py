@@ -203,7 +203,7 @@ def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
   assert len(headings) == len(rows[0])
 
 
-@pytest.mark.parametrize("name", ["acgan", "classifier"])
+@pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])
 def test_a_released_network_has_a_card(name, tmp_path):
   release, folder = _module("release"), tmp_path / "released"
   path = shutil.copytree(runs.network(name), tmp_path / "run")

@@ -30,7 +30,7 @@ def write_origin(
     InputError: the workdir was begun on other images, or through other weights.
   """
   processes.require_same("The training data", dataset.info.fingerprint)
-  through = learnt_through(frozen)
+  through = frozen_record(frozen)
   processes.require_same("What is frozen", repr(sorted(through.items())))
   processes.on_first(lambda: _agree(path, dataset, through))
 
@@ -54,7 +54,7 @@ def origin_of(
 ) -> dict[str, Any]:
   """Returns what `data.json` says of what a run learns from.
 
-  `through` is what `learnt_through` returns, if anything is frozen.
+  `through` is what `frozen_record` returns, if anything is frozen.
   """
   info = dataset.info
   learnt = {*dataset.train.groups.tolist(), *(dataset.inherited or ())}
@@ -74,7 +74,7 @@ def origin_of(
   }
 
 
-def learnt_through(frozen: Mapping[str, Any] | None) -> dict[str, Any]:
+def frozen_record(frozen: Mapping[str, Any] | None) -> dict[str, Any]:
   """Returns what `data.json` says of what a run learns through.
 
   `frozen` is what the task's `frozen` returns.

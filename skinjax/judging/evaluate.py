@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import pathlib
-import shlex
-import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +23,7 @@ from skinjax.judging import (
 )
 from skinjax.judging.distances import Splits
 from skinjax.metrics import diversity, features, pixels
-from skinjax.runtime import errors, files, randomness, workdir
+from skinjax.runtime import command_line, errors, files, randomness, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import trained
 from skinjax.training.writer import progress
@@ -209,7 +207,7 @@ def _judge(
     "leak_excluded": judged.learnt is not None,
     "pretrained": sorted(judged.pretrained),
     "seen": [e.name for e in extractors if has_seen(e)],
-    "command": shlex.join(["python", *sys.argv]),
+    "command": command_line.typed(),
     "subject": judged.subject,
     "classes": [
       {
@@ -282,7 +280,7 @@ def of_classifier(network: trained.Trained) -> features.Extractor:
     apply=apply,
     variables=variables,
     digest=f"{network.digest} {config.model.dtype}",
-    pretrained=" ".join(trained.learnt_through(config)),
+    pretrained=" ".join(trained.pretrained_networks(config)),
   )
 
 
@@ -318,7 +316,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   learners = [classifier.config] if classifier else []
   learners += [config.training] if config.usefulness else []
   chosen_by_it = classifier and classifier.digest in judged.chosen_by
-  known = {name for c in learners for name in trained.learnt_through(c)}
+  known = {name for c in learners for name in trained.pretrained_networks(c)}
   return {
     "agreement": agreement,
     "classifier": str(config.classifier),

@@ -13,7 +13,6 @@ from skinjax.data import datasets
 from skinjax.metrics import statistics
 from skinjax.training import loop, predictions, tasks, trained
 
-_RESAMPLES = 2000
 KINDS = ("synthetic", "real")  # what a classifier learns from
 
 
@@ -77,7 +76,7 @@ def classification_accuracy_score(
   }
   draws = {}
   weights = statistics.bootstrap_weights(
-    dataset.test.groups, dataset.test.labels, _RESAMPLES, seed=0
+    dataset.test.groups, dataset.test.labels, statistics.RESAMPLES, seed=0
   )
   for kind, (split, seen) in parts.items():
     place = path / kind

@@ -24,6 +24,9 @@ from scipy import special
 
 from skinjax.metrics import classification
 
+# Of a bootstrap, unless somebody asks for another number.
+RESAMPLES = 2000
+
 
 @dataclasses.dataclass(frozen=True)
 class Tally:

@@ -3,7 +3,8 @@
 The paper has one pair of networks for 32 pixels and one for 128. Here the
 generator halves its channels as it doubles its size, the discriminator does the
 reverse. Strided layers are 4x4 (the paper's are 5x5 and 3x3): a kernel that the
-stride divides leaves no checkerboard (Odena, Dumoulin, Olah 2016).
+stride divides covers all pixels equally often (Odena, Dumoulin, Olah 2016). Its
+weights can still learn a grid; see `upsampling` and results/generators.
 """
 
 import functools
@@ -75,11 +76,11 @@ class Generator(nn.Module):
 
   size: int  # height and width of the images, a power of two from 8
   channels: int  # of the images
-  width: int  # channels of the last hidden layer
+  width: int  # channels of the hidden layer of half the images' size
   num_classes: int
   conditional_from: int = 4  # pixels, a power of two up to `size`
   upsampling: str = "transposed"  # of UPSAMPLING
-  pixel_noise: bool = False  # behind every normalization but the first
+  pixel_noise: bool = False  # after every normalization but the first
   dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
   axis_name: str | None = None  # the device axis inside pmap
 

@@ -144,7 +144,7 @@ def weights_path() -> pathlib.Path:
     InputError: the package is not installed, or is without the file.
   """
   return pretrained.find(
-    "EfficientNet-Lite0", PACKAGE, _VERSION, PACKAGE.replace("-", "_"), _FILE
+    NAME, PACKAGE, _VERSION, PACKAGE.replace("-", "_"), _FILE
   )
 
 

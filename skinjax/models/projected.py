@@ -146,7 +146,7 @@ class Heads(nn.Module):
   """
 
   num_classes: int
-  least: int  # features of a layer, of the first on
+  least: int  # fewest features of a layer
   most: int
   conditioning: str  # of CONDITIONING; with one class there is none
   embedding: int = 0  # features of the class head's cosines; 0: it is linear

@@ -5,6 +5,7 @@ import logging as python_logging
 import os
 import pathlib
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -73,6 +74,15 @@ def _quoted(argument: str, known: dict[str, Any]) -> str:
     names = filter(None, map(str.strip, match[2].split(",")))
     return f"--config.{match[1]}={tuple(names)!r}"
   return argument
+
+
+def typed(without: str | None = None) -> str:
+  """Returns the command that runs, as a shell takes it.
+
+  Arguments that name the config key `without` are left out.
+  """
+  left_out = lambda argument: without and f"config.{without}" in argument
+  return shlex.join(["python", *(a for a in sys.argv if not left_out(a))])
 
 
 def set_up(

@@ -16,7 +16,7 @@ from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
 
-_PAUSE = 5.0  # seconds between looks at what another process does
+PAUSE = 5.0  # seconds between looks at what another process does
 CONTROL = "Other lesions'"  # images, as reports call them
 
 
@@ -153,7 +153,7 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
 def pretrained(config, found: Given) -> set[str]:
   """Returns the pretrained networks that the images' makers learnt through."""
   if not any(found):  # a GAN is trained here
-    return set(trained.learnt_through(config.gan))
+    return set(trained.pretrained_networks(config.gan))
   told = [g.origin.get("pretrained") for g in found.generators.values()]
   through = {str(n) for names in told if isinstance(names, list) for n in names}
   return through.union(*(f.pretrained for f in found.folders.values()))
@@ -290,5 +290,5 @@ def _train_generator(
       if not waiting:
         logging.info("%s Waiting.", error)
       waiting = True
-      time.sleep(_PAUSE)
+      time.sleep(PAUSE)
   return where

@@ -54,9 +54,12 @@ def cannot(config, network: str, arm: str) -> str:
   recipe = config.arm[arm]
   if recipe.filtered and not pretrained(config, network):
     return "the filter knows ImageNet, and the network does not"
+  mixup = recipe.changes.get("augment", {}).get("mixup")
   if config.network[network].task != HEAD:
-    return ""
-  if recipe.changes.get("augment", {}).get("mixup"):
+    always = config.network[network].augment.get("mixup", 0.0)
+    same = always and mixup == always
+    return "the arm classical mixes images there, too" if same else ""
+  if mixup:
     return "its features are those of whole images"
   if 0 < recipe.pretraining < 1:
     return "it is fitted in one stage"
@@ -84,7 +87,7 @@ def pretrained(config, network: str) -> list[str]:
   part = config.network[network]
   if part.task == HEAD:
     return [efficientnet.NAME]
-  return trained.learnt_through(part)
+  return trained.pretrained_networks(part)
 
 
 def learn(

@@ -30,7 +30,7 @@ from skinjax.study import arms, folds, networks, units
 from skinjax.training.writer import duration
 
 FILE = "plan.json"
-WITH, WITHOUT = "with", "without"
+WITH, WITHOUT = "with", "without"  # keys of a choice
 # Seconds that a unit takes on two cores where none is done yet: a head's, and
 # those of a training step of a batch of 64 images at 64x64.
 _HEAD_SECONDS = 10.0
@@ -42,6 +42,7 @@ _GAN_STEP_SECONDS = {
   ("progan", "own"): 0.45,
   ("progan", "projected"): 0.75,
 }
+_UNKNOWN_STEP_SECONDS = 0.5
 
 
 def verdict_network(config) -> str:
@@ -245,7 +246,8 @@ def estimate(config, network: str) -> float:
 def estimate_gan(config) -> float:
   """Returns the seconds that a fold's GAN takes on two cores, about."""
   gan = config.gan
-  step = _GAN_STEP_SECONDS[gan.task, gan.model.discriminator]
+  kind = gan.task, gan.model.get("discriminator", "own")
+  step = _GAN_STEP_SECONDS.get(kind, _UNKNOWN_STEP_SECONDS)
   return gan.train.steps * step * (config.data.size / 64) ** 2
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import pathlib
 import platform
-import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import jax
@@ -18,7 +16,7 @@ from PIL import Image
 import skinjax
 from skinjax.data import datasets, external, provenance
 from skinjax.metrics import diversity
-from skinjax.runtime import files, workdir
+from skinjax.runtime import command_line, files, workdir
 from skinjax.study import folds, networks, page, plan, summary, units
 from skinjax.synthesis import synthesize
 
@@ -192,9 +190,7 @@ def _about(path, config, fold, folder, left_out) -> summary.About:
     drawn=info.drawn,
     split=_split(config, fold, known),
     compute=_compute(config),
-    command=shlex.join(
-      ["python", *(a for a in sys.argv if "config.shard" not in a)]
-    ),
+    command=command_line.typed(without="shard"),
     config={
       key: value
       for key, value in workdir.flat(config).items()
@@ -258,6 +254,8 @@ def _compute(config) -> str:
       told.append(
         f"{network}: {part.train.steps} steps of {part.train.batch_size} "
         "images, the weights after the last step"
+        + ", images mixed in pairs"
+        * (part.augment.get("mixup", 0.0) > 0)
       )
   return "; ".join(told)
 

@@ -29,10 +29,9 @@ from skinjax.study import (
   units,
 )
 from skinjax.synthesis import quality
-from skinjax.training import loop, tasks, trained
+from skinjax.training import kid, loop, tasks, trained
 from skinjax.training.writer import duration
 
-_PAUSE = 5.0  # seconds between looks at what another process does
 # Of the validation images of a class, so many show it less than is asked of
 # filtered synthetic ones.
 _SHOWN_LESS = 0.2
@@ -97,12 +96,15 @@ def _check(config) -> None:
   errors.require_known(
     "checkpoint", config.generator_checkpoint, trained.CHECKPOINTS
   )
-  if not tasks.named(config.gan.task).generates:
-    raise errors.InputError(f"gan.task={config.gan.task} trains no gan.")
+  tasks.gan(config.gan.task)
   if not (config.generator or config.synthetic or config.control):
     loop.check(folds.gan_config(config, -1))
     if config.generator_checkpoint == "best" and not config.gan.best:
-      raise errors.InputError("generator_checkpoint=best needs gan.best=kid.")
+      name = kid.measured(config.gan)[-1]
+      raise errors.InputError(
+        f"generator_checkpoint=best: gan.best is empty. Use gan.best={name}, "
+        "with a gan.kid_every above 0."
+      )
 
 
 def _shard(every: list, text: str) -> list:
@@ -415,7 +417,7 @@ def _work_off(
       if progress:
         progress.done(one.unit.network, units.seconds(one))
     if len(busy) == len(left):
-      time.sleep(_PAUSE)
+      time.sleep(folds.PAUSE)
     left = busy
 
 

@@ -208,7 +208,10 @@ class Scorer:
 
 
 def scorer(
-  folds: Sequence[FoldDone], *, resamples: int = 2000, seed: int = 0
+  folds: Sequence[FoldDone],
+  *,
+  resamples: int = statistics.RESAMPLES,
+  seed: int = 0,
 ) -> Scorer:
   """Returns what scores the test splits of folds."""
   return Scorer(
@@ -239,7 +242,7 @@ def summarize(
   seeds: int,
   until: Mapping[str, Any] | None = None,
   level: float = 0.95,
-  num_resamples: int = 2000,
+  num_resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
@@ -391,7 +394,7 @@ def summarize_external(
   groups: np.ndarray,
   class_names: Sequence[str],
   level: float = 0.95,
-  num_resamples: int = 2000,
+  num_resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Summarizes what a study's networks score on an external test set.

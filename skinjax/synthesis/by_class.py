@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import datasets, provenance
-from skinjax.runtime import errors, workdir
+from skinjax.runtime import workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
 
@@ -28,9 +28,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
   """
   config = ml_collections.FrozenConfigDict(config)
-  task = tasks.named(config.gan.task)
-  if not task.generates:
-    raise errors.InputError(f"gan.task={config.gan.task} trains no GAN.")
+  task = tasks.gan(config.gan.task)
   synthesize.require_several(config.per_class)
   loop.check(_part(config, "any"))
   key, places = "gan.train.steps", pathlib.Path(path).glob("*/")

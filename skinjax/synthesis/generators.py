@@ -42,7 +42,7 @@ class Generator:
 
   @property
   def info(self):
-    """Returns data.DataInfo of its images, but for the classes of all."""
+    """Returns datasets.DataInfo of its images, but for the classes of all."""
     return dataclasses.replace(
       self.networks[0].info,
       class_names=self.class_names,

@@ -1,8 +1,6 @@
 """The task that makes an image folder from a trained generator."""
 
 import pathlib
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ import skinjax
 from skinjax.data import datasets, image_folder, provenance, sources
 from skinjax.metrics import diversity, features
 from skinjax.report import sheets
-from skinjax.runtime import errors, files, randomness, workdir
+from skinjax.runtime import command_line, errors, files, randomness, workdir
 from skinjax.synthesis import filtering, generators, quality
 from skinjax.training import trained
 
@@ -106,7 +104,7 @@ def _criteria(
     learnt = {}
     if config.drop_unlike:
       learnt = {
-        "pretrained": trained.learnt_through(classifier.config),
+        "pretrained": trained.pretrained_networks(classifier.config),
         "groups": classifier.origin["groups"],
         "digest": classifier.digest,
       }
@@ -214,7 +212,7 @@ def provenance_of(generator: generators.Generator) -> dict[str, Any]:
   """Says who makes a generator's images; see data/image_folder.py."""
   return {
     "name": generator.title,
-    "command": shlex.join(["python", *sys.argv]),
+    "command": command_line.typed(),
     "skinjax": skinjax.__version__,
     "generator": {
       "workdir": str(generator.path),

@@ -194,10 +194,11 @@ def train_step(
 
   `real` are this device's part of the images, [batch, height, width, channels]
   in [-1, 1], with labels int32 [batch] and keys [batch]. Of the config it reads
-  `model.latents`, `loss`, `augment`, `train.ema_images` and
-  `train.generated_labels`. `class_weight` is that of the class losses;
-  `batch_size` counts images a step over all devices, `seen` [] those that
-  training has seen after this step, and `class_counts` the training images.
+  `model.latents`, `loss`, `augment`, `train.ema_images`, `train.steps`,
+  `train.decay` and `train.generated_labels`. `class_weight` is that of the
+  class losses; `batch_size` counts images a step over all devices, `seen` []
+  those that training has seen after this step, and `class_counts` the training
+  images.
 
   Returns:
     The state after the step; the means of the losses over the whole batch, and

@@ -74,7 +74,8 @@ class Kid:
     if not self._real:
       raise errors.InputError(
         "No class has training images of two lesions, so there is no kernel "
-        "distance: use --config.kid_every=0 --config.best="
+        "distance: use kid_every=0 and best= (gan.kid_every, gan.best "
+        "in a study)."
       )
 
   def measure(self, state: Any) -> dict[str, float]:
@@ -119,7 +120,7 @@ def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
 
 def measured(config) -> tuple[str, ...]:
   """Names the metrics that a training measures where `kid_every` says so."""
-  if config.best == SQUEEZENET or trained.learnt_through(config):
+  if config.best == SQUEEZENET or trained.pretrained_networks(config):
     return NAMES
   return (NAME,)
 
@@ -141,23 +142,22 @@ def check(config) -> None:
         squeezenet.weights_path()
     except errors.InputError as error:
       raise errors.InputError(
-        f"{error} (or train without the kernel distance: --config.kid_every=0 "
-        "--config.best=)"
+        f"{error} (or train without the kernel distance: kid_every=0 and best=)"
       ) from error
 
 
 def _check_best(config) -> None:
-  if config.best == NAME and (networks := trained.learnt_through(config)):
+  if config.best == NAME and (networks := trained.pretrained_networks(config)):
     raise errors.InputError(
       f"The generator learns through {networks[0]}, in whose features best=kid "
       "is measured: it may be near there and nowhere else. Use "
-      f"--config.best={SQUEEZENET}."
+      f"best={SQUEEZENET}."
     )
   if not config.kid_every:
     raise errors.InputError(
       f"best={config.best} with kid_every=0: no kernel distance is measured "
-      "that the best checkpoint could be chosen by. Use --config.best= or a "
-      "kid_every above 0."
+      "that the best checkpoint could be chosen by. Use best= or a kid_every "
+      "above 0."
     )
   if config.save_every % config.kid_every:
     raise errors.InputError(

@@ -46,9 +46,9 @@ def train(
   """Trains a task in a workdir, from its latest checkpoint if it has one.
 
   With more train.steps than before it ends with the state of a training that
-  was so long at once, if the task has no fixed_length; that the shorter one's
-  end was evaluated and drawn stays on record. The data set is by default the
-  one that `config.data` names.
+  was so long from the start, if the task has no fixed_length and train.decay is
+  0; that the shorter one's end was evaluated and drawn stays on record. The
+  data set is by default the one that `config.data` names.
 
   Raises:
     InputError: bad config, data or workdir, a loss or gradient that is not

@@ -91,7 +91,7 @@ def r1_penalty(squared: jax.Array) -> jax.Array:
   return squared / 2
 
 
-# By name: at which images a critic's gradient is penalized, and how.
+# What loss.penalty may be; see `penalty`.
 PENALTIES = ("none", "gradient", "r1")
 
 

@@ -13,7 +13,6 @@ from skinjax.metrics import classification, statistics
 from skinjax.runtime import errors, files, parallel
 from skinjax.training import loop, tasks, trained
 
-_RESAMPLES = 2000
 FILE = "predictions.csv"  # a classifier that has it is done
 EXTERNAL_FILE = "external_predictions.csv"
 
@@ -57,7 +56,7 @@ def _score(
   """Writes and logs the scores of a split; see `run`."""
   labels = split.labels
   weights = statistics.bootstrap_weights(
-    split.groups, labels, _RESAMPLES, seed=0
+    split.groups, labels, statistics.RESAMPLES, seed=0
   )
   tally = statistics.tally(probabilities, labels, weights)
   draws = statistics.draw([[tally]])

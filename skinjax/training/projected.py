@@ -23,8 +23,12 @@ DISCRIMINATORS = ("own", "projected")
 
 def is_chosen(config) -> bool:
   """Returns whether a GAN's discriminator is projected."""
+  return _name(config) == "projected"
+
+
+def _name(config) -> str:
   # Workdirs of earlier versions do not have the key.
-  return getattr(config.model, "discriminator", "own") == "projected"
+  return config.model.get("discriminator", "own")
 
 
 def check(config) -> None:
@@ -35,7 +39,7 @@ def check(config) -> None:
       config has the keys of another one or a penalty on pixels, or the weights
       are not installed.
   """
-  name = getattr(config.model, "discriminator", "own")
+  name = _name(config)
   errors.require_known("model.discriminator", name, DISCRIMINATORS)
   if is_chosen(config) != ("projected" in config.model):
     variant = {"own": "paper", "projected": "projected"}[name]
@@ -76,7 +80,7 @@ def frozen(config, info) -> dict[str, Any]:
 def _heads(config, info, axis_name=None):
   return models.Heads(
     num_classes=info.num_classes,
-    # Of what sees pixels, whose layers are the largest; others begin wider.
+    # Binds for the head that sees pixels only: the others' inputs are wider.
     least=config.model.projected.width // 2,
     most=config.model.projected.most,
     conditioning=config.model.projected.conditioning,

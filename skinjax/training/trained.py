@@ -212,7 +212,7 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
     )
 
 
-def learnt_through(config) -> list[str]:
+def pretrained_networks(config) -> list[str]:
   """Names the pretrained networks that a network learns through.
 
   A projected discriminator looks through one (Sauer et al. 2021), and a

@@ -471,7 +471,10 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
       for shard in ("2/2", "1", "-1/2", "0/0", "1/2/3")
     ],
     ({"arms": (*ARMS, "classical")}, "each of them once"),
-    ({"gan__task": "classifier"}, "gan.task=classifier trains no gan"),
+    (
+      {"gan__task": "classifier"},
+      "classifier trains no GAN: use acgan or progan",
+    ),
     ({"network__resnet__task": "acgan"}, "task=acgan trains no classifier"),
     (
       {"arm__classical__changes__train__sampler": "even"},

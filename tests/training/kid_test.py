@@ -195,7 +195,7 @@ def test_what_a_generator_learns_through_chooses_no_checkpoint():
     kid.check(_with(_PROJECTED))
   told = str(refusal.value)
   assert "learns through EfficientNet-Lite0" in told
-  assert "Use --config.best=kid_squeezenet" in told
+  assert "Use best=kid_squeezenet" in told
   for best in ("", "kid_squeezenet"):
     kid.check(_with(_PROJECTED, best=best))
 

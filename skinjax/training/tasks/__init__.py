@@ -1,11 +1,12 @@
 """The tasks that train, one module each, and the contract that they keep.
 
-`config` is a FrozenConfigDict of the task's config and `info` a data.DataInfo,
-both static. `phase` is the schedules.Phase that a step is in, static too: one
-program is compiled for each. `axis_name` names the device axis inside pmap,
-where a step sees this device's part of the batch; None where it sees all of it.
-A `state` is a tree of arrays with an int32 `step`, the steps done. A `batch`
-has `image` uint8 [batch, size, size, channels] and `label` int32 [batch].
+`config` is a FrozenConfigDict of the task's config and `info` a
+datasets.DataInfo, both static. `phase` is the schedules.Phase that a step is
+in, static too: one program is compiled for each. `axis_name` names the device
+axis inside pmap, where a step sees this device's part of the batch; None where
+it sees all of it. A `state` is a tree of arrays with an int32 `step`, the steps
+done. A `batch` has `image` uint8 [batch, size, size, channels] and `label`
+int32 [batch].
 
 All functions but `pretrained` and `frozen` are pure: no flags, clock, global
 state or I/O. What they draw follows from `key`, by the examples' places in the
@@ -65,7 +66,7 @@ class Task:
       `fixed_length` says so.
     fixed_length: why a longer training is another one from its first step on,
       in words; empty if it begins as a shorter one does, and can go on from
-      there.
+      there, but for what `train.decay` does at the shorter one's end.
   """
 
   name: str
@@ -125,3 +126,18 @@ def named(name: str) -> Task:
   """
   errors.require_known("task", str(name), known())
   return importlib.import_module(f"{__name__}.{name}").TASK
+
+
+def gan(name: str) -> Task:
+  """Returns the task of a name, as `named`, that trains a generator.
+
+  Raises:
+    InputError: there is no such task, or it trains none.
+  """
+  task = named(name)
+  if not task.generates:
+    gans = [other for other in known() if named(other).generates]
+    raise errors.InputError(
+      f"gan.task={name} trains no GAN: use {' or '.join(gans)}."
+    )
+  return task

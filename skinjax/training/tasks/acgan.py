@@ -49,7 +49,7 @@ def _discriminator(config, info, axis_name=None):
 def _optimizers(config):
   rates = config.train.generator_rate, config.train.discriminator_rate
   # Workdirs of earlier versions do not have the second one.
-  b1, b2 = config.train.beta1, getattr(config.train, "beta2", 0.999)
+  b1, b2 = config.train.beta1, config.train.get("beta2", 0.999)
   return gan_step.Optimizers(
     *(optax.adam(rate, b1=b1, b2=b2) for rate in rates)
   )

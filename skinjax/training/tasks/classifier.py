@@ -24,14 +24,11 @@ from skinjax.training.state import (
 BALANCES = ("none", "weights", "logit_adjustment")
 NETWORKS = ("resnet", "efficientnet")
 
-
-def _value(section, key, absent):
-  """Reads a key that workdirs of earlier versions do not have."""
-  return getattr(section, key) if key in section else absent
+# Keys that are read with `get` are missing in workdirs of earlier versions.
 
 
 def _is_pretrained(config) -> bool:
-  return _value(config.model, "network", "resnet") == "efficientnet"
+  return config.model.get("network", "resnet") == "efficientnet"
 
 
 def _network(config, info, axis_name=None):
@@ -64,7 +61,7 @@ def _optimizer(config):
   matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
   return optax.adamw(
     schedule,
-    b2=_value(config.train, "beta2", 0.999),
+    b2=config.train.get("beta2", 0.999),
     weight_decay=config.train.weight_decay,
     mask=matrices,
   )
@@ -77,7 +74,7 @@ def check(config) -> None:
     InputError: there is no such network, dtype or balance, the sampler balances
       already, or the network or mixup does not take such images or batches.
   """
-  network = _value(config.model, "network", "resnet")
+  network = config.model.get("network", "resnet")
   errors.require_known("model.network", network, NETWORKS)
   own = "input" if _is_pretrained(config) else "width"
   if own not in config.model:
@@ -91,7 +88,7 @@ def check(config) -> None:
     raise errors.InputError(
       f"model.input={config.model.input}: an even number from 32 on is wanted."
     )
-  if _value(config.augment, "mixup", 0.0):
+  if config.augment.get("mixup", 0.0):
     share = parallel.share(config.train.batch_size, config.parallel)
     if share % 2:
       raise errors.InputError(
@@ -163,7 +160,7 @@ def train_step(
   # Of examples in the loss; see batches.draw.
   weights = batch.get("weight", jnp.ones(len(labels), images.dtype))
   share = None
-  if alpha := _value(config.augment, "mixup", 0.0):
+  if alpha := config.augment.get("mixup", 0.0):
     images, share = augment.mixup(images, stream("mixup"), alpha)
 
   def loss_fn(params):
@@ -227,7 +224,7 @@ def eval_step(
     return jax.nn.softmax(logits)
 
   images = batches.to_float(batch["image"])
-  if _value(config.augment, "test_orientations", False):
+  if config.augment.get("test_orientations", False):
     views = augment.all_orientations(images)
     return {"probabilities": jnp.mean(jax.lax.map(classify, views), axis=0)}
   return {"probabilities": classify(images)}
