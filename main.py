@@ -35,7 +35,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 
 
 def main(argv: list[str]) -> None:
-  """Runs the config that the flags name."""
+  """Run the config that the flags name."""
   if len(argv) > 1:
     raise errors.InputError(
       f"unknown argument {argv[1]!r}: flags begin with --"

@@ -56,7 +56,7 @@ class Row(NamedTuple):
   steps: int = 20
 
   def config(self, **changes: Any):
-    """Returns its config; `changes` have `__` for the dots.
+    """Return its config; `changes` have `__` for the dots.
 
     Raises:
       InputError: the config has no such arguments.
@@ -95,7 +95,7 @@ class Plan(NamedTuple):
 
 
 def plan(small: bool) -> Plan:
-  """Returns what is measured on a chip, or in its place on a CPU."""
+  """Return what is measured on a chip, or in its place on a CPU."""
   projected = "variant=projected"
   if small:
     tiny = {"size": 16, "batch": 8, "steps": 2}
@@ -166,7 +166,7 @@ def plan(small: bool) -> Plan:
 def run(
   args: argparse.Namespace, sections: dict[str, Callable] | None = None
 ) -> dict[str, Any]:
-  """Measures section by section, and writes the document after each.
+  """Measure section by section, and write the document after each.
 
   Args:
     args: the command line's.
@@ -216,7 +216,7 @@ def _section(place: str) -> Callable:
 
 
 def show(document: dict[str, Any]) -> str:
-  """Returns the document as text: a table a section, and what was left out."""
+  """Return the document as text: a table a section, and what was left out."""
   lines = [f"Python {document['python']}, {document['minutes']:g} minutes"]
   for name in document["absent"]:
     lines.append(f"absent: {name}")
@@ -250,7 +250,7 @@ def _text(value: Any) -> str:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parses arguments, or exits with one line that says what is wrong."""
+  """Parse arguments, or exit with one line that says what is wrong."""
   parser = arguments.Parser("python -m benchmarks.accelerator")
   add = parser.add_argument
   add("--minutes", type=arguments.minutes, default=4.0)
@@ -263,7 +263,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Prints the tables."""
+  """Print the tables."""
   print(show(run(parse())))
 
 

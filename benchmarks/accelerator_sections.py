@@ -41,7 +41,7 @@ _LEAST_TORCH = 10.0  # seconds that PyTorch's process is started with
 
 
 def chip(plan, budget: budgets.Budget, before) -> Found:
-  """Names the devices, and measures their rates."""
+  """Name the devices, and measure their rates."""
   del before
   items = budgets.Items(budget)
   device = jax.devices()[0]
@@ -81,7 +81,7 @@ def _normal(seed: int, shape: tuple[int, ...], dtype) -> jax.Array:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-  """Returns the seconds of a call, of many that are given at once."""
+  """Return the seconds of a call, of many that are given at once."""
   jax.block_until_ready(call())
   once = workload.clocked(lambda: jax.block_until_ready(call()))
   count = max(3, min(200, int(_TIMED / max(once, 1e-6))))
@@ -93,14 +93,14 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _product_rate(side: int, dtype, precision: str) -> float:
-  """Returns 10**12 operations a second; random data take the most power."""
+  """Return 10**12 operations a second; random data take the most power."""
   x, y = (_normal(seed, (side, side), dtype) for seed in range(2))
   product = jax.jit(lambda x, y: jnp.matmul(x, y, precision=precision))
   return 2 * side**3 / _seconds(lambda: product(x, y)) / 1e12
 
 
 def _copy_rate(size: int) -> float:
-  """Returns 10**9 bytes a second, those read and those written."""
+  """Return 10**9 bytes a second, those read and those written."""
   x = _normal(0, (size // 4,), jnp.float32)
   copied = jax.jit(lambda x: x + 1)
   return 2 * x.nbytes / _seconds(lambda: copied(x)) / 1e9
@@ -116,7 +116,7 @@ NUMBERS = {
 
 
 def exactness(plan, budget: budgets.Budget, before) -> Found:
-  """Compares training steps with the same in float64 on the CPU.
+  """Compare training steps with the same in float64 on the CPU.
 
   From the same weights and numbers drawn. An error is relative to a metric, or
   to 1 where the metric is less; of a gradient's norm always to the norm.
@@ -150,13 +150,13 @@ def exactness(plan, budget: budgets.Budget, before) -> Found:
 
 
 def _native(x, kernel, *, cpu, native):
-  """Has the CPU compute as the chip does; it compiles sooner."""
+  """Have the CPU compute as the chip does; it compiles sooner."""
   del cpu
   return native(x, kernel)
 
 
 def _exact(row, config, plan):
-  """Returns a config, runner and first state; and the metrics in float64."""
+  """Return a config, runner and first state; and the metrics in float64."""
   cpu = jax.local_devices(backend="cpu")[0]
   runner = skinjax_runner.Steps(config, row.size)
   state = runner.first_state(config)
@@ -171,7 +171,7 @@ def _exact(row, config, plan):
 
 
 def _metrics(runner, config, state, steps: int, precision: str):
-  """Returns the metrics of each step on the chip."""
+  """Return the metrics of each step on the chip."""
   with jax.default_matmul_precision(precision):
     return _taken(runner, config, state, steps)
 
@@ -187,7 +187,7 @@ def _in_float64(x: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def _drawn_in_float32() -> Iterator[None]:
-  """Has float64 steps draw the numbers that float32 steps draw."""
+  """Have float64 steps draw the numbers that float32 steps draw."""
 
   def rounded(draw):
     def call(key, shape=(), dtype=None, *more):
@@ -204,7 +204,7 @@ def _drawn_in_float32() -> Iterator[None]:
 
 
 def largest_errors(reference, metrics) -> dict[str, Any]:
-  """Returns the largest error of the first and of all steps, and whose it is.
+  """Return the largest error of the first and of all steps, and whose it is.
 
   Whether an image is classified right is left out: it is no smooth number.
   """
@@ -227,7 +227,7 @@ def largest_errors(reference, metrics) -> dict[str, Any]:
 
 
 def speed(plan, budget: budgets.Budget, before) -> Found:
-  """Times training steps, and then PyTorch's where it is installed."""
+  """Time training steps, and then PyTorch's where it is installed."""
   rates = before.get("chip", {}).get("TFLOP/s", {})
   has_torch = importlib.util.find_spec("torch") is not None
   items = budgets.Items(budget.share(0.6 if has_torch else 1.0))
@@ -278,7 +278,7 @@ def _speed_row(row, calls: int, rates: dict[str, float]) -> dict[str, Any]:
 
 
 def _torch(rows, budget: budgets.Budget) -> Found:
-  """Times PyTorch in a process of its own for as long as there is time."""
+  """Time PyTorch in a process of its own for as long as there is time."""
   left = budget.left()
   if left < _LEAST_TORCH:
     return [], {"PyTorch": f"left out: {max(left, 0):.1f} s were left"}
@@ -325,13 +325,13 @@ def _torch(rows, budget: budgets.Budget) -> Found:
 
 
 def _compiling(before) -> float:
-  """Returns the seconds of the shortest compilation so far, 0 if unknown."""
+  """Return the seconds of the shortest compilation so far, 0 if unknown."""
   rows = before.get("speed", {}).get("rows", [])
   return min((row["compile s"] for row in rows), default=0.0)
 
 
 def data(plan, budget: budgets.Budget, before) -> Found:
-  """Times steps on drawn batches beside steps on one constant batch.
+  """Time steps on drawn batches beside steps on one constant batch.
 
   The data set has as many images as a fold of HAM10000, on the device.
   """
@@ -351,7 +351,7 @@ def data(plan, budget: budgets.Budget, before) -> Found:
 
 
 def devices(plan, budget: budgets.Budget, before) -> Found:
-  """Times the ways to run a step on all devices, and on one."""
+  """Time the ways to run a step on all devices, and on one."""
   items, rows, row = budgets.Items(budget), [], plan.devices
   for mode in ("one", "jit", "pmap"):
 
@@ -370,7 +370,7 @@ def devices(plan, budget: budgets.Budget, before) -> Found:
 
 
 def together(plan, budget: budgets.Budget, before) -> Found:
-  """Times trainings of several seeds in one program, and one by one."""
+  """Time trainings of several seeds in one program, and one by one."""
   items, rows = budgets.Items(budget), []
   row, most = plan.together
   for count in (1, most):

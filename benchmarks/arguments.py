@@ -13,19 +13,19 @@ class Parser(argparse.ArgumentParser):
   """Says what is wrong in one line."""
 
   def error(self, message: str) -> None:
-    """Ends the program."""
+    """End the program."""
     self.exit(2, f"{self.prog.split('.')[-1]}: {message}\n")
 
 
 def positive(text: str) -> int:
-  """Reads a positive integer."""
+  """Read a positive integer."""
   if not text.isdecimal() or not int(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
   return int(text)
 
 
 def minutes(text: str) -> float:
-  """Reads a number of minutes above 0, with or without a fraction."""
+  """Read a number of minutes above 0, with or without a fraction."""
   try:
     value = float(text)
   except ValueError:
@@ -36,12 +36,12 @@ def minutes(text: str) -> float:
 
 
 def positives(text: str) -> list[int]:
-  """Reads positive integers between commas."""
+  """Read positive integers between commas."""
   return [positive(part) for part in text.split(",")]
 
 
 def size(text: str) -> int:
-  """Reads a height and width that some model takes; see `require`."""
+  """Read a height and width that some model takes; see `require`."""
   pixels = positive(text)
   if pixels < 4 or pixels & (pixels - 1):
     raise argparse.ArgumentTypeError(
@@ -51,12 +51,12 @@ def size(text: str) -> int:
 
 
 def sizes(text: str) -> list[int]:
-  """Reads sizes between commas."""
+  """Read sizes between commas."""
   return [size(part) for part in text.split(",")]
 
 
 def names(known: Collection[str]) -> Callable[[str], list[str]]:
-  """Returns a reader of names between commas, each of those known."""
+  """Return a reader of names between commas, each of those known."""
 
   def read(text):
     for name in text.split(","):
@@ -75,7 +75,7 @@ def require(
   sizes: list[int],
   batches: list[int],
 ) -> None:
-  """Refuses, in one line, what a model does not take.
+  """Refuse, in one line, what a model does not take.
 
   Args:
     parser: reads the command line.
@@ -97,7 +97,7 @@ def require(
 
 
 def file(text: str) -> pathlib.Path:
-  """Reads the path of a file that can be written."""
+  """Read the path of a file that can be written."""
   path = pathlib.Path(text)
   if path.is_dir() or not path.parent.is_dir():
     raise argparse.ArgumentTypeError(f"{text!r} cannot be written")

@@ -15,19 +15,19 @@ class Budget:
     self._end = self._begun + seconds
 
   def left(self) -> float:
-    """Returns the seconds that are left; below 0 once they are over."""
+    """Return the seconds that are left; below 0 once they are over."""
     return self._end - self._clock()
 
   def spent(self) -> float:
-    """Returns the seconds that have gone."""
+    """Return the seconds that have gone."""
     return self._clock() - self._begun
 
   def share(self, part: float) -> "Budget":
-    """Returns a budget of a part, in [0, 1], of what is left."""
+    """Return a budget of a part, in [0, 1], of what is left."""
     return Budget(max(self.left(), 0.0) * part, self._clock)
 
   def say(self, text: str) -> None:
-    """Prints a line of progress with the time left."""
+    """Print a line of progress with the time left."""
     print(f"[{self.left():5.0f} s left] {text}", file=sys.stderr, flush=True)
 
 
@@ -42,7 +42,7 @@ class Items:
     self.budget, self.notes, self._took = budget, {}, []
 
   def run(self, name: str, call: Callable[[], object], expected: float = 0.0):
-    """Calls a function if there is time; returns None if not or if it fails."""
+    """Call a function if there is time; return None if not or if it fails."""
     mean = sum(self._took) / max(len(self._took), 1)
     needed, left = max(expected, mean), self.budget.left()
     if left <= needed:

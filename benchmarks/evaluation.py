@@ -30,7 +30,7 @@ _DIMS = 1280
 
 
 def extracting(size: int, images: int) -> float:
-  """Returns the seconds that features of so many images take."""
+  """Return the seconds that features of so many images take."""
   rng = np.random.default_rng(0)
   pictures = rng.integers(0, 256, (images, 64, 64, 3), np.uint8)
   extractor = features.efficientnet(size)
@@ -42,7 +42,7 @@ def extracting(size: int, images: int) -> float:
 def comparing(
   train: tuple[int, ...], held_out: tuple[int, ...], synthetic: int
 ) -> float:
-  """Returns the seconds that all distances take.
+  """Return the seconds that all distances take.
 
   Args:
     train: images of each class.
@@ -61,7 +61,7 @@ def comparing(
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-  """Times what the arguments ask for; returns the JSON document."""
+  """Time what the arguments ask for; return the JSON document."""
   rows = {}
   for size in args.sizes:
     rows[f"features of {args.images} images at {size}"] = extracting(
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parses arguments, or exits with one line that says what is wrong."""
+  """Parse arguments, or exit with one line that says what is wrong."""
   parser = arguments.Parser(
     prog="python -m benchmarks.evaluation",
     description=__doc__.split("\n")[0],
@@ -88,7 +88,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Prints the seconds."""
+  """Print the seconds."""
   args = parse()
   document = run(args)
   print(f"{document['cpu']}, {document['cores']} cores")

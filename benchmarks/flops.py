@@ -13,7 +13,7 @@ import jax
 
 
 def count(function: Callable, *arguments: Any) -> int:
-  """Counts multiplications and additions of a call, each as one.
+  """Count multiplications and additions of a call, each as one.
 
   A loop of unknown length counts once, and of branches the costliest.
   """
@@ -51,7 +51,7 @@ def _of_convolution(equation) -> int:
 
 
 def _inside(params: dict[str, Any]) -> Iterator[Any]:
-  """Yields the functions that an operation calls."""
+  """Yield the functions that an operation calls."""
   for value in params.values():
     for item in value if isinstance(value, tuple | list) else (value,):
       item = getattr(item, "jaxpr", item)

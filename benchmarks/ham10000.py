@@ -23,7 +23,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def read(manual_dir: str | pathlib.Path, size: int) -> sources.Raw:
-  """Reads the table and the images, in a folder or in zip files.
+  """Read the table and the images, in a folder or in zip files.
 
   Raises:
     InputError: there are no images of this size.

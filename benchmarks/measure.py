@@ -24,7 +24,7 @@ class Model(NamedTuple):
   """A model to time.
 
   Attributes:
-    config: its module in configs/, and behind a colon more of its arguments.
+    config: its module in configs/, and after a colon more of its arguments.
     width_keys: the keys of the config that its width sets, and what multiplies
       it there.
     widths: that are timed unless asked otherwise.
@@ -47,19 +47,19 @@ class Model(NamedTuple):
   multiple: int = 1
 
   def values(self, width: int, size: int, batch: int):
-    """Returns the config of a width, images' size and batch."""
+    """Return the config of a width, images' size and batch."""
     return workload.config(
       self.config, self.width_keys, width, size, batch, self.changes
     )
 
 
 def say(text: str) -> None:
-  """Prints a line of progress."""
+  """Print a line of progress."""
   print(text, file=sys.stderr, flush=True)
 
 
 def cpu() -> str:
-  """Names the processor."""
+  """Name the processor."""
   path = pathlib.Path("/proc/cpuinfo")
   lines = path.read_text().splitlines() if path.exists() else []
   names = [
@@ -69,7 +69,7 @@ def cpu() -> str:
 
 
 def check(name, model, config, size, variants) -> None:
-  """Compares variants with skinjax.
+  """Compare variants with skinjax.
 
   Raises:
     MismatchError: they do not compute the same.
@@ -84,7 +84,7 @@ def check(name, model, config, size, variants) -> None:
 
 
 def fastest(model, config, size, steps) -> tuple[workload.Variant, list[str]]:
-  """Returns PyTorch's fastest variant, and notes on those that do not run."""
+  """Return PyTorch's fastest variant, and notes on those that do not run."""
   times, notes = {}, []
   compiler = shutil.which(os.environ.get("CXX", "g++"))
   if not compiler:
@@ -107,7 +107,7 @@ def fastest(model, config, size, steps) -> tuple[workload.Variant, list[str]]:
 
 
 def duel(model, config, size, variant, rounds) -> dict[str, Any]:
-  """Times both frameworks in turn; returns what a row has of it."""
+  """Time both frameworks in turn; return what a row has of it."""
   steps = config.log_every
   with (
     worker.Remote(*_OURS, config, size) as ours,

@@ -38,7 +38,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def constant_steps(task, config, info, phase) -> Callable:
-  """Compiles what loop.compile_steps does, less the drawing of batches.
+  """Compile what loop.compile_steps does, less the drawing of batches.
 
   Args: as of loop.compile_steps.
 
@@ -66,7 +66,7 @@ def constant_steps(task, config, info, phase) -> Callable:
 
 
 def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
-  """Times calls on drawn batches beside calls on a constant one.
+  """Time calls on drawn batches beside calls on a constant one.
 
   Args:
     config: of a task that trains.
@@ -111,7 +111,7 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
 
 
 def batch_row(name: str, args, dataset: datasets.Dataset) -> dict:
-  """Measures what drawing batches costs a model."""
+  """Measure what drawing batches costs a model."""
   config = ml_collections.ConfigDict(_config(name, args))
   config.parallel, config.log_every = "one", args.steps
   config = ml_collections.FrozenConfigDict(config)
@@ -130,7 +130,7 @@ def batch_row(name: str, args, dataset: datasets.Dataset) -> dict:
 
 
 def first_step(name: str, args, cache: pathlib.Path) -> float:
-  """Returns the seconds from main.py's command to its first step's metrics.
+  """Return the seconds from main.py's command to its first step's metrics.
 
   Args:
     name: of the config.
@@ -165,14 +165,14 @@ def first_step(name: str, args, cache: pathlib.Path) -> float:
 
 
 def start_row(name: str, args) -> dict:
-  """Measures the time to the first step without and with compiled programs."""
+  """Measure the time to the first step without and with compiled programs."""
   with tempfile.TemporaryDirectory() as cache:
     cold, warm = (first_step(name, args, pathlib.Path(cache)) for _ in range(2))
   return {"model": name, "cold s": cold, "warm s": warm}
 
 
 def reading_row(name: str, args) -> dict:
-  """Measures the time to read a data set, or says that it is not there."""
+  """Measure the time to read a data set, or say that it is not there."""
   config = _data_config(common.base("", name, 0), args).data
   if not sources.is_prepared(config):
     return {"data set": name, "note": "not prepared here"}
@@ -206,7 +206,7 @@ def _show(title: str, rows: list[dict]) -> None:
 
 
 def main() -> None:
-  """Prints what was measured."""
+  """Print what was measured."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--dataset", default="ham10000", help="or mnist, toy")
   parser.add_argument("--data_dir", default="", help="of prepared data sets")

@@ -14,7 +14,7 @@ class MismatchError(Exception):
 
 
 def compare(name: str, ours: dict, theirs: dict) -> None:
-  """Checks that both frameworks took the same steps.
+  """Check that both frameworks took the same steps.
 
   Args:
     name: of what is compared.
@@ -41,7 +41,7 @@ def compare(name: str, ours: dict, theirs: dict) -> None:
 
 
 def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
-  """Returns medians of (ours, PyTorch's) times and of their ratios."""
+  """Return medians of (ours, PyTorch's) times and of their ratios."""
   ours, theirs = zip(*pairs, strict=True)
   return {
     "skinjax_ms": statistics.median(ours),
@@ -63,7 +63,7 @@ COLUMNS = {
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-  """Returns rows as text, a line each, under a line of names."""
+  """Return rows as text, a line each, under a line of names."""
   cells = [
     [form.format(row[k]) for k, (_, form) in COLUMNS.items()] for row in rows
   ]
@@ -76,7 +76,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def heading(document: dict[str, Any]) -> str:
-  """Returns the machine and the notes as lines above the table."""
+  """Return the machine and the notes as lines above the table."""
   versions = ", ".join(f"{k} {v}" for k, v in document["versions"].items())
   notes = {
     f"{row['model']} {row['width']}: {note}"

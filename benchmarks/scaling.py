@@ -47,7 +47,7 @@ BASE = Point(batch=64, size=64, width=32)
 
 
 def configure() -> None:
-  """Makes every compilation of a worker's process a cold one."""
+  """Make every compilation of a worker's process a cold one."""
   jax.config.update("jax_enable_compilation_cache", False)
 
 
@@ -55,20 +55,20 @@ Steps = skinjax_runner.Steps  # what a worker that is configured so serves
 
 
 def points(*factors: list[int]) -> list[Point]:
-  """Lists the base, then what differs in one of batch, size and width."""
+  """List the base, then what differs in one of batch, size and width."""
   named = zip(Point._fields, factors, strict=True)
   others = [BASE._replace(**{k: v}) for k, values in named for v in values]
   return list(dict.fromkeys([BASE, *others]))
 
 
 def model_config(name: str, point: Point):
-  """Returns the config of a model at a point."""
+  """Return the config of a model at a point."""
   values = train_step.MODELS[name].values
   return values(point.width, point.size, point.batch)
 
 
 def time_point(name: str, point: Point) -> dict[str, float]:
-  """Returns a model's row at a point."""
+  """Return a model's row at a point."""
   config = workload.changed(model_config(name, point), log_every=_STEPS)
   server = "benchmarks.scaling", "Steps", "torch"
   with worker.Remote(*server, config, point.size) as steps:
@@ -82,13 +82,13 @@ def time_point(name: str, point: Point) -> dict[str, float]:
 
 
 def compile_row(name: str, rows: list[dict[str, float]]) -> dict[str, Any]:
-  """Summarizes the compile times of a model's rows, the base first."""
+  """Summarize the compile times of a model's rows, the base first."""
   took = [row["compile s"] for row in rows]
   return {"model": name, "base": took[0], "least": min(took), "most": max(took)}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-  """Returns rows as text under a line of names; words to the left."""
+  """Return rows as text under a line of names; words to the left."""
   lines = [list(rows[0]), *([_text(v) for v in r.values()] for r in rows)]
   sides = ["<" if isinstance(v, str) else ">" for v in rows[0].values()]
   widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
@@ -103,7 +103,7 @@ def _text(value):
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-  """Times what the arguments ask for; returns the document."""
+  """Time what the arguments ask for; return the document."""
   steps = {name: [] for name in args.models}
   for name, rows in steps.items():
     for point in points(args.batches, args.sizes, args.widths):
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(document: dict[str, Any]) -> str:
-  """Returns the document as text."""
+  """Return the document as text."""
   steps = document["steps"].items()
   tables = {f"{k}, a step (x: times the first row)": v for k, v in steps}
   tables["seconds of cold compilation"] = document["compile"]
@@ -130,7 +130,7 @@ def show(document: dict[str, Any]) -> str:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parses arguments, or exits with one line that says what is wrong."""
+  """Parse arguments, or exit with one line that says what is wrong."""
   parser = arguments.Parser("python -m benchmarks.scaling")
   add, counts = parser.add_argument, arguments.positives
   known = train_step.MODELS
@@ -146,7 +146,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Prints the tables."""
+  """Print the tables."""
   args = parse()
   print(show(document := run(args)))
   if args.json:

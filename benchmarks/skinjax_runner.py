@@ -18,12 +18,12 @@ from skinjax.training import loop, tasks
 
 
 def configure() -> None:
-  """Sets for the whole process what main.py does."""
+  """Set for the whole process what main.py does."""
   parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
 
 
 def _drawn(config, key, batch_size):
-  """Draws what train_step draws from its key, as it does."""
+  """Draw what train_step draws from its key, as it does."""
   keys, drawn = randomness.by_example(key, batch_size), {}
   stream = lambda name: randomness.stream(keys, name)
   if "latents" in config.model:
@@ -35,7 +35,7 @@ def _drawn(config, key, batch_size):
 
 
 def made_up(size: int, count: int | None = None) -> datasets.Dataset:
-  """Returns a data set of made-up images, nothing of which is held out."""
+  """Return a data set of made-up images, nothing of which is held out."""
   images, labels = workload.examples(size, *[count] * bool(count))
   ids = np.arange(len(labels)).astype(str)
   split = datasets.Split(images, labels, ids, ids)
@@ -88,7 +88,7 @@ class Steps:
     return self._task.phases(config)[self._number]
 
   def build(self) -> float:
-    """Compiles the steps; returns the seconds of their first run with it."""
+    """Compile the steps; return the seconds of their first run with it."""
     self._prepare()
     return self.run()
 
@@ -98,7 +98,7 @@ class Steps:
     self._run = loop.compile_steps(self._task, self._config, self._info, phase)
 
   def build_ahead(self) -> dict[str, float]:
-    """Compiles the steps without running them, on one device.
+    """Compile the steps without running them, on one device.
 
     Returns:
       The `seconds` that it took, tracing included, and the `mib` that the
@@ -131,7 +131,7 @@ class Steps:
     return self.run()
 
   def operations(self) -> int:
-    """Counts the operations of one step; see flops.count."""
+    """Count the operations of one step; see flops.count."""
     phase = self._phase(self._config)
     shape = (phase.batch_size, *self._split.images.shape[1:])
     batch = {
@@ -144,7 +144,7 @@ class Steps:
     return flops.count(step, state, batch, self._key, self._given)
 
   def run(self) -> float:
-    """Returns the seconds that the steps take, their metrics read."""
+    """Return the seconds that the steps take, their metrics read."""
     return workload.clocked(self._train)
 
   def _arguments(self):
@@ -157,11 +157,11 @@ class Steps:
     return {name: np.asarray(values) for name, values in metrics.items()}
 
   def growth_mib(self) -> float:
-    """Returns how far memory's peak has grown since before `build`."""
+    """Return how far memory's peak has grown since before `build`."""
     return worker.peak_mib() - self._before
 
   def reference(self, config, steps: int) -> dict:
-    """Takes steps from the first weights, in float64.
+    """Take steps from the first weights, in float64.
 
     Args:
       config: in which nothing is random but latents and a penalty's shares.
@@ -198,11 +198,11 @@ class Steps:
     }
 
   def first_state(self, config):
-    """Returns the state before the first step, in host memory."""
+    """Return the state before the first step, in host memory."""
     return jax.device_get(self._initial(config))
 
   def take(self, config, state, steps: int) -> Iterator[tuple]:
-    """Takes steps from a state, one after the other.
+    """Take steps from a state, one after the other.
 
     Yields:
       What a step was given, images, labels and key, and its metrics.
@@ -220,7 +220,7 @@ class Steps:
       yield images, labels, key, values
 
   def _step(self, config):
-    """Returns one step as a function of state, batch, key and frozen."""
+    """Return one step as a function of state, batch, key and frozen."""
     phase = self._phase(config)
     return lambda state, batch, key, frozen: self._task.train_step(
       state,
@@ -233,5 +233,5 @@ class Steps:
     )
 
   def versions(self) -> dict[str, str]:
-    """Names the framework's version."""
+    """Name the framework's version."""
     return {"jax": jax.__version__}

@@ -93,7 +93,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @functools.cache
 def install(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-  """Puts a stand-in in the place of each package that cannot be imported.
+  """Put a stand-in in the place of each package that cannot be imported.
 
   Returns:
     Why, in words, by package.
@@ -169,38 +169,38 @@ class ConfigDict:
     return repr(self.to_dict())
 
   def items(self):
-    """Returns keys and values."""
+    """Return keys and values."""
     return vars(self).items()
 
   def keys(self):
-    """Returns the keys."""
+    """Return the keys."""
     return vars(self).keys()
 
   def values(self):
-    """Returns the values."""
+    """Return the values."""
     return vars(self).values()
 
   def get(self, key: str, default: Any = None) -> Any:
-    """Returns the value of a key, or the default."""
+    """Return the value of a key, or the default."""
     return vars(self).get(key, default)
 
   def to_dict(self) -> dict[str, Any]:
-    """Returns nested dictionaries."""
+    """Return nested dictionaries."""
     return {
       key: value.to_dict() if isinstance(value, ConfigDict) else value
       for key, value in self.items()
     }
 
   def copy_and_resolve_references(self) -> "ConfigDict":
-    """Returns a copy."""
+    """Return a copy."""
     return ConfigDict(self)
 
   def lock(self) -> "ConfigDict":
-    """Returns itself."""
+    """Return itself."""
     return self
 
   def update(self, *others: Any, **values: Any) -> None:
-    """Sets keys, of sections those that are given."""
+    """Set keys, of sections those that are given."""
     for other in (*others, values):
       for key, value in other.items():
         if isinstance(value, Mapping | ConfigDict) and key in self:
@@ -209,7 +209,7 @@ class ConfigDict:
           self[key] = value
 
   def update_from_flattened_dict(self, values: Mapping[str, Any]) -> None:
-    """Sets keys of which sections are divided by dots."""
+    """Set keys of which sections are divided by dots."""
     for key, value in values.items():
       *sections, name = key.split(".")
       section = self

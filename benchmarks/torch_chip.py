@@ -16,7 +16,7 @@ from benchmarks import standins
 
 
 def main() -> None:
-  """Times what is asked for, eager first and then compiled."""
+  """Time what is asked for, eager first and then compiled."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--calls", type=int, default=3, help="timed, a variant")
   calls = parser.parse_args().calls
@@ -41,7 +41,7 @@ def main() -> None:
 def measure(
   torch, torch_runner, row, device: str, calls: int, variants=(False, True)
 ) -> dict:
-  """Returns what a line of output says of a row, compiled or not."""
+  """Return what a line of output says of a row, compiled or not."""
   from benchmarks import train_step, workload
 
   config = row.config()

@@ -49,7 +49,7 @@ def _module_path(path):
 
 
 def load_flax(network: nn.Module, variables: Mapping) -> None:
-  """Loads a flax network's variables.
+  """Load a flax network's variables.
 
   Args:
     network: its modules have flax's names, or for those of `_KINDS` these.
@@ -81,12 +81,12 @@ def load_flax(network: nn.Module, variables: Mapping) -> None:
 
 
 def parameters(network: nn.Module) -> int:
-  """Counts the trained numbers of a network."""
+  """Count the trained numbers of a network."""
   return sum(p.numel() for p in network.parameters())
 
 
 def _mask(rate: float, batch: int, *shape: int) -> torch.Tensor:
-  """Draws dropout's factors, 0 or 1 / kept, of NHWC images or of features.
+  """Draw dropout's factors, 0 or 1 / kept, of NHWC images or of features.
 
   `F.dropout` draws one number an element, serially on most CPUs: eight from a
   64-bit word take a tenth of the time, and round the rate to 1/256. Factors
@@ -125,7 +125,7 @@ class Generator(nn.Module):
     )
 
   def forward(self, latents: torch.Tensor, labels: torch.Tensor):
-    """Maps latents [batch, dims] and labels [batch] to images."""
+    """Map latents [batch, dims] and labels [batch] to images."""
     one_hot = F.one_hot(labels, self.classes).to(latents.dtype)
     x = self.denses[0](torch.cat([latents, one_hot], dim=1))
     x = x.view(-1, 4, 4, self.first).permute(0, 3, 1, 2)
@@ -149,7 +149,7 @@ class Discriminator(nn.Module):
     self.denses = nn.ModuleList([nn.Linear(16 * features[-1], 1 + classes)])
 
   def draw(self, batch: int) -> list[torch.Tensor]:
-    """Draws the masks of `forward`: none without dropout."""
+    """Draw the masks of `forward`: none without dropout."""
     if not self.dropout:
       return []
     return [
@@ -160,7 +160,7 @@ class Discriminator(nn.Module):
     ]
 
   def forward(self, x: torch.Tensor, masks: list[torch.Tensor]):
-    """Maps images to source logits [batch] and class logits."""
+    """Map images to source logits [batch] and class logits."""
     if self.noise:
       x = x + self.noise * torch.randn_like(x)
     for level, conv in enumerate(self.convs):
@@ -190,7 +190,7 @@ class Block(nn.Module):
     self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in convs)
 
   def forward(self, x: torch.Tensor):
-    """Maps [batch, inputs, height, width]."""
+    """Map [batch, inputs, height, width]."""
     y = F.relu(self.norms[0](self.convs[0](x)), inplace=True)
     if self.fused:
       # The 3x3 kernel convolved with a 2x2 mean.
@@ -221,13 +221,13 @@ class ResNet(nn.Module):
     self.denses = nn.ModuleList([nn.Linear(features[-1], classes)])
 
   def draw(self, batch: int) -> list[torch.Tensor]:
-    """Draws the masks of `forward`: none without dropout."""
+    """Draw the masks of `forward`: none without dropout."""
     if not self.dropout:
       return []
     return [_mask(self.dropout, batch, self.denses[0].in_features)]
 
   def forward(self, x: torch.Tensor, masks: list[torch.Tensor]):
-    """Maps images to logits."""
+    """Map images to logits."""
     x = F.relu(self.norms[0](self.convs[0](x)), inplace=True)
     for block in self.blocks:
       x = block(x)
@@ -253,7 +253,7 @@ class _Folded(nn.Conv2d):
   """A convolution padded as TensorFlow's SAME."""
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Maps images to ones smaller by the stride."""
+    """Map images to ones smaller by the stride."""
     k, stride = self.kernel_size[0], self.stride[0]
     pads = []
     for size in (x.shape[3], x.shape[2]):
@@ -281,7 +281,7 @@ class InvertedResidual(nn.Module):
     self.adds = stride == 1 and channels == features
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Maps images of `channels` to ones of `features`."""
+    """Map images of `channels` to ones of `features`."""
     y = F.relu6(self._expand_conv(x), inplace=True) if self.expands else x
     y = F.relu6(self._depthwise_conv(y), inplace=True)
     y = self._project_conv(y)
@@ -306,13 +306,13 @@ class FineTuned(nn.Module):
     self.denses = nn.ModuleList([nn.Linear(1280, classes)])
 
   def draw(self, batch: int) -> list[torch.Tensor]:
-    """Draws the masks of `forward`: none without dropout."""
+    """Draw the masks of `forward`: none without dropout."""
     if not self.dropout:
       return []
     return [_mask(self.dropout, batch, self.denses[0].in_features)]
 
   def forward(self, x: torch.Tensor, masks: list[torch.Tensor]):
-    """Maps images to logits."""
+    """Map images to logits."""
     for name, layer in self.extractor.named_children():
       x = layer((x * 127.5 + 0.5) / 128 if name == "_conv_stem" else x)
       if name in ("_conv_stem", "_conv_head"):

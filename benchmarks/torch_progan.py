@@ -54,7 +54,7 @@ class Progan:
     self._generator_loss = torch_steps.run_by(self._g_loss, variant)
 
   def _penalty(self, real, fake, shares):
-    """Penalizes the gradient between real and generated images, or at real.
+    """Penalize the gradient between real and generated images, or at real.
 
     Always eager, which is faster than compiled.
     """
@@ -68,7 +68,7 @@ class Progan:
     return squared.mean() / 2
 
   def _d_loss(self, real, fake, labels):
-    """Returns the loss but for the penalty, and metrics."""
+    """Return the loss but for the penalty, and metrics."""
     loss = self._config.loss
     source, classes = self.networks["discriminator"](torch.cat([real, fake]))
     real_source, fake_source = source.chunk(2)
@@ -100,7 +100,7 @@ class Progan:
   def update(
     self, images, labels, latents=None, shares=None
   ) -> dict[str, torch.Tensor]:
-    """Updates the discriminator, then the generator."""
+    """Update the discriminator, then the generator."""
     if latents is None:
       latents = torch.randn(len(labels), self._config.model.latents)
     if shares is None:

@@ -25,7 +25,7 @@ def _activation(x):
 
 
 def _sloped(gradient, activated):
-  """Takes a gradient back through `_activation`, of which the result is known.
+  """Take a gradient back through `_activation`, of which the result is known.
 
   It depends on the result by its signs only.
   """
@@ -66,7 +66,7 @@ class _Equalized(nn.Module):
     self._scale = gain / math.sqrt(math.prod(shape[1:]))
 
   def scaled(self):
-    """Returns the weight as it is used."""
+    """Return the weight as it is used."""
     return self.weight * self._scale
 
 
@@ -78,12 +78,12 @@ class _Dense(_Equalized):
     return F.linear(x, self.scaled(), self.bias)
 
   def transposed(self, gradient):
-    """Takes a gradient by the outputs to one by the inputs."""
+    """Take a gradient by the outputs to one by the inputs."""
     return gradient @ self.scaled()
 
 
 def _boxed(kernel):
-  """Convolves 3x3 kernels with a 2x2 box, for 4/9 of the products.
+  """Convolve 3x3 kernels with a 2x2 box, for 4/9 of the products.
 
   To do without costs a step of a ProGAN two fifths of its time more.
   """
@@ -101,7 +101,7 @@ class _Conv(_Equalized):
     return F.conv2d(x, self.scaled(), self.bias, padding=self._padding)
 
   def transposed(self, gradient):
-    """Takes a gradient by the outputs to one by the inputs."""
+    """Take a gradient by the outputs to one by the inputs."""
     return F.conv_transpose2d(gradient, self.scaled(), padding=self._padding)
 
 
@@ -155,7 +155,7 @@ class Generator(nn.Module):
       )
 
   def forward(self, latents: torch.Tensor, labels: torch.Tensor):
-    """Maps latents [batch, dims] and labels [batch] to images."""
+    """Map latents [batch, dims] and labels [batch] to images."""
     one_hot = F.one_hot(labels, workload.CLASSES).to(latents.dtype)
     if not self._joined:
       latents = torch.cat([latents, one_hot], dim=1)
@@ -173,7 +173,7 @@ class Generator(nn.Module):
 
 
 def _deviation(x):
-  """Returns how images differ from the mean of their group, and how much.
+  """Return how images differ from the mean of their group, and how much.
 
   Both are [groups, images or 1, channels, height, width].
   """
@@ -198,7 +198,7 @@ class Discriminator(nn.Module):
     self.head = _Dense(widths[0], 1 + workload.CLASSES, gain=1.0)
 
   def _shrink(self, x):
-    """Yields a layer and its activated outputs, from the images to 4x4."""
+    """Yield a layer and its activated outputs, from the images to 4x4."""
     layers = [self.from_pixels[-1]]
     for pair in zip(self.first[:0:-1], self.second[::-1], strict=True):
       layers += pair
@@ -207,7 +207,7 @@ class Discriminator(nn.Module):
       yield layer, x
 
   def _end(self, x):
-    """Returns what `first` and `dense` make of the features of 4x4."""
+    """Return what `first` and `dense` make of the features of 4x4."""
     _, deviation = _deviation(x)
     plane = deviation.mean((1, 2, 3, 4)).repeat_interleave(_GROUP)
     plane = plane[:, None, None, None].expand(-1, 1, *x.shape[2:])
@@ -216,13 +216,13 @@ class Discriminator(nn.Module):
     return x, _activation(self.dense(x.permute(0, 2, 3, 1).flatten(1)))
 
   def forward(self, x: torch.Tensor):
-    """Maps images to source logits [batch] and class logits."""
+    """Map images to source logits [batch] and class logits."""
     *_, (_, x) = self._shrink(x)
     logits = self.head(self._end(x)[1])
     return logits[:, 0], logits[:, 1:]
 
   def gradient(self, x: torch.Tensor) -> torch.Tensor:
-    """Returns the gradient of the source logits' sum by the images.
+    """Return the gradient of the source logits' sum by the images.
 
     Written out, so that to differentiate it by the weights is an ordinary
     backward pass. With `torch.autograd.grad(create_graph=True)` instead, whose

@@ -10,7 +10,7 @@ from benchmarks import torch_models, worker, workload
 
 
 def _keep_memory() -> None:
-  """Has glibc keep what is freed, as PyTorch's tuning guide advises.
+  """Have glibc keep what is freed, as PyTorch's tuning guide advises.
 
   By default it gives large blocks back to the system and gets new pages,
   which must be zeroed, for the next ones: that costs PyTorch about a twentieth
@@ -24,7 +24,7 @@ def _keep_memory() -> None:
 
 
 def configure() -> None:
-  """Sets for the whole process what makes PyTorch fast."""
+  """Set for the whole process what makes PyTorch fast."""
   _keep_memory()
   torch.set_num_threads(os.cpu_count())
   torch.set_flush_denormal(True)
@@ -54,13 +54,13 @@ class Steps:
     self._model = None
 
   def build(self, variant: workload.Variant) -> None:
-    """Builds a variant and runs it once, so that it is compiled."""
+    """Build a variant and run it once, so that it is compiled."""
     torch.compiler.reset()
     self._model = self._factory(self._config, self._size, variant)
     self.run()
 
   def run(self) -> float:
-    """Returns the seconds that the steps take, their metrics read."""
+    """Return the seconds that the steps take, their metrics read."""
     return workload.clocked(self._train)
 
   def _train(self):
@@ -75,11 +75,11 @@ class Steps:
     return torch.stack(stacked).tolist()
 
   def growth_mib(self) -> float:
-    """Returns how far memory's peak has grown since before `build`."""
+    """Return how far memory's peak has grown since before `build`."""
     return worker.peak_mib() - self._before
 
   def follow(self, config, variant: workload.Variant, reference: dict) -> dict:
-    """Takes the steps of a reference from its weights, in float64.
+    """Take the steps of a reference from its weights, in float64.
 
     Args:
       config: of the reference.
@@ -115,5 +115,5 @@ class Steps:
     return {"parameters": counts, "metrics": metrics}
 
   def versions(self) -> dict[str, str]:
-    """Names the framework's version."""
+    """Name the framework's version."""
     return {"torch": torch.__version__}

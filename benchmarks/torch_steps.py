@@ -14,12 +14,12 @@ from benchmarks import workload
 
 
 def channels_last(network):
-  """Readies a network for training, its kernels NHWC in memory."""
+  """Ready a network for training, its kernels NHWC in memory."""
   return network.train().to(memory_format=torch.channels_last)
 
 
 def to_float(images):
-  """Maps uint8 NHWC to floats in [-1, 1], NCHW without moving anything."""
+  """Map uint8 NHWC to floats in [-1, 1], NCHW without moving anything."""
   return images.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
 
@@ -39,7 +39,7 @@ class Average:
 
   @torch.no_grad()
   def move(self):
-    """Moves it towards the network, after a step."""
+    """Move it towards the network, after a step."""
     self._seen += self._batch
     half_life = min(self._half_life, 0.05 * self._seen)
     weight = 1 - 0.5 ** (self._batch / half_life)
@@ -47,13 +47,13 @@ class Average:
 
 
 def gradient_norm(network):
-  """Computes the Euclidean norm of a network's gradient."""
+  """Compute the Euclidean norm of a network's gradient."""
   gradients = [p.grad for p in network.parameters() if p.grad is not None]
   return torch.nn.utils.get_total_norm(gradients)
 
 
 def run_by(function, variant):
-  """Returns a function as a variant runs it."""
+  """Return a function as a variant runs it."""
   if variant.compiled:
     return torch.compile(function, dynamic=False)
   return function
@@ -130,7 +130,7 @@ class Acgan:
     return source + self._config.loss.class_weight * auxiliary, metrics
 
   def update(self, images, labels, latents=None) -> dict[str, torch.Tensor]:
-    """Updates the discriminator, then the generator."""
+    """Update the discriminator, then the generator."""
     if latents is None:
       latents = torch.randn(len(labels), self._config.model.latents)
     g_optimizer, d_optimizer = self._optimizers
@@ -210,7 +210,7 @@ class Classifier:
     return train.rate * (1 + math.cos(math.pi * done)) / 2
 
   def update(self, images, labels) -> dict[str, torch.Tensor]:
-    """Updates the network."""
+    """Update the network."""
     masks = self.networks["variables"].draw(len(labels))
     loss, metrics = self._loss(images, labels, masks)
     loss.backward()

@@ -71,7 +71,7 @@ Read = Callable[[Any], datasets.Dataset]  # of `data` of a config
 def start(
   config, dataset: datasets.Dataset, info: datasets.DataInfo, frozen: Any
 ):
-  """Starts a training as loop.train does.
+  """Start a training as loop.train does.
 
   Args:
     config: frozen.
@@ -102,7 +102,7 @@ def start(
 
 
 def padded(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Pads the images of a fold to those of all, with what is never drawn.
+  """Pad the images of a fold to those of all, with what is never drawn.
 
   Else programs would be compiled for each fold: some have an image more.
   """
@@ -119,7 +119,7 @@ class Times(NamedTuple):
 
 
 def timed(config, dataset: datasets.Dataset, info: datasets.DataInfo) -> Times:
-  """Measures two calls of the last phase, the costliest."""
+  """Measure two calls of the last phase, the costliest."""
   task = tasks.named(config.task)
   phase, frozen = task.phases(config)[-1], task.frozen(config, info)
   advance, state = start(config, dataset, info, frozen)
@@ -133,7 +133,7 @@ def timed(config, dataset: datasets.Dataset, info: datasets.DataInfo) -> Times:
 
 
 def expected(config, times: Times) -> Times:
-  """Returns the seconds to compile all phases, and of all steps of a training.
+  """Return the seconds to compile all phases, and of all steps of a training.
 
   A smaller image takes less work, but no less time than its layers take to be
   begun.
@@ -149,7 +149,7 @@ def expected(config, times: Times) -> Times:
 
 
 def shortened(config, share: float) -> ml_collections.FrozenConfigDict:
-  """Returns a config of a part, in (0, 1], of the steps.
+  """Return a config of a part, in (0, 1], of the steps.
 
   Of what grows, each resolution has that part of its images.
   """
@@ -170,7 +170,7 @@ def shortened(config, share: float) -> ml_collections.FrozenConfigDict:
 def plan(
   configs: Mapping[str, Any], read: Read, folds: Iterable[int], budget
 ) -> dict[str, Any]:
-  """Divides the time: returns what plan.json says.
+  """Divide the time: return what plan.json says.
 
   Returns:
     `share` of the steps, `configs` with their steps by folder, and by folder
@@ -225,7 +225,7 @@ def run(
   budget: budgets.Budget,
   folds: Iterable[int],
 ) -> list[dict[str, Any]]:
-  """Trains each config for each fold, and releases what is trained.
+  """Train each config for each fold, and release what is trained.
 
   Args:
     configs: by folder.
@@ -279,7 +279,7 @@ def run(
 
 
 def _train(folder, fold, config, dataset, info, out, budget) -> None:
-  """Trains for as long as the budget lasts, and releases the generator."""
+  """Train for as long as the budget lasts, and release the generator."""
   name, begun = f"{folder}, fold {fold}", time.monotonic()
   task, total = tasks.named(config.task), config.train.steps
   phases, frozen = task.phases(config), task.frozen(config, info)
@@ -333,7 +333,7 @@ def _keep(out: pathlib.Path, name: str, state: Any) -> None:
 
 
 def _restored(out: pathlib.Path, name: str, state: Any, config) -> Any:
-  """Returns the state that was kept of a training, else the one given."""
+  """Return the state that was kept of a training, else the one given."""
   if not (out / _UNFINISHED).exists():
     return state
   kept = files.read_arrays(out / _UNFINISHED)
@@ -345,7 +345,7 @@ def _restored(out: pathlib.Path, name: str, state: Any, config) -> Any:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parses arguments, or exits with one line that says what is wrong."""
+  """Parse arguments, or exit with one line that says what is wrong."""
   parser = arguments.Parser("python -m benchmarks.train_folds")
   add = parser.add_argument
   add("--minutes", type=arguments.minutes, default=8.0)
@@ -355,7 +355,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Trains, and prints what was trained."""
+  """Train, and print what was trained."""
   args = parse()
   budget = budgets.Budget(60 * args.minutes)
   configs = {

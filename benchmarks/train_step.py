@@ -72,7 +72,7 @@ MODELS = {
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-  """Times what the arguments ask for; returns the JSON document."""
+  """Time what the arguments ask for; return the JSON document."""
   rows, versions = [], {}
   for name in args.models:
     model = MODELS[name]
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parses arguments, or exits with one line that says what is wrong."""
+  """Parse arguments, or exit with one line that says what is wrong."""
   parser = arguments.Parser(
     prog="python -m benchmarks.train_step", description=__doc__.split("\n")[0]
   )
@@ -116,7 +116,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Prints the table."""
+  """Print the table."""
   args = parse()
   if importlib.util.find_spec("torch") is None:
     sys.exit('train_step: PyTorch is missing: pip install ".[bench]"')

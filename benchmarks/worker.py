@@ -17,7 +17,7 @@ class RemoteError(Exception):
 
 
 def peak_mib() -> float:
-  """Returns the most memory that this process has held so far, in MiB."""
+  """Return the most memory that this process has held so far, in MiB."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -28,7 +28,7 @@ class Remote:
   """
 
   def __init__(self, module: str, name: str, barred: str, *args: Any):
-    """Makes `module.name(*args)` there, after `module.configure()`.
+    """Make `module.name(*args)` there, after `module.configure()`.
 
     Args:
       module: is imported only there.
@@ -56,7 +56,7 @@ class Remote:
       self._process.kill()
 
   def __getattr__(self, name: str):
-    """Returns the remote method of that name."""
+    """Return the remote method of that name."""
 
     def call(*args):
       self._connection.send((name, args))
@@ -78,7 +78,7 @@ class Remote:
 
 
 def _serve(connection, module, name, barred, args):
-  """Answers until the other end is closed."""
+  """Answer until the other end is closed."""
 
   def answer(call):
     try:

@@ -30,7 +30,7 @@ class Variant(NamedTuple):
   fused: bool
 
   def __str__(self) -> str:
-    """Names the variant in the table."""
+    """Name the variant in the table."""
     return f"{('eager', 'compile')[self.compiled]}{', fused' * self.fused}"
 
 
@@ -42,12 +42,12 @@ def config(
   batch: int,
   changes: Mapping[str, Any],
 ) -> ml_collections.FrozenConfigDict:
-  """Returns a shipped config with what is the same for both set.
+  """Return a shipped config with what is the same for both set.
 
   What grows is all there from the first step: its one phase is the last.
 
   Args:
-    name: of a module in configs/, and behind a colon more of its arguments.
+    name: of a module in configs/, and after a colon more of its arguments.
     width_keys: the keys that a model's width is set by, and what multiplies it.
     width: channels.
     size: height and width of the images.
@@ -75,7 +75,7 @@ def config(
 
 
 def batch_size(values: ml_collections.FrozenConfigDict) -> int:
-  """Returns the images a step of a config that `config` returns."""
+  """Return the images a step of a config that `config` returns."""
   if "growth" in values:
     return values.growth.batch_sizes[-1]
   return values.train.batch_size
@@ -84,7 +84,7 @@ def batch_size(values: ml_collections.FrozenConfigDict) -> int:
 def changed(
   values: ml_collections.FrozenConfigDict, **changes
 ) -> ml_collections.FrozenConfigDict:
-  """Returns a config with keys changed; `changes` have `__` for the dots."""
+  """Return a config with keys changed; `changes` have `__` for the dots."""
   values = ml_collections.ConfigDict(values)
   changes = {key.replace("__", "."): value for key, value in changes.items()}
   values.update_from_flattened_dict(changes)
@@ -94,7 +94,7 @@ def changed(
 def to_compare(
   values: ml_collections.FrozenConfigDict,
 ) -> ml_collections.FrozenConfigDict:
-  """Returns a config for comparing: what is random in it is passed.
+  """Return a config for comparing: what is random in it is passed.
 
   The run is short, so that a warm-up is over after its first step.
   """
@@ -105,7 +105,7 @@ def to_compare(
 
 
 def examples(size: int, count: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
-  """Returns made-up uint8 images and their int32 labels, sorted by label."""
+  """Return made-up uint8 images and their int32 labels, sorted by label."""
   rng = np.random.default_rng(0)
   shape = (count, size, size, CHANNELS)
   images = rng.integers(0, 256, shape, dtype=np.uint8)
@@ -113,7 +113,7 @@ def examples(size: int, count: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clocked(call: Callable[[], object]) -> float:
-  """Returns the seconds that a call takes."""
+  """Return the seconds that a call takes."""
   start = time.perf_counter()
   call()
   return time.perf_counter() - start

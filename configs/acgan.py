@@ -17,7 +17,7 @@ from configs import common
 
 @common.arguments(dataset="ham10000", size=0, quick=False, variant="")
 def get_config(dataset: str, size: int, quick: bool, variant: str):
-  """Returns the config; see common.arguments."""
+  """Return the config; see common.arguments."""
   config = common.generating("acgan", dataset, size, quick, variant)
 
   config.model.latents = 100

@@ -15,7 +15,7 @@ from configs import common
 
 @common.arguments(dataset="ham10000", size=0, quick=False, gan="progan")
 def get_config(dataset: str, size: int, quick: bool, gan: str):
-  """Returns the config; see common.arguments. The GAN is progan or acgan."""
+  """Return the config; see common.arguments. The GAN is progan or acgan."""
   config = common.base("by_class", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"

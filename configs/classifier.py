@@ -23,7 +23,7 @@ from skinjax.training.tasks import classifier
 
 @common.arguments(dataset="ham10000", size=0, quick=False, network="resnet")
 def get_config(dataset: str, size: int, quick: bool, network: str):
-  """Returns the config; see common.arguments.
+  """Return the config; see common.arguments.
 
   Raises:
     InputError: there is no such network or data set.

@@ -13,7 +13,7 @@ from skinjax.training import tasks
 
 
 def arguments(**defaults: Any) -> Callable:
-  """Makes `get_config("dataset=mnist,quick")` out of `get_config(**values)`.
+  """Make `get_config("dataset=mnist,quick")` out of `get_config(**values)`.
 
   Args:
     **defaults: the arguments that a config takes and what they are unless
@@ -67,7 +67,7 @@ _SHORT = {name: short for short, name in _NAMES.items()}
 
 
 def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
-  """Returns the keys of every config.
+  """Return the keys of every config.
 
   Args:
     task: the module of skinjax that runs it.
@@ -104,7 +104,7 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 
 
 def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
-  """Returns the keys of every config that trains; see `base`."""
+  """Return the keys of every config that trains; see `base`."""
   config = base(task, dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
@@ -146,7 +146,7 @@ _LEADING = {("acgan", "ham10000"): "projected"}
 def generating(
   task: str, dataset: str, size: int, quick: bool, variant: str = ""
 ) -> ml_collections.ConfigDict:
-  """Returns the keys of every config that trains a GAN; see `base`.
+  """Return the keys of every config that trains a GAN; see `base`.
 
   Args:
     task: the module of skinjax that runs it.
@@ -220,7 +220,7 @@ def generating(
 
 
 def project(config: ml_collections.ConfigDict) -> None:
-  """Gives a GAN a projected discriminator, with what suits that.
+  """Give a GAN a projected discriminator, with what suits that.
 
   Losses and optimizers are as of Projected GAN (Sauer et al. 2021), but for the
   learning rate, which is 2e-4 there: in 15 minutes of two cores this one leads
@@ -251,7 +251,7 @@ def project(config: ml_collections.ConfigDict) -> None:
 
 
 def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
-  """Returns the config of a GAN as a part of another's.
+  """Return the config of a GAN as a part of another's.
 
   Args:
     name: of a task that trains a GAN, whose config has its name.
@@ -267,7 +267,7 @@ def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
 
 
 def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """Returns a training config as a part of a study's.
+  """Return a training config as a part of a study's.
 
   Seed, data and devices are the study's, so that they are set in one place, and
   so is an external test set.

@@ -16,7 +16,7 @@ from configs import classifier, common
 
 @common.arguments(dataset="ham10000", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
-  """Returns the config; see common.arguments."""
+  """Return the config; see common.arguments."""
   config = common.base("evaluate", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"

@@ -15,7 +15,7 @@ from configs import common
 
 @common.arguments()
 def get_config():
-  """Returns the config."""
+  """Return the config."""
   config = ml_collections.ConfigDict()
   config.task = "export"
   # The workdir of a trained GAN, or the name of a released one.

@@ -14,7 +14,7 @@ from configs import common, study
 
 @common.arguments(dataset="ham10000", size=0, quick=False, gan="acgan")
 def get_config(dataset: str, size: int, quick: bool, gan: str):
-  """Returns the config; see common.arguments. The GAN is acgan or progan."""
+  """Return the config; see common.arguments. The GAN is acgan or progan."""
   config = study.get_config(
     f"dataset={dataset},size={size},quick={quick},gan={gan},variant=paper"
   )

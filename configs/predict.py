@@ -15,7 +15,7 @@ from configs import common
 
 @common.arguments()
 def get_config():
-  """Returns the config."""
+  """Return the config."""
   config = ml_collections.ConfigDict()
   config.task = "predict"
   # The workdir of a trained classifier.

@@ -10,7 +10,7 @@ One class alone, whose network then knows of no labels:
     --config.data.classes=mel --workdir=DIR
 
 With `,variant=projected` it is at full size from its first step on, and its
-discriminator sees images through a network that ImageNet has taught (Sauer et
+discriminator sees images through a network pretrained on ImageNet (Sauer et
 al. 2021); `--config.growth.first_size=4` has it grow.
 
 Shows sheets of samples, a row a class, at every resolution as it grows
@@ -27,7 +27,7 @@ from skinjax.training.tasks import progan
 
 @common.arguments(dataset="ham10000", size=0, quick=False, variant="")
 def get_config(dataset: str, size: int, quick: bool, variant: str):
-  """Returns the config; see common.arguments."""
+  """Return the config; see common.arguments."""
   config = common.generating("progan", dataset, size, quick, variant)
 
   config.model.latents = 128

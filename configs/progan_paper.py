@@ -16,7 +16,7 @@ from skinjax.training.tasks import progan as task
 
 @common.arguments(dataset="ham10000", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
-  """Returns the config; see common.arguments."""
+  """Return the config; see common.arguments."""
   config = progan.get_config(
     f"dataset={dataset},size={size},quick={quick},variant=paper"
   )

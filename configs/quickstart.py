@@ -9,7 +9,7 @@ from configs import common, study
 
 @common.arguments(dataset="toy", size=0, quick=False)
 def get_config(dataset: str, size: int, quick: bool):
-  """Returns the config; see common.arguments."""
+  """Return the config; see common.arguments."""
   config = study.get_config(
     f"dataset={dataset},size={size},quick={quick},variant=paper"
   )

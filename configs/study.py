@@ -29,7 +29,7 @@ def arm(
   fraction: float = 1.0,
   **changes,
 ):
-  """Returns an arm: a way to train a classifier.
+  """Return an arm: a way to train a classifier.
 
   Args:
     description: in words, for the report.
@@ -66,7 +66,7 @@ def arm(
 
 
 def _arms(turned: bool, dose: float):
-  """Returns all arms by name, those without synthetic images first."""
+  """Return all arms by name, those without synthetic images first."""
   shapes = {"orientations": turned, "jitter": 0.1}
   natural = {"augment": shapes, "train": {"sampler": "natural"}}
   classical = {"augment": shapes, "train": {"sampler": "balanced"}}
@@ -148,7 +148,7 @@ def _arms(turned: bool, dose: float):
   dataset="ham10000", size=0, quick=False, gan="acgan", variant=""
 )
 def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
-  """Returns the config; see common.arguments.
+  """Return the config; see common.arguments.
 
   The GAN is acgan or progan; its variant is as of common.generating.
   """
@@ -176,8 +176,8 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   # The positive control: half of a fold's training lesions, and the images of
   # the other half in the place of synthetic ones.
   config.control = False
-  # An external test set, scored beside the own one; it decides nothing. See
-  # data/external.py. Empty: none.
+  # An external test set, scored beside the internal one; it decides nothing.
+  # See data/external.py. Empty: none.
   config.external = ""
 
   small = quick or dataset != "ham10000"

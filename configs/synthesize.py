@@ -19,7 +19,7 @@ from skinjax.training import released
 
 @common.arguments(dataset="ham10000", size=0, quick=False, pretrained="")
 def get_config(dataset: str, size: int, quick: bool, pretrained: str):
-  """Returns the config; see common.arguments.
+  """Return the config; see common.arguments.
 
   Raises:
     InputError: there is no such data set or pretrained generator.

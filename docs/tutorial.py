@@ -45,7 +45,7 @@ COUNTS = {"nv": 90, "mel": 40, "vasc": 20}  # lesions, two pictures of each
 
 
 def draw_images():
-  """Draws pictures of lesions, and writes the table."""
+  """Draw pictures of lesions, and write the table."""
   IMAGES.mkdir(parents=True, exist_ok=True)
   rows = ["image,label,group"]
   found = [

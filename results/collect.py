@@ -84,13 +84,13 @@ _SIZES = (
 
 
 def portable(text: str) -> str:
-  """Shortens absolute paths to their last part, or {fold} and on, in runs/."""
+  """Shorten absolute paths to their last part, or {fold} and on, in runs/."""
   last = r"[^ /\",{]*\{[^ \",]*|[^ /\",]+"
   return re.sub(rf"(?<=[= \"])/[^ \",{{]*/({last})", r"runs/\1", text)
 
 
 def measured(workdir: pathlib.Path) -> str:
-  """Says in words what the files of a workdir measured."""
+  """Say in words what the files of a workdir measured."""
   if (workdir / "report").exists():
     summary = json.loads((workdir / "report" / "summary.json").read_text())
     drawn = "Drawn pictures, not lesions. " if summary["drawn"] else ""
@@ -135,7 +135,7 @@ def measured(workdir: pathlib.Path) -> str:
 
 
 def judged(evaluation: dict) -> str:
-  """Says in words what an evaluation has found."""
+  """Say in words what an evaluation has found."""
   extractor, kernel = findings.kernel_distances(evaluation)
   synthetic = {n: v for (n, kind), v in kernel.items() if kind == "synthetic"}
   nearest, farthest = (
@@ -175,7 +175,7 @@ def _phases(path: pathlib.Path) -> tuple[schedules.Phase, ...]:
 
 
 def grown(path: pathlib.Path, target: pathlib.Path) -> None:
-  """Copies what shows the growth of a GAN: sheets, times and curves by size."""
+  """Copy what shows the growth of a GAN: sheets, times and curves by size."""
   phases = _phases(path)
   if phases[0].level is None:
     return
@@ -209,7 +209,7 @@ def _save(figure, path: pathlib.Path) -> None:
 
 
 def _curves(path: pathlib.Path) -> list[dict[str, float]]:
-  """Returns what is drawn of a GAN's metrics, the classes' diversity last."""
+  """Return what is drawn of a GAN's metrics, the classes' diversity last."""
   chosen = re.compile(r"step|train/(d_loss|g_loss|d_penalty)|.*accuracy|div.*")
   return [
     {name: value for name, value in record.items() if chosen.fullmatch(name)}
@@ -218,7 +218,7 @@ def _curves(path: pathlib.Path) -> list[dict[str, float]]:
 
 
 def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
-  """Copies a workdir's small files and notes the run in runs.csv."""
+  """Copy a workdir's small files and note the run in runs.csv."""
   target = ROOT / name
   shutil.rmtree(target, ignore_errors=True)
   target.mkdir(parents=True)
@@ -262,7 +262,7 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
 
 
 def write_tables() -> None:
-  """Rewrites the tables in README.md, and in that of benchmarks/."""
+  """Rewrite the tables in README.md, and in that of benchmarks/."""
   for row in _rows():
     took = f"# {row['minutes']} minutes, {row['hardware']}"
     place = ROOT / row["name"] / "command.txt"
@@ -303,9 +303,9 @@ def write_tables() -> None:
 
 
 def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-  """Returns headings and rows of generators that were compared.
+  """Return headings and rows of generators that were compared.
 
-  Real images' scores are in brackets, the worst class's behind a comma.
+  Real images' scores are in brackets, the worst class's after a comma.
   """
   judged = [told for told in _JUDGED if all(told[0] in row for row in rows)]
   headings = ["generator", "minutes", "seeds", "images"]
@@ -321,7 +321,7 @@ def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
 
 
 def _judged(row: dict, key: str, form: str) -> str:
-  """Returns a score of a row of generators in words."""
+  """Return a score of a row of generators in words."""
   score, real = row[key], row.get(_REAL.get(key, f"{key}_real"))
   words = format(score["value"], form)
   if score.get("low") is not None:
@@ -336,7 +336,7 @@ def _judged(row: dict, key: str, form: str) -> str:
 
 
 def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:
-  """Returns headings and rows of a study's arms without synthetic images."""
+  """Return headings and rows of a study's arms without synthetic images."""
   scores = ("balanced_accuracy", "accuracy", "mean_auc")
   headings = ["network", "what it learns from", "balanced accuracy"]
   headings += ["accuracy", "mean AUC", "minutes a training"]
@@ -363,14 +363,14 @@ def _read(paths: list[pathlib.Path]) -> list[dict]:
 
 
 def _columns(columns, rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-  """Returns the headings of a table, and its rows in words."""
+  """Return the headings of a table, and its rows in words."""
   return [heading for _, heading, _ in columns], [
     [format(row[key], form) for key, _, form in columns] for row in rows
   ]
 
 
 def _filled(text: str, name: str, headings, rows) -> str:
-  """Puts a table between the marks of that name."""
+  """Put a table between the marks of that name."""
   start, end = (mark.format(name) for mark in MARKS)
   before, _, rest = text.partition(start)
   _, _, after = rest.partition(end)

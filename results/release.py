@@ -53,7 +53,7 @@ _SHARED_LIMITS = (
 
 
 def member(network: trained.Trained, hardware: str) -> released.Member:
-  """Returns what is kept of a trained network."""
+  """Return what is kept of a trained network."""
   config = network.config.to_dict()
   for key in ("manual_dir", "data_dir", "folder"):  # of this machine
     config["data"][key] = ""
@@ -67,7 +67,7 @@ def member(network: trained.Trained, hardware: str) -> released.Member:
 
 
 def minutes(path: pathlib.Path) -> float:
-  """Returns the minutes of all steps that were timed in a workdir."""
+  """Return the minutes of all steps that were timed in a workdir."""
   lines = (path / "timing.jsonl").read_text().splitlines()
   seconds = sum(json.loads(line)["seconds"] for line in lines)
   return round(seconds / 60, 1)
@@ -79,7 +79,7 @@ def card(
   made: released.Member,
   measured: list[str],
 ) -> str:
-  """Returns a network's model card; `measured` are the lines on its worth."""
+  """Return a network's model card; `measured` are the lines on its worth."""
   info, config = network.info, network.config
   generates = network.task.generates
   first = (
@@ -125,7 +125,7 @@ def card(
 
 
 def of_evaluation(evaluation: dict) -> list[str]:
-  """Says what the images of a generator are worth; see `card`."""
+  """Say what the images of a generator are worth; see `card`."""
   found = findings.describe(evaluation)
   extractor, kernel = findings.kernel_distances(evaluation)
   columns = ("synthetic", "floor", "ceiling")
@@ -152,7 +152,7 @@ def of_evaluation(evaluation: dict) -> list[str]:
 
 
 def of_scores(file: pathlib.Path) -> list[str]:
-  """Says how good a classifier is, from its scores.csv; see `card`."""
+  """Say how good a classifier is, from its scores.csv; see `card`."""
   with file.open(newline="") as text:
     rows = list(csv.DictReader(text))
   shown = [
@@ -176,7 +176,7 @@ def release(
   evaluation: pathlib.Path | None,
   folder: pathlib.Path,
 ) -> None:
-  """Writes a network into a folder, and its card; see the module."""
+  """Write a network into a folder, and its card; see the module."""
   network = trained.load(path)
   made = member(network, hardware)
   size = sum(2 * np.size(x) for x in jax.tree.leaves(made.average))

@@ -14,7 +14,7 @@ __version__ = "0.2.0"
 
 
 def load_generator(path, which="latest"):
-  """Loads a trained generator; see synthesis/generators.py.
+  """Load a trained generator; see synthesis/generators.py.
 
   Args:
     path: the workdir that trained it, or the name of one that comes with
@@ -30,7 +30,7 @@ def load_generator(path, which="latest"):
 
 
 def load_classifier(path):
-  """Loads a trained classifier; see training/predict.py.
+  """Load a trained classifier; see training/predict.py.
 
   Args:
     path: as of `load_generator`.

@@ -29,7 +29,7 @@ _OTHERS = {
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
-  """Runs a config in a workdir, and notes in `runs.jsonl` what that took.
+  """Run a config in a workdir, and note in `runs.jsonl` what that took.
 
   The path may be None for a task that can do without a workdir. Returns what
   the task returns.
@@ -161,7 +161,7 @@ RANGES = {
 
 
 def check(config: Any) -> None:
-  """Refuses numbers that are out of range, or no finite numbers, of any task.
+  """Refuse numbers that are out of range, or no finite numbers, of any task.
 
   Only what stops the program, or means nothing, is out of range; whether a
   number is wise is not judged here. Cadences, folds and sizes depend on more

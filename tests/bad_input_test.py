@@ -46,7 +46,7 @@ _NOTES = (os.path.join(".config", "metadata.json"), ".lock")
 
 
 def _files(folder):
-  """Returns what the files beneath a folder hold, by path."""
+  """Return what the files beneath a folder hold, by path."""
   found = {}
   for root, folders, names in os.walk(folder):
     for path in (os.path.join(root, name) for name in folders + names):

@@ -146,7 +146,7 @@ def test_what_grows_is_full_grown_from_the_first_step():
 
 
 def compare(model, size):
-  """Takes three steps in both frameworks."""
+  """Take three steps in both frameworks."""
   pytest.importorskip("torch", reason="PyTorch is not installed: [bench]")
   from benchmarks import torch_runner
 

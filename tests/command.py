@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 
 def classifier(workdir, data_dir, steps, **changes):
-  """Returns main.py's arguments, with what follows Python.
+  """Return main.py's arguments, with what follows Python.
 
   Args:
     workdir: where it trains.
@@ -31,7 +31,7 @@ def classifier(workdir, data_dir, steps, **changes):
 
 
 def start(arguments, **options):
-  """Starts Python on one device; `options` are subprocess.Popen's."""
+  """Start Python on one device; `options` are subprocess.Popen's."""
   env = {**os.environ, "XLA_FLAGS": "", **options.pop("env", {})}
   return subprocess.Popen(
     [sys.executable, *arguments], cwd=ROOT, env=env, text=True, **options

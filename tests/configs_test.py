@@ -185,7 +185,7 @@ _SHARED = {"seed", "parallel", "data", "arms"}
 
 
 def _leaves(config):
-  """Returns each leaf as the keys beside it and its own."""
+  """Return each leaf as the keys beside it and its own."""
   found = set()
   for key, value in config.items():
     if isinstance(value, dict):
@@ -197,7 +197,7 @@ def _leaves(config):
 
 @contextlib.contextmanager
 def _recorded():
-  """Collects the leaves that are read by name; copying reads none."""
+  """Collect the leaves that are read by name; copying reads none."""
   read = set()
 
   def recording(plain):
@@ -231,7 +231,7 @@ _MEASURED = {
 
 @pytest.fixture(scope="module")
 def shrunk_run(toy_dir, tmp_path_factory):
-  """Runs a shipped config, shrunk; returns its unread leaves."""
+  """Run a shipped config, shrunk; return its unread leaves."""
   root, done = tmp_path_factory.mktemp("configs"), {}
 
   def unread_leaves(name, more=False, **changes):

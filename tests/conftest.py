@@ -44,7 +44,7 @@ flags.FLAGS.mark_as_parsed()
 
 @pytest.fixture(scope="session", autouse=True)
 def _native_convolutions():
-  """Has programs compile in a fraction of the time, to the same numbers.
+  """Have programs compile in a fraction of the time, to the same numbers.
 
   What a CPU computes instead is tested in models/convolution_test.py, in the
   tests of other processes, and where `products` is asked for.
@@ -54,12 +54,12 @@ def _native_convolutions():
 
 @pytest.fixture
 def products(monkeypatch):
-  """Has convolutions be those of CPUs, as they are outside of tests."""
+  """Have convolutions be those of CPUs, as they are outside of tests."""
   monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
 
 
 def _shorten(monkeypatch, *stages):
-  """Has EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
+  """Have EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
   monkeypatch.setattr(efficientnet, "_STAGES", stages)
 
   def load():
@@ -71,19 +71,19 @@ def _shorten(monkeypatch, *stages):
 
 @pytest.fixture
 def two_stages(monkeypatch, products):
-  """Has EfficientNet-Lite0 be short; for loops, where native ones are slow."""
+  """Have EfficientNet-Lite0 be short; for loops, where native ones are slow."""
   _shorten(monkeypatch, (1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
 
 
 @pytest.fixture
 def four_scales(monkeypatch):
-  """Has EfficientNet-Lite0 have a block a scale."""
+  """Have EfficientNet-Lite0 have a block a scale."""
   _shorten(monkeypatch, (1, 3, 1, 1, 8), *((1, 3, 2, 2, 8),) * 4)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """Counts among the slow tests what prepares all of HAM10000 first."""
+  """Count among the slow tests what prepares all of HAM10000 first."""
   for item in items:
     if "ham10000_dir" in item.fixturenames:
       item.add_marker(pytest.mark.slow)
@@ -91,7 +91,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module", autouse=True)
 def _memory():
-  """Forgets a module's programs once they are large."""
+  """Forget a module's programs once they are large."""
   yield
   if psutil.Process().memory_info().rss > _LARGE:
     jax.clear_caches()
@@ -100,7 +100,7 @@ def _memory():
 
 @pytest.fixture
 def absl_log(caplog, monkeypatch):
-  """Records of absl's logger, which may or may not propagate to pytest's."""
+  """Record of absl's logger, which may or may not propagate to pytest's."""
   logger = logging.getLogger("absl")
   monkeypatch.setattr(logger, "propagate", False)
   logger.addHandler(caplog.handler)

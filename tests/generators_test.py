@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope="module")
 def measure():
-  """Returns results/generators/measure.py."""
+  """Return results/generators/measure.py."""
   path = ROOT / "results" / "generators" / "measure.py"
   spec = importlib.util.spec_from_file_location("measure_generators", path)
   module = importlib.util.module_from_spec(spec)

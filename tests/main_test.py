@@ -16,7 +16,7 @@ def _start(arguments, **env):
 
 
 def _main(arguments, **env):
-  """Returns the exit code and what is told."""
+  """Return the exit code and what is told."""
   process = _start(arguments, **env)
   try:
     _, told = process.communicate(timeout=500)

@@ -62,7 +62,7 @@ _ALLOWED = {
 
 
 def _uses(source):
-  """Yields what a module uses of the above, by its full name."""
+  """Yield what a module uses of the above, by its full name."""
   names = {}
   for node in ast.walk(ast.parse(source)):
     if isinstance(node, ast.Import):
@@ -144,7 +144,7 @@ def marker(tmp_path):
 
 @contextlib.contextmanager
 def _refused(marker, *others):
-  """Expects a refusal in words, or none, and that nothing ran."""
+  """Expect a refusal in words, or none, and that nothing ran."""
   with contextlib.suppress(errors.InputError, tfds_ham10000.DataError, *others):
     yield
   assert not marker.exists()
@@ -207,7 +207,7 @@ def test_every_file_of_a_checkpoint(tmp_path, marker):
 
 
 def _forge(folder):
-  """Makes the manifest that a checkpoint's files would have."""
+  """Make the manifest that a checkpoint's files would have."""
   digests = {
     str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
     for path in _files(folder)

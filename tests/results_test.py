@@ -31,7 +31,7 @@ def _module(name="collect"):
 
 @pytest.fixture
 def collect(tmp_path, monkeypatch):
-  """Returns results/collect.py at work on a project of its own."""
+  """Return results/collect.py at work on a project of its own."""
   module = _module()
   results = tmp_path / "project" / "results"
   results.mkdir(parents=True)

@@ -131,7 +131,7 @@ def test_what_is_forbidden_is_not_called_damaged(monkeypatch, read):
 
 @contextlib.contextmanager
 def _user():
-  """Yields a user without rights that this process may become until the end."""
+  """Yield a user without rights that this process may become until the end."""
   before = os.geteuid()
   try:
     yield before or 12345  # root may read and write everything

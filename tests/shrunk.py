@@ -116,7 +116,7 @@ _CHANGES["by_class"] = _CHANGES["by_class,gan=progan"]
 
 
 def config(name, arguments="dataset=toy", **changes):
-  """Returns a shipped config, shrunk; `changes` have `__` for the dots."""
+  """Return a shipped config, shrunk; `changes` have `__` for the dots."""
   module = importlib.import_module(f"configs.{name}")
   shrunk = module.get_config(arguments)
   if "parallel" in shrunk:
@@ -131,12 +131,12 @@ def config(name, arguments="dataset=toy", **changes):
 
 
 def frozen(name, arguments="dataset=toy", **changes):
-  """Returns what `config` does as the tasks take it."""
+  """Return what `config` does as the tasks take it."""
   return ml_collections.FrozenConfigDict(config(name, arguments, **changes))
 
 
 def split(name, counts):
-  """Draws pictures of three shapes; about every other lesion has two."""
+  """Draw pictures of three shapes; about every other lesion has two."""
   rng = np.random.default_rng(len(name))
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
   y, x = np.mgrid[:SIZE, :SIZE] - SIZE // 2
@@ -156,7 +156,7 @@ def split(name, counts):
 
 @functools.cache
 def dataset():
-  """Returns a data set in memory."""
+  """Return a data set in memory."""
   splits = {name: split(name, counts) for name, counts in COUNTS.items()}
   info = datasets.DataInfo(
     name="toy_lesions",
@@ -175,7 +175,7 @@ def dataset():
 
 @functools.cache
 def state(name, seed=0, arguments="dataset=toy", **changes):
-  """Returns a task's state before the first step, in host memory."""
+  """Return a task's state before the first step, in host memory."""
   task = tasks.named(name)
   init = functools.partial(
     task.init_state, frozen(name, arguments, **changes), dataset().info
@@ -184,18 +184,18 @@ def state(name, seed=0, arguments="dataset=toy", **changes):
 
 
 def few_toys():
-  """Has a quarter of toy_lesions be all that there are; a context manager."""
+  """Have a quarter of toy_lesions be all that there are; a context manager."""
   few = {name: max(count // 4, 20) for name, count in lesions.COUNTS.items()}
   return mock.patch.dict(lesions.COUNTS, few)
 
 
 def convolve_natively():
-  """Replaces what a CPU computes by XLA's convolutions, in this process."""
+  """Replace what a CPU computes by XLA's convolutions, in this process."""
   convolution._by_platform = lambda x, kernel, *, cpu, native: native(x, kernel)
 
 
 def batch(size=4):
-  """Returns the first images of each class in turn."""
+  """Return the first images of each class in turn."""
   train = dataset().train
   order = np.argsort(
     [np.sum(train.labels[:i] == label) for i, label in enumerate(train.labels)],
@@ -205,7 +205,7 @@ def batch(size=4):
 
 
 def leaves(tree):
-  """Returns the arrays of a tree by their path."""
+  """Return the arrays of a tree by their path."""
   return {
     jax.tree_util.keystr(path): np.asarray(leaf)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -218,7 +218,7 @@ def _blocks(variables, images):
 
 
 def extractor(size=SIZE):
-  """Returns a features.Extractor of no weights: the means of 16 blocks."""
+  """Return a features.Extractor of no weights: the means of 16 blocks."""
   from skinjax.metrics import features
 
   return features.Extractor(

@@ -18,7 +18,7 @@ from tests.bad_input import trained as runs
 
 
 def read(data):
-  """Returns the tiny data set, whatever the fold."""
+  """Return the tiny data set, whatever the fold."""
   del data
   return shrunk.dataset()
 

@@ -18,13 +18,13 @@ class Parser(argparse.ArgumentParser):
     )
 
   def error(self, message: str) -> None:
-    """Ends the program."""
+    """End the program."""
     self.exit(2, f"{self.prog.split('.')[-1]}: {message}\n")
 
   def run(
     self, work: Callable[[argparse.Namespace], int], argv: list[str] | None
   ) -> int:
-    """Parses arguments, does the work, and returns its exit code."""
+    """Parse arguments, do the work, and return its exit code."""
     args = self.parse_args(argv)
     try:
       return work(args)

@@ -37,7 +37,7 @@ def test_an_id_that_is_also_a_lesions_name_joins_nothing():
 
 
 def _brute(train, test, known, pairs, there):
-  """Finds leaks by walking from image to image of those that are there."""
+  """Find leaks by walking from image to image of those that are there."""
 
   def same_lesion(i, j):
     return i == j or (i in known and known[i] == known.get(j))

@@ -47,7 +47,7 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Runs the command and returns its exit code; see this module's docstring."""
+  """Run the command and return its exit code; see this module's docstring."""
   parser = command_line.Parser("folds", __doc__)
   add = parser.add_argument
   add("--fold", type=int, required=True, help="from 0, or -1")

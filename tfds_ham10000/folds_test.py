@@ -17,7 +17,7 @@ _HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
 
 
 def _run(monkeypatch, capsys, *arguments):
-  """Runs the command as `python -m` does; returns exit code, output, errors."""
+  """Run the command as `python -m` does; return exit code, output, errors."""
   monkeypatch.delitem(sys.modules, "tfds_ham10000.folds", raising=False)
   monkeypatch.setattr(sys, "argv", ["folds", *map(str, arguments)])
   with pytest.raises(SystemExit) as end:

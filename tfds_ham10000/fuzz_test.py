@@ -31,7 +31,7 @@ _SETTINGS = settings(
 
 
 def _fuzzed(many, **strategies):
-  """Runs a check on some drawn inputs, and on many where slow tests are run."""
+  """Run a check on some drawn inputs, and on many where slow tests are run."""
 
   def decorate(check):
     slow = pytest.param(many, marks=pytest.mark.slow)
@@ -58,7 +58,7 @@ def path(tmp_path_factory):
 
 @contextlib.contextmanager
 def _refused_or_not(place):
-  """Lets a DataError pass that names the place and is fit to be read."""
+  """Let a DataError pass that names the place and is fit to be read."""
   try:
     yield
   except DataError as error:
@@ -96,7 +96,7 @@ _ODD = st.one_of(
 
 @st.composite
 def _tables(draw):
-  """Draws rows of fields, header first, and the cases that they stand for."""
+  """Draw rows of fields, header first, and the cases that they stand for."""
   lesions = st.dictionaries(_ID.filter(bool), _DX, min_size=1)
   diagnoses = draw(lesions)
   ids = _ID.filter(lambda text: text not in ("", ".", ".."))
@@ -119,7 +119,7 @@ def _tables(draw):
 
 @st.composite
 def _written(draw, rows):
-  """Draws one of the ways in which programs write a table."""
+  """Draw one of the ways in which programs write a table."""
   delimiter = draw(st.sampled_from(",\t;"))
   text = io.StringIO(newline="")
   csv.writer(
@@ -132,7 +132,7 @@ def _written(draw, rows):
 
 
 def _read(path, data):
-  """Checks what holds of every table that is accepted."""
+  """Check what holds of every table that is accepted."""
   path.write_bytes(data)
   with _refused_or_not(f"{path}: "):
     cases = read_cases(path)

@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 def image_id(text: str) -> str:
-  r"""Reduces a path or file name to the id of its image.
+  r"""Reduce a path or file name to the id of its image.
 
   An ISIC id counts wherever it is, so that `C:\x\ISIC_0027419_flipped.JPG` is
   ISIC_0027419; of other names folders and suffix are dropped.
@@ -47,7 +47,7 @@ def image_id(text: str) -> str:
 
 
 def read(path: str, name: str) -> list[Row]:
-  """Reads a table of images, or a plain list of their ids.
+  """Read a table of images, or a plain list of their ids.
 
   The class is in one column, or has one of its own with a 1, as in the ISIC
   challenges; a row with none or several of these at 1 has no label.
@@ -93,7 +93,7 @@ def read(path: str, name: str) -> list[Row]:
 
 
 def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
-  """Splits a file into the fields of its lines that aren't blank, numbered."""
+  """Split a file into the fields of its lines that aren't blank, numbered."""
   where, place = f"{name}={path}", epath.Path(os.path.expanduser(path))
   if not place.exists():
     raise DataError(f"{where}: there is no such file")
@@ -126,7 +126,7 @@ def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def _label(row: dict[str, str], id_column: str) -> str:
-  """Returns the class of a row, empty if it has none or several."""
+  """Return the class of a row, empty if it has none or several."""
   if column := _first(_CLASSES, row):
     return row[column]
   known = {name for name in row if name in CLASSES}

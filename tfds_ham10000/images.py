@@ -103,7 +103,7 @@ def _decode(data: bytes, where: str, draft_size: int | None = None):
     )
   try:
     # Image.open would warn of a large image in its own words, after which
-    # there is no asking for the size, and read on behind the first image.
+    # there is no asking for the size, and read on after the first image.
     image = _Jpeg(io.BytesIO(data))
     _check_header(image, where)
     if draft_size is not None:

@@ -75,14 +75,14 @@ class Result(NamedTuple):
 
   @property
   def exit_code(self) -> int:
-    """Returns 1 if any test image leaks, 3 if one may, else 0."""
+    """Return 1 if any test image leaks, 3 if one may, else 0."""
     if self.leaks:
       return 1
     return 3 if any(self.untraced.values()) or self.pairs_apart else 0
 
 
 def look_up(manual_dir: str, data_dir: str) -> Known:
-  """Reads HAM10000's table, or the same from what TFDS has prepared.
+  """Read HAM10000's table, or the same from what TFDS has prepared.
 
   Args:
     manual_dir: the directory with the table; empty to use `data_dir`.
@@ -105,7 +105,7 @@ def judge(
   known: Known,
   pairs: Sequence[tuple[str, str]],
 ) -> Result:
-  """Finds what leaks, and what can't be traced.
+  """Find what leaks, and what can't be traced.
 
   Args:
     train: the table of training images.
@@ -144,7 +144,7 @@ def find_leaks(
   known: dict[str, str],
   pairs: Iterable[tuple[str, str]],
 ) -> list[Leak]:
-  """Finds the test images that training has seen in one way or another.
+  """Find the test images that training has seen in one way or another.
 
   Args:
     train: image ids.
@@ -193,7 +193,7 @@ def _prepared(data_dir: str) -> Known:
 
 
 def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[dict]:
-  """Reads examples in either file format without decoding their images."""
+  """Read examples in either file format without decoding their images."""
   decoders = {"image": tfds.decode.SkipDecoding()}
   if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
     return builder.as_data_source(split, decoders=decoders)
@@ -203,7 +203,7 @@ def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[dict]:
 def _lesions(
   train: Iterable[Row], test: Iterable[Row], known: dict[str, str]
 ) -> dict[str, str]:
-  """Names the lesion of each image, by HAM10000's table before own ids.
+  """Name the lesion of each image, by HAM10000's table before own ids.
 
   Own ids count only where they can be compared: not if they are other ones
   than HAM10000's, nor if the two tables have none of one kind.
@@ -230,7 +230,7 @@ def _lesions(
 
 
 def _counts(result: Result) -> list[tuple[str, ...]]:
-  """Lists what was found by class and in all, below the columns' names."""
+  """List what was found by class and in all, below the columns' names."""
   found = {leak.image_id: leak.kind for leak in result.leaks}
   found |= dict.fromkeys(result.untraced["test"], "untraced")
   kinds = ("same image", "same lesion", "known duplicate")
@@ -248,7 +248,7 @@ def _counts(result: Result) -> list[tuple[str, ...]]:
 
 
 def _leaks(result: Result) -> list[tuple[str, ...]]:
-  """Lists the leaks, below the columns' names."""
+  """List the leaks, below the columns' names."""
   rows = [("image_id", "class", "kind", "train_image_id", "lesion_id")]
   for image, kind, met in result.leaks:
     lesion = result.lesions.get(image, "")
@@ -257,7 +257,7 @@ def _leaks(result: Result) -> list[tuple[str, ...]]:
 
 
 def _print_aligned(rows: list[tuple[str, ...]], align) -> None:
-  """Prints rows in columns, of which all but the first are aligned so."""
+  """Print rows in columns, of which all but the first are aligned so."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   for first, *others in rows:
     fields = [first.ljust(widths[0]), *map(align, others, widths[1:])]
@@ -265,7 +265,7 @@ def _print_aligned(rows: list[tuple[str, ...]], align) -> None:
 
 
 def _print(result: Result, known: Known) -> None:
-  """Prints the counts by class, the first leaks and what can't be traced."""
+  """Print the counts by class, the first leaks and what can't be traced."""
   where = (
     known.where or "the tables' own lesion ids; HAM10000's table is absent"
   )
@@ -323,7 +323,7 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Runs the command and returns its exit code; see this module's docstring."""
+  """Run the command and return its exit code; see this module's docstring."""
   parser = command_line.Parser("leaks", __doc__)
   add = parser.add_argument
   add("--train", required=True, help="table of the training images")

@@ -20,7 +20,7 @@ _NOTHING = leaks.Known({}, {}, "")
 
 
 def _arguments(tmp_path, train, test, **more):
-  """Writes tables from text and returns the arguments that name them."""
+  """Write tables from text and return the arguments that name them."""
   for key, text in (("train", train), ("test", test)):
     (tmp_path / f"{key}.csv").write_text(text)
     more[key] = tmp_path / f"{key}.csv"
@@ -38,7 +38,7 @@ def _judge(tmp_path, train, test, known=_NOTHING):
 
 
 def _ham10000(tmp_path, *rows):
-  """Writes HAM10000's table of `lesion,image,dx`; returns its directory."""
+  """Write HAM10000's table of `lesion,image,dx`; return its directory."""
   folder = tmp_path / "ham"
   folder.mkdir()
   lines = [_HEADER, *(f"{row},histo,,," for row in rows)]
@@ -47,7 +47,7 @@ def _ham10000(tmp_path, *rows):
 
 
 def _known(*rows):
-  """Returns HAM10000's table of `lesion image dx`."""
+  """Return HAM10000's table of `lesion image dx`."""
   rows = [row.split() for row in rows]
   lesions = {image: lesion for lesion, image, _ in rows}
   return leaks.Known(lesions, {image: dx for _, image, dx in rows}, "table")
@@ -271,7 +271,7 @@ def test_no_leak_is_said_only_of_what_was_traced(tmp_path, capsys):
 
 
 def test_the_command(tmp_path):
-  """Runs in a process that knows nothing of skinjax."""
+  """Run in a process that knows nothing of skinjax."""
   arguments = _arguments(tmp_path, "id,lesion_id\nA,L1", "id,lesion_id\nB,L1")
   done = subprocess.run(
     [sys.executable, "-m", "tfds_ham10000.leaks", *arguments],
@@ -304,7 +304,7 @@ def _table(cases, *columns):
 
 
 def _joined(cases):
-  """Joins lesions over duplicates until nothing changes."""
+  """Join lesions over duplicates until nothing changes."""
   lesion = {case["image_id"]: case["lesion_id"] for case in cases}
   name = {value: value for value in lesion.values()}
   for _ in range(3):  # rounds; the longest chain is shorter

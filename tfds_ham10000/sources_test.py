@@ -51,7 +51,7 @@ _TRUTH, _LESIONS = _isic_tables()
 
 
 def _lay(place, files):
-  """Writes files by name: a dict is a folder, or a zip file if so named."""
+  """Write files by name: a dict is a folder, or a zip file if so named."""
   place.mkdir(exist_ok=True)
   for name, content in files.items():
     path = place / name
@@ -69,7 +69,7 @@ def _lay(place, files):
 
 
 def _ids(place):
-  """Returns the images that can be read, and the table's."""
+  """Return the images that can be read, and the table's."""
   source = sources.find_source(place)
   with source.open_images() as archive:
     ids = [case.image_id for case in source.table.cases]

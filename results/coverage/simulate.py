@@ -82,7 +82,7 @@ class Images:
 
   @functools.cached_property
   def terms(self) -> np.ndarray:
-    """Computes 1, x and x x': [N, 1 + D + D²]."""
+    """Compute 1, x and x x': [N, 1 + D + D²]."""
     square = (self.x[:, :, None] * self.x[:, None]).reshape(len(self.x), -1)
     one = np.ones((len(self.x), 1), np.float32)
     return np.concatenate([one, self.x, square], 1)
@@ -105,7 +105,7 @@ class Population:
     self.error = rng.normal(0, 1, shape).astype(np.float32)
 
   def draw(self, rng: np.random.Generator, images: np.ndarray, label) -> Images:
-    """Draws lesions [L] of so many images and of these labels."""
+    """Draw lesions [L] of so many images and of these labels."""
     normal = lambda n: rng.standard_normal((n, DIMENSIONS), np.float32)
     lesion = np.repeat(np.arange(len(images)), images)
     own = normal(len(images))[lesion] * np.float32(np.sqrt(LESION_PART))
@@ -116,14 +116,14 @@ class Population:
 
 
 def moments(images: Images, weights: np.ndarray) -> np.ndarray:
-  """Sums 1, x and x x' by class, with weights [S, N]; to [S, K, 1 + D + D²]."""
+  """Sum 1, x and x x' by class, with weights [S, N]; to [S, K, 1 + D + D²]."""
   terms = images.terms
   classes = _by_class(images.label)
   return np.stack([weights[:, of] @ terms[of] for of in classes], 1)
 
 
 def fit(sums: np.ndarray, shrinkage: float, power: float) -> np.ndarray:
-  """Fits linear discriminants to moments [S, K, …]: [S, K, D + 1], offset last.
+  """Fit linear discriminants to moments [S, K, …]: [S, K, D + 1], offset last.
 
   Classes weigh alike in the covariance.
   """
@@ -136,7 +136,7 @@ def fit(sums: np.ndarray, shrinkage: float, power: float) -> np.ndarray:
 
 
 def gaussians(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Computes means and covariances of moments [..., 1 + D + D²]."""
+  """Compute means and covariances of moments [..., 1 + D + D²]."""
   rest = sums[..., 1:] / sums[..., :1]
   mean, square = rest[..., :DIMENSIONS], rest[..., DIMENSIONS:]
   square = square.reshape(*mean.shape, DIMENSIONS)
@@ -144,7 +144,7 @@ def gaussians(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shrink(covariance: np.ndarray, part: float) -> np.ndarray:
-  """Shrinks covariances to multiples of the identity."""
+  """Shrink covariances to multiples of the identity."""
   size = np.trace(covariance, axis1=-2, axis2=-1) / DIMENSIONS
   return (1 - part) * covariance + part * size[..., None, None] * np.eye(
     DIMENSIONS
@@ -152,7 +152,7 @@ def shrink(covariance: np.ndarray, part: float) -> np.ndarray:
 
 
 def correct(classifiers: np.ndarray, images: Images) -> np.ndarray:
-  """Tells whether classifiers [S, K, D + 1] are right: [S, N]."""
+  """Tell whether classifiers [S, K, D + 1] are right: [S, N]."""
   x = np.concatenate([images.x, np.ones((len(images.x), 1), np.float32)], 1)
   right = np.empty((len(classifiers), len(x)), bool)
   for k, of in enumerate(_by_class(images.label)):
@@ -162,12 +162,12 @@ def correct(classifiers: np.ndarray, images: Images) -> np.ndarray:
 
 
 def recalls(right: np.ndarray, label: np.ndarray) -> np.ndarray:
-  """Averages [S, N] by class: [S, K]."""
+  """Average [S, N] by class: [S, K]."""
   return np.stack([right[:, of].mean(1) for of in _by_class(label)], 1)
 
 
 def _by_class(label: np.ndarray) -> list[slice]:
-  """Tells where each class is in sorted labels."""
+  """Tell where each class is in sorted labels."""
   ends = np.searchsorted(label, np.arange(len(LESIONS) + 1))
   return [slice(*pair) for pair in itertools.pairwise(ends)]
 
@@ -178,7 +178,7 @@ def synthesize(
   population: Population,
   error: float,
 ) -> np.ndarray:
-  """Fits a generator, and draws what fills up classes: moments [1, K, …].
+  """Fit a generator, and draw what fills up classes: moments [1, K, …].
 
   A Gaussian for each class. Its covariance is of all training images, half of
   this class and half of the average class; its mean is of those and of a
@@ -209,7 +209,7 @@ class Fold:
     }
 
   def seeds(self, number: int) -> np.ndarray:
-    """Draws new seeds: the moments of the training images, as each weighs them.
+    """Draw new seeds: the moments of the training images, as each weighs them.
 
     Lesions weigh as powers of what is exponentially distributed (distributed
     so, they would be a Bayesian bootstrap, Rubin 1981), with mean 1.
@@ -220,13 +220,13 @@ class Fold:
     return moments(self.training, luck[:, self.training.lesion])
 
   def train(self, kind: str | None, arm: int, seeds: np.ndarray) -> np.ndarray:
-    """Trains with the synthetic images of a scenario, or with none."""
+    """Train with the synthetic images of a scenario, or with none."""
     return fit(seeds + self.synthetic[kind], *ARMS[arm])
 
   def choose(
     self, kind: str | None, validation: Images
   ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Chooses arms by their first seeds.
+    """Choose arms by their first seeds.
 
     Returns:
       Each of `CHOICES` to the arms [S] that seeds are scored with, and their
@@ -253,7 +253,7 @@ class Fold:
 def tallies(
   right: np.ndarray, label: np.ndarray, weights: np.ndarray
 ) -> list[statistics.Tally]:
-  """Tallies [S, N] as far as balanced accuracy needs it.
+  """Tally [S, N] as far as balanced accuracy needs it.
 
   All that is wrong counts as the next class; what is not needed is 0.
   """
@@ -271,7 +271,7 @@ def tallies(
 
 
 def simulate(number: int, seed: int, size: Size) -> list[dict]:
-  """Simulates one study: a row for each scenario and rule of its seeds."""
+  """Simulate one study: a row for each scenario and rule of its seeds."""
   rng = np.random.default_rng([seed, number])
   population = Population()
   images, label = _lesions(size.lesions)
@@ -336,7 +336,7 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
 
 
 def _weights(test: Images, fold: int, resamples: int, seed: int) -> np.ndarray:
-  """Resamples a fold's lesions.
+  """Resample a fold's lesions.
 
   A fold has as many lesions of a class in all studies, and new ones: the
   weights of the first, the second, … can be the same.
@@ -356,7 +356,7 @@ def _weights_of_lesions(labels, fold, resamples, seed):
 
 
 def _lesions(part: float) -> tuple[np.ndarray, np.ndarray]:
-  """Lists lesions: numbers of images, and labels."""
+  """List lesions: numbers of images, and labels."""
   images, label = [], []
   for k, counts in enumerate(LESIONS.values()):
     sizes = np.repeat(np.arange(len(counts)) + 1, counts)[:: round(1 / part)]
@@ -366,7 +366,7 @@ def _lesions(part: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
-  """Gives the intervals of a difference, by several rules of seeds."""
+  """Give the intervals of a difference, by several rules of seeds."""
   pair = [predicted[arm] for arm in arms]
 
   def compare(seeds, folds=NUM_FOLDS):
@@ -403,7 +403,7 @@ def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
 
 
 def _scored(fold: list[statistics.Tally]) -> float:
-  """Computes the balanced accuracy of one fold's seeds."""
+  """Compute the balanced accuracy of one fold's seeds."""
   counts = np.mean([tally.confusion[0] for tally in fold], 0)
   return float(classification.of_counts(counts)["balanced_accuracy"])
 
@@ -412,7 +412,7 @@ _CELL = ("scenario", "choice", "rule")
 
 
 def summarize(rows: list[dict]) -> list[dict]:
-  """Counts what is right: a row for each scenario and rule."""
+  """Count what is right: a row for each scenario and rule."""
   cells = {}
   for row in rows:
     cells.setdefault(tuple(row[name] for name in _CELL), []).append(row)
@@ -489,7 +489,7 @@ def _percent(row: dict, name: str) -> str:
 
 
 def show(table: list[dict], readme: str) -> str:
-  """Puts the rows of all folds between README.md's marks."""
+  """Put the rows of all folds between README.md's marks."""
   start, end = "<!-- written by simulate.py -->", "<!-- /simulate.py -->"
   lines = [[heading for heading, _ in _SHOWN], ["---"] * len(_SHOWN)]
   lines += [
@@ -503,7 +503,7 @@ def show(table: list[dict], readme: str) -> str:
 
 
 def main() -> None:
-  """Simulates, and writes what is in this folder."""
+  """Simulate, and write what is in this folder."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   add = parser.add_argument
   add("--studies", type=int, default=1000)
@@ -528,7 +528,7 @@ def main() -> None:
 
 
 def write(rows: list[dict], out: pathlib.Path, **notes) -> None:
-  """Writes coverage.json, coverage.csv and, if there, README.md's table."""
+  """Write coverage.json, coverage.csv and, if there, README.md's table."""
   table = summarize(rows)
   out.mkdir(parents=True, exist_ok=True)
   notes["size"] = dataclasses.asdict(Size())

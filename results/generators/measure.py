@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
 
 def _addition(what: str, **changes: Any) -> Row:
-  """Returns what a change makes of the screening's baseline.
+  """Return what a change makes of the screening's baseline.
 
   `changes` have `__` for the dots.
   """
@@ -80,8 +80,8 @@ def _addition(what: str, **changes: Any) -> Row:
   return Row("acgan", "projected", what, changes)
 
 
-# What was tried before the baseline of the screening, the latest first. What
-# validation lesions chose is what `variant=projected` has by default.
+# What was tried, the latest first; each row changes one thing of that which it
+# names. What validation lesions chose is what `variant=projected` has by default.
 _NEAREST = {"model__upsampling": "nearest", "train__decay": 0.0}
 _NO_NOISE = {**_NEAREST, "model__pixel_noise": False}
 _NO_PIXELS = {**_NO_NOISE, "model__projected__pixels": False}
@@ -116,24 +116,11 @@ SCREENED = {
     **_NO_PIXELS,
     model__projected__conditioning="projection",
   ),
-  # One change each.
   "class-0.4": _addition(
     "as no-noise, class losses weigh 0.4 instead of 0.2",
     **_NO_NOISE,
     loss__class_weight=0.4,
   ),
-  "translation": _addition(
-    "images are shifted by whole pixels, not zoomed",
-    augment__discriminator="translation",
-  ),
-  "turns": _addition(
-    "the discriminator sees turned images", augment__discriminator_turns=True
-  ),
-  "input-96": _addition(
-    "the pretrained network sees 96 pixels", model__projected__input=96
-  ),
-  "wide": _addition("a generator twice as wide", model__generator_width=64),
-  "balanced": _addition("balanced batches", train__sampler="balanced"),
   "progan-projected": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),
@@ -174,7 +161,7 @@ def _say(text: str) -> None:
 
 
 def config_of(row: Row, seed: int, manual_dir: str):
-  """Returns the config that a row is trained with, its steps left open."""
+  """Return the config that a row is trained with, its steps left open."""
   config = _FAMILIES[row.family].get_config(
     f"dataset=ham10000,variant={row.variant}"
   )
@@ -188,7 +175,7 @@ def config_of(row: Row, seed: int, manual_dir: str):
 
 
 def steps_in(config, times: list[float], minutes: float) -> int:
-  """Returns the steps that a training does in so many minutes.
+  """Return the steps that a training does in so many minutes.
 
   `times` are the seconds of a step of each of its phases.
   """
@@ -201,7 +188,7 @@ def steps_in(config, times: list[float], minutes: float) -> int:
 
 
 def measure_times(args) -> None:
-  """Adds the times of rows to times.json, in steps of the baseline's."""
+  """Add the times of rows to times.json, in steps of the baseline's."""
   file = args.workdir / "times.json"
   known = json.loads(file.read_text()) if file.exists() else {}
   wanted = [name for name in args.rows if name not in known.get("rows", {})]
@@ -238,7 +225,7 @@ def _seconds(args, name: str) -> list[float]:
 
 
 def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
-  """Returns the config of a lesion classifier from scratch."""
+  """Return the config of a lesion classifier from scratch."""
   config = classifiers.get_config("dataset=ham10000")
   config.data.manual_dir, config.data.fold = args.manual_dir, _FOLD
   config.seed = seed
@@ -248,14 +235,14 @@ def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
 
 
 def judge(args, dataset) -> trained.Trained:
-  """Returns a classifier that no generator learns through or is chosen by."""
+  """Return a classifier that no generator learns through or is chosen by."""
   path, config = args.workdir / "classifier", classifier_config(args, 0)
   loop.train(tasks.named(config.task), config, path, dataset)
   return trained.load_classifier(path)
 
 
 def measure(path: pathlib.Path, classifier, args, dataset) -> dict[str, Any]:
-  """Measures a trained generator's images; writes a sheet of them.
+  """Measure a trained generator's images; write a sheet of them.
 
   What is held out of `dataset` is its test split. Returns a score's value of
   all classes and, `by_class`, of each, by the names that table.json has.
@@ -286,12 +273,12 @@ def measure(path: pathlib.Path, classifier, args, dataset) -> dict[str, Any]:
 
 
 def _by_class(values: dict[str, float]) -> dict[str, Any]:
-  """Puts the mean of a score over classes beside it."""
+  """Put the mean of a score over classes beside it."""
   return {"value": float(np.mean(list(values.values()))), "by_class": values}
 
 
 def _distances(kind, extractor, splits, names) -> dict[str, dict]:
-  """Measures distances in an extractor's features; see `measure`."""
+  """Measure distances in an extractor's features; see `measure`."""
   of = lambda split: distances.of_split(
     _extracted(extractor, split.images), split
   )
@@ -314,12 +301,12 @@ def _distances(kind, extractor, splits, names) -> dict[str, dict]:
 
 
 def _extracted(extractor, images: np.ndarray) -> np.ndarray:
-  """Computes features; those of real images are the same for each row."""
+  """Compute features; those of real images are the same for each row."""
   return features.extract(extractor, images, cache_dir=sources.features_dir())
 
 
 def _copies(splits, names) -> dict[str, dict]:
-  """Measures which part of the images is suspected of being copies."""
+  """Measure which part of the images is suspected of being copies."""
   extractor = features.efficientnet()
   extract = lambda images, what: _extracted(extractor, images)
   upright = [extract(split.images, "") for split in splits]
@@ -337,7 +324,7 @@ def _copies(splits, names) -> dict[str, dict]:
 
 
 def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
-  """Trains classifiers on synthetic images alone, and on as many real ones."""
+  """Train classifiers on synthetic images alone, and on as many real ones."""
   seed = int(path.name)
   config = classifier_config(args, seed)
   place = path / f"classifiers-{args.minutes:g}"
@@ -361,7 +348,7 @@ def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
 
 
 def run(args) -> None:
-  """Trains and measures what was not measured yet."""
+  """Train and measure what was not measured yet."""
   config = config_of(ROWS[BASELINE], 0, args.manual_dir)
   dataset = datasets.load(config.data)
   # Test lesions are looked at in the end only.
@@ -385,14 +372,14 @@ def run(args) -> None:
 
 
 def most_unlike_wave(images: np.ndarray, real: np.ndarray) -> dict[str, Any]:
-  """Finds the wave that most exceeds its power in real images.
+  """Find the wave that most exceeds its power in real images.
 
   Args:
     images: uint8 [n, size, size, 3].
     real: uint8 [m, size, size, 3].
 
   Returns:
-    y, x: the wave's periods in an image along either axis; y may be negative.
+    y, x: the wave's cycles per image along either axis; y may be negative.
     power: the mean over images of its power in their grey values, as a multiple
       of that over real ones.
     fixed: the part of it, from 0 to 1, that is at the same place in all images.
@@ -413,7 +400,7 @@ def most_unlike_wave(images: np.ndarray, real: np.ndarray) -> dict[str, Any]:
 
 
 def find_waves(args) -> None:
-  """Adds to waves.json what `most_unlike_wave` finds, by class."""
+  """Add to waves.json what `most_unlike_wave` finds, by class."""
   config = config_of(ROWS[BASELINE], 0, args.manual_dir)
   dataset = datasets.load(config.data)
   file, train = HERE / "waves.json", dataset.train
@@ -435,7 +422,7 @@ def find_waves(args) -> None:
 
 
 def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
-  """Reads what was measured, here or for the table as it is.
+  """Read what was measured, here or for the table as it is.
 
   Returns:
     By row, minutes and lesions what `run` has measured for each seed.
@@ -452,7 +439,7 @@ def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
 
 
 def table(args) -> dict[str, Any]:
-  """Returns what table.json holds, of all that was measured."""
+  """Return what table.json holds, of all that was measured."""
   known, gone = known_scores(args), []
   if TABLE.exists():  # rows of keys that helped nothing and were taken out
     rows = json.loads(TABLE.read_text())["rows"]
@@ -479,7 +466,7 @@ def table(args) -> dict[str, Any]:
 
 
 def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
-  """Averages scores over seeds.
+  """Average scores over seeds.
 
   `low` and `high` are of the 95% interval of the mean over seeds (Student's t),
   for shares within 0 and 1; None of one seed alone. `raw` has a value a seed.
@@ -495,7 +482,7 @@ def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def by_seed(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
-  """Returns what was measured for each seed of a row of the table.
+  """Return what was measured for each seed of a row of the table.
 
   The inverse of `summary`.
   """
@@ -524,7 +511,7 @@ def _mean(values: list[float], share: bool) -> dict[str, Any]:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parses arguments."""
+  """Parse arguments."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -546,7 +533,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Does what a stage does."""
+  """Do what a stage does."""
   args = parse()
   cache = os.path.join(sources.cache_dir(), "compiled")
   command_line.set_up(cache, None, None, None)

@@ -25,7 +25,7 @@ def _coins(keys: jax.Array, name: str) -> jax.Array:
 
 
 def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
-  """Turns each square image into one of its 8 flips and right-angle rotations.
+  """Turn each square image into one of its 8 flips and right-angle rotations.
 
   A transposition and two flips, each with probability 1/2, make the dihedral
   group of the square with equal probability.
@@ -39,7 +39,7 @@ def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
-  """Changes brightness, contrast and saturation of each image, clipped.
+  """Change brightness, contrast and saturation of each image, clipped.
 
   Brightness moves by at most `strength` (of the half range 1), and contrast and
   saturation are scaled by 1 - strength to 1 + strength.
@@ -63,7 +63,7 @@ def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
 def augment(
   images: jax.Array, keys: jax.Array, *, orientations: bool, jitter: float
 ) -> jax.Array:
-  """Applies what a config's `augment` asks for; see `orient` and `colour`."""
+  """Apply what a config's `augment` asks for; see `orient` and `colour`."""
   if orientations:
     images = orient(images, keys)
   if jitter:
@@ -74,7 +74,7 @@ def augment(
 def mixup(
   images: jax.Array, keys: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:
-  """Mixes each image with its neighbour's (Zhang et al. 2018, mixup).
+  """Mix each image with its neighbour's (Zhang et al. 2018, mixup).
 
   An image has the greater share in what takes its place, so that this keeps its
   label; shares are drawn from Beta(alpha, alpha).
@@ -91,7 +91,7 @@ def mixup(
 
 
 def neighbours(x: jax.Array) -> jax.Array:
-  """Swaps examples 0 and 1, 2 and 3, … of an array [even batch, …].
+  """Swap examples 0 and 1, 2 and 3, … of an array [even batch, …].
 
   They follow each other, so that devices that share a batch do not part them.
   """
@@ -99,7 +99,7 @@ def neighbours(x: jax.Array) -> jax.Array:
 
 
 def all_orientations(images: jax.Array) -> jax.Array:
-  """Returns the 8 flips and right-angle rotations, [8, *images.shape]."""
+  """Return the 8 flips and right-angle rotations, [8, *images.shape]."""
   views = jnp.stack([images, images.swapaxes(1, 2)])
   views = jnp.concatenate([views, views[:, :, ::-1]])
   return jnp.concatenate([views, views[:, :, :, ::-1]])
@@ -108,7 +108,7 @@ def all_orientations(images: jax.Array) -> jax.Array:
 def seen_in_training(
   batch: dict[str, jax.Array], keys: jax.Array, config
 ) -> jax.Array:
-  """Returns a batch's images as a network in training sees them.
+  """Return a batch's images as a network in training sees them.
 
   Augmented as the config's `augment` asks, floats in [-1, 1] of uint8.
   """
@@ -121,7 +121,7 @@ def seen_in_training(
 
 
 def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
-  """Shifts each square image, by up to an eighth of its size along each axis.
+  """Shift each square image, by up to an eighth of its size along each axis.
 
   What comes in from outside is 0, the middle of the range. The translation of
   DiffAugment (Zhao et al. 2020), differentiable in the images; those under 8
@@ -141,7 +141,7 @@ def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def affine(images: jax.Array, keys: jax.Array) -> jax.Array:
-  """Shifts and zooms each square image, bilinearly.
+  """Shift and zoom each square image, bilinearly.
 
   Shifts are uniform, up to an eighth of the size along each axis, zooms about
   the centre log-uniform, up to 15% in both directions. Differentiable in the
@@ -164,7 +164,7 @@ def affine(images: jax.Array, keys: jax.Array) -> jax.Array:
 def shifted_and_zoomed(
   images: jax.Array, shifts: jax.Array, zooms: jax.Array
 ) -> jax.Array:
-  """Enlarges square images about their centre, then moves them.
+  """Enlarge square images about their centre, then move them.
 
   `zooms` are [batch], from 1 on larger; `shifts` are pixels down and to the
   right, [batch, 2]. What is between pixels is bilinear, what is outside 0.
@@ -178,7 +178,7 @@ def shifted_and_zoomed(
 
 
 def _resampled(images: jax.Array, weights: jax.Array) -> jax.Array:
-  """Weighs each image's rows, then columns, by [batch, 2, size, size]."""
+  """Weigh each image's rows, then columns, by [batch, 2, size, size]."""
   down, right = jnp.moveaxis(weights, 1, 0)
   exact = jax.lax.Precision.HIGHEST
   images = jnp.einsum("bij,bjwc->biwc", down, images, precision=exact)
@@ -199,7 +199,7 @@ MOST_ADAPTED = 0.8
 def for_discriminator(
   images: jax.Array, keys: jax.Array, config, share: jax.Array | float
 ) -> jax.Array:
-  """Shows images, real or generated, as a discriminator sees them.
+  """Show images, real or generated, as a discriminator sees them.
 
   A `share` of them, in [0, 1], goes through what the config's `augment`
   names: the transform `discriminator`, the 8 orientations with
@@ -224,7 +224,7 @@ def for_discriminator(
 def adapted(
   share: jax.Array, sign: jax.Array, target: float, speed: float
 ) -> jax.Array:
-  """Moves the share [] of augmented images by `speed`, up or down.
+  """Move the share [] of augmented images by `speed`, up or down.
 
   Up where `sign`, the mean sign of the logits of real images, is over the
   target: the discriminator overfits (ADA, Karras et al. 2020). It stays within

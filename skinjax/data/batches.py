@@ -17,7 +17,7 @@ SAMPLERS = {"natural": 1.0, "tempered": 0.5, "balanced": 0.0}
 def on_device(
   split: Split, num_classes: int, added: Added | None = None
 ) -> dict[str, Any]:
-  """Returns what the compiled programs draw from, of examples sorted by label.
+  """Return what the compiled programs draw from, of examples sorted by label.
 
   Returns:
     `images`, `labels` as in the split, `counts` and `starts` int32 [classes]:
@@ -52,7 +52,7 @@ def draw(
   sampler: str,
   step: jax.Array | int = 0,
 ) -> dict[str, jax.Array]:
-  """Draws a batch by index, with replacement, inside a compiled program.
+  """Draw a batch by index, with replacement, inside a compiled program.
 
   From what `on_device` returns, an example from each of the keys [batch]. The
   sampler is `natural` (every image is equally likely), `balanced` (every class)
@@ -97,7 +97,7 @@ def draw(
 def draw_labels(
   keys: jax.Array, counts: tuple[int, ...], sampler: str
 ) -> jax.Array:
-  """Draws a label from each of the keys [batch], as `draw` does; int32."""
+  """Draw a label from each of the keys [batch], as `draw` does; int32."""
   logits = _class_logits(jnp.asarray(counts), sampler)
   draw = lambda key: jax.random.categorical(key, logits)
   return jax.vmap(draw)(keys).astype(jnp.int32)
@@ -114,7 +114,7 @@ def _place(data, label, key):
 
 
 def _share(added, step):
-  """Computes which part of each class's draws are added images, [classes]."""
+  """Compute which part of each class's draws are added images, [classes]."""
   pretraining = added["pretraining"]
   alone = (added["counts"] > 0).astype(jnp.float32)
   staged = jnp.where(step < pretraining, alone, 0.0)
@@ -122,17 +122,17 @@ def _share(added, step):
 
 
 def to_float(images: jax.Array) -> jax.Array:
-  """Maps uint8 [0, 255] to [-1, 1] in JAX's default float type."""
+  """Map uint8 [0, 255] to [-1, 1] in JAX's default float type."""
   return images.astype(jnp.result_type(float)) / 127.5 - 1
 
 
 def to_uint8(images: jax.Array) -> jax.Array:
-  """Maps [-1, 1] to uint8 [0, 255], rounded, values outside clipped."""
+  """Map [-1, 1] to uint8 [0, 255], rounded, values outside clipped."""
   return jnp.clip(jnp.rint((images + 1) * 127.5), 0, 255).astype(jnp.uint8)
 
 
 def in_order(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-  """Yields a split once, in order, the last batch padded with zeros.
+  """Yield a split once, in order, the last batch padded with zeros.
 
   Yields:
     `image` uint8 [batch_size, …], `label` int32 and `mask` bool, False where an

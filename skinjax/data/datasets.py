@@ -41,7 +41,7 @@ class DataInfo:
 
   @property
   def num_classes(self) -> int:
-    """Returns the number of classes."""
+    """Return the number of classes."""
     return len(self.class_names)
 
 
@@ -75,7 +75,7 @@ class Dataset(NamedTuple):
 
 
 def load(config) -> Dataset:
-  """Reads a data set, preparing it first where it is not yet prepared.
+  """Read a data set, preparing it first where it is not yet prepared.
 
   Of `data` of a config (see configs/common.py), fold -1 means the data set's
   own splits; fold i is the test split, fold i+1 mod k the validation split, the
@@ -90,7 +90,7 @@ def load(config) -> Dataset:
 
 
 def divided(raw: sources.Raw, config) -> Dataset:
-  """Divides what was read as `data` of a config asks for; see `load`."""
+  """Divide what was read as `data` of a config asks for; see `load`."""
   names, source = raw.class_names, sources.SOURCES[config.name]
   splits = _resplit(raw.splits, names, config)
   pool = joined(splits.values())
@@ -127,7 +127,7 @@ def divided(raw: sources.Raw, config) -> Dataset:
 def _no_training_image(
   raw: sources.Raw, name: str, pool: Split
 ) -> errors.InputError:
-  """Says why a class has no training image; folds give each class some."""
+  """Say why a class has no training image; folds give each class some."""
   number = int(np.sum(pool.labels == raw.class_names.index(name)))
   fault = f"has no image of class {name!r}"
   if number:
@@ -142,7 +142,7 @@ def _no_training_image(
 def extended(
   dataset: Dataset, added: Added, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Adds images to what is learnt from.
+  """Add images to what is learnt from.
 
   `inherited` are the groups that their maker has learnt from: whoever learns
   from its images learns from them. None if that is unknown.
@@ -153,7 +153,7 @@ def extended(
 def trained_on(
   dataset: Dataset, train: Split, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Puts other images in the place of the training split; see `extended`."""
+  """Put other images in the place of the training split; see `extended`."""
   counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
   info = dataclasses.replace(
     dataset.info,
@@ -171,7 +171,7 @@ def _inherited(dataset: Dataset, more: Iterable[str] | None):
 
 
 def fingerprint(split: Split) -> str:
-  """Computes the SHA-256 of a split's ids, labels and pixels, in hex."""
+  """Compute the SHA-256 of a split's ids, labels and pixels, in hex."""
   digest = hashlib.sha256("\n".join(split.image_ids).encode())
   digest.update(np.ascontiguousarray(split.labels.astype("<i4")))
   digest.update(np.ascontiguousarray(split.images))
@@ -179,7 +179,7 @@ def fingerprint(split: Split) -> str:
 
 
 def joined(splits: Iterable[Split]) -> Split:
-  """Puts the examples of several splits into one."""
+  """Put the examples of several splits into one."""
   columns = zip(*splits, strict=True)
   return Split(*(np.concatenate(column) for column in columns))
 
@@ -187,7 +187,7 @@ def joined(splits: Iterable[Split]) -> Split:
 def _resplit(
   splits: dict[str, Split], names: tuple[str, ...], config
 ) -> dict[str, Split]:
-  """Cuts the pooled examples into folds, or returns the data set's own cut."""
+  """Cut the pooled examples into folds, or return the data set's own cut."""
   if config.fold == -1:
     if "validation" in splits:
       return splits
@@ -215,12 +215,12 @@ def _resplit(
 
 
 def _asked(config) -> tuple[str, ...]:
-  """Returns the classes that the config names; a digit may be a number."""
+  """Return the classes that the config names; a digit may be a number."""
   return tuple(map(str, config.classes))
 
 
 def _subset(split: Split, names: tuple[str, ...], config) -> Split:
-  """Keeps the classes that the config names and numbers them in its order."""
+  """Keep the classes that the config names and number them in its order."""
   asked = _asked(config)
   if not asked:
     return split

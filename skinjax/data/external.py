@@ -1,4 +1,4 @@
-"""External test sets: images from elsewhere, scored beside the own test split.
+"""External test sets, scored beside the internal test split.
 
 ```
 FOLDER/TABLE.csv, FOLDER/NAME.jpg or FOLDER/ANY/NAME.jpg
@@ -40,18 +40,18 @@ class External(NamedTuple):
   name: str  # of its folder
   split: Split  # with the classes of the data set
   traced: int  # images that the data set knows by their id or group
-  own_test: int  # of them those of lesions in the own test split
+  own_test: int  # of them those of lesions in the internal test split
   left_out: Mapping[str, int]  # images by a class that the data set lacks
   groups_known: bool  # as of datasets.DataInfo
   fingerprint: str  # as of datasets.fingerprint
 
   @property
   def note(self) -> str:
-    """Says, in a line, how much is known of a leak."""
+    """Say, in a line, how much is known of a leak."""
     total = len(self.split.labels)
     own = ""
     if self.own_test:
-      own = f", {self.own_test} of them to lesions of the own test split"
+      own = f", {self.own_test} of them to lesions of the internal test split"
     rest = ""
     if self.traced < total:
       rest = (
@@ -77,7 +77,7 @@ def load(
   dataset: datasets.Dataset,
   origin: Mapping[str, Any] | None = None,
 ) -> External:
-  """Reads an external test set, its images resized as the training images were.
+  """Read an external test set, its images resized as the training images were.
 
   Classes are those of the data set, in upper or lower case; images of other
   classes are counted and left out. `origin` says what else was learnt from, as
@@ -144,14 +144,14 @@ def load(
 
 
 def _numbers(names: Iterable[str]):
-  """Returns a function from a class's name, in any case, to its label."""
+  """Return a function from a class's name, in any case, to its label."""
   exact = {name: label for label, name in enumerate(names)}
   folded = {name.casefold(): label for name, label in exact.items()}
   return lambda name: exact.get(name, folded.get(name.casefold()))
 
 
 def _id(name: str, known: Iterable[str]) -> str:
-  """Returns the id that an image has elsewhere too, empty if it has none.
+  """Return the id that an image has elsewhere too, empty if it has none.
 
   The names of files in users' folders are no ids: `nv/1.jpg` is another image
   in every folder.
@@ -161,7 +161,7 @@ def _id(name: str, known: Iterable[str]) -> str:
 
 
 def _known(dataset: datasets.Dataset) -> dict[str, str]:
-  """Returns the group of each image that a data set knows, by its id."""
+  """Return the group of each image that a data set knows, by its id."""
   groups = dict(dataset.left_out)
   for split in (dataset.train, dataset.validation, dataset.test):
     groups |= zip(split.image_ids.tolist(), split.groups.tolist(), strict=True)
@@ -169,7 +169,7 @@ def _known(dataset: datasets.Dataset) -> dict[str, str]:
 
 
 def _refuse_leaks(folder, dataset, origin, found, ids, digests) -> None:
-  """Refuses images that were learnt from, or that something was chosen by."""
+  """Refuse images that were learnt from, or that something was chosen by."""
   known = _known(dataset)
   made_of_ids, made_of_groups = provenance.named(origin)
   seen = datasets.joined([dataset.train, dataset.validation])
@@ -204,7 +204,7 @@ def _refuse_leaks(folder, dataset, origin, found, ids, digests) -> None:
 
 
 def _find(folder: pathlib.Path) -> list[_Found]:
-  """Finds the images of a folder, their classes and groups."""
+  """Find the images of a folder, their classes and groups."""
   found = sorted(folder.glob("*.csv")) if folder.is_dir() else []
   if len(found) > 1:
     raise errors.InputError(
@@ -287,7 +287,7 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
 
 
 def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
-  """Returns the class whose column has the only 1 of a row."""
+  """Return the class whose column has the only 1 of a row."""
   values = {}
   for name in classes:
     try:
@@ -308,7 +308,7 @@ def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
 def _places(
   folder: pathlib.Path,
 ) -> tuple[dict[str, set[pathlib.Path]], set[pathlib.Path]]:
-  """Lists the images in a folder and its folders, by all that may name them."""
+  """List the images in a folder and its folders, by all that may name them."""
   places = collections.defaultdict(set)
   paths = {
     path

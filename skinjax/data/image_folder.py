@@ -49,26 +49,26 @@ class ImageFolder(NamedTuple):
 
   @property
   def origin(self) -> Mapping[str, Any] | None:
-    """Returns what the images' maker has learnt from; None if it isn't told."""
+    """Return what the images' maker has learnt from; None if it isn't told."""
     trained_on = self.provenance.get("trained_on")
     return trained_on if isinstance(trained_on, Mapping) else None
 
   @property
   def pretrained(self) -> frozenset[str]:
-    """Returns the pretrained networks that the maker says it learnt through."""
+    """Return the pretrained networks that the maker says it learnt through."""
     told = self.provenance.get("pretrained")
     return frozenset(map(str, told if isinstance(told, list) else []))
 
   @property
   def chosen_by(self) -> frozenset[str]:
-    """Returns the SHA-256 of networks that have chosen the images."""
+    """Return the SHA-256 of networks that have chosen the images."""
     told = self.provenance.get("filter")
     told = told.get("networks") if isinstance(told, Mapping) else None
     return frozenset(map(str, told if isinstance(told, list) else []))
 
   @property
   def title(self) -> str:
-    """Returns what reports call the images, a plural that begins a sentence."""
+    """Return what reports call the images, a plural that begins a sentence."""
     name = self.provenance.get("name")
     return f"{name} images" if isinstance(name, str) else "Synthetic images"
 
@@ -83,7 +83,7 @@ def write(
   provenance: Mapping[str, Any],
   scores: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-  """Writes a folder that does not exist yet, whole or not at all.
+  """Write a folder that does not exist yet, whole or not at all.
 
   The images, uint8 [images, size, size, channels], were drawn with the seed;
   `provenance` is what is known of their maker, and `scores` [images] by name
@@ -132,7 +132,7 @@ def read(
   *,
   all_classes: bool = False,
 ) -> ImageFolder:
-  """Reads an image folder, its images resized as the real ones of `info` were.
+  """Read an image folder, its images resized as the real ones of `info` were.
 
   Folders and files whose names begin with a dot, and files beside the folders,
   are passed over. Of a folder that skinjax has written every image is compared
@@ -198,7 +198,7 @@ def read(
 
 
 def _written(directory, digest, names) -> dict[str, str]:
-  """Reads the SHA-256 of each image from metadata.csv."""
+  """Read the SHA-256 of each image from metadata.csv."""
   table, again = directory / "metadata.csv", "make the folder anew."
   try:
     text = table.read_text()

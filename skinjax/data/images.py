@@ -24,7 +24,7 @@ _FORMATS = ("PNG", "JPEG")
 def read(
   path: str | pathlib.Path, size: int, stored: int | None = None
 ) -> np.ndarray:
-  """Reads a PNG or JPEG file and resizes it; see `resized`.
+  """Read a PNG or JPEG file and resize it; see `resized`.
 
   Raises:
     InputError: it is no whole PNG or JPEG image.
@@ -49,7 +49,7 @@ def read(
 def resized(
   image: Image.Image, size: int, stored: int | None = None
 ) -> np.ndarray:
-  """Cuts the centre square out of an image and resizes it, antialiased.
+  """Cut the centre square out of an image and resize it, antialiased.
 
   An image of [size, size] stays as it is. `stored` is the side that training
   images were stored at, before they were reduced by a whole factor, or padded
@@ -70,7 +70,7 @@ def resized(
 
 
 def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
-  """Makes uint8 [height, width, 1 or 3] grey (ITU-R BT.601) or coloured."""
+  """Make uint8 [height, width, 1 or 3] grey (ITU-R BT.601) or coloured."""
   if image.shape[-1] == channels:
     return image
   if channels == 3:
@@ -79,7 +79,7 @@ def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def reduce(images: np.ndarray, factor: int) -> np.ndarray:
-  """Reduces uint8 images [n, h, w, c] by a whole factor, box by box."""
+  """Reduce uint8 images [n, h, w, c] by a whole factor, box by box."""
   if factor == 1:
     return images
   n, height, width, channels = images.shape
@@ -90,13 +90,13 @@ def reduce(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def in_threads(call: Callable, items: Sequence) -> list:
-  """Calls a function of each item; Pillow decodes in several threads."""
+  """Call a function of each item; Pillow decodes in several threads."""
   with futures.ThreadPoolExecutor(THREADS) as pool:
     return list(pool.map(call, items))
 
 
 def files_in(directory: pathlib.Path) -> list[pathlib.Path]:
-  """Lists a folder's image files by name, but for those that begin with a dot.
+  """List a folder's image files by name, but for those that begin with a dot.
 
   Raises:
     InputError: something in it is no image file, as a folder or a link to

@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
 
 def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
-  """Finds the images of a folder, named by a config's `key`, and their classes.
+  """Find the images of a folder, named by a config's `key`, and their classes.
 
   Raises:
     InputError: there is no such folder, nothing in it that could be read as
@@ -71,7 +71,7 @@ def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
 def read(
   folder: str | pathlib.Path, size: int
 ) -> tuple[np.ndarray, Found, list[str], tuple[str, ...]]:
-  """Reads the images of a folder, resized as all images are.
+  """Read the images of a folder, resized as all images are.
 
   Returns:
     uint8 [images, size, size, channels], of one channel where all images are
@@ -101,7 +101,7 @@ def read(
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
-  """Sorts class names; digits as numbers."""
+  """Sort class names; digits as numbers."""
   key = lambda name: (int(name) if name.isdecimal() else float("inf"), name)
   return tuple(sorted(names, key=key))
 
@@ -111,7 +111,7 @@ def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
 
 
 def rows_of(table: pathlib.Path) -> list[dict[str, str]]:
-  """Reads the rows of a CSV table by the names that its first line has.
+  """Read the rows of a CSV table by the names that its first line has.
 
   Raises:
     InputError: it cannot be read.

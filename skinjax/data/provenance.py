@@ -21,7 +21,7 @@ def write_origin(
   dataset: datasets.Dataset,
   frozen: Mapping[str, Any] | None = None,
 ) -> None:
-  """Records in a workdir's `data.json` what a run learns from, or compares it.
+  """Record in a workdir's `data.json` what a run learns from, or compare it.
 
   `frozen` is what it learns through, as the task's `frozen` returns it: of each
   part the SHA-256 is recorded.
@@ -52,7 +52,7 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset, through) -> None:
 def origin_of(
   dataset: datasets.Dataset, through: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-  """Returns what `data.json` says of what a run learns from.
+  """Return what `data.json` says of what a run learns from.
 
   `through` is what `frozen_record` returns, if anything is frozen.
   """
@@ -75,7 +75,7 @@ def origin_of(
 
 
 def frozen_record(frozen: Mapping[str, Any] | None) -> dict[str, Any]:
-  """Returns what `data.json` says of what a run learns through.
+  """Return what `data.json` says of what a run learns through.
 
   `frozen` is what the task's `frozen` returns.
   """
@@ -94,7 +94,7 @@ def _fingerprints(dataset: datasets.Dataset) -> dict[str, Any]:
 
 
 def _require_same_weights(path, before, through) -> None:
-  """Refuses other frozen weights than those that a workdir was begun with."""
+  """Refuse other frozen weights than those that a workdir was begun with."""
   old, new = before.get("frozen", {}), through.get("frozen", {})
   for name in sorted(old.keys() | new.keys()):
     if old.get(name) != new.get(name):
@@ -106,7 +106,7 @@ def _require_same_weights(path, before, through) -> None:
 
 
 def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
-  """Reads what a workdir's network was trained on.
+  """Read what a workdir's network was trained on.
 
   Returns:
     `name`, `fingerprint`, `class_names` and `groups`, the lesions; unless the
@@ -123,7 +123,7 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
 
 
 def checked_origin(origin: Any, record: pathlib.Path) -> dict[str, Any]:
-  """Returns an origin that was read from a file; see `read_origin`.
+  """Return an origin that was read from a file; see `read_origin`.
 
   Raises:
     InputError: it is not as it was written.
@@ -142,7 +142,7 @@ def checked_origin(origin: Any, record: pathlib.Path) -> dict[str, Any]:
 
 
 def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
-  """Returns what compiled programs know of the data that a network learnt from.
+  """Return what compiled programs know of the data that a network learnt from.
 
   An `origin` without `info`, as earlier versions wrote it, is of a data set
   that they knew; `size` is that of the network's config.
@@ -180,7 +180,7 @@ def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
 def groups_learnt(
   origin: Mapping[str, Any] | None, dataset: datasets.Dataset
 ) -> frozenset[str] | None:
-  """Finds out which of a data set's groups something has learnt from.
+  """Find out which of a data set's groups something has learnt from.
 
   Returns:
     The groups; None if they cannot be traced: `origin` says nothing, or ids
@@ -202,7 +202,7 @@ def groups_learnt(
 
 
 def named(origin: Mapping[str, Any] | None) -> tuple[set[str], set[str]]:
-  """Returns the image ids and the groups that an origin names."""
+  """Return the image ids and the groups that an origin names."""
   ids, groups = (
     {str(value) for value in _list((origin or {}).get(key))}
     for key in ("image_ids", "groups")
@@ -220,7 +220,7 @@ def refuse_seen(
   what: str,
   place: str | pathlib.Path,
 ) -> bool:
-  """Refuses what has learnt from groups that are tested on.
+  """Refuse what has learnt from groups that are tested on.
 
   `what` names it, as "The generator", and `place` its workdir or folder.
 

@@ -53,24 +53,24 @@ class Split(NamedTuple):
   groups: np.ndarray  # str [examples]; images of one group show one lesion
 
   def take(self, index: np.ndarray) -> "Split":
-    """Selects examples by index or mask, sorted by label."""
+    """Select examples by index or mask, sorted by label."""
     split = Split(*(column[index] for column in self))
     return Split(*(c[np.argsort(split.labels, kind="stable")] for c in split))
 
 
 def cache_dir() -> str:
-  """Returns where skinjax keeps what it can make again."""
+  """Return where skinjax keeps what it can make again."""
   root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   return os.path.join(root, "skinjax")
 
 
 def features_dir() -> str:
-  """Returns where features of images are kept, by their content."""
+  """Return where features of images are kept, by their content."""
   return os.path.join(cache_dir(), "features")
 
 
 def default_dir() -> str:
-  """Returns where data sets are prepared unless a config says otherwise."""
+  """Return where data sets are prepared unless a config says otherwise."""
   return os.environ.get("TFDS_DATA_DIR") or os.path.join(cache_dir(), "tfds")
 
 
@@ -86,7 +86,7 @@ class Raw(NamedTuple):
 
 
 def read(config) -> Raw:
-  """Reads `data` of a config as it is split, preparing it if need be.
+  """Read `data` of a config as it is split, preparing it if need be.
 
   Raises:
     InputError: a data set or size that does not exist, or a user's folder that
@@ -128,12 +128,12 @@ def read(config) -> Raw:
 
 @functools.cache
 def _tell_origin(message: str) -> None:
-  """Logs where a data set is from, once a process: a study reads it often."""
+  """Log where a data set is from, once a process: a study reads it often."""
   logging.info("%s", message)
 
 
 def _read_folder(config) -> Raw:
-  """Reads a user's own images, and cuts them as HAM10000 is cut."""
+  """Read a user's own images, and cut them as HAM10000 is cut."""
   if not config.folder:
     raise errors.InputError(
       "data.folder is empty: name the folder of your images, with a folder for "
@@ -157,7 +157,7 @@ def _read_folder(config) -> Raw:
 
 @contextlib.contextmanager
 def _whole(place: str) -> Iterator[None]:
-  """Says of whatever goes wrong in a prepared data set that it is damaged.
+  """Say of whatever goes wrong in a prepared data set that it is damaged.
 
   Raises:
     PermissionError: it may not be read.
@@ -183,7 +183,7 @@ def _whole(place: str) -> Iterator[None]:
 
 
 def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
-  """Prepares a data set, while other processes that want it wait."""
+  """Prepare a data set, while other processes that want it wait."""
   root = files.user_path(config.data_dir or default_dir())
   files.make_directory(root, "data.data_dir")
   with files.locked(root / f".{config.name}.lock", wait=True):
@@ -198,7 +198,7 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
 
 
 def _builder(config):
-  """Returns the builder and the side of the pictures that it stores."""
+  """Return the builder and the side of the pictures that it stores."""
   known = SOURCES[config.name].stored
   data_dir = str(files.user_path(config.data_dir or default_dir()))
   if config.name == "mnist":
@@ -253,7 +253,7 @@ def _read(builder, key: str, config, stored: int) -> Split:
 
 
 def _examples(builder, key: str) -> list[Mapping[str, Any]]:
-  """Reads the features of a split's examples as TFDS stores them.
+  """Read the features of a split's examples as TFDS stores them.
 
   TFDS would make NumPy arrays one by one, slower than all the rest of reading.
   """
@@ -267,7 +267,7 @@ def _examples(builder, key: str) -> list[Mapping[str, Any]]:
 
 
 def _decode(contents: list[bytes]) -> np.ndarray:
-  """Decodes pictures of one size to uint8 [pictures, size, size, channels]."""
+  """Decode pictures of one size to uint8 [pictures, size, size, channels]."""
   # Threads hold each other up where pictures are small (a digit has 300 bytes,
   # a lesion at 64x64 7000), and beyond a few of them.
   small = len(contents[0]) < 2048

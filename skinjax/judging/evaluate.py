@@ -96,13 +96,13 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
 
 def _require(network, dataset: datasets.Dataset, what: str) -> None:
-  """Refuses a network that does not fit the data, or leaks."""
+  """Refuse a network that does not fit the data, or leaks."""
   trained.require_for(network, dataset.info)
   provenance.refuse_seen(network.origin, dataset, what, network.path)
 
 
 def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
-  """Returns the images, drawn first where a generator is given."""
+  """Return the images, drawn first where a generator is given."""
   strips = {}
   if generator:
     counts = np.full(dataset.info.num_classes, config.per_class)
@@ -153,7 +153,7 @@ def interpolations(
 def _judge(
   config, path, dataset, judged: Judged, classifier, inception
 ) -> tuple[dict[str, Any], page.Pictures]:
-  """Computes an evaluation and the pictures beside it; see judging/page.py."""
+  """Compute an evaluation and the pictures beside it; see judging/page.py."""
   info, names = dataset.info, dataset.info.class_names
   held_out = datasets.joined([dataset.validation, dataset.test])
   splits = Splits(dataset.train, held_out, judged.split)
@@ -287,7 +287,7 @@ def of_classifier(network: trained.Trained) -> features.Extractor:
 def _extract(
   extractor: features.Extractor, images: np.ndarray, what: str
 ) -> np.ndarray:
-  """Computes features, or finds them in the user's cache."""
+  """Compute features, or find them in the user's cache."""
   return features.extract(
     extractor,
     images,
@@ -327,7 +327,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
 
 
 def _notes(config, info) -> list[str]:
-  """Says what a reader has to know of the numbers."""
+  """Say what a reader has to know of the numbers."""
   notes = [
     "Held-out images are those of the validation and the test lesions; the "
     "classifiers are scored on the test lesions alone. The Fréchet distance, "
@@ -346,7 +346,7 @@ def _notes(config, info) -> list[str]:
 
 
 def _pairs(splits: Splits, found: copy_search.Found) -> list[page.Pair]:
-  """Shows the suspects, or else the images that are nearest to training.
+  """Show the suspects, or else the images that are nearest to training.
 
   Synthetic ones are turned as they are nearest.
   """

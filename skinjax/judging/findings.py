@@ -221,7 +221,7 @@ def _cautions(evaluation) -> Iterator[str]:
 
 
 def _of_knowledge(evaluation) -> Iterator[str]:
-  """Says which judges the images' maker has learnt through."""
+  """Say which judges the images' maker has learnt through."""
   useful = evaluation["usefulness"] or {}
   if useful.get("chosen_by_it"):
     yield (

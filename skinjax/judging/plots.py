@@ -194,7 +194,7 @@ def embedding(
 
 
 def _names(rows):
-  """Names of extractors, and of classes with all of them (None) last."""
+  """Name of extractors, and of classes with all of them (None) last."""
   extractors = list(dict.fromkeys(row["extractor"] for row in rows))
   classes = list(dict.fromkeys(row["class"] for row in rows))
   return extractors, sorted(classes, key=lambda name: name is None)
@@ -208,7 +208,7 @@ def _class_rows(axis, classes):
 
 
 def _measured(axis, rows, classes):
-  """Yield rows with their mark and place; says which class was not measured."""
+  """Yield rows with their mark and place; say which class was not measured."""
   for row in rows:
     _, marker, color, offset = _COMPARISONS[row["comparison"]]
     place = classes.index(row["class"])

@@ -63,7 +63,7 @@ def classification_accuracy_score(
 
   Returns:
     `cas` of an evaluation; see judging/page.py. Intervals of 95% are over
-    lesions (one training each: they carry no luck of the seed).
+    lesions (one training each: without the variance between seeds).
   """
   info = dataset.info
   counts = np.minimum(
@@ -109,7 +109,7 @@ def classification_accuracy_score(
 def _first(
   split: datasets.Split, counts: np.ndarray, seed: int
 ) -> datasets.Split:
-  """Takes so many images of each class, chosen at random."""
+  """Take so many images of each class, chosen at random."""
   rng = np.random.default_rng(seed)
   places = [
     rng.permutation(np.flatnonzero(split.labels == label))[:count]

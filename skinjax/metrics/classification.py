@@ -78,7 +78,7 @@ def scores(
 
 
 def of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-  """Computes those of `scores` that follow from `confusion` [..., K, K]."""
+  """Compute those of `scores` that follow from `confusion` [..., K, K]."""
   hits = np.diagonal(counts, axis1=-2, axis2=-1)
   support = counts.sum(-1)
   recall = _ratio(hits, support)

@@ -7,14 +7,11 @@ orientations; each kind of vector has thresholds of its own.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
 
-from skinjax.data import datasets
-from skinjax.metrics import neighbours, pixels
-from skinjax.runtime import errors
+from skinjax.metrics import neighbours
 
 # Real lesions that one kind of vector may flag: of two kinds, 1% at most.
 RATE = 0.005
@@ -79,36 +76,6 @@ def calibrate(
   distances = neighbours.nearest(real, training).distance
   limits = thresholds(distances, labels, groups, num_classes)
   return Criterion(kind, training, distances, limits)
-
-
-def by_pixels(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
-  """Calibrate on the pixels of validation images.
-
-  `groups` are the lesions that the generator has learnt from, of any split:
-  copies are of their images, and those of validation lesions are none.
-
-  Raises:
-    InputError: it has learnt from none of these images, or from all that are
-      for validation.
-  """
-  whole = datasets.joined([dataset.train, dataset.validation, dataset.test])
-  real = dataset.validation
-  learnt, seen = (np.isin(x.groups, list(groups)) for x in (whole, real))
-  if seen.all() or not learnt.any():
-    which = "all validation lesions" if seen.all() else "none of the lesions"
-    raise errors.InputError(
-      f"The generator has learnt from {which} of {dataset.info.name}, and "
-      "copies are told by training images and others: use "
-      "config.drop_copies=False."
-    )
-  return calibrate(
-    "pixels",
-    pixels.vectors(whole.images[learnt]),
-    pixels.oriented_vectors(real.images[~seen]),
-    real.labels[~seen],
-    real.groups[~seen],
-    dataset.info.num_classes,
-  )
 
 
 def flagged(
@@ -179,7 +146,7 @@ def _least_by_group(distances, groups):
 
 
 def _rank(count: int, rate: float, confidence: float) -> int:
-  """Finds which order statistic is a lower tolerance limit; 0 for none.
+  """Find which order statistic is a lower tolerance limit; 0 for none.
 
   The share of the distribution below the r-th of n is distributed as
   Beta(r, n - r + 1).

@@ -51,7 +51,7 @@ class Extractor:
 
   @property
   def frechet_name(self) -> str:
-    """Names the Fréchet distance of its features.
+    """Name the Fréchet distance of its features.
 
     FID is that of Inception's at 299 pixels alone (Heusel et al. 2017).
     """
@@ -59,7 +59,7 @@ class Extractor:
 
 
 def efficientnet(size: int = 64) -> Extractor:
-  """Loads EfficientNet-Lite0, trained on ImageNet at 224 pixels.
+  """Load EfficientNet-Lite0, trained on ImageNet at 224 pixels.
 
   Raises:
     InputError: the package with its weights is not installed, or the size is
@@ -69,7 +69,7 @@ def efficientnet(size: int = 64) -> Extractor:
 
 
 def squeezenet(size: int = 96) -> Extractor:
-  """Loads SqueezeNet 1.1, trained on ImageNet at 227 pixels.
+  """Load SqueezeNet 1.1, trained on ImageNet at 227 pixels.
 
   Its features are not normalized: a kernel distance of them is hundreds of
   times one of EfficientNet-Lite0's.
@@ -82,7 +82,7 @@ def squeezenet(size: int = 96) -> Extractor:
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
-  """Loads the Inception-v3 of FID from pt_inception-2015-12-05-6726825d.pth.
+  """Load the Inception-v3 of FID from pt_inception-2015-12-05-6726825d.pth.
 
   Raises:
     InputError: it is no file of this network, or the size is under 75.
@@ -98,7 +98,7 @@ def extract(
   cache_dir: str | pathlib.Path | None = None,
   progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-  """Computes features; how many at a time changes nothing but rounding.
+  """Compute features; how many at a time changes nothing but rounding.
 
   Images are resized by antialiased bicubic interpolation and clipped, without
   rounding, as Parmar et al. 2022 (clean-fid) advise; FID as first published
@@ -199,7 +199,7 @@ def _computed(extractor, images, batch_size, progress):
 
 
 def _key(extractor: Extractor, images: np.ndarray) -> str:
-  """Computes the SHA-256 of all that the features follow from, in hex."""
+  """Compute the SHA-256 of all that the features follow from, in hex."""
   what = (_VERSION, images.shape, extractor.name, extractor.digest)
   digest = hashlib.sha256(repr(what).encode())
   digest.update(images)
@@ -207,7 +207,7 @@ def _key(extractor: Extractor, images: np.ndarray) -> str:
 
 
 def _keep(path: pathlib.Path, features: np.ndarray) -> None:
-  """Writes a .npy file with its SHA-256 behind, which np.load passes over."""
+  """Write a .npy file that ends with its SHA-256, which np.load ignores."""
   buffer = io.BytesIO()
   np.save(buffer, features, allow_pickle=False)
   content = buffer.getvalue()
@@ -231,7 +231,7 @@ def _warn_once(directory: pathlib.Path, error: str) -> None:
 
 
 def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
-  """Reads what `_keep` wrote; None if it is not there, or not whole."""
+  """Read what `_keep` wrote; None if it is not there, or not whole."""
   try:
     content = path.read_bytes()
   except OSError:  # no such file, or directory: `_keep` says so

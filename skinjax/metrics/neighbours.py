@@ -104,7 +104,7 @@ def _require_vectors(queries, references):
 
 
 def _blocks(queries, references) -> Iterator[tuple[int, slice, np.ndarray]]:
-  """Yields orientation, slice of queries, and squared distances to all."""
+  """Yield orientation, slice of queries, and squared distances to all."""
   # Distances keep more digits about the mean.
   centre = references.mean(0)
   references = references - centre

@@ -55,7 +55,7 @@ def oriented_vectors(images: np.ndarray) -> np.ndarray:
 
 
 def _thumbnails(images: np.ndarray) -> np.ndarray:
-  """Reduces and standardizes: float32 [n, side, side, channels]."""
+  """Reduce and standardize: float32 [n, side, side, channels]."""
   size = images.shape[1]
   reduce = _areas(size, min(_THUMBNAIL, size))
   pictures = np.empty((len(images), *[len(reduce)] * 2, images.shape[3]), "f4")
@@ -69,7 +69,7 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
 
 
 def _areas(size: int, side: int) -> np.ndarray:
-  """Computes weights float32 [side, size] that average over equal parts."""
+  """Compute weights float32 [side, size] that average over equal parts."""
   edges = np.linspace(0, size, side + 1)
   low, high = edges[:-1, None], edges[1:, None]
   pixel = np.arange(size)

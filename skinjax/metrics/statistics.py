@@ -114,7 +114,7 @@ def bootstrap_weights(
 def tally(
   probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> Tally:
-  """Sums up predictions [N, K] of labels [N], and of their resamples.
+  """Sum up predictions [N, K] of labels [N], and of their resamples.
 
   `weights` [R, N] are of `bootstrap_weights`, the same for all classifiers
   that are compared.
@@ -129,7 +129,7 @@ def tally(
 
 
 def draw(tallies: Sequence[Sequence[Tally]]) -> dict[str, Draws]:
-  """Scores an arm: its tallies by fold and seed, as many seeds in each fold.
+  """Score an arm: its tallies by fold and seed, as many seeds in each fold.
 
   Folds are pooled: their counts are added up, each seed with the same weight.
   Scores in `classification.WITHIN` compare probabilities with each other, which
@@ -199,7 +199,7 @@ def interval(
 
 
 def p_value(draws: Draws, first: int | None = None) -> np.ndarray:
-  """Computes the two-sided p-values [...] of differences from zero.
+  """Compute the two-sided p-values [...] of differences from zero.
 
   Of Student's t with the standard error of both parts of `interval`, and
   degrees of freedom after Satterthwaite (1946); NaN for one seed.
@@ -219,7 +219,7 @@ def p_value(draws: Draws, first: int | None = None) -> np.ndarray:
 def seeds_needed(
   draws: Draws, half_width: float, most: int, level: float = 0.95, seed: int = 0
 ) -> int | None:
-  """Computes once how many seeds make the interval of a difference so narrow.
+  """Compute once how many seeds make the interval of a difference so narrow.
 
   The second stage of Stein (1945): S, the seeds there are, if these do already,
   at most `most`; None where no number would do, as lesions alone exceed it.
@@ -239,7 +239,7 @@ def seeds_needed(
 def between_folds(
   values: Sequence[float], test_to_train: float, level: float = 0.95
 ) -> tuple[float, float]:
-  """Computes the interval of a mean over folds, from the folds' values alone.
+  """Compute the interval of a mean over folds, from the folds' values alone.
 
   Student's t with F - 1 degrees of freedom; the variance is corrected for
   training sets that overlap (Nadeau, Bengio 2003): 1 / F + n_test / n_train
@@ -254,7 +254,7 @@ def between_folds(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-  """Adjusts p-values so that any at most alpha holds for all (Holm 1979)."""
+  """Adjust p-values so that any at most alpha holds for all (Holm 1979)."""
   order = np.argsort(p_values)
   left = np.arange(len(order), 0, -1)
   raised = np.maximum.accumulate(np.asarray(p_values, float)[order] * left)
@@ -291,7 +291,7 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
 
 
 def _ends(parts: _Parts, seeds: float, level: float, seed: int):
-  """Computes the ends of an interval around 0, with so many seeds."""
+  """Compute the ends of an interval around 0, with so many seeds."""
   spread = parts.spread
   if parts.freedom:
     # Evenly spaced quantiles in random order: t without its own noise.
@@ -306,7 +306,7 @@ def _ends(parts: _Parts, seeds: float, level: float, seed: int):
 
 
 def _pooled(scores: Callable, *sums: np.ndarray) -> dict[str, Draws]:
-  """Scores sums [F, S, 1 + R, ...], seeds averaged and folds added up."""
+  """Score sums [F, S, 1 + R, ...], seeds averaged and folds added up."""
   means = [x.mean(1) for x in sums]
   totals = [mean.sum(0) for mean in means]
   alone = [

@@ -26,7 +26,7 @@ _Down = functools.partial(
 
 
 def _bilinear(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Resizes bilinearly, then convolves: here repeats, convolves and smooths.
+  """Resize bilinearly, then convolve: here repeats, convolve and smooth.
 
   All of these are linear, so only pixels next to an edge differ.
   """
@@ -49,7 +49,7 @@ UPSAMPLING = {
 
 
 def widths(size: int, width: int) -> list[int]:
-  """Returns the channels from the layer next to the image down to 4x4.
+  """Return the channels from the layer next to the image down to 4x4.
 
   They double from `width`, to at most 16 times `width`.
   """
@@ -88,7 +88,7 @@ class Generator(nn.Module):
   def __call__(
     self, latents: jax.Array, labels: jax.Array, *, train: bool
   ) -> jax.Array:
-    """Maps latents [batch, dims] and labels [batch] to images in [-1, 1]."""
+    """Map latents [batch, dims] and labels [batch] to images in [-1, 1]."""
     norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name)
     features = widths(self.size, self.width)[::-1]
     one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
@@ -156,7 +156,7 @@ class Discriminator(nn.Module):
     train: bool,
     update_stats: bool = False,
   ) -> tuple[jax.Array, ...]:
-    """Judges images [batch, size, size, channels] in [-1, 1].
+    """Judge images [batch, size, size, channels] in [-1, 1].
 
     `keys` [batch] are of noise and dropout, None in evaluation; `update_stats`
     says whether spectral norms are estimated anew.

@@ -24,7 +24,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     norm = functools.partial(layers.BatchNorm, axis_name=self.axis_name)
     form = convolution.conv_downsample if self.halve else convolution.conv
     y = nn.relu(norm()(_Conv(self.features)(x), train=train))
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
     train: bool,
     pooled: bool = False,
   ) -> jax.Array:
-    """Maps images [batch, size, size, channels] in [-1, 1] to logits.
+    """Map images [batch, size, size, channels] in [-1, 1] to logits.
 
     `keys` [batch] are of dropout, None in evaluation.
 
@@ -86,7 +86,7 @@ class ResNet(nn.Module):
 
 
 class FineTuned(nn.Module):
-  """Tells the class of an image by features that ImageNet has taught.
+  """Tells the class of an image by a network pretrained on ImageNet.
 
   EfficientNet-Lite0 with its batch statistics frozen, as they are folded into
   its weights, and a new last layer, which begins at 0.
@@ -106,7 +106,7 @@ class FineTuned(nn.Module):
     train: bool,
     pooled: bool = False,
   ) -> jax.Array:
-    """Maps square images [batch, height, width, 1 or 3] in [-1, 1] to logits.
+    """Map square images [batch, height, width, 1 or 3] in [-1, 1] to logits.
 
     `keys` and `pooled` are as of ResNet; `train` changes nothing. The features
     are 1280, those of the layer `extractor`.
@@ -124,7 +124,7 @@ class FineTuned(nn.Module):
 
 
 def _as_pretrained(images, size):
-  """Makes images what the pretrained network takes; see EfficientNet."""
+  """Make images what the pretrained network takes; see EfficientNet."""
   if images.shape[1] != size:
     shape = (len(images), size, size, images.shape[3])
     images = jnp.clip(jax.image.resize(images, shape, "bicubic"), -1, 1)

@@ -76,7 +76,7 @@ def conv_downsample(x: Array, kernel: Array) -> Array:
 
 
 def depthwise(x: Array, kernel: Array, *, stride: int = 1) -> Array:
-  """Convolves every channel with a kernel of its own, padded as SAME.
+  """Convolve every channel with a kernel of its own, padded as SAME.
 
   Maps images [B, H, W, C] with kernels [k, k, 1, C] to
   [B, ceil(H / stride), ceil(W / stride), C].

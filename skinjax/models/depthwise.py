@@ -20,7 +20,7 @@ _SMALL = 2
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: Array, kernel: Array, stride: int) -> Array:
-  """Sums shifted images; shapes are those of convolution.depthwise."""
+  """Sum shifted images; shapes are those of convolution.depthwise."""
   k = len(kernel)
   kernel = kernel[:, :, 0]
   (height, rows), (width, columns) = (
@@ -44,7 +44,7 @@ def conv(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def _axis(size, k, stride):
-  """Lists what is under the taps along an axis.
+  """List what is under the taps along an axis.
 
   Returns:
     The size of the output; every (tap, place of the output, place of the input)
@@ -59,7 +59,7 @@ def _axis(size, k, stride):
 
 
 def _pixels(rows, columns, x, kernel):
-  """Sums pixel by pixel, of (tap, place in x) for each row and each column."""
+  """Sum pixel by pixel, of (tap, place in x) for each row and each column."""
   pixel = lambda row, column: sum(
     x[:, source, place] * kernel[i, j]
     for i, source in row
@@ -85,7 +85,7 @@ conv.defvjp(_forward, _backward)
 
 
 def _to_input(gradient, kernel, sizes, stride):
-  """Returns the input's gradient: a sum of shifted gradients, too."""
+  """Return the input's gradient: a sum of shifted gradients, too."""
   k = len(kernel)
   axes = [_axis(size, k, stride)[1] for size in sizes]
   if max(sizes) <= _SMALL:
@@ -115,7 +115,7 @@ def _to_input(gradient, kernel, sizes, stride):
 
 
 def _phases(size, k, stride):
-  """Lists for each place modulo the stride the taps over it.
+  """List for each place modulo the stride the taps over it.
 
   Returns:
     A list a phase of (tap, shift of the gradient), and the largest shift.
@@ -134,7 +134,7 @@ def _phases(size, k, stride):
 
 
 def _to_kernel(gradient, x, k, stride):
-  """Returns the kernel's gradient, a product with ones for each tap.
+  """Return the kernel's gradient, a product with ones for each tap.
 
   The terms of a row are added up one by one, which XLA makes one loop of; its
   own sums over all but the channels are ten times as slow.

@@ -35,7 +35,7 @@ _STAGES = (
   (4, 5, 2, 6, 192),
   (1, 3, 1, 6, 320),
 )
-# Of a layer, the name of the normalization behind it.
+# Of a layer, the name of the normalization after it.
 _NORMS = {
   "_conv_stem": "_bn0",
   "_conv_head": "_bn1",
@@ -58,7 +58,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     y, channels = x, x.shape[-1]
     if self.expansion > 1:
       wide = self.expansion * channels
@@ -70,7 +70,7 @@ class Block(nn.Module):
 
 
 def _scales(images: jax.Array) -> list[jax.Array]:
-  """Runs the stem and all blocks, as layers of the module that calls this.
+  """Run the stem and all blocks, as layers of the module that calls this.
 
   Returns:
     The last output of each size, from half the images' on.
@@ -95,7 +95,7 @@ class Taps(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array) -> list[jax.Array]:
-    """Maps normalized images, as EfficientNet takes them, to features by scale.
+    """Map normalized images, as EfficientNet takes them, to features by scale.
 
     Returns:
       [batch, height / n, width / n, channels] for n = 4, 8, 16 and 32, with 24,
@@ -111,7 +111,7 @@ class EfficientNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-    """Maps normalized images to features and logits.
+    """Map normalized images to features and logits.
 
     Args:
       images: [batch, height, width, 3], (RGB - 127) / 128.
@@ -129,7 +129,7 @@ class EfficientNet(nn.Module):
 
 
 def normalized(images: jax.Array) -> jax.Array:
-  """Makes images of 1 or 3 channels in [-1, 1] what the network takes.
+  """Make images of 1 or 3 channels in [-1, 1] what the network takes.
 
   One channel is repeated; (RGB - 127) / 128, where RGB = 127.5 (images + 1).
   """
@@ -138,7 +138,7 @@ def normalized(images: jax.Array) -> jax.Array:
 
 
 def weights_path() -> pathlib.Path:
-  """Finds the weights' file; runs nothing of the package that has it.
+  """Find the weights' file; run nothing of the package that has it.
 
   Raises:
     InputError: the package is not installed, or is without the file.
@@ -151,7 +151,7 @@ def weights_path() -> pathlib.Path:
 def load(
   path: str | pathlib.Path | None = None, digest: str = _SHA256
 ) -> dict[str, Any]:
-  """Reads the weights of a file, by default the package's, without PyTorch.
+  """Read the weights of a file, by default the package's, without PyTorch.
 
   Returns:
     As `from_torch`.
@@ -163,7 +163,7 @@ def load(
 
 
 def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Converts PyTorch's weights to variables of EfficientNet; see folded.py."""
+  """Convert PyTorch's weights to variables of EfficientNet; see folded.py."""
   return folded.from_torch(EfficientNet(), 32, arrays, _names, epsilon=_EPSILON)
 
 

@@ -32,7 +32,7 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     channels = x.shape[-1]
     inputs = channels if self.features else 1
     features = self.features or channels
@@ -52,7 +52,7 @@ def _conv(x, kernel, stride, padding):
     return convolution.conv(x, kernel)
   even = x.shape[1] % 2 == x.shape[2] % 2 == 0
   if (len(kernel), stride, padding) == (3, 2, "SAME") and even:
-    # SAME pads an even image behind only, for 4x4 kernels on both sides.
+    # SAME pads an even image at the end only, for 4x4 kernels on both sides.
     kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
     return convolution.conv(x, kernel, stride=2)
   return lax.conv_general_dilated(
@@ -72,7 +72,7 @@ def from_torch(
   *,
   epsilon: float,
 ) -> dict[str, Any]:
-  """Converts PyTorch's weights, by its names, to variables of a folded network.
+  """Convert PyTorch's weights, by its names, to variables of a folded network.
 
   This is of `Conv` and `nn.Dense` and takes images of `size` pixels; `names`
   finds a layer's weights; `epsilon` is what normalization adds to the variance.

@@ -26,13 +26,13 @@ _SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def _layer(x, name, features, height=1, width=1, stride=1, padding="SAME"):
-  """Applies a convolution, with its normalization folded in, and a ReLU."""
+  """Apply a convolution, with its normalization folded in, and a ReLU."""
   size = (height, width)
   return nn.relu(folded.Conv(features, size, stride, padding, name=name)(x))
 
 
 def _branch(x, name, *layers):
-  """Applies layers (features, height, width) called `name`_1, `name`_2, …."""
+  """Apply layers (features, height, width) called `name`_1, `name`_2, …."""
   for number, layer in enumerate(layers, 1):
     x = _layer(x, f"{name}_{number}", *layer)
   return x
@@ -43,12 +43,12 @@ def _max_pool(x: jax.Array) -> jax.Array:
 
 
 def mean_around(x: jax.Array) -> jax.Array:
-  """Averages 3x3 pixels, those of them that are within the image."""
+  """Average 3x3 pixels, those of them that are within the image."""
   return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
 def max_around(x: jax.Array) -> jax.Array:
-  """Takes the maximum of 3x3 pixels, those of them that are within."""
+  """Take the maximum of 3x3 pixels, those of them that are within."""
   return nn.max_pool(x, (3, 3), padding="SAME")
 
 
@@ -62,7 +62,7 @@ class BlockA(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     one = _layer(x, "branch1x1", 64)
     five = _branch(x, "branch5x5", (48,), (64, 5, 5))
     three = _branch(x, "branch3x3dbl", (64,), (96, 3, 3), (96, 3, 3))
@@ -75,7 +75,7 @@ class BlockB(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     three = _halving(x, "branch3x3", 384, 3, 3)
     double = _branch(x, "branch3x3dbl", (64,), (96, 3, 3))
     double = _halving(double, "branch3x3dbl_3", 96, 3, 3)
@@ -89,7 +89,7 @@ class BlockC(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     across, down = (self.inner, 1, 7), (self.inner, 7, 1)
     one = _layer(x, "branch1x1", 192)
     seven = _branch(x, "branch7x7", (self.inner,), across, (192, 7, 1))
@@ -104,7 +104,7 @@ class BlockD(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     three = _layer(x, "branch3x3_1", 192)
     three = _halving(three, "branch3x3_2", 320, 3, 3)
     seven = _branch(x, "branch7x7x3", (192,), (192, 1, 7), (192, 7, 1))
@@ -119,7 +119,7 @@ class BlockE(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels]."""
+    """Map [batch, height, width, channels]."""
     one = _layer(x, "branch1x1", 320)
     three = _layer(x, "branch3x3_1", 384)
     double = _branch(x, "branch3x3dbl", (448,), (384, 3, 3))
@@ -138,7 +138,7 @@ class Inception(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array) -> jax.Array:
-    """Maps normalized images to features.
+    """Map normalized images to features.
 
     Args:
       images: [batch, height, width, 3] in [-1, 1], of 75 pixels or more; the
@@ -165,7 +165,7 @@ class Inception(nn.Module):
 
 
 def load(path: str | pathlib.Path, digest: str = _SHA256) -> dict[str, Any]:
-  """Reads the weights of pt_inception-2015-12-05-6726825d.pth, without PyTorch.
+  """Read the weights of pt_inception-2015-12-05-6726825d.pth, without PyTorch.
 
   Returns:
     As `from_torch`.
@@ -177,7 +177,7 @@ def load(path: str | pathlib.Path, digest: str = _SHA256) -> dict[str, Any]:
 
 
 def from_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Converts PyTorch's weights to variables of Inception; see folded.py."""
+  """Convert PyTorch's weights to variables of Inception; see folded.py."""
   return folded.from_torch(Inception(), 75, arrays, _names, epsilon=_EPSILON)
 
 

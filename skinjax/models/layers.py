@@ -25,12 +25,12 @@ DTYPES = ("float32", "bfloat16")
 
 
 def lowered(x: jax.Array, dtype: str) -> jax.Array:
-  """Casts to bfloat16 where that is asked for; float32 means as it is."""
+  """Cast to bfloat16 where that is asked for; float32 means as it is."""
   return x.astype(jnp.bfloat16) if dtype == "bfloat16" else x
 
 
 def _kernel(layer: nn.Module, shape: tuple[int, ...]) -> jax.Array:
-  """Creates a layer's kernel; scales it where the layer has a gain."""
+  """Create a layer's kernel; scale it where the layer has a gain."""
   if layer.gain is None:
     return layer.param("kernel", layer.kernel_init, shape)
   kernel = layer.param("kernel", nn.initializers.normal(1.0), shape)
@@ -55,7 +55,7 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels] as `form` does."""
+    """Map [batch, height, width, channels] as `form` does."""
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
     x = self.form(x, _kernel(self, shape).astype(x.dtype))
     if self.use_bias:
@@ -73,7 +73,7 @@ class PixelNoise(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, keys: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, features], keys are [batch]."""
+    """Map [batch, height, width, features], keys are [batch]."""
     weights = self.param("weight", nn.initializers.zeros_init(), x.shape[-1:])
     keys = randomness.stream(keys, f"noise {x.shape[1]}")
     noise = randomness.normal(keys, (*x.shape[1:3], 1))
@@ -81,7 +81,7 @@ class PixelNoise(nn.Module):
 
 
 def smoothed(images: jax.Array) -> jax.Array:
-  """Weighs each pixel by 1/2 and its neighbours by 1/4, along either axis.
+  """Weigh each pixel by 1/2 and its neighbours by 1/4, along either axis.
 
   Maps [batch, height, width, channels]; edges are repeated. What changes from
   each pixel to the next falls out.
@@ -107,7 +107,7 @@ class Dense(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, inputs] to [batch, features]."""
+    """Map [batch, inputs] to [batch, features]."""
     x = x @ _kernel(self, (x.shape[-1], self.features))
     if self.use_bias:
       zeros = nn.initializers.zeros_init()
@@ -126,7 +126,7 @@ class CosineLogits(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Maps [batch, dims] to cosines [batch, classes] and unit vectors."""
+    """Map [batch, dims] to cosines [batch, classes] and unit vectors."""
     shape = (x.shape[-1], self.num_classes)
     proxies = self.param("kernel", self.kernel_init, shape)
     x = _unit(x, axis=-1)
@@ -140,7 +140,7 @@ def _unit(x: jax.Array, axis: int) -> jax.Array:
 
 
 def pixel_norm(x: jax.Array) -> jax.Array:
-  """Divides each pixel's features by their root mean square.
+  """Divide each pixel's features by their root mean square.
 
   x / sqrt(mean(x^2) + 1e-8) over the last axis (Karras et al. 2018, section
   4.2), of [batch, …, features].
@@ -152,7 +152,7 @@ def pixel_norm(x: jax.Array) -> jax.Array:
 
 
 def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
-  """Appends a feature that says how much the images of a group differ.
+  """Append a feature that says how much the images of a group differ.
 
   Karras et al. 2018, section 3: the standard deviation of every feature over
   the group, averaged over features and places. Groups are of examples that
@@ -175,7 +175,7 @@ def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
 
 
 def downsampled(images: jax.Array) -> jax.Array:
-  """Halves [batch, height, width, channels]: means of 2x2 pixels."""
+  """Halve [batch, height, width, channels]: means of 2x2 pixels."""
   batch, height, width, channels = images.shape
   boxes = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
   return boxes.mean((2, 4))
@@ -189,7 +189,7 @@ class BatchNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    """Normalizes by the batch in training, else by running statistics.
+    """Normalize by the batch in training, else by running statistics.
 
     These are float32 or better, the result has the type of the input.
     """
@@ -203,12 +203,12 @@ class BatchNorm(nn.Module):
 
 
 def in_default_float(variables):
-  """Casts variables: flax creates running statistics in float32."""
+  """Cast variables: flax creates running statistics in float32."""
   return jax.tree.map(lambda x: x.astype(jnp.result_type(float)), variables)
 
 
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
-  """Drops elements and scales up what is kept (Srivastava et al. 2014).
+  """Drop elements and scale up what is kept (Srivastava et al. 2014).
 
   `x` is [batch, …], `keys` are [batch]; `rate` is in [0, 1), rounded to 1/256.
   """

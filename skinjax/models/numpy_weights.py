@@ -56,7 +56,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: str | pathlib.Path, digest: str) -> dict[str, list[np.ndarray]]:
-  """Reads a pickled dict of lists of arrays, whose SHA-256 is `digest`.
+  """Read a pickled dict of lists of arrays, whose SHA-256 is `digest`.
 
   Returns:
     float32 arrays, read-only.

@@ -14,7 +14,7 @@ from skinjax.runtime import errors
 def find(
   network: str, package: str, version: str, module: str, file: str
 ) -> pathlib.Path:
-  """Finds a file of an installed package; runs nothing of the package.
+  """Find a file of an installed package; run nothing of the package.
 
   Args:
     network: whose weights they are, in words.
@@ -42,7 +42,7 @@ def find(
 
 
 def content(path: str | pathlib.Path, digest: str) -> bytes:
-  """Reads a published file, whose SHA-256 in hex is `digest`.
+  """Read a published file, whose SHA-256 in hex is `digest`.
 
   Raises:
     InputError: there is no such file, or it is another one.

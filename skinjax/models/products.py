@@ -12,7 +12,7 @@ Array = jax.Array
 
 
 def conv(x: Array, kernel: Array, stride: int) -> Array:
-  """Convolves by matrix products.
+  """Convolve by matrix products.
 
   Products are fast; the copies around them are what takes time. So a kernel is
   applied to tiles of 2x2 outputs, with half the products or less and few
@@ -172,7 +172,7 @@ def _times(x, kernel):
 
 
 def conv_transpose(x: Array, kernel: Array) -> Array:
-  """Applies the transpose of `conv` at stride 2; see convolution.py."""
+  """Apply the transpose of `conv` at stride 2; see convolution.py."""
   b, h, w, _ = x.shape
   image = jnp.zeros((b, 2 * h, 2 * w, kernel.shape[3]), x.dtype)
   forward = lambda y: conv(y, kernel.swapaxes(2, 3), 2)

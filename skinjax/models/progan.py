@@ -24,7 +24,7 @@ _activation = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
 def levels(size: int) -> int:
-  """Returns how many levels lead from 4x4 to a size: 1 for 4, 5 for 64.
+  """Return how many levels lead from 4x4 to a size: 1 for 4, 5 for 64.
 
   Raises:
     ValueError: the size is no power of two from 4 on.
@@ -36,7 +36,7 @@ def levels(size: int) -> int:
 
 
 def width(level: int, base: int, most: int) -> int:
-  """Returns the features of a level: min(base / 2^level, most).
+  """Return the features of a level: min(base / 2^level, most).
 
   In the paper, 4x4 to 32x32 have `most` = 512; `base` = 4096 halves that from
   64x64 on.
@@ -45,7 +45,7 @@ def width(level: int, base: int, most: int) -> int:
 
 
 def upsampled(images: jax.Array) -> jax.Array:
-  """Doubles [batch, height, width, channels]: every pixel becomes 2x2."""
+  """Double [batch, height, width, channels]: every pixel becomes 2x2."""
   return jnp.repeat(jnp.repeat(images, 2, axis=1), 2, axis=2)
 
 
@@ -54,7 +54,7 @@ def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
 
 
 def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
-  """Shows real images as a network sees them that has grown to a level.
+  """Show real images as a network sees them that has grown to a level.
 
   Maps images of that size or more to [batch, 4 * 2^level, 4 * 2^level,
   channels]; `fade` is the share of the newest level's detail, from 0 to 1.
@@ -67,7 +67,7 @@ def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
 
 
 def products(level: int, base: int, most: int) -> int:
-  """Counts an image's products in the 3x3 convolutions of a grown generator.
+  """Count an image's products in the 3x3 convolutions of a grown generator.
 
   What a step takes follows it roughly.
   """
@@ -101,7 +101,7 @@ class Generator(nn.Module):
   dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
 
   def setup(self):
-    """Makes the layers of all levels."""
+    """Make the layers of all levels."""
     widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
     # A quarter of the usual gain, and a bias for each feature, not for each
     # place, as the authors have it.
@@ -124,7 +124,7 @@ class Generator(nn.Module):
   def __call__(
     self, latents: jax.Array, labels: jax.Array, level: int, fade: jax.Array
   ) -> jax.Array:
-    """Draws images of latents [batch, dims] and labels, int32 [batch].
+    """Draw images of latents [batch, dims] and labels, int32 [batch].
 
     The network has grown to `level`, from 0; `fade` is the share of the newest.
 
@@ -143,7 +143,7 @@ class Generator(nn.Module):
     return _mixed(upsampled(old), images, fade)
 
   def all_levels(self, latents: jax.Array, labels: jax.Array) -> None:
-    """Uses every layer once, which is how their weights are created."""
+    """Use every layer once, which is how their weights are created."""
     x = self._begin(latents, labels)
     for n, to_pixels in enumerate(self.to_pixels):
       x = self._grow(x, n, labels) if n else x
@@ -187,7 +187,7 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   def setup(self):
-    """Makes the layers of all levels."""
+    """Make the layers of all levels."""
     widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
     self.from_pixels = [_Conv(w, kernel_size=1) for w in widths]
     # Level n ends with the features of level n - 1, and 4x4 is its own last.
@@ -203,7 +203,7 @@ class Discriminator(nn.Module):
   def __call__(
     self, images: jax.Array, level: int, fade: jax.Array
   ) -> tuple[jax.Array, ...]:
-    """Judges images [batch, 4 * 2^level, 4 * 2^level, channels].
+    """Judge images [batch, 4 * 2^level, 4 * 2^level, channels].
 
     `level` and `fade` are as of the generator.
 
@@ -219,7 +219,7 @@ class Discriminator(nn.Module):
     return self._end(x, images.dtype)
 
   def all_levels(self, images: jax.Array) -> None:
-    """Uses every layer once, which is how their weights are created."""
+    """Use every layer once, which is how their weights are created."""
     x = self._read(images, len(self.from_pixels) - 1)
     for n in range(len(self.from_pixels) - 1, 0, -1):
       images, x = downsampled(images), self._shrink(x, n)

@@ -34,7 +34,7 @@ _Down = functools.partial(
 
 
 def load(width: int, key: jax.Array) -> dict[str, Any]:
-  """Reads the pretrained network and draws the projections.
+  """Read the pretrained network and draw the projections.
 
   From the finest scale on, features have `width` channels after the projection,
   twice as many at the next, and so on. Weights are normal with the variance
@@ -82,7 +82,7 @@ def features(
   dtype: str,
   pixels: int = 0,
 ) -> list[jax.Array]:
-  """Computes what the heads see.
+  """Compute what the heads see.
 
   Args:
     frozen: what `load` returns.
@@ -93,7 +93,7 @@ def features(
       0: they do not.
 
   Returns:
-    [batch, size / n, size / n, channels] for n = 4, 8 and 16, behind the images
+    [batch, size / n, size / n, channels] for n = 4, 8 and 16, after the images
     where pixels are asked for.
   """
   own = []
@@ -114,7 +114,7 @@ def _resized(images: jax.Array, size: int) -> jax.Array:
 
 
 def shapes(width: int, size: int) -> list[tuple[int, int, int]]:
-  """Returns the height, width and channels of `features` without pixels."""
+  """Return the height, width and channels of `features` without pixels."""
   scales = range(_HEADS)
   return [(size >> 2 + n, size >> 2 + n, width << n) for n in scales]
 
@@ -122,7 +122,7 @@ def shapes(width: int, size: int) -> list[tuple[int, int, int]]:
 def mixed(
   taps: Sequence[jax.Array], projections: dict[str, Any]
 ) -> list[jax.Array]:
-  """Mixes features across channels, then each scale's into the finer one's.
+  """Mix features across channels, then each scale's into the finer one's.
 
   Maps [batch, height, width, channels] of each scale, each half the size of the
   one before; the projections are as of `load`.
@@ -161,7 +161,7 @@ class Heads(nn.Module):
     train: bool,
     update_stats: bool = False,
   ) -> tuple[jax.Array, ...]:
-    """Judges features [batch, height, width, channels] of each scale.
+    """Judge features [batch, height, width, channels] of each scale.
 
     Labels are int32 [batch]. The statistics of batch normalization are those of
     all images that are given. `update_stats` says whether spectral norms are

@@ -38,7 +38,7 @@ class Fire(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [batch, height, width, channels] to 8 * `squeezed` channels."""
+    """Map [batch, height, width, channels] to 8 * `squeezed` channels."""
     layer = lambda name, features, k: nn.relu(
       folded.Conv(features, (k, k), name=name)(x)
     )
@@ -53,7 +53,7 @@ class SqueezeNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Maps images to features and logits.
+    """Map images to features and logits.
 
     Args:
       images: [batch, height, width, 3] of 32 pixels or more, BGR in [0, 255]
@@ -76,20 +76,20 @@ class SqueezeNet(nn.Module):
 
 
 def _max_pool(x):
-  """Pools 3x3 at stride 2; where a last window sticks out, what is in it."""
+  """Pool 3x3 at stride 2; where a last window sticks out, what is in it."""
   behind = [(0, (size - 3) % 2) for size in x.shape[1:3]]
   return nn.max_pool(x, (3, 3), (2, 2), behind)
 
 
 def weights_path() -> pathlib.Path:
-  """Finds the weights' file; see pretrained.find."""
+  """Find the weights' file; see pretrained.find."""
   return pretrained.find(NAME, _PACKAGE, _VERSION, _PACKAGE, _FILE)
 
 
 def load(
   path: str | pathlib.Path | None = None, digest: str = _SHA256
 ) -> dict[str, Any]:
-  """Reads the weights of a file, by default the package's.
+  """Read the weights of a file, by default the package's.
 
   Returns:
     Variables of SqueezeNet: float32 arrays in the host's memory.

@@ -26,7 +26,7 @@ _DTYPES = {
 
 
 class _Storage(NamedTuple):
-  """Numbers that lie behind the pickles, under a key."""
+  """Numbers that follow the pickles, under a key."""
 
   dtype: np.dtype
   key: str
@@ -60,7 +60,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: str | pathlib.Path, digest: str) -> dict[str, np.ndarray]:
-  """Reads the tensors of a published file, whose SHA-256 in hex is `digest`.
+  """Read the tensors of a published file, whose SHA-256 in hex is `digest`.
 
   Returns:
     Arrays by name, in the file's order, read-only.

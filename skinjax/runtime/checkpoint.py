@@ -92,7 +92,7 @@ class Checkpoints:
     self._manager.close()
 
   def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
-    """Writes the checkpoint of a state of global arrays, then its manifest.
+    """Write the checkpoint of a state of global arrays, then its manifest.
 
     Without the metric that decides, this checkpoint cannot be the best.
 
@@ -109,7 +109,7 @@ class Checkpoints:
       self._give_up(step, error)
 
   def restore(self, like: Any, *, best: bool = False) -> tuple[int, Any] | None:
-    """Restores the latest checkpoint that is whole, or the best of those.
+    """Restore the latest checkpoint that is whole, or the best of those.
 
     Returns:
       The step and the state, shaped and sharded as the ShapeDtypeStructs of
@@ -125,14 +125,14 @@ class Checkpoints:
     return step, processes.together(lambda: self._read(step, like))
 
   def drop_after(self, step: int) -> None:
-    """Deletes what is later than a step or unfinished, so as to redo it."""
+    """Delete what is later than a step or unfinished, so as to redo it."""
     for later in processes.on_first(lambda: list(self._manager.all_steps())):
       if later > step:
         self._manager.delete(later)
     processes.on_first(self._drop_unfinished)
 
   def is_whole(self, step: int) -> bool:
-    """Returns whether the checkpoint of a step is there, to its last bit."""
+    """Return whether the checkpoint of a step is there, to its last bit."""
     try:
       return json.loads(self._manifest(step).read_text()) == self._digests(step)
     except (FileNotFoundError, ValueError):
@@ -143,7 +143,7 @@ class Checkpoints:
       ) from error
 
   def latest(self) -> int | None:
-    """Returns the step of the latest checkpoint; None without any."""
+    """Return the step of the latest checkpoint; None without any."""
     return self._manager.latest_step()
 
   def _manifest(self, step: int) -> pathlib.Path:
@@ -159,7 +159,7 @@ class Checkpoints:
     self._manager.wait_until_finished()
 
   def _whole(self) -> Iterator[int]:
-    """Yields the steps of checkpoints that are whole, from the latest on."""
+    """Yield the steps of checkpoints that are whole, from the latest on."""
     for step in sorted(self._manager.all_steps(), reverse=True):
       if self.is_whole(step):
         yield step
@@ -188,14 +188,14 @@ class Checkpoints:
     return max(known, key=merits.get, default=None)
 
   def _merit(self, metrics: Any) -> float:
-    """Returns what is higher for a better checkpoint; -inf if unknown."""
+    """Return what is higher for a better checkpoint; -inf if unknown."""
     value = metrics.get(self._best) if isinstance(metrics, dict) else None
     if not isinstance(value, int | float):
       return -math.inf
     return -value if self._best in _LOWEST else value
 
   def _give_up(self, step: int, error: Exception) -> None:
-    """Removes a checkpoint that the disk did not take, and says so."""
+    """Remove a checkpoint that the disk did not take, and say so."""
     # Tensorstore raises ValueErrors, with the system's words among its own.
     reasons = [os.strerror(number) for number in errors.DISK]
     reason = next((r for r in reasons if r in str(error)), None)
@@ -235,13 +235,13 @@ class Checkpoints:
 
 
 def steps_done(directory: pathlib.Path) -> int:
-  """Returns the step of the latest finished checkpoint; 0 without any."""
+  """Return the step of the latest finished checkpoint; 0 without any."""
   manifests = directory.glob(f"*/{_MANIFEST}")
   return max((int(path.parent.name) for path in manifests), default=0)
 
 
 def digest(tree: Any) -> str:
-  """Computes the SHA-256 of a tree's arrays with their names, in hex."""
+  """Compute the SHA-256 of a tree's arrays with their names, in hex."""
   whole = hashlib.sha256()
   for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
     array = np.asarray(leaf)

@@ -28,7 +28,7 @@ def run(
   values: flags.FlagValues,
   refusals: tuple[type[Exception], ...],
 ) -> None:
-  """Parses flags, runs a program and exits; what it refuses is one line.
+  """Parse flags, run a program and exit; what it refuses is one line.
 
   The exit code is 0, 2 for bad input (one of the `refusals`), or 128 + n for
   signal n. `main` is given the program's name, and what is not a flag.
@@ -42,7 +42,7 @@ def run(
 
 
 def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
-  """Parses flags, or exits with one line that says what is wrong.
+  """Parse flags, or exit with one line that says what is wrong.
 
   Returns the program's name, and what is not a flag; `values`, of which
   `config` is a flag of ml_collections, get the flags' values.
@@ -64,7 +64,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
 
 
 def _quoted(argument: str, known: dict[str, Any]) -> str:
-  """Quotes names of a tuple: `--config.data.classes=mel,nv` is as one means."""
+  """Quote names of a tuple: `--config.data.classes=mel,nv` is as one means."""
   match = re.fullmatch(r"--?config\.([\w.]+)=([^()\[\]'\"]+)", argument)
   if not match or not isinstance(known[match[1]], tuple):
     return argument
@@ -77,7 +77,7 @@ def _quoted(argument: str, known: dict[str, Any]) -> str:
 
 
 def typed(without: str | None = None) -> str:
-  """Returns the command that runs, as a shell takes it.
+  """Return the command that runs, as a shell takes it.
 
   Arguments that name the config key `without` are left out.
   """
@@ -91,7 +91,7 @@ def set_up(
   num_processes: int | None,
   process_id: int | None,
 ) -> None:
-  """Sets up logging, the cache of compiled programs, processes and signals.
+  """Set up logging, the cache of compiled programs, processes and signals.
 
   For processes see `processes.join`; without a coordinator there is one.
 
@@ -117,7 +117,7 @@ def set_up(
 
 
 def show_progress() -> None:
-  """Has absl's log tell people what runs do, without what libraries tell."""
+  """Have absl's log tell people what runs do, without what libraries tell."""
   logging.use_absl_handler()  # absl's app.run does that, a notebook does not
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
@@ -129,12 +129,12 @@ class Formatter(python_logging.Formatter):
   """Formats messages for people: no time, no file, the level in words."""
 
   def format(self, record: python_logging.LogRecord) -> str:
-    """Returns the message, behind "Warning: " or "Error: " if it is one."""
+    """Return the message, after "Warning: " or "Error: " if it is one."""
     return _PREFIXES.get(record.levelname, "") + super().format(record)
 
 
 def _is_for_people(record):
-  """Leaves out what libraries tell of themselves, and what Orbax raises too."""
+  """Leave out what libraries tell of themselves, and what Orbax raises too."""
   if "orbax" in record.pathname:
     return record.levelno >= python_logging.ERROR and not record.exc_info
   if record.name == "asyncio" and record.exc_info:
@@ -144,7 +144,7 @@ def _is_for_people(record):
 
 
 def _is_said_already(error):
-  """Tells errors of what writes a checkpoint's other files, in its own threads.
+  """Tell errors of what writes a checkpoint's other files, in its own threads.
 
   Where a disk is full, Orbax raises for the first file that fails, which is
   said in one line. The others fail, too, or find no event loop to report to.

@@ -20,7 +20,7 @@ class InUseError(InputError):
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
-  """Builds the error for the name of a `what`, as "class", that does not exist.
+  """Build the error for the name of a `what`, as "class", that does not exist.
 
   It has the nearest right name, if one is near, and all of them.
   """
@@ -33,6 +33,6 @@ def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
 
 
 def require_known(what: str, given: str, known: Iterable[str]) -> None:
-  """Raises the error of `unknown` unless the name that was given exists."""
+  """Raise the error of `unknown` unless the name that was given exists."""
   if given not in known:
     raise unknown(what, given, known)

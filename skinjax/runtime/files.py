@@ -22,7 +22,7 @@ from skinjax.runtime import errors
 
 
 def user_path(path: str | os.PathLike) -> pathlib.Path:
-  """Returns the path that a user has named, with `~` expanded.
+  """Return the path that a user has named, with `~` expanded.
 
   Raises:
     InputError: it is a URL, or of a user that does not exist.
@@ -42,7 +42,7 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 def make_directory(path: pathlib.Path, name: str) -> None:
-  """Makes a directory, called `name` by the user (a flag or key), if need be.
+  """Make a directory, called `name` by the user (a flag or key), if need be.
 
   Raises:
     InputError: it cannot be made.
@@ -58,7 +58,7 @@ def make_directory(path: pathlib.Path, name: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
-  """Holds a lock, which ends with the process however that ends.
+  """Hold a lock, which ends with the process however that ends.
 
   The file stays, and says which process had the lock last. On a file system of
   several hosts that takes cluster-wide `flock`, and the lock of a host that has
@@ -96,7 +96,7 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-  """Writes a file beside its place, flushes it, and moves it there."""
+  """Write a file beside its place, flush it, and move it there."""
   path = pathlib.Path(path)
   partial = path.with_name(f"{path.name}.partial")
   try:
@@ -111,24 +111,24 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes UTF-8 text; see `write_bytes`."""
+  """Write UTF-8 text; see `write_bytes`."""
   write_bytes(path, text.encode())
 
 
 def table(rows: Iterable[Iterable[Any]]) -> str:
-  """Returns rows as the text of a CSV file."""
+  """Return rows as the text of a CSV file."""
   buffer = io.StringIO()
   csv.writer(buffer, lineterminator="\n").writerows(rows)
   return buffer.getvalue()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes indented JSON with null for what is not finite."""
+  """Write indented JSON with null for what is not finite."""
   write_text(path, json.dumps(plain(value), indent=2) + "\n")
 
 
 def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
-  """Reads a JSON object.
+  """Read a JSON object.
 
   Raises:
     InputError: it is absent, damaged or no object; `otherwise` says, in words,
@@ -147,14 +147,14 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
 
 
 def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
-  """Writes arrays by name, compressed, whole or not at all (.npz)."""
+  """Write arrays by name, compressed, whole or not at all (.npz)."""
   buffer = io.BytesIO()
   np.savez_compressed(buffer, **arrays)
   write_bytes(path, buffer.getvalue())
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads arrays by name; np.load would look for more kinds of files.
+  """Read arrays by name; np.load would look for more kinds of files.
 
   Raises:
     InputError: the file is not there, or damaged.
@@ -178,7 +178,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def plain(value: Any) -> Any:
-  """Converts to what JSON knows: no numpy, no tuples; NaN and inf to null."""
+  """Convert to what JSON knows: no numpy, no tuples; NaN and inf to null."""
   if isinstance(value, Mapping):
     return {str(key): plain(item) for key, item in value.items()}
   if isinstance(value, np.ndarray):
@@ -193,12 +193,12 @@ def plain(value: Any) -> Any:
 
 
 def digest(path: pathlib.Path) -> str:
-  """Computes the SHA-256 of a file, in hex."""
+  """Compute the SHA-256 of a file, in hex."""
   return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def digests(root: pathlib.Path) -> dict[str, str]:
-  """Computes each file's SHA-256, by its path beneath a directory."""
+  """Compute each file's SHA-256, by its path beneath a directory."""
   return {
     str(path.relative_to(root)): digest(path)
     for path in sorted(root.rglob("*"))

@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 
 
 def end_at_once() -> None:
-  """Lets signals raise Interrupted wherever the program is.
+  """Let signals raise Interrupted wherever the program is.
 
   Every file is whole or absent at any moment, so this is safe.
   """
@@ -40,7 +40,7 @@ def end_at_once() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-  """Holds the first signal back, for what has something to save.
+  """Hold the first signal back, for what has something to save.
 
   What ends without an exception has not stopped for it: the signal is sent
   again then.

@@ -22,26 +22,26 @@ MODES = ("auto", "one", "pmap", "jit")
 
 
 def keep_compiled(path: str) -> None:
-  """Keeps this process's compiled programs in a directory, for the next."""
+  """Keep this process's compiled programs in a directory, for the next."""
   jax.config.update("jax_compilation_cache_dir", path)
   # JAX keeps what took a second to compile: evaluation takes half of that.
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def mean(tree: Any, axis_name: str | None) -> Any:
-  """Averages arrays over the device axis; None means there is none."""
+  """Average arrays over the device axis; None means there is none."""
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
 def gather(tree: Any, axis_name: str | None) -> Any:
-  """Joins every device's part of a batch along the leading axis."""
+  """Join every device's part of a batch along the leading axis."""
   if axis_name is None:
     return tree
   return jax.lax.all_gather(tree, axis_name, tiled=True)
 
 
 def resolve(mode: str) -> str:
-  """Returns the mode that `auto` stands for: pmap from two devices on.
+  """Return the mode that `auto` stands for: pmap from two devices on.
 
   Raises:
     InputError: there is no such mode, or it is not for several processes.
@@ -70,7 +70,7 @@ def _replicated(mode: str):
 
 
 def place(tree: Any, mode: str) -> Any:
-  """Puts a tree of arrays on every device that `mode` uses.
+  """Put a tree of arrays on every device that `mode` uses.
 
   Every process gives the same arrays; `device_put` would send them around to
   make sure, all of the data set.
@@ -87,7 +87,7 @@ def place(tree: Any, mode: str) -> Any:
 
 
 def local(tree: Any) -> Any:
-  """Returns a tree of replicated arrays as this process's first device has it.
+  """Return a tree of replicated arrays as this process's first device has it.
 
   What each process computes from it, it computes alone.
   """
@@ -95,7 +95,7 @@ def local(tree: Any) -> Any:
 
 
 def create(init: Callable[..., Any], mode: str, *arguments: Any) -> Any:
-  """Calls a function so that its arrays are born on every device.
+  """Call a function so that its arrays are born on every device.
 
   `arguments` are trees of arrays, in every process the same.
   """
@@ -103,7 +103,7 @@ def create(init: Callable[..., Any], mode: str, *arguments: Any) -> Any:
 
 
 def like(tree: Any, mode: str) -> Any:
-  """Returns shapes, dtypes and shardings of what `create` would return."""
+  """Return shapes, dtypes and shardings of what `create` would return."""
   sharding = _replicated(resolve(mode))
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
@@ -111,7 +111,7 @@ def like(tree: Any, mode: str) -> Any:
 
 
 def share(batch_size: int, mode: str) -> int:
-  """Returns the examples that the step sees: a device's part under pmap.
+  """Return the examples that the step sees: a device's part under pmap.
 
   Raises:
     InputError: the devices do not divide the batch.
@@ -129,7 +129,7 @@ def share(batch_size: int, mode: str) -> int:
 
 
 def parts(examples: int, mode: str) -> int:
-  """Returns into how many parts a step had best divide its examples.
+  """Return into how many parts a step had best divide its examples.
 
   On a CPU parts of 8: what is computed of them stays in its caches, and memory
   is saved. Elsewhere, and where the examples are sharded, there is one.
@@ -140,7 +140,7 @@ def parts(examples: int, mode: str) -> int:
 
 
 def compile_steps(call: Callable, mode: str) -> Callable:
-  """Compiles training steps.
+  """Compile training steps.
 
   That is `call(state, data, frozen, key, *, axis_name, shard) -> (state,
   metrics)`, where `shard` splits the leading axis of a tree's arrays among the
@@ -175,7 +175,7 @@ def compile_steps(call: Callable, mode: str) -> Callable:
 
 
 def _global(tree: Any) -> Any:
-  """Joins what pmap returns, replicated in each process, to global arrays."""
+  """Join what pmap returns, replicated in each process, to global arrays."""
   if jax.process_count() == 1:
     return tree
   return jax.tree.map(

@@ -18,7 +18,7 @@ from skinjax.runtime import errors
 
 
 def join(coordinator: str, processes: int | None, index: int | None) -> None:
-  """Joins the processes of a run; to be called before any device is used.
+  """Join the processes of a run; to be called before any device is used.
 
   The coordinator is the `HOST:PORT` of process 0, or `auto` where JAX finds out
   all three by itself (Cloud TPU slices, Slurm, Open MPI, Kubernetes).
@@ -42,12 +42,12 @@ def join(coordinator: str, processes: int | None, index: int | None) -> None:
 
 
 def is_first() -> bool:
-  """Returns whether this process is the one that writes."""
+  """Return whether this process is the one that writes."""
   return jax.process_index() == 0
 
 
 def on_first(call: Callable[[], Any]) -> Any:
-  """Calls a function in the first process only, while the others wait.
+  """Call a function in the first process only, while the others wait.
 
   Returns:
     What the call returned, which must be JSON, in every process.
@@ -62,7 +62,7 @@ def on_first(call: Callable[[], Any]) -> Any:
 
 
 def together(call: Callable[[], Any]) -> Any:
-  """Calls a function in every process; where it fails in one, it fails in all.
+  """Call a function in every process; where it fails in one, it fails in all.
 
   A process that left alone would have the others wait for it.
 
@@ -92,7 +92,7 @@ def _words(error: BaseException) -> str:
 
 
 def _gather(text: str) -> list[str]:
-  """Returns the texts of all processes, by their index."""
+  """Return the texts of all processes, by their index."""
   data = np.frombuffer(text.encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(len(data)))
   padded = np.zeros(max(sizes.max(), 1), np.uint8)
@@ -105,14 +105,14 @@ def _gather(text: str) -> list[str]:
 
 
 def in_any(flag: bool) -> bool:
-  """Returns whether the flag is set in any process."""
+  """Return whether the flag is set in any process."""
   if jax.process_count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
 def require_same(what: str, text: str) -> None:
-  """Refuses processes that differ, as they would wait for each other forever.
+  """Refuse processes that differ, as they would wait for each other forever.
 
   Raises:
     InputError: the text is not the same in all processes.

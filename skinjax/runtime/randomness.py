@@ -13,14 +13,14 @@ import jax.numpy as jnp
 
 
 def named(key: jax.Array, name: str) -> jax.Array:
-  """Derives the key of a named stream."""
+  """Derive the key of a named stream."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def by_example(
   key: jax.Array, batch_size: int, axis_name: str | None = None
 ) -> jax.Array:
-  """Derives keys [batch_size], by the examples' places in the whole batch.
+  """Derive keys [batch_size], by the examples' places in the whole batch.
 
   The key is the same on every device; `batch_size` counts this device's
   examples, its part of the batch along `axis_name`.
@@ -31,7 +31,7 @@ def by_example(
 
 
 def by_content(rows: jax.Array) -> jax.Array:
-  """Derives keys [batch] from the numbers of rows, floats [batch, n]."""
+  """Derive keys [batch] from the numbers of rows, floats [batch, n]."""
   bits = jax.lax.bitcast_convert_type(rows.astype(jnp.float32), jnp.uint32)
   # An odd multiplier each: no place of a row counts for nothing.
   places = jnp.arange(rows.shape[1], dtype=jnp.uint32)
@@ -42,14 +42,14 @@ def by_content(rows: jax.Array) -> jax.Array:
 
 
 def stream(keys: jax.Array, name: str) -> jax.Array:
-  """Derives each example's key of a named stream, [batch] from [batch]."""
+  """Derive each example's key of a named stream, [batch] from [batch]."""
   return jax.vmap(lambda key: named(key, name))(keys)
 
 
 def normal(
   keys: jax.Array, shape: tuple[int, ...], most: float = 0.0
 ) -> jax.Array:
-  """Draws standard normal numbers [batch, *shape], an example from each key.
+  """Draw standard normal numbers [batch, *shape], an example from each key.
 
   With `most` above 0 they are distributed as if those beyond ±`most` were
   drawn again.
@@ -66,7 +66,7 @@ def normal(
 def keep_mask(
   keys: jax.Array, shape: tuple[int, ...], rate: float
 ) -> jax.Array:
-  """Draws the elements that dropout keeps, booleans [batch, *shape].
+  """Draw the elements that dropout keeps, booleans [batch, *shape].
 
   True with probability 1 - round(256 rate) / 256, for rates in [0, 1). Elements
   share the 32 bits of a draw, as many as the rate leaves room for: 4 in

@@ -38,7 +38,7 @@ _FREE = (
 
 
 def flat(config: ml_collections.ConfigDict | dict) -> dict[str, Any]:
-  """Flattens nested keys to `data.fold` and the like."""
+  """Flatten nested keys to `data.fold` and the like."""
   values = {}
   for key, value in config.items():
     if isinstance(value, ml_collections.ConfigDict | dict):
@@ -58,7 +58,7 @@ def claim(
   contents: Mapping[str, str | None] | None = None,
   made_anew: bool = False,
 ) -> Iterator[pathlib.Path]:
-  """Takes a workdir for one config and one run, and yields it.
+  """Take a workdir for one config and one run, and yield it.
 
   The config is kept in `config.json`, or compared with what is there. One that
   is refused before anything came of it leaves no trace. The processes of one
@@ -114,7 +114,7 @@ def claim(
 
 
 def _require_shared(path: pathlib.Path, text: str) -> None:
-  """Refuses a directory that is not that of the first process."""
+  """Refuse a directory that is not that of the first process."""
   if processes.is_first():
     return
   for _ in range(_LOOKS):  # network file systems show files a little later
@@ -129,7 +129,7 @@ def _require_shared(path: pathlib.Path, text: str) -> None:
 
 
 def _agree(path: pathlib.Path, config, rules, contents, made_anew) -> bool:
-  """Compares with what is there; returns whether the workdir had none before.
+  """Compare with what is there; return whether the workdir had none before.
 
   The arguments are those of `claim`.
   """
@@ -147,7 +147,7 @@ def _agree(path: pathlib.Path, config, rules, contents, made_anew) -> bool:
 
 
 def _require_same(path, before, now, rules, contents, made_anew) -> None:
-  """Refuses a config that is not that of a workdir, nor goes on from it."""
+  """Refuse a config that is not that of a workdir, nor goes on from it."""
   flat_before = flat(before)
   if "data.fold" in flat_before and "data.folder" not in flat_before:
     raise errors.InputError(
@@ -186,7 +186,7 @@ def _require_same(path, before, now, rules, contents, made_anew) -> None:
 
 
 def _differences(before: dict, now: dict, settled=frozenset()) -> list[str]:
-  """Says in which keys that are not free two configs differ.
+  """Say in which keys that are not free two configs differ.
 
   Those in `settled`, and what is in such sections, are left out.
   """
@@ -201,7 +201,7 @@ def _differences(before: dict, now: dict, settled=frozenset()) -> list[str]:
 
 
 def _at(config: dict, key: str) -> Any:
-  """Returns the value or section of a key with dots; None if there is none."""
+  """Return the value or section of a key with dots; None if there is none."""
   for name in key.split("."):
     config = config.get(name) if isinstance(config, dict) else None
   return config
@@ -212,7 +212,7 @@ def _place(text: Any) -> pathlib.Path | None:
 
 
 def composed(config, part: str) -> ml_collections.ConfigDict:
-  """Makes a training's config of a part of another's.
+  """Make a training's config of a part of another's.
 
   The part, as "gan" or "network.resnet", gets the whole's `seed`, `parallel`
   and `data`.
@@ -224,7 +224,7 @@ def composed(config, part: str) -> ml_collections.ConfigDict:
 
 
 def is_of(path: str | pathlib.Path, config) -> bool:
-  """Returns whether a workdir holds the run of a config."""
+  """Return whether a workdir holds the run of a config."""
   try:
     frozen = ml_collections.FrozenConfigDict(config)
     return not _differences(read_config(path).to_dict(), frozen.to_dict())
@@ -233,12 +233,12 @@ def is_of(path: str | pathlib.Path, config) -> bool:
 
 
 def is_free(key: str) -> bool:
-  """Returns whether a key says where and how a run is done, not what."""
+  """Return whether a key says where and how a run is done, not what."""
   return any(key == free or key.endswith(f".{free}") for free in _FREE)
 
 
 def read_config(path: str | pathlib.Path) -> ml_collections.FrozenConfigDict:
-  """Reads the config that a workdir was begun with, or taken further with.
+  """Read the config that a workdir was begun with, or taken further with.
 
   Raises:
     InputError: there is none.

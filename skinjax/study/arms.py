@@ -13,7 +13,7 @@ KINDS = ("", "synthetic", "duplicates")  # of what is added
 
 
 def check(name: str, arm) -> None:
-  """Refuses an arm that cannot be.
+  """Refuse an arm that cannot be.
 
   Raises:
     InputError: says which of its values is wrong.
@@ -38,17 +38,17 @@ def check(name: str, arm) -> None:
 
 
 def is_synthetic(arm) -> bool:
-  """Returns whether an arm learns from synthetic images."""
+  """Return whether an arm learns from synthetic images."""
   return arm.added == "synthetic"
 
 
 def is_random(arm) -> bool:
-  """Returns whether seeds learn from other images."""
+  """Return whether seeds learn from other images."""
   return bool(arm.added) or arm.fraction < 1
 
 
 def wanted(arm, counts: np.ndarray) -> np.ndarray:
-  """Counts the images that an arm adds to each class, [classes].
+  """Count the images that an arm adds to each class, [classes].
 
   `counts` are the class's real training images.
   """
@@ -73,7 +73,7 @@ class Taken(NamedTuple):
 
 
 def taken(arm, fold: folds.Fold, seed: int) -> Taken:
-  """Chooses the images that a classifier of an arm learns from.
+  """Choose the images that a classifier of an arm learns from.
 
   The seed chooses where an arm takes a part of what there is; arms that take
   as many take the same.
@@ -105,7 +105,7 @@ def taken(arm, fold: folds.Fold, seed: int) -> Taken:
 def learnt(
   arm, fold: folds.Fold, seed: int, chosen: Taken, steps: int
 ) -> datasets.Dataset:
-  """Returns what a classifier of an arm learns from, in so many steps."""
+  """Return what a classifier of an arm learns from, in so many steps."""
   dataset = fold.dataset
   if chosen.real is not None:
     part = dataset.train.take(chosen.real)

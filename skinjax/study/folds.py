@@ -32,12 +32,12 @@ class Fold(NamedTuple):
   passes: Mapping[int, np.ndarray] = types.MappingProxyType({})
 
   def folder_of(self, seed: int) -> int:
-    """Returns the seed whose image folder a seed uses: its own, or the one."""
+    """Return the seed whose image folder a seed uses: its own, or the one."""
     return seed if seed in self.folders else min(self.folders)
 
 
 def numbers(config) -> tuple[int, ...]:
-  """Returns the folds that a study tests on.
+  """Return the folds that a study tests on.
 
   Raises:
     InputError: there is no such fold, or one is named twice.
@@ -59,12 +59,12 @@ def numbers(config) -> tuple[int, ...]:
 
 
 def place(path: pathlib.Path, number: int) -> pathlib.Path:
-  """Returns where what is made for a fold is kept."""
+  """Return where what is made for a fold is kept."""
   return path / ("split" if number == -1 else f"fold{number}")
 
 
 def load(config, number: int) -> datasets.Dataset:
-  """Reads a fold's images; with `control`, half of the training lesions."""
+  """Read a fold's images; with `control`, half of the training lesions."""
   dataset = _whole(config, number)
   if not config.control:
     return dataset
@@ -82,13 +82,13 @@ def _whole(config, number: int) -> datasets.Dataset:
 
 
 def _halves(train: Split) -> tuple[Split, Split]:
-  """Divides training images by lesion, as the positive control does."""
+  """Divide training images by lesion, as the positive control does."""
   half = chosen(train, 0.5, seed=0)
   return train.take(half), train.take(~half)
 
 
 def chosen(split: Split, fraction: float, seed: int) -> np.ndarray:
-  """Chooses a part of each class's lesions at random, rounded up.
+  """Choose a part of each class's lesions at random, rounded up.
 
   Returns:
     Booleans [images]; a larger fraction keeps what a smaller one chooses.
@@ -104,12 +104,12 @@ def chosen(split: Split, fraction: float, seed: int) -> np.ndarray:
 
 
 def seeds(config) -> range:
-  """Returns the seeds of a study's classifiers, before any are added."""
+  """Return the seeds of a study's classifiers, before any are added."""
   return range(config.seed, config.seed + config.seeds)
 
 
 def named(config, number: int, seed: int) -> tuple[str, str]:
-  """Returns the generator and the image folder of a fold and seed, as given."""
+  """Return the generator and the image folder of a fold and seed, as given."""
   fill = lambda text: text.replace("{fold}", str(number)).replace(
     "{seed}", str(seed)
   )
@@ -117,12 +117,12 @@ def named(config, number: int, seed: int) -> tuple[str, str]:
 
 
 def by_fold(config) -> bool:
-  """Returns whether each fold has images of its own."""
+  """Return whether each fold has images of its own."""
   return "{fold}" in config.generator + config.synthetic
 
 
 def by_seed(config) -> bool:
-  """Returns whether each seed has images of its own."""
+  """Return whether each seed has images of its own."""
   return "{seed}" in config.generator + config.synthetic
 
 
@@ -134,7 +134,7 @@ class Given(NamedTuple):
 
 
 def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
-  """Reads what the config names for a fold.
+  """Read what the config names for a fold.
 
   Raises:
     InputError: it is not there, or not for these data.
@@ -151,7 +151,7 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
 
 
 def pretrained(config, found: Given) -> set[str]:
-  """Returns the pretrained networks that the images' makers learnt through."""
+  """Return the pretrained networks that the images' makers learnt through."""
   if not any(found):  # a GAN is trained here
     return set(trained.pretrained_networks(config.gan))
   told = [g.origin.get("pretrained") for g in found.generators.values()]
@@ -160,7 +160,7 @@ def pretrained(config, found: Given) -> set[str]:
 
 
 def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
-  """Returns whether what is given may be judged by a fold's test lesions.
+  """Return whether what is given may be judged by a fold's test lesions.
 
   Raises:
     InputError: nothing tells, and `unknown_origin` does not allow that; or it
@@ -195,7 +195,7 @@ def prepare(
   found: Given,
   wanted: np.ndarray,
 ) -> Fold:
-  """Gets a fold's image folders: reads, draws, or trains a GAN to draw them.
+  """Get a fold's image folders: read, draw, or train a GAN to draw them.
 
   `wanted` [classes] counts the images that arms ask for; none, and nothing is
   made.
@@ -231,7 +231,7 @@ def prepare(
 
 
 def _require_same(record: pathlib.Path, digests: Mapping[int, str]) -> None:
-  """Compares image folders with those that a fold was begun with."""
+  """Compare image folders with those that a fold was begun with."""
   now = {str(seed): digest for seed, digest in digests.items()}
   before = {}
   if record.exists():
@@ -258,7 +258,7 @@ def _require_enough(folder, wanted, info) -> None:
 
 
 def _control(config, number: int, own: pathlib.Path):
-  """Returns the other half of the training lesions as an image folder."""
+  """Return the other half of the training lesions as an image folder."""
   _, other = _halves(_whole(config, number).train)
   return image_folder.ImageFolder(
     own,
@@ -271,7 +271,7 @@ def _control(config, number: int, own: pathlib.Path):
 
 
 def gan_config(config, number: int) -> ml_collections.ConfigDict:
-  """Makes the config of a fold's GAN."""
+  """Make the config of a fold's GAN."""
   made = workdir.composed(config, "gan")
   made.data.fold = number
   return made
@@ -280,7 +280,7 @@ def gan_config(config, number: int) -> ml_collections.ConfigDict:
 def _train_generator(
   config, own: pathlib.Path, number: int, dataset: datasets.Dataset
 ) -> pathlib.Path:
-  """Trains a fold's GAN unless that is done; the other processes wait."""
+  """Train a fold's GAN unless that is done; the other processes wait."""
   where, gan = own / "generator", gan_config(config, number)
   waiting = False
   while not trained.is_trained(where, gan.train.steps):

@@ -35,7 +35,7 @@ class Features:
   """
 
   def __init__(self, size: int, directory: pathlib.Path):
-    """Reads what is kept; images are enlarged to `size` pixels."""
+    """Read what is kept; images are enlarged to `size` pixels."""
     self._extractor = features.efficientnet(size)
     self._directory = directory / self._extractor.digest[:12] / str(size)
     self._rows: dict[tuple[bytes, int], np.ndarray] = {}
@@ -44,7 +44,7 @@ class Features:
       self._keep(kept["images"], kept["features"])
 
   def __call__(self, images: np.ndarray, orientations: int) -> np.ndarray:
-    """Returns float32 [n, orientations, dims] of uint8 images; 1 or 8."""
+    """Return float32 [n, orientations, dims] of uint8 images; 1 or 8."""
     images = np.ascontiguousarray(images)
     names = [hashlib.sha256(image).digest() for image in images]
     found = [self._find(name, orientations) for name in names]
@@ -58,7 +58,7 @@ class Features:
     return np.stack(found).astype(np.float32)
 
   def _add(self, names: list[bytes], images: np.ndarray, orientations: int):
-    """Computes features, and keeps them in a file of their own."""
+    """Compute features, and keep them in a file of their own."""
     keys = np.array([np.frombuffer(name, np.uint8) for name in names])
     made = self._computed(images, orientations)
     self._keep(keys, made)
@@ -68,7 +68,7 @@ class Features:
     files.write_arrays(path, images=keys, features=made)
 
   def _find(self, name: bytes, orientations: int) -> np.ndarray | None:
-    """Returns a row [orientations, dims]; the first of 8 is that of one."""
+    """Return a row [orientations, dims]; the first of 8 is that of one."""
     for there in (orientations, _ORIENTATIONS):
       if (row := self._rows.get((name, there))) is not None:
         return row[:orientations]
@@ -89,7 +89,7 @@ class Features:
 def learn(
   config, dataset: datasets.Dataset, place: pathlib.Path, extract: Features
 ) -> Callable[[Split], np.ndarray]:
-  """Fits a head to a data set and keeps it in a directory, if it is not there.
+  """Fit a head to a data set and keep it in a directory, if it is not there.
 
   Of the config, `augment.orientations`, `train.sampler`, `loss.balance` and
   `weight_decay`. Whatever a sampler would draw more often weighs more in the
@@ -116,7 +116,7 @@ def learn(
 
 
 def _fitted(config, dataset, extract, turned: int) -> dict[str, np.ndarray]:
-  """Fits a head; returns its arrays by name."""
+  """Fit a head; return its arrays by name."""
   info, train = dataset.info, dataset.train
   x = extract(train.images, turned)
   mean, scale = x.mean((0, 1)), x.std((0, 1)) + 1e-6
@@ -143,7 +143,7 @@ def _fitted(config, dataset, extract, turned: int) -> dict[str, np.ndarray]:
 
 
 def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
-  """Computes how often a sampler would draw an image of each class, [classes].
+  """Compute how often a sampler would draw an image of each class, [classes].
 
   Of the real ones and of those that are added; the latter times their weight
   in the loss.
@@ -168,7 +168,7 @@ def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
 
 @jax.jit
 def _loss(theta, factor, x, labels, weights, decay):
-  """Computes the loss and its gradient, written out.
+  """Compute the loss and its gradient, written out.
 
   The products are in an order that takes half the time of the derived one.
   """
@@ -189,7 +189,7 @@ def _matrix(theta, factor):
 
 
 def _minimized(x, labels, weights, num_classes: int, decay: float):
-  """Minimizes the weighted mean loss by L-BFGS, from zero on.
+  """Minimize the weighted mean loss by L-BFGS, from zero on.
 
   It converges in half the steps in coordinates where the features are
   uncorrelated, about as the loss's curvature is; an eighth of them tells that.

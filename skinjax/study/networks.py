@@ -27,7 +27,7 @@ Predict = Callable[[Split], np.ndarray]
 def unit_config(
   config, network: str, arm: str, fold: int, seed: int
 ) -> ml_collections.FrozenConfigDict:
-  """Makes the config of one classifier.
+  """Make the config of one classifier.
 
   Raises:
     InputError: the arm changes what the network does not have.
@@ -47,7 +47,7 @@ def unit_config(
 
 
 def cannot(config, network: str, arm: str) -> str:
-  """Says why a network cannot have an arm; nothing if it can.
+  """Say why a network cannot have an arm; nothing if it can.
 
   A head does without changes of colour: its features are computed once.
   """
@@ -69,7 +69,7 @@ def cannot(config, network: str, arm: str) -> str:
 
 
 def check(config: ml_collections.FrozenConfigDict) -> None:
-  """Refuses a unit's config that cannot be trained; see loop.check."""
+  """Refuse a unit's config that cannot be trained; see loop.check."""
   if config.task == HEAD:
     return
   if tasks.named(config.task).generates:
@@ -78,12 +78,12 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
 
 
 def steps(config) -> int:
-  """Returns the steps of a unit's training."""
+  """Return the steps of a unit's training."""
   return 1 if config.task == HEAD else config.train.steps
 
 
 def pretrained(config, network: str) -> list[str]:
-  """Returns the pretrained networks that a network learns through."""
+  """Return the pretrained networks that a network learns through."""
   part = config.network[network]
   if part.task == HEAD:
     return [efficientnet.NAME]
@@ -96,7 +96,7 @@ def learn(
   place: pathlib.Path,
   features: Callable[[int], head.Features],
 ) -> Predict:
-  """Trains a classifier in a directory, or finds it there.
+  """Train a classifier in a directory, or find it there.
 
   `features` gives the features at an input size, to a head.
 

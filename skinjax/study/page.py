@@ -26,7 +26,7 @@ def render(
   sheets: Mapping[str, Image.Image | bytes],
   diversity: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
 ) -> str:
-  """Renders a study as a self-contained HTML page.
+  """Render a study as a self-contained HTML page.
 
   Images and styles are embedded; the page loads nothing and runs no script. The
   same arguments give the same page.
@@ -95,7 +95,7 @@ def render(
 
 
 def _recipes(arms):
-  """Returns by name what arms are, and the networks that have them."""
+  """Return by name what arms are, and the networks that have them."""
   found = {}
   for arm in arms:
     if arm["name"] not in (WITH, WITHOUT):
@@ -105,7 +105,7 @@ def _recipes(arms):
 
 
 def _diversity_uri(records):
-  """Draws the classes as the lines of one panel; None if there are none."""
+  """Draw the classes as the lines of one panel; None if there are none."""
   panel = "diversity of samples / real"
   lines = {
     name: [

@@ -46,35 +46,35 @@ _UNKNOWN_STEP_SECONDS = 0.5
 
 
 def verdict_network(config) -> str:
-  """Returns the network whose classifiers give the verdict."""
+  """Return the network whose classifiers give the verdict."""
   return config.verdict_network or config.networks[-1]
 
 
 def arms_of(config, network: str) -> list[str]:
-  """Lists the arms that a network trains."""
+  """List the arms that a network trains."""
   return [name for name, why in _asked(config, network).items() if not why]
 
 
 def left_out(config, network: str) -> dict[str, str]:
-  """Returns the arms that a network cannot have, and why."""
+  """Return the arms that a network cannot have, and why."""
   return {name: why for name, why in _asked(config, network).items() if why}
 
 
 def _asked(config, network: str) -> dict[str, str]:
-  """Returns the arms asked of a network, and why it cannot have one."""
+  """Return the arms asked of a network, and why it cannot have one."""
   asked = config.arms or tuple(config.arm)
   own = config.network[network].arms or asked
   return {n: networks.cannot(config, network, n) for n in asked if n in own}
 
 
 def recipes(config) -> list:
-  """Lists what the arms are that any network trains."""
+  """List what the arms are that any network trains."""
   names = dict.fromkeys(n for k in config.networks for n in arms_of(config, k))
   return [config.arm[name] for name in names]
 
 
 def candidates(config, network: str) -> dict[str, list[str]]:
-  """Lists the arms between which is chosen, `with` and `without`.
+  """List the arms between which is chosen, `with` and `without`.
 
   Those that learn from a part of the real images are none.
   """
@@ -87,7 +87,7 @@ def candidates(config, network: str) -> dict[str, list[str]]:
 
 
 def check(config) -> None:
-  """Refuses a study whose plan cannot be.
+  """Refuse a study whose plan cannot be.
 
   Raises:
     InputError: an unknown network or arm, none to compare, or numbers that do
@@ -125,7 +125,7 @@ def check(config) -> None:
 
 
 def units_of(config, fold: int, seeds: Sequence[int]) -> list[units.Unit]:
-  """Lists a fold's units, the verdict's network last and seed by seed."""
+  """List a fold's units, the verdict's network last and seed by seed."""
   order = sorted(config.networks, key=lambda n: n == verdict_network(config))
   every = [
     units.canonical(config, units.Unit(network, arm, fold, seed))
@@ -137,7 +137,7 @@ def units_of(config, fold: int, seeds: Sequence[int]) -> list[units.Unit]:
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-  """Reads plan.json; what is not decided yet is empty."""
+  """Read plan.json; what is not decided yet is empty."""
   decided = {"choices": {}, "until": {}}
   if (path / FILE).exists():
     decided |= files.read_json(path / FILE, "it tells what was chosen")
@@ -147,7 +147,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 def choice(
   config, path: pathlib.Path, network: str, fold: int
 ) -> dict[str, Any] | None:
-  """Returns what was chosen in a fold; None if nothing is yet.
+  """Return what was chosen in a fold; None if nothing is yet.
 
   Raises:
     InputError: an arm that was chosen is not among those of the config.
@@ -171,7 +171,7 @@ def choose(
   validation: Mapping[str, Sequence[np.ndarray]],
   labels: np.ndarray,
 ) -> None:
-  """Chooses the arms that are compared in a fold, unless that is done.
+  """Choose the arms that are compared in a fold, unless that is done.
 
   `validation` has by arm the probabilities [images, classes] of the first
   seeds, of validation lesions with these labels.
@@ -206,7 +206,7 @@ def choose(
 def decide_seeds(
   config, path: pathlib.Path, needed: int | None
 ) -> dict[str, Any]:
-  """Keeps how many seeds the verdict gets, unless that is decided.
+  """Keep how many seeds the verdict gets, unless that is decided.
 
   `needed` is of statistics.seeds_needed.
   """
@@ -232,7 +232,7 @@ def decide_seeds(
 
 
 def estimate(config, network: str) -> float:
-  """Returns the seconds that a unit takes on two cores, about."""
+  """Return the seconds that a unit takes on two cores, about."""
   part = config.network[network]
   if part.task == networks.HEAD:
     return _HEAD_SECONDS
@@ -244,7 +244,7 @@ def estimate(config, network: str) -> float:
 
 
 def estimate_gan(config) -> float:
-  """Returns the seconds that a fold's GAN takes on two cores, about."""
+  """Return the seconds that a fold's GAN takes on two cores, about."""
   gan = config.gan
   kind = gan.task, gan.model.get("discriminator", "own")
   step = _GAN_STEP_SECONDS.get(kind, _UNKNOWN_STEP_SECONDS)
@@ -252,7 +252,7 @@ def estimate_gan(config) -> float:
 
 
 def megabytes(config, network: str) -> float:
-  """Returns what a unit takes on the disk: of a trained one, its checkpoint."""
+  """Return what a unit takes on the disk: of a trained one, its checkpoint."""
   part = config.network[network]
   if part.task == networks.HEAD:
     return 0.2
@@ -266,7 +266,7 @@ class Progress:
   """Counts units that are done, and says how long the others take."""
 
   def __init__(self, config, numbers: Sequence[int]):
-    """Takes the folds that there are to do."""
+    """Take the folds that there are to do."""
     self._config = config
     self._took = {network: [] for network in config.networks}
     self._left = dict.fromkeys(config.networks, 0)
@@ -275,23 +275,23 @@ class Progress:
         self._left[unit.network] += 1
 
   def done(self, network: str, seconds: float) -> None:
-    """Notes a unit that is done, and how long it took."""
+    """Note a unit that is done, and how long it took."""
     self._took[network].append(seconds)
     self._left[network] -= 1
 
   def each(self, network: str) -> tuple[float, bool]:
-    """Returns the seconds that a unit takes, and whether they are measured."""
+    """Return the seconds that a unit takes, and whether they are measured."""
     took = [seconds for seconds in self._took[network] if seconds]
     if took:
       return float(np.mean(took)), True
     return estimate(self._config, network), False
 
   def left(self) -> float:
-    """Returns the seconds that all others take, in one process."""
+    """Return the seconds that all others take, in one process."""
     return sum(self.each(n)[0] * left for n, left in self._left.items())
 
   def table(self) -> str:
-    """Returns what is done and left of each network, a row each."""
+    """Return what is done and left of each network, a row each."""
     heads = ("network", "done", "left", "a unit", "time left")
     rows = [heads]
     for network, left in self._left.items():
@@ -317,7 +317,7 @@ class Progress:
 
 
 def keep_network(config, path: pathlib.Path) -> None:
-  """Keeps which network gives the verdict: there is one primary hypothesis.
+  """Keep which network gives the verdict: there is one primary hypothesis.
 
   Raises:
     InputError: it was another one.

@@ -48,7 +48,7 @@ _PANELS = 4  # beside each other, of the doses
 def by_network(
   summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Groups arms or differences by network, what the verdict is of first.
+  """Group arms or differences by network, what the verdict is of first.
 
   The first network is the verdict's, and the first of its rows the procedures.
   """
@@ -67,7 +67,7 @@ def by_network(
 
 
 def procedures(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  """Returns the arms that decide: WITHOUT and WITH of the verdict's network."""
+  """Return the arms that decide: WITHOUT and WITH of the verdict's network."""
   network = summary["verdict"]["network"]
   return [arm_of(summary, network, name) for name in (WITHOUT, WITH)]
 
@@ -75,14 +75,14 @@ def procedures(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def arm_of(
   summary: Mapping[str, Any], network: str, name: str
 ) -> Mapping[str, Any] | None:
-  """Finds an arm of a network; None if it has no such arm."""
+  """Find an arm of a network; None if it has no such arm."""
   key = (network, name)
   found = (a for a in summary["arms"] if (a["network"], a["name"]) == key)
   return next(found, None)
 
 
 def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
-  """Returns the arms of a network that differ in their dose alone, by dose."""
+  """Return the arms of a network that differ in their dose alone, by dose."""
   alike = {"added": "synthetic", "share": 1, "weight": 1, "pretraining": 0}
   alike |= {"filtered": False, "total": 0, "fraction": 1}
   compared = {
@@ -104,7 +104,7 @@ def _colored(arms: Iterable) -> Iterator[tuple[str, Any]]:
 
 
 def forest(summary: Mapping[str, Any]) -> Figure:
-  """Draws differences in balanced accuracy, a row for each network and arm.
+  """Draw differences in balanced accuracy, a row for each network and arm.
 
   The row that decides comes first, and is a diamond; beside the others stand
   the adjusted p-values.
@@ -159,7 +159,7 @@ def forest(summary: Mapping[str, Any]) -> Figure:
 
 
 def doses(summary: Mapping[str, Any], network: str) -> Figure:
-  """Draws what doses of synthetic images bring to each class of a network.
+  """Draw what doses of synthetic images bring to each class of a network.
 
   A panel for balanced accuracy, then one for each class's recall: differences
   from WITHOUT, the classes' at their wider, Bonferroni-corrected level.
@@ -202,7 +202,7 @@ def doses(summary: Mapping[str, Any], network: str) -> Figure:
 
 
 def learning_curve(summary: Mapping[str, Any]) -> Figure:
-  """Draws balanced accuracy against the real images, with its slope.
+  """Draw balanced accuracy against the real images, with its slope.
 
   A line across it is what all of them and synthetic ones come to.
   """
@@ -242,7 +242,7 @@ def learning_curve(summary: Mapping[str, Any]) -> Figure:
 
 
 def recalls(summary: Mapping[str, Any]) -> Figure:
-  """Draws each class's recall by the two procedures, with intervals."""
+  """Draw each class's recall by the two procedures, with intervals."""
   classes = [c["name"] for c in summary["classes"]]
   figure = Figure(figsize=(WIDTH, 2.9))
   axis = figure.subplots()
@@ -272,7 +272,7 @@ def recalls(summary: Mapping[str, Any]) -> Figure:
 def curves(
   runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
 ) -> Figure:
-  """Draws scalars against steps: a panel for each name, a colour for each arm.
+  """Draw scalars against steps: a panel for each name, a colour for each arm.
 
   An arm has runs (seeds), each a list of `{"step": …, name: value}`, which may
   lack names.
@@ -312,7 +312,7 @@ def curves(
 
 
 def reliability(summary: Mapping[str, Any]) -> Figure:
-  """Draws accuracy against confidence of both procedures.
+  """Draw accuracy against confidence of both procedures.
 
   The areas of dots are shares of examples.
   """
@@ -344,7 +344,7 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
 
 
 def confusion(summary: Mapping[str, Any], arm: Mapping[str, Any]) -> Figure:
-  """Draws an arm's confusion matrix: shares of each true class, in percent."""
+  """Draw an arm's confusion matrix: shares of each true class, in percent."""
   names = [literal(c["name"]) for c in summary["classes"]]
   counts = np.array(arm["confusion"], float)
   shares = counts / np.maximum(counts.sum(1, keepdims=True), 1e-12)

@@ -32,7 +32,7 @@ def fold_done(
   outside: external.External | None,
   seeds: Sequence[int],
 ) -> summary.FoldDone:
-  """Reads what a fold's classifiers have predicted.
+  """Read what a fold's classifiers have predicted.
 
   Every arm has the config's seeds; those that were chosen for the verdict have
   all of `seeds`.
@@ -84,7 +84,7 @@ def write(
   outside: external.External | None,
   left_out: Sequence[int],
 ) -> dict:
-  """Writes WORKDIR/report: the page, summary.json and two tables.
+  """Write WORKDIR/report: the page, summary.json and two tables.
 
   `fold` is the first of those that are `done`, whose images are shown;
   `left_out` are folds whose lesions the images' maker has seen.
@@ -151,7 +151,7 @@ def write(
 
 
 def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
-  """Returns where the GAN of each class was trained, if that is still there."""
+  """Return where the GAN of each class was trained, if that is still there."""
   maker = folder.provenance.get("generator")
   place = maker.get("workdir") if isinstance(maker, Mapping) else None
   if not isinstance(place, str):
@@ -261,7 +261,7 @@ def _compute(config) -> str:
 
 
 def _minutes(path: pathlib.Path) -> dict[str, float]:
-  """Adds up what classifiers took, by network."""
+  """Add up what classifiers took, by network."""
   minutes = collections.Counter()
   for record in path.glob("*/units/*/unit.json"):
     unit = files.read_json(record, "remove it")
@@ -270,7 +270,7 @@ def _minutes(path: pathlib.Path) -> dict[str, float]:
 
 
 def _some(split: datasets.Split) -> datasets.Split:
-  """Takes the first images of each class: distances are of all pairs."""
+  """Take the first images of each class: distances are of all pairs."""
   places = [
     np.flatnonzero(split.labels == label)[:_SHOWN]
     for label in np.unique(split.labels)
@@ -281,7 +281,7 @@ def _some(split: datasets.Split) -> datasets.Split:
 def _sheet(
   split: datasets.Split, info, synthetic: datasets.Split
 ) -> Image.Image:
-  """Draws a row for each class that has synthetic images."""
+  """Draw a row for each class that has synthetic images."""
   labels, counts = np.unique(synthetic.labels, return_counts=True)
   there = np.bincount(split.labels, minlength=info.num_classes)[labels]
   columns = min(_COLUMNS, *counts, *there)
@@ -292,7 +292,7 @@ def _sheet(
 
 
 def _records(place: pathlib.Path, names: Iterable[str]) -> list[dict]:
-  """Reads some of a workdir's metrics."""
+  """Read some of a workdir's metrics."""
   text = (place / "metrics.jsonl").read_text()
   lines = map(json.loads, text.splitlines())
   return [
@@ -337,7 +337,7 @@ def _differences_table(result: dict) -> str:
 
 
 def _tell(result: dict, report: pathlib.Path) -> None:
-  """Logs the verdict, and the original project's numbers beside it."""
+  """Log the verdict, and the original project's numbers beside it."""
   for row in result["original"]:
     logging.info(
       "the original project, %d classes: accuracy %.3f without, %.3f with GAN "

@@ -40,7 +40,7 @@ _SHOWN_LESS = 0.2
 def run(
   config: ml_collections.ConfigDict, path: str | pathlib.Path
 ) -> dict | None:
-  """Runs a study, from where it was left, and writes its report.
+  """Run a study, from where it was left, and write its report.
 
   Fold by fold it takes the images that the config names, or draws them from the
   GAN that it names, or trains one on the fold's training lesions first; trains
@@ -83,7 +83,7 @@ class Admitted(NamedTuple):
 
 
 def _check(config) -> None:
-  """Refuses what would stop a part of the study in hours."""
+  """Refuse what would stop a part of the study in hours."""
   if sum(map(bool, (config.synthetic, config.generator, config.control))) > 1:
     raise errors.InputError(
       "Of config.synthetic, config.generator and config.control one is to be "
@@ -108,7 +108,7 @@ def _check(config) -> None:
 
 
 def _shard(every: list, text: str) -> list:
-  """Returns the part of a list that `i/n` names, i from 0; all for ``."""
+  """Return the part of a list that `i/n` names, i from 0; all for ``."""
   if not text:
     return every
   match = re.fullmatch(r"(\d+)/(\d+)", text)
@@ -120,7 +120,7 @@ def _shard(every: list, text: str) -> list:
 
 
 def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
-  """Returns what may become of a study's config; see workdir.claim.
+  """Return what may become of a study's config; see workdir.claim.
 
   Units are found by what they are made of, and a fold compares the images that
   it is given with those it began with.
@@ -136,7 +136,7 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
     return None
 
   def network(before, now):
-    """A network may change until something was chosen by its classifiers."""
+    """Refuse another network once something was chosen by its classifiers."""
     for name in plan.read(path)["choices"]:
       old, new = (workdir.flat(x.get(name) or {}) for x in (before, now))
       for key in sorted({*old, *new} - {"arms"}):
@@ -173,7 +173,7 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
 
 
 def _admitted(config) -> Admitted:
-  """Looks at every fold's data and images before anything is made.
+  """Look at every fold's data and images before anything is made.
 
   Raises:
     InputError: they cannot be used; no fold can.
@@ -205,7 +205,7 @@ def _admitted(config) -> Admitted:
 
 
 def _require_same_knowledge(config, found: folds.Given) -> None:
-  """Refuses a verdict that would be of a pretrained network's knowledge."""
+  """Refuse a verdict that would be of a pretrained network's knowledge."""
   network = plan.verdict_network(config)
   more = folds.pretrained(config, found) - set(
     networks.pretrained(config, network)
@@ -220,7 +220,7 @@ def _require_same_knowledge(config, found: folds.Given) -> None:
 
 
 def _outside(config, dataset, origin) -> external.External | None:
-  """Reads the external test set, if there is one.
+  """Read the external test set, if there is one.
 
   `origin` says what the images' maker has learnt from; None where it is to be
   trained here, on `dataset`.
@@ -231,7 +231,7 @@ def _outside(config, dataset, origin) -> external.External | None:
 
 
 def _wanted(config, info) -> np.ndarray:
-  """Counts the synthetic images that the arms ask for at most, [classes]."""
+  """Count the synthetic images that the arms ask for at most, [classes]."""
   counts = np.array(info.class_counts)
   most = np.zeros(len(counts), int)
   for arm in filter(arms.is_synthetic, plan.recipes(config)):
@@ -240,7 +240,7 @@ def _wanted(config, info) -> np.ndarray:
 
 
 def _require_more(config, info) -> None:
-  """Refuses doses that add no image."""
+  """Refuse doses that add no image."""
   if not _wanted(config, info).any():
     raise errors.InputError(
       "The arms' doses add no synthetic image: every class has fewer than half "
@@ -249,7 +249,7 @@ def _require_more(config, info) -> None:
 
 
 def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
-  """Reads a fold, and gets its image folders."""
+  """Read a fold, and get its image folders."""
   dataset = folds.load(config, number)
   found = folds.given(config, number, dataset.info, folds.seeds(config))
   wanted = _wanted(config, dataset.info)
@@ -263,7 +263,7 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
 
 
 def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
-  """Tells which of a folder's images pass the filter; keeps it in a file."""
+  """Tell which of a folder's images pass the filter; keep it in a file."""
   digest = fold.digests[seed][:12]
   record = fold.path / f"passes-{digest}.npz"
   if record.exists():
@@ -285,7 +285,7 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
 
 
 def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
-  """Runs what is admitted; see `run`."""
+  """Run what is admitted; see `run`."""
   extract = functools.cache(lambda size: head.Features(size, path / "features"))
   progress = plan.Progress(config, admitted.numbers)
   done = {
@@ -318,7 +318,7 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
 def _do_fold(
   config, path, number: int, extract, progress: plan.Progress
 ) -> summary.FoldDone | None:
-  """Trains a fold's classifiers, chooses, and predicts its test lesions.
+  """Train a fold's classifiers, choose, and predict its test lesions.
 
   Returns None where classifiers of other shards are missing.
   """
@@ -356,7 +356,7 @@ def _do_fold(
 
 
 def _with_more_seeds(config, path, done: dict, extract) -> dict:
-  """Runs as many more seeds as the verdict's interval takes; see plan.py."""
+  """Run as many more seeds as the verdict's interval takes; see plan.py."""
   needed = summary.seeds_needed(
     list(done.values()),
     plan.verdict_network(config),
@@ -394,7 +394,7 @@ def _outside_of(config, fold: folds.Fold) -> external.External | None:
 def _work_off(
   made: list[units.Work], wanted, extract, progress: plan.Progress | None = None
 ) -> None:
-  """Predicts splits by units; those in other hands come last."""
+  """Predict splits by units; those in other hands come last."""
   left = list(made)
   while left:
     busy = []
@@ -422,7 +422,7 @@ def _work_off(
 
 
 def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
-  """Says what there is to do, in words and a table."""
+  """Say what there is to do, in words and a table."""
   progress = plan.Progress(config, admitted.numbers)
   lines, size = [], 0.0
   for number in admitted.numbers:

@@ -140,7 +140,7 @@ class Scorer:
   """
 
   def __init__(self, folds, predictions, labels, weights):
-    """Takes by fold the predictions, labels, and weights of resamples."""
+    """Take by fold the predictions, labels, and weights of resamples."""
     self._folds, self._labels, self._predictions = folds, labels, predictions
     self._weights = weights
     self._tallies = {}
@@ -148,14 +148,14 @@ class Scorer:
     self._tell = progress("Scores with resampled lesions: classifiers")
 
   def arms(self, network: str, arm: str) -> list[str]:
-    """Returns the arm of each fold: of a procedure, what was chosen there."""
+    """Return the arm of each fold: of a procedure, what was chosen there."""
     if arm not in (WITH, WITHOUT):
       return [arm] * len(self._folds)
     key = "with" if arm == WITH else "without"
     return [fold.choices[network][key] for fold in self._folds]
 
   def draws(self, network: str, arm: str, seeds: int):
-    """Scores an arm or a procedure by its first seeds; see statistics.draw."""
+    """Score an arm or a procedure by its first seeds; see statistics.draw."""
     return statistics.draw(
       [
         [self._tally(i, network, name, s) for s in range(seeds)]
@@ -164,7 +164,7 @@ class Scorer:
     )
 
   def by_fold(self, network: str, arm: str, seeds: int) -> list[float]:
-    """Returns the mean balanced accuracy of each fold."""
+    """Return the mean balanced accuracy of each fold."""
     counts = [
       [self._tally(i, network, name, s).confusion[0] for s in range(seeds)]
       for i, name in enumerate(self.arms(network, arm))
@@ -173,7 +173,7 @@ class Scorer:
     return [float(np.mean([score(c) for c in fold])) for fold in counts]
 
   def predicted(self, network: str, arm: str, seeds: int):
-    """Returns the probabilities of all folds and seeds, and their labels."""
+    """Return the probabilities of all folds and seeds, and their labels."""
     found = [
       self._predictions[i][network, name][:seeds]
       for i, name in enumerate(self.arms(network, arm))
@@ -213,7 +213,7 @@ def scorer(
   resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> Scorer:
-  """Returns what scores the test splits of folds."""
+  """Return what scores the test splits of folds."""
   return Scorer(
     folds,
     [fold.predictions for fold in folds],
@@ -226,7 +226,7 @@ def scorer(
 
 
 def procedures_difference(scored: Scorer, network: str, seeds: int):
-  """Returns the draws that decide: WITH minus WITHOUT, balanced accuracy."""
+  """Return the draws that decide: WITH minus WITHOUT, balanced accuracy."""
   draws = [scored.draws(network, arm, seeds) for arm in (WITH, WITHOUT)]
   return draws[0][HEADLINE_METRIC] - draws[1][HEADLINE_METRIC]
 
@@ -397,12 +397,12 @@ def summarize_external(
   num_resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Summarizes what a study's networks score on an external test set.
+  """Summarize what a study's networks score on an external test set.
 
   Each image is predicted by the classifiers of every fold, which count alike.
   `labels` and `groups` are those of its images; `note`, `notes`, `traced` and
   `left_out` say what is known of these. The difference of the two procedures
-  gets no verdict: that is of the own test lesions.
+  gets no verdict: that is of the internal test lesions.
 
   Returns:
     `external` of the schema.
@@ -455,7 +455,7 @@ def summarize_external(
 
 
 def _names(folds: Sequence[FoldDone], network: str) -> list[str]:
-  """Lists a network's arms, then the procedures that every fold chose."""
+  """List a network's arms, then the procedures that every fold chose."""
   names = [arm for n, arm in folds[0].predictions if n == network]
   for procedure, key in ((WITHOUT, "without"), (WITH, "with")):
     if all(fold.choices[network].get(key) for fold in folds):
@@ -464,7 +464,7 @@ def _names(folds: Sequence[FoldDone], network: str) -> list[str]:
 
 
 def _original(reported, rows, majority) -> list[dict[str, Any]]:
-  """Puts accuracies of this study beside those reported, if it has the arms."""
+  """Put accuracies of this study beside those reported, if it has the arms."""
   accuracies = {row["name"]: row["scores"]["accuracy"] for row in rows}
   told = []
   for row in reported:
@@ -522,7 +522,7 @@ def _classes(folds, class_names) -> list[dict[str, Any]]:
 
 
 def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
-  """Says what the intervals carry, and what they do not."""
+  """Say what the intervals carry, and what they do not."""
   carried = ["test lesions"]
   not_carried = ["other training lesions"]
   if folds > 1:
@@ -605,7 +605,7 @@ def _compare(
 
 
 def _adjust(family, level: float) -> None:
-  """Adds adjusted p-values to rows, those of a question in a list.
+  """Add adjusted p-values to rows, those of a question in a list.
 
   And the verdicts that these allow.
   """
@@ -624,7 +624,7 @@ def _adjust(family, level: float) -> None:
 def _learning_curve(
   rows, arms, folds, verdict_network: str
 ) -> dict[str, Any] | None:
-  """Reads how balanced accuracy grows with the real images, by one network.
+  """Read how balanced accuracy grows with the real images, by one network.
 
   The verdict's, if it has such arms.
   """
@@ -664,7 +664,7 @@ def _learning_curve(
 
 
 def _more_images(curve, value: float) -> float | None:
-  """Computes how many real images more would have brought a difference.
+  """Compute how many real images more would have brought a difference.
 
   As a part of those that there are; a loss is as if so many had been missing.
   None where the curve does not rise, or would have to be followed too far.
@@ -736,6 +736,6 @@ def seeds_needed(
   level: float = 0.95,
   seed: int = 0,
 ) -> int | None:
-  """Computes how many seeds the verdict takes; see statistics.seeds_needed."""
+  """Compute how many seeds the verdict takes; see statistics.seeds_needed."""
   draws = procedures_difference(scorer(folds, seed=seed), network, first)
   return statistics.seeds_needed(draws, half_width, most, level, seed)

@@ -33,7 +33,7 @@ class Unit(NamedTuple):
   seed: int
 
   def __str__(self) -> str:
-    """Names it in messages."""
+    """Name it in messages."""
     fold = "" if self.fold == -1 else f", fold {self.fold}"
     return f"{self.network} {self.arm}{fold}, seed {self.seed}"
 
@@ -50,7 +50,7 @@ class Work(NamedTuple):
 
 
 def canonical(config, unit: Unit) -> Unit:
-  """Returns the unit that has the same predictions with the least seed.
+  """Return the unit that has the same predictions with the least seed.
 
   A head's fit is not random: seeds differ by the images that it is given.
   """
@@ -61,7 +61,7 @@ def canonical(config, unit: Unit) -> Unit:
 
 
 def work(config, fold: folds.Fold, unit: Unit) -> Work:
-  """Puts together what a unit is made of."""
+  """Put together what a unit is made of."""
   unit = canonical(config, unit)
   made, arm = networks.unit_config(config, *unit), config.arm[unit.arm]
   taken = arms.taken(arm, fold, unit.seed)
@@ -89,7 +89,7 @@ def work(config, fold: folds.Fold, unit: Unit) -> Work:
 
 
 def write_images(fold: folds.Fold) -> None:
-  """Writes images.csv: the images of a fold's held-out splits, in order."""
+  """Write images.csv: the images of a fold's held-out splits, in order."""
   rows = [("split", "image_id", "group", "label")]
   names = fold.dataset.info.class_names
   for name in (VALIDATION, TEST):
@@ -102,7 +102,7 @@ def write_images(fold: folds.Fold) -> None:
 
 
 def has(made: Work, name: str) -> bool:
-  """Returns whether a unit has predicted a split."""
+  """Return whether a unit has predicted a split."""
   return _file(made, name).exists()
 
 
@@ -113,7 +113,7 @@ def _file(made: Work, name: str) -> pathlib.Path:
 def held_out(
   fold: folds.Fold, outside: external.External | None
 ) -> dict[str, Split]:
-  """Returns by name what a fold's units predict once all is chosen."""
+  """Return by name what a fold's units predict once all is chosen."""
   named = {TEST: fold.dataset.test}
   if outside:
     named[external_name(outside)] = outside.split
@@ -121,12 +121,12 @@ def held_out(
 
 
 def external_name(outside: external.External) -> str:
-  """Names the predictions of an external test set."""
+  """Name the predictions of an external test set."""
   return f"external-{outside.fingerprint[:12]}"
 
 
 def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
-  """Predicts splits, by name, training first whatever is not trained.
+  """Predict splits, by name, training first whatever is not trained.
 
   Raises:
     InUseError: another process is at it.
@@ -164,7 +164,7 @@ def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
 
 
 def seconds(made: Work) -> float:
-  """Returns how long a unit has taken."""
+  """Return how long a unit has taken."""
   record = made.place / "unit.json"
   if not record.exists():
     return 0.0
@@ -172,7 +172,7 @@ def seconds(made: Work) -> float:
 
 
 def read(made: Work, name: str, split: Split) -> np.ndarray:
-  """Reads a unit's probabilities [images, classes] of a split, as float64.
+  """Read a unit's probabilities [images, classes] of a split, as float64.
 
   Raises:
     InputError: they are damaged, or predictions of other images.

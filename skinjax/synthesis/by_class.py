@@ -17,7 +17,7 @@ from skinjax.training import loop, tasks, trained
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
-  """Trains a GAN on each class in turn, in WORKDIR/CLASS, and draws images.
+  """Train a GAN on each class in turn, in WORKDIR/CLASS, and draw images.
 
   What is done is not done again; with more gan.train.steps each GAN goes on
   from what is there, and the images are drawn anew. At the end there are
@@ -61,7 +61,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
 
 
 def _part(config, name: str) -> ml_collections.FrozenConfigDict:
-  """Makes the config of one class's GAN."""
+  """Make the config of one class's GAN."""
   part = workdir.composed(config, "gan")
   part.data.classes = (name,)
   return ml_collections.FrozenConfigDict(part)

@@ -18,7 +18,7 @@ NAME, CARD = "generator.jax_export", "generator.json"
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
-  """Writes WORKDIR/generator.jax_export and, for people, generator.json.
+  """Write WORKDIR/generator.jax_export and, for people, generator.json.
 
   The first is what `exported` returns; the second has the names of the classes,
   by label, the dimensions of a latent, and who made the generator of what.
@@ -47,7 +47,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
 
 
 def exported(network: trained.Trained) -> bytes:
-  """Serializes a generator by `jax.export`, its weights among it.
+  """Serialize a generator by `jax.export`, its weights among it.
 
   What is called is `images = f(latents, labels)`: float32 [n, latents], to be
   drawn from the standard normal distribution, and int32 [n], for any n, to

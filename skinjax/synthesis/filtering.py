@@ -33,7 +33,7 @@ def draw(
   criteria: Sequence[Criterion],
   class_names: Sequence[str],
 ) -> Drawn:
-  """Draws images, and others in the place of those that fail a criterion.
+  """Draw images, and others in the place of those that fail a criterion.
 
   `sample` draws an image for each label; it takes int32 [m] and the number of
   the draw, from 0 on, and returns uint8 [m, size, size, channels]. What passes

@@ -29,20 +29,20 @@ class Generator:
 
   @property
   def by_class(self) -> bool:
-    """Returns whether each class has a network of its own."""
+    """Return whether each class has a network of its own."""
     return len(self.networks) > 1 or len(self.networks[0].info.class_names) < (
       len(self.class_names)
     )
 
   @property
   def title(self) -> str:
-    """Returns what reports call it."""
+    """Return what reports call it."""
     title = self.networks[0].task.title
     return f"By-class {title}" if self.by_class else title
 
   @property
   def info(self):
-    """Returns datasets.DataInfo of its images, but for the classes of all."""
+    """Return datasets.DataInfo of its images, but for the classes of all."""
     return dataclasses.replace(
       self.networks[0].info,
       class_names=self.class_names,
@@ -51,12 +51,12 @@ class Generator:
 
   @property
   def step(self) -> int:
-    """Returns the training steps that every network has done at least."""
+    """Return the training steps that every network has done at least."""
     return min(network.step for network in self.networks)
 
   @property
   def digest(self) -> str:
-    """Returns the SHA-256 of all weights, in hex."""
+    """Return the SHA-256 of all weights, in hex."""
     if not self.by_class:
       return self.networks[0].digest
     digests = "".join(network.digest for network in self.networks)
@@ -68,7 +68,7 @@ class Generator:
     seed: int = 0,
     truncation: float = 0.0,
   ) -> np.ndarray:
-    """Draws an image of each label, a class's number or name.
+    """Draw an image of each label, a class's number or name.
 
     The same seed and labels give the same images, and more labels leave the
     first images as they are. `truncation` is as of trained.samples.
@@ -88,7 +88,7 @@ class Generator:
   def sample_by_key(
     self, labels: Sequence[int], key: jax.Array, truncation: float = 0.0
   ) -> np.ndarray:
-    """Draws as `sample`, from a key of JAX and labels that are numbers."""
+    """Draw as `sample`, from a key of JAX and labels that are numbers."""
     labels = np.asarray(labels, np.int32)
     if not self.by_class:
       return _sample(self.networks[0], labels, key, truncation)
@@ -108,7 +108,7 @@ class Generator:
     return images
 
   def draw(self, latents: np.ndarray, label: int) -> np.ndarray:
-    """Draws uint8 images of one class from latents [images, num_latents]."""
+    """Draw uint8 images of one class from latents [images, num_latents]."""
     network = self.networks[label if self.by_class else 0]
     return trained.draw(
       network.task,
@@ -121,7 +121,7 @@ class Generator:
 
   @property
   def num_latents(self) -> int:
-    """Returns the dimensions of a latent."""
+    """Return the dimensions of a latent."""
     return self.networks[0].config.model.latents
 
   def _number(self, label: int | str) -> int:
@@ -137,7 +137,7 @@ class Generator:
 
 
 def synthesis_key(seed: int) -> jax.Array:
-  """Returns the key of the latents of a synthetic set."""
+  """Return the key of the latents of a synthetic set."""
   return randomness.named(jax.random.key(seed), "synthesize")
 
 
@@ -154,7 +154,7 @@ def _sample(network: trained.Trained, labels, key, truncation) -> np.ndarray:
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
-  """Loads a generator from the workdir of a GAN's or configs/by_class.py's run.
+  """Load a generator from the workdir of a GAN's or configs/by_class.py's run.
 
   Or a released one, by its name; see training/released.py.
 

@@ -14,6 +14,7 @@ from absl import logging
 from skinjax.data import datasets
 from skinjax.data.sources import Split
 from skinjax.metrics import copies, features, neighbours, pixels
+from skinjax.runtime import errors
 
 _BLOCK = 1000  # images whose copies are looked for at a time
 # Of training images, that nearness is measured to: one could be a copy.
@@ -35,7 +36,7 @@ class Criterion:
   digest: str = ""  # of the network that scores, a trained one
 
   def fails(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Tells by scores and labels [n] which images may not be used."""
+    """Tell by scores and labels [n] which images may not be used."""
     if self.limits is None:
       return np.zeros(len(scores), bool)
     limits = self.limits[labels]
@@ -48,7 +49,7 @@ def agreement(
   share: float = 0.0,
   **learnt,
 ) -> Criterion:
-  """Asks that an image shows its class, by what a classifier says.
+  """Ask that an image shows its class, by what a classifier says.
 
   Args:
     probabilities: of a split, [n, classes], by a classifier that has learnt
@@ -82,7 +83,7 @@ def nearness(
   share: float,
   cache_dir: str | None = None,
 ) -> Criterion:
-  """Asks that an image is near training images of its class, by features.
+  """Ask that an image is near training images of its class, by features.
 
   Its score is the distance to the fifth nearest. `share` of the validation
   images of a class are farther than is asked of synthetic ones.
@@ -121,12 +122,44 @@ def nearness(
   )
 
 
+def copies_by_pixels(
+  dataset: datasets.Dataset, groups: Sequence[str]
+) -> copies.Criterion:
+  """Calibrate what a copy is on the pixels of validation images.
+
+  `groups` are the lesions that the generator has learnt from, of any split:
+  copies are of their images, and those of validation lesions are none.
+
+  Raises:
+    InputError: it has learnt from none of these images, or from all that are
+      for validation.
+  """
+  whole = datasets.joined([dataset.train, dataset.validation, dataset.test])
+  real = dataset.validation
+  learnt, seen = (np.isin(x.groups, list(groups)) for x in (whole, real))
+  if seen.all() or not learnt.any():
+    which = "all validation lesions" if seen.all() else "none of the lesions"
+    raise errors.InputError(
+      f"The generator has learnt from {which} of {dataset.info.name}, and "
+      "copies are told by training images and others: use "
+      "config.drop_copies=False."
+    )
+  return copies.calibrate(
+    "pixels",
+    pixels.vectors(whole.images[learnt]),
+    pixels.oriented_vectors(real.images[~seen]),
+    real.labels[~seen],
+    real.groups[~seen],
+    dataset.info.num_classes,
+  )
+
+
 def originality(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
-  """Asks that an image is no suspected copy; see copies.by_pixels.
+  """Ask that an image is no suspected copy; see copies_by_pixels.
 
   Its score is the distance to the nearest training image, by pixels.
   """
-  criterion = copies.by_pixels(dataset, groups)
+  criterion = copies_by_pixels(dataset, groups)
 
   def score(split):
     starts = range(0, len(split.labels), _BLOCK)
@@ -143,7 +176,7 @@ def originality(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
 
 
 def passes(criteria: Sequence[Criterion], synthetic: Split) -> np.ndarray:
-  """Tells which synthetic images [n] may be used by all of some criteria."""
+  """Tell which synthetic images [n] may be used by all of some criteria."""
   failed = np.zeros(len(synthetic.labels), bool)
   for criterion in criteria:
     fails = criterion.fails(criterion.score(synthetic), synthetic.labels)
@@ -153,7 +186,7 @@ def passes(criteria: Sequence[Criterion], synthetic: Split) -> np.ndarray:
 
 
 def _limits(scores, labels, share, num_classes, default) -> np.ndarray:
-  """Returns a quantile of each class's scores, and a default of none."""
+  """Return a quantile of each class's scores, and a default of none."""
   limits = np.full(num_classes, float(default))
   for label in np.unique(labels):
     limits[label] = np.quantile(scores[labels == label], share)
@@ -161,7 +194,7 @@ def _limits(scores, labels, share, num_classes, default) -> np.ndarray:
 
 
 def _distances(found: np.ndarray, real: np.ndarray) -> np.ndarray:
-  """Measures how far features are from the fifth nearest of real ones."""
+  """Measure how far features are from the fifth nearest of real ones."""
   if not len(real):
     return np.full(len(found), np.inf)
   away = neighbours.distances_by_group(found, real, np.arange(len(real)))

@@ -20,7 +20,7 @@ _COLUMNS = 16  # of the sheet
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
-  """Makes WORKDIR/synthetic, and says what its images are worth.
+  """Make WORKDIR/synthetic, and say what its images are worth.
 
   Writes `synthetic/` (see data/image_folder.py), `sheet.png` and
   `summary.json`, which is returned; see `judge`. The data set is needed only
@@ -69,7 +69,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
 
 def require_several(per_class: int) -> None:
-  """Raises an InputError unless a class gets two images at least."""
+  """Raise an InputError unless a class gets two images at least."""
   if per_class < 2:
     raise errors.InputError(
       f"per_class={per_class}: at least 2 images of a class, or there is no "
@@ -80,7 +80,7 @@ def require_several(per_class: int) -> None:
 def _criteria(
   config, path: pathlib.Path, generator: generators.Generator, classifier
 ) -> list[quality.Criterion]:
-  """Returns what is asked of the images, and what else they are scored by."""
+  """Return what is asked of the images, and what else they are scored by."""
   probabilities = classifier and (
     lambda split: trained.probabilities(classifier, split)
   )
@@ -133,7 +133,7 @@ def obtain(
   criteria: Sequence[quality.Criterion] = (),
   truncation: float = 0.0,
 ) -> image_folder.ImageFolder:
-  """Reads a generator's image folder; draws and writes it first if need be.
+  """Read a generator's image folder; draw and write it first if need be.
 
   Images that fail `criteria` are not drawn; counts are [classes]; `truncation`
   is as of trained.samples.
@@ -162,7 +162,7 @@ def make(
   criteria: Sequence[quality.Criterion] = (),
   truncation: float = 0.0,
 ) -> None:
-  """Draws images and writes them as an image folder; see `obtain`.
+  """Draw images and write them as an image folder; see `obtain`.
 
   Raises:
     InputError: a class has hardly any images that pass.
@@ -194,7 +194,7 @@ def _chosen(
   chosen_by: Sequence[quality.Criterion],
   report: Mapping[str, Any],
 ) -> dict[str, Any]:
-  """Returns what of a provenance is other where criteria chose the images.
+  """Return what of a provenance is other where criteria chose the images.
 
   What these learnt from, the images have learnt from.
   """
@@ -209,7 +209,7 @@ def _chosen(
 
 
 def provenance_of(generator: generators.Generator) -> dict[str, Any]:
-  """Says who makes a generator's images; see data/image_folder.py."""
+  """Say who makes a generator's images; see data/image_folder.py."""
   return {
     "name": generator.title,
     "command": command_line.typed(),
@@ -230,7 +230,7 @@ def judge(
   generator: generators.Generator,
   classifier: trained.Trained | None = None,
 ) -> dict[str, dict]:
-  """Says by class how diverse images are, and whether they show what was asked.
+  """Say by class how diverse images are, and whether they show what was asked.
 
   The classifier is one that was trained on real images.
 
@@ -272,7 +272,7 @@ def judge(
 
 
 def sheet(split: datasets.Split, class_names: tuple[str, ...]):
-  """Draws the first images of each class that has some, a row a class."""
+  """Draw the first images of each class that has some, a row a class."""
   shown, counts = np.unique(split.labels, return_counts=True)
   columns = min(_COLUMNS, *counts)
   rows = [split.images[split.labels == label][:columns] for label in shown]

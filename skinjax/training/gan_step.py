@@ -97,7 +97,7 @@ class Optimizers(NamedTuple):
 
 
 def check(config) -> None:
-  """Refuses a config that no step can be made of.
+  """Refuse a config that no step can be made of.
 
   Raises:
     InputError: there is no such dtype, loss, penalty, augmentation, sampler or
@@ -143,7 +143,7 @@ def check(config) -> None:
 
 
 def embedding(config) -> int:
-  """Returns how many features a discriminator's class cosines are of, or 0."""
+  """Return how many features a discriminator's class cosines are of, or 0."""
   # Configs of earlier versions lack the key.
   if config.loss.get("class_loss", "cross_entropy") == "cross_entropy":
     return 0
@@ -156,7 +156,7 @@ def init_state(
   optimizers: Optimizers,
   config,
 ) -> GanState:
-  """Makes the state before the first step out of the networks' variables."""
+  """Make the state before the first step out of the networks' variables."""
   # Configs of earlier versions lack these keys.
   names = ["augmented"] if config.augment.get("adapt_target") else []
   names += ["real", "fake"] if config.loss.get("lecam") else []
@@ -190,7 +190,7 @@ def train_step(
   class_counts: tuple[int, ...],
   axis_name: str | None = None,
 ) -> tuple[GanState, Values]:
-  """Updates the discriminator, then the generator, on one batch.
+  """Update the discriminator, then the generator, on one batch.
 
   `real` are this device's part of the images, [batch, height, width, channels]
   in [-1, 1], with labels int32 [batch] and keys [batch]. Of the config it reads
@@ -326,7 +326,7 @@ def train_step(
 def _discriminator_loss(
   variables: Variables, batch: _Batch, terms: _Terms, penalty: str
 ) -> tuple[jax.Array, Values, Variables]:
-  """Computes f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
+  """Compute f(D(x), D(G)) - weight log p(c | x) [+ …], [batch]."""
   networks, config, class_weight, class_loss, moving, step = terms
   real, fake, labels, asked, keys = batch
   of_real, of_fake, changed = _both(networks, variables, batch)
@@ -374,7 +374,7 @@ def _discriminator_loss(
 def _generator_loss(
   variables: Variables, batch: _Batch, terms: _Terms
 ) -> tuple[jax.Array, Values]:
-  """Computes g(D(x), D(G)) - weight log p(c | G), [batch]."""
+  """Compute g(D(x), D(G)) - weight log p(c | G), [batch]."""
   networks, config, class_weight, class_loss, *_ = terms
   real, fake, labels, asked, keys = batch
   adversarial = losses.ADVERSARIAL[config.loss.adversarial]
@@ -395,12 +395,12 @@ def _generator_loss(
 
 
 def _over_heads(values: jax.Array) -> jax.Array:
-  """Averages values [batch, heads] over heads; [batch] stay as they are."""
+  """Average values [batch, heads] over heads; [batch] stay as they are."""
   return values if values.ndim == 1 else jnp.mean(values, axis=1)
 
 
 def _class_loss(logits: Logits, labels, *, config, axis_name) -> jax.Array:
-  """Computes the loss of images' class logits that a config names, [batch]."""
+  """Compute the loss of images' class logits that a config names, [batch]."""
   if config.loss.class_loss == "cross_entropy":
     return losses.cross_entropy(logits.classes, labels)
   return losses.d2d_cross_entropy(
@@ -414,7 +414,7 @@ def _class_loss(logits: Logits, labels, *, config, axis_name) -> jax.Array:
 
 
 def _moved(moving, metrics, step, batch_size: int, config):
-  """Has the state's `moving` follow the logits of a step's whole batch."""
+  """Have the state's `moving` follow the logits of a step's whole batch."""
   moving = dict(moving)
   if "augmented" in moving:
     moving["augmented"] = augment.adapted(
@@ -433,7 +433,7 @@ def _moved(moving, metrics, step, batch_size: int, config):
 
 
 def _augmented(discriminate: Callable, view: Callable) -> Callable:
-  """Has a discriminator see all images, real or not, augmented."""
+  """Have a discriminator see all images, real or not, augmented."""
 
   def augmented(variables, images, labels, keys, update_stats):
     logits, changed = discriminate(
@@ -453,7 +453,7 @@ def _augmented(discriminate: Callable, view: Callable) -> Callable:
 def _both(
   networks: Networks, variables: Variables, batch: _Batch
 ) -> tuple[Logits, Logits, Variables]:
-  """Returns the logits of real and of generated images, and what changed."""
+  """Return the logits of real and of generated images, and what changed."""
   real, fake = (batch.real, batch.labels), (batch.fake, batch.asked)
   keys = [randomness.stream(batch.keys, name) for name in ("real", "fake")]
   if networks.separate_passes:
@@ -475,7 +475,7 @@ def _both(
 
 
 def _mean_over_parts(function: Callable, parts: int, arrays: Any) -> Any:
-  """Averages what a function makes of each of the parts of a batch."""
+  """Average what a function makes of each of the parts of a batch."""
   if parts == 1:
     return function(arrays)
   arrays = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)

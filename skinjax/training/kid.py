@@ -45,7 +45,7 @@ class Kid:
   """
 
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
-    """Computes the features of the real images, or reads them from the cache.
+    """Compute the features of the real images, or read them from the cache.
 
     Raises:
       InputError: no class has images of two lesions; the weights or the cache
@@ -79,7 +79,7 @@ class Kid:
       )
 
   def measure(self, state: Any) -> dict[str, float]:
-    """Measures how far samples of a state, on one device, are from real images.
+    """Measure how far samples of a state, on one device, are from real images.
 
     Returns:
       `METRIC/CLASS` of each class that has training images of two lesions, and
@@ -110,7 +110,7 @@ class Kid:
 
 
 def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
-  """Draws images of a class, by its name: runs share their features."""
+  """Draw images of a class, by its name: runs share their features."""
   index = np.flatnonzero(labels == label)
   if len(index) > _MOST_REAL:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -119,14 +119,14 @@ def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
 
 
 def measured(config) -> tuple[str, ...]:
-  """Names the metrics that a training measures where `kid_every` says so."""
+  """Name the metrics that a training measures where `kid_every` says so."""
   if config.best == SQUEEZENET or trained.pretrained_networks(config):
     return NAMES
   return (NAME,)
 
 
 def check(config) -> None:
-  """Refuses a config whose cadences are in range but give no distances.
+  """Refuse a config whose cadences are in range but give no distances.
 
   Raises:
     InputError: `best` needs what `kid_every` does not give, or is a distance in

@@ -43,7 +43,7 @@ def train(
   path: str | pathlib.Path,
   dataset: datasets.Dataset | None = None,
 ) -> Result:
-  """Trains a task in a workdir, from its latest checkpoint if it has one.
+  """Train a task in a workdir, from its latest checkpoint if it has one.
 
   With more train.steps than before it ends with the state of a training that
   was so long from the start, if the task has no fixed_length and train.decay is
@@ -159,7 +159,7 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
 def steps_rule(
   task: tasks.Task, key: str, places: Iterable[str | pathlib.Path]
 ) -> workdir.Rule:
-  """Returns what may become of `key`, the steps of the trainings in `places`.
+  """Return what may become of `key`, the steps of the trainings in `places`.
 
   They may be any number that is not less than the steps that are done.
   """
@@ -180,7 +180,7 @@ def steps_rule(
 def compile_steps(
   task: tasks.Task, config, info, phase: schedules.Phase
 ) -> Callable:
-  """Compiles `config.log_every` steps of a phase, batches drawn inside.
+  """Compile `config.log_every` steps of a phase, batches drawn inside.
 
   Returns:
     `steps(state, data, frozen, key) -> (state, metrics)`: `data` is what
@@ -233,7 +233,7 @@ def _parameters(state) -> str:
 
 
 def check(config) -> None:
-  """Refuses a config whose training would stop later.
+  """Refuse a config whose training would stop later.
 
   Raises:
     InputError: a cadence, sampler, loss or metric that cannot be.

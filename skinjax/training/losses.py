@@ -62,9 +62,9 @@ CENTRED = ("non_saturating", "hinge")
 def squared_gradient(
   critic: Callable[[jax.Array], jax.Array], images: jax.Array
 ) -> jax.Array:
-  """Computes the squared norm [batch] of a critic's gradient at each image.
+  """Compute the squared norm [batch] of a critic's gradient at each image.
 
-  Where a logit depends on other images too, as behind a minibatch deviation,
+  Where a logit depends on other images too, as after a minibatch deviation,
   the gradient is that of the logits' sum.
   """
   gradient = jax.grad(lambda x: jnp.sum(critic(x)))(images)
@@ -72,7 +72,7 @@ def squared_gradient(
 
 
 def gradient_penalty(squared: jax.Array) -> jax.Array:
-  """Computes (norm - 1)^2 [batch] (Gulrajani et al. 2017).
+  """Compute (norm - 1)^2 [batch] (Gulrajani et al. 2017).
 
   `squared` is `squared_gradient` at images between real and generated ones.
   """
@@ -81,13 +81,13 @@ def gradient_penalty(squared: jax.Array) -> jax.Array:
 
 
 def between(real: jax.Array, fake: jax.Array, shares: jax.Array) -> jax.Array:
-  """Mixes images [batch, …], shares [batch] of the fake ones, in [0, 1]."""
+  """Mix images [batch, …], shares [batch] of the fake ones, in [0, 1]."""
   shares = shares.reshape(-1, *(1,) * (real.ndim - 1))
   return real + shares * (fake - real)
 
 
 def r1_penalty(squared: jax.Array) -> jax.Array:
-  """Computes norm^2 / 2 [batch] at real images (Mescheder et al. 2018)."""
+  """Compute norm^2 / 2 [batch] at real images (Mescheder et al. 2018)."""
   return squared / 2
 
 
@@ -102,7 +102,7 @@ def penalty(
   fake: jax.Array,
   shares: jax.Array,
 ) -> jax.Array:
-  """Computes the penalty on a critic's gradient that a config names, [batch].
+  """Compute the penalty on a critic's gradient that a config names, [batch].
 
   It is `gradient` (WGAN-GP's, at images mixed as in `between`), `r1`, or
   `none`, which is 0.
@@ -125,7 +125,7 @@ def lecam(
   average_real: jax.Array,
   average_fake: jax.Array,
 ) -> jax.Array:
-  """Computes LeCam's regularizer (Tseng et al. 2021), shaped as the logits.
+  """Compute LeCam's regularizer (Tseng et al. 2021), shaped as the logits.
 
   Real logits are held under the moving average [] of generated ones, and the
   other way round: the two do not part without end.
@@ -147,7 +147,7 @@ def d2d_cross_entropy(
   margin: float,
   temperature: float,
 ) -> jax.Array:
-  """Computes the data-to-data cross-entropy (ReACGAN, Kang et al. 2021).
+  """Compute the data-to-data cross-entropy (ReACGAN, Kang et al. 2021).
 
   An image is pulled to the proxy of its class until their cosine is `margin`,
   and pushed off the images of other classes until their cosines are
@@ -176,7 +176,7 @@ def d2d_cross_entropy(
 def cross_entropy(
   logits: jax.Array, labels: jax.Array, smoothing: float = 0.0
 ) -> jax.Array:
-  """Computes the softmax cross-entropy in nats, [batch].
+  """Compute the softmax cross-entropy in nats, [batch].
 
   Logits are [batch, classes], labels integers [batch]; `smoothing` is the share
   of the target spread evenly over all classes (Szegedy et al. 2016).
@@ -187,13 +187,13 @@ def cross_entropy(
 
 
 def inverse_frequency(counts: tuple[int, ...]) -> jax.Array:
-  """Computes class weights N / (K count): their mean over examples is 1."""
+  """Compute class weights N / (K count): their mean over examples is 1."""
   counts = jnp.asarray(counts, dtype=float)
   return jnp.sum(counts) / (len(counts) * counts)
 
 
 def log_prior(counts: tuple[int, ...]) -> jax.Array:
-  """Computes the log class frequencies, to be added to the logits in training.
+  """Compute the log class frequencies, to be added to the logits in training.
 
   Trained with them, the bare logits minimize the balanced error (logit
   adjustment, Menon et al. 2021).

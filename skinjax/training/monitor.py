@@ -27,7 +27,7 @@ _COLUMNS = 10  # samples of a class on a sheet
 
 
 def _by_first(method: Callable) -> Callable:
-  """Has the first process alone call a method, as processes.on_first."""
+  """Have the first process alone call a method, as processes.on_first."""
 
   @functools.wraps(method)
   def call(*arguments, **options):
@@ -48,7 +48,7 @@ class Monitor(contextlib.ExitStack):
     *,
     step: int,
   ):
-    """Opens the files of a workdir at the step where a run starts or resumes.
+    """Open the files of a workdir at the step where a run starts or resumes.
 
     Raises:
       InputError: they are not what a run has written, or the kernel distance
@@ -70,7 +70,7 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def begun(self, step: int, phase: schedules.Phase) -> None:
-    """Tells the resolution that training is at, if it changes at all."""
+    """Tell the resolution that training is at, if it changes at all."""
     if phase.level is None:
       return
     self._writer.pause(forget=True)  # the next call compiles
@@ -92,7 +92,7 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def trained(self, step: int, means: dict[str, float]) -> None:
-    """Writes the metrics of a call of steps, and a line with the time left."""
+    """Write the metrics of a call of steps, and a line with the time left."""
     self._scalars(step, means, "train/")
     images = self._every * schedules.phase_at(self._phases, step - 1).batch_size
     shown = [item for item in means.items() if "gradient" not in item[0]]
@@ -101,13 +101,13 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def evaluated(self, step: int, metrics: dict[str, float]) -> None:
-    """Writes the scores on the validation split."""
+    """Write the scores on the validation split."""
     self._scalars(step, metrics, "validation/")
     _log(step, metrics)
 
   @_by_first
   def measure(self, step: int, state: Any) -> dict[str, float]:
-    """Measures how far samples are from real images; see kid.Kid.measure."""
+    """Measure how far samples are from real images; see kid.Kid.measure."""
     distances = self._kid.measure(state)
     self._scalars(step, distances)
     _log(step, distances)
@@ -115,19 +115,19 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def draw(self, step: int, state: Any) -> None:
-    """Draws samples of a generator and compares them with real images."""
+    """Draw samples of a generator and compare them with real images."""
     picture, ratios = self._sheet.draw(step, state)
     self._writer.picture(step, picture)
     self._scalars(step, ratios, "diversity/")
 
   @_by_first
   def sync(self) -> None:
-    """Has all of it on the disk."""
+    """Have all of it on the disk."""
     self._writer.sync()
 
   @_by_first
   def pause(self) -> None:
-    """Leaves what happens between two calls of steps out of the speed."""
+    """Leave what happens between two calls of steps out of the speed."""
     self._writer.pause()
 
   def _scalars(self, step: int, values: dict[str, float], place="") -> None:
@@ -143,7 +143,7 @@ class Sheet:
   """Samples from latents that never change, a row a class."""
 
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
-    """Measures what the samples will be compared with."""
+    """Measure what the samples will be compared with."""
     self._task, self._config, self._info = task, config, dataset.info
     self._labels = np.repeat(
       np.arange(self._info.num_classes, dtype=np.int32), _COLUMNS
@@ -155,7 +155,7 @@ class Sheet:
     self._came_up, self._warned = set(), set()
 
   def draw(self, step: int, state: Any) -> tuple[Image.Image, dict[str, float]]:
-    """Draws the samples; warns of each class that has newly collapsed.
+    """Draw the samples; warn of each class that has newly collapsed.
 
     Returns:
       The picture, and by class the diversity of the samples over that of real
@@ -200,7 +200,7 @@ class Sheet:
 def finite_means(
   stacked: Mapping[str, np.ndarray], step: int, latest: int | None
 ) -> dict[str, float]:
-  """Averages metrics [steps] over a call's steps, or says which has diverged.
+  """Average metrics [steps] over a call's steps, or say which has diverged.
 
   The call began after `step` steps; `latest` is the step of the last
   checkpoint.

@@ -26,11 +26,11 @@ class Classifier:
 
   @property
   def class_names(self) -> tuple[str, ...]:
-    """Returns the names of the classes, by label."""
+    """Return the names of the classes, by label."""
     return self.network.info.class_names
 
   def predict(self, images: Sequence[Picture] | np.ndarray) -> np.ndarray:
-    """Predicts the class of each image, resized as training images were.
+    """Predict the class of each image, resized as training images were.
 
     Images are paths of PNG or JPEG files, or arrays uint8 [height, width, 1 or
     3] or [height, width]; of any sizes, also mixed.
@@ -82,7 +82,7 @@ class Classifier:
 
 
 def load(path: str | pathlib.Path) -> Classifier:
-  """Loads a classifier from the workdir that trained it.
+  """Load a classifier from the workdir that trained it.
 
   Raises:
     InputError: it trained none, or there is no checkpoint.
@@ -91,7 +91,7 @@ def load(path: str | pathlib.Path) -> Classifier:
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
-  """Writes WORKDIR/predictions.csv: an image's file, class, probabilities.
+  """Write WORKDIR/predictions.csv: an image's file, class, probabilities.
 
   The same command writes it anew, of the images that are there now and by the
   classifier as it is now.
@@ -127,7 +127,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
 
 
 def _find(place: pathlib.Path) -> list[pathlib.Path]:
-  """Lists an image, or the images in a folder and in its folders."""
+  """List an image, or the images in a folder and in its folders."""
   if place.is_file():
     return [place]
   found = sorted(
@@ -144,7 +144,7 @@ def _find(place: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _digest(pictures: list[pathlib.Path], place: pathlib.Path) -> str:
-  """Computes the SHA-256 of images and of their names in a place, in hex."""
+  """Compute the SHA-256 of images and of their names in a place, in hex."""
   whole = hashlib.sha256()
   for picture in pictures:
     try:

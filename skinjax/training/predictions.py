@@ -23,14 +23,15 @@ def run(
   result: loop.Result,
   outside: external.External | None = None,
 ) -> dict:
-  """Scores a trained classifier's test split: predictions.csv and scores.csv.
+  """Score a trained classifier's test split: predictions.csv and scores.csv.
 
   An external test set is scored beside it: external_predictions.csv and
   external_scores.csv.
 
   Returns:
     Each row of scores.csv by its name: `value`, `low` and `high` of the 95%
-    interval over lesions (one training run: it carries no luck of the seed).
+    interval over lesions (one training run: without the variance between
+    seeds).
   """
   path, dataset = pathlib.Path(path), result.dataset
   predict(config, path, result, outside)
@@ -53,7 +54,7 @@ def run(
 def _score(
   file: pathlib.Path, probabilities: np.ndarray, split: Split, info
 ) -> dict:
-  """Writes and logs the scores of a split; see `run`."""
+  """Write and log the scores of a split; see `run`."""
   labels = split.labels
   weights = statistics.bootstrap_weights(
     split.groups, labels, statistics.RESAMPLES, seed=0
@@ -84,7 +85,7 @@ def _score(
 
 
 def as_row(interval: statistics.Interval, index=()) -> dict[str, float]:
-  """Returns `value`, `low` and `high` of an interval, or of its part there."""
+  """Return `value`, `low` and `high` of an interval, or of its part there."""
   return {
     name: float(getattr(interval, name)[index])
     for name in ("value", "low", "high")
@@ -97,7 +98,7 @@ def predict(
   result: loop.Result,
   outside: external.External | None = None,
 ) -> None:
-  """Predicts the test split, and an external test set; see `run`."""
+  """Predict the test split, and an external test set; see `run`."""
   info = result.dataset.info
   network = {
     "task": tasks.named(config.task),
@@ -135,7 +136,7 @@ def _predict(file: pathlib.Path, split: Split, *, task, state, config, info):
 
 
 def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
-  """Reads a workdir's probabilities [examples, classes] of the test split.
+  """Read a workdir's probabilities [examples, classes] of the test split.
 
   Raises:
     InputError: they are damaged, or predictions of other images.
@@ -146,7 +147,7 @@ def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
 def read_external(
   path: pathlib.Path, outside: external.External, info: datasets.DataInfo
 ) -> np.ndarray:
-  """Reads a workdir's probabilities of an external test set; see `read`."""
+  """Read a workdir's probabilities of an external test set; see `read`."""
   return _read(path / EXTERNAL_FILE, outside.split, info)
 
 

@@ -22,7 +22,7 @@ DISCRIMINATORS = ("own", "projected")
 
 
 def is_chosen(config) -> bool:
-  """Returns whether a GAN's discriminator is projected."""
+  """Return whether a GAN's discriminator is projected."""
   return _name(config) == "projected"
 
 
@@ -32,7 +32,7 @@ def _name(config) -> str:
 
 
 def check(config) -> None:
-  """Refuses a config that no discriminator can be made of.
+  """Refuse a config that no discriminator can be made of.
 
   Raises:
     InputError: there is no such discriminator, conditioning or input size, the
@@ -66,7 +66,7 @@ def check(config) -> None:
 
 
 def frozen(config, info) -> dict[str, Any]:
-  """Reads and draws what is not trained; empty where none is chosen.
+  """Read and draw what is not trained; empty where none is chosen.
 
   The projections follow from `config.seed`.
   """
@@ -90,7 +90,7 @@ def _heads(config, info, axis_name=None):
 
 
 def _features(config, info, frozen: dict[str, Any], images: jax.Array):
-  """Computes what heads see, a part of the batch after another if need be."""
+  """Compute what heads see, a part of the batch after another if need be."""
   own = config.model.projected
   compute = functools.partial(
     models.features,
@@ -108,7 +108,7 @@ def _features(config, info, frozen: dict[str, Any], images: jax.Array):
 
 
 def init(config, info, key: jax.Array) -> dict[str, Any]:
-  """Creates the heads' variables."""
+  """Create the heads' variables."""
   own = config.model.projected
   shapes = models.shapes(own.width, own.input)
   if own.pixels:
@@ -125,7 +125,7 @@ def networks(
   generate: Callable,
   axis_name: str | None,
 ) -> gan_step.Networks:
-  """Returns a step's networks, of which `generate` is the task's own."""
+  """Return a step's networks, of which `generate` is the task's own."""
   heads = _heads(config, info, axis_name)
 
   def discriminate(variables, features, labels, keys, update_stats):
@@ -156,7 +156,7 @@ def look(
   info,
   frozen: dict[str, Any],
 ) -> dict[str, jax.Array]:
-  """Shows the heads real images [batch, …] in [-1, 1], with their labels.
+  """Show the heads real images [batch, …] in [-1, 1], with their labels.
 
   Returns, as a task's eval_step:
     `probabilities` [batch, classes] of the class head, or, without one, of the

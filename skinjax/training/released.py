@@ -35,7 +35,7 @@ class Member(NamedTuple):
 
 
 def located(path: str | pathlib.Path) -> pathlib.Path:
-  """Returns the path that a user has named, or that of a shipped network.
+  """Return the path that a user has named, or that of a shipped network.
 
   A workdir of that name comes first.
 
@@ -55,17 +55,17 @@ def located(path: str | pathlib.Path) -> pathlib.Path:
 
 
 def is_member(path: pathlib.Path) -> bool:
-  """Returns whether a path names a network of a released folder."""
+  """Return whether a path names a network of a released folder."""
   return not path.is_dir() and (path.parent / RECORD).is_file()
 
 
 def names(folder: pathlib.Path) -> list[str]:
-  """Returns the names of a folder's networks; none where there is none."""
+  """Return the names of a folder's networks; none where there is none."""
   return list(_record(folder)) if (folder / RECORD).is_file() else []
 
 
 def add(folder: pathlib.Path, name: str, member: Member) -> None:
-  """Writes a network into a folder, beside those that are there.
+  """Write a network into a folder, beside those that are there.
 
   The record comes last: without it the generator is not there.
   """
@@ -90,7 +90,7 @@ def add(folder: pathlib.Path, name: str, member: Member) -> None:
 
 
 def read(path: pathlib.Path) -> Member:
-  """Reads the network that FOLDER/NAME names, its weights as float32.
+  """Read the network that FOLDER/NAME names, its weights as float32.
 
   Raises:
     InputError: there is none of this name, or its files are damaged.
@@ -143,7 +143,7 @@ def _flat(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _halved(x: np.ndarray) -> np.ndarray:
-  """Rounds to float16; what is beyond its range stays as it is."""
+  """Round to float16; what is beyond its range stays as it is."""
   with np.errstate(over="ignore"):
     half = x.astype(np.float16)
   return half if np.isfinite(half).all() else x

@@ -30,7 +30,7 @@ class Phase(NamedTuple):
 
   @property
   def size(self) -> int:
-    """Returns height and width in pixels."""
+    """Return height and width in pixels."""
     return 4 << self.level
 
 
@@ -46,7 +46,7 @@ def growth(
   steps: int,
   work: Callable[[int], float] = lambda level: 1.0,
 ) -> tuple[Phase, ...]:
-  """Divides training into phases, from step 0 to `steps` without a gap.
+  """Divide training into phases, from step 0 to `steps` without a gap.
 
   Batch sizes and rates are those at 4x4, 8x8 and so on, to `last_size` at
   least. A level fades in over `fade_images`, but for the first one, and trains
@@ -106,7 +106,7 @@ def growth(
 
 
 def steps_for(images: int, **schedule) -> int:
-  """Returns the steps with which the last size trains on for so many images.
+  """Return the steps with which the last size trains on for so many images.
 
   That is after it has faded in; `schedule` is what `growth` takes but for
   `steps`, and the last phase is rounded up as the others are.
@@ -121,18 +121,18 @@ def steps_for(images: int, **schedule) -> int:
 
 
 def level_of(size: int) -> int:
-  """Returns the level that works at a size, a power of two from 4 on."""
+  """Return the level that works at a size, a power of two from 4 on."""
   return size.bit_length() - 3
 
 
 def one_phase(config) -> tuple[Phase, ...]:
-  """Returns all of a training as one phase, with nothing that grows."""
+  """Return all of a training as one phase, with nothing that grows."""
   train = config.train
   return (Phase(None, train.batch_size, 0, train.steps, 0, 0, None, 1.0),)
 
 
 def phase_at(phases: tuple[Phase, ...], step: int) -> Phase:
-  """Returns the phase of the step after `step` steps; at the end, the last."""
+  """Return the phase of the step after `step` steps; at the end, the last."""
   for phase in phases:
     if step < phase.stop:
       return phase
@@ -140,7 +140,7 @@ def phase_at(phases: tuple[Phase, ...], step: int) -> Phase:
 
 
 def steps_left(phases: tuple[Phase, ...], step: int) -> float:
-  """Returns how long the rest takes, in steps as long as the last one was."""
+  """Return how long the rest takes, in steps as long as the last one was."""
   last = phase_at(phases, step - 1)
   return sum(
     max(phase.stop - max(step, phase.first_step), 0) * phase.work / last.work
@@ -149,12 +149,12 @@ def steps_left(phases: tuple[Phase, ...], step: int) -> float:
 
 
 def images_seen(phase: Phase, step: jax.Array) -> jax.Array:
-  """Computes how many images were seen before the step that follows `step`."""
+  """Compute how many images were seen before the step that follows `step`."""
   return phase.first_image + (step - phase.first_step) * phase.batch_size
 
 
 def decay(step: jax.Array, steps: int, share: float) -> jax.Array | float:
-  """Computes what learning rates are multiplied by in the next step.
+  """Compute what learning rates are multiplied by in the next step.
 
   1, and over the last `share` of all `steps` in a line towards 0, which the
   step after the last one would have.
@@ -165,7 +165,7 @@ def decay(step: jax.Array, steps: int, share: float) -> jax.Array | float:
 
 
 def fade(phase: Phase, step: jax.Array) -> jax.Array:
-  """Computes the newest level's share in the step that follows `step`.
+  """Compute the newest level's share in the step that follows `step`.
 
   From 0, at the phase's first step, to 1; [] in JAX's default float type.
   """

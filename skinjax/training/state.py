@@ -44,7 +44,7 @@ class GanState:
 
 
 def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
-  """Computes the decay [] of a moving average whose half-life counts images.
+  """Compute the decay [] of a moving average whose half-life counts images.
 
   In the beginning the average follows faster, so that the random first weights
   are soon forgotten: the half-life is at most a twentieth of the images seen so
@@ -57,7 +57,7 @@ def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
 def ema_update(
   average: Variables, new: Variables, decay: jax.Array
 ) -> Variables:
-  """Updates a moving average: decay old + (1 - decay) new."""
+  """Update a moving average: decay old + (1 - decay) new."""
   return jax.tree.map(
     lambda a, b: (b + decay.astype(b.dtype) * (a - b)).astype(b.dtype),
     average,
@@ -72,7 +72,7 @@ def optimizer_update(
   variables: Variables,
   scale: jax.Array | float = 1.0,
 ) -> tuple[Any, Variables]:
-  """Takes one step of an optimizer; of `variables` only `params` change.
+  """Take one step of an optimizer; of `variables` only `params` change.
 
   `scale` multiplies the optimizer's update, as if its learning rate were so
   many times as large.

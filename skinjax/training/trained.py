@@ -45,7 +45,7 @@ class Trained(NamedTuple):
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
-  """Loads the latest or the best (by its config's `best`) whole checkpoint.
+  """Load the latest or the best (by its config's `best`) whole checkpoint.
 
   Or a released network, by its name or FOLDER/NAME; see training/released.py.
 
@@ -84,7 +84,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
 
 
 def _load_released(path: pathlib.Path, which: str) -> Trained:
-  """Loads a released network: of its state there is what puts it to work.
+  """Load a released network: of its state there is what puts it to work.
 
   Raises:
     InputError: there is none of this name, its files are damaged, or a best
@@ -115,7 +115,7 @@ def _load_released(path: pathlib.Path, which: str) -> Trained:
 
 
 def _described(path: pathlib.Path, config) -> tasks.Task:
-  """Returns the task of a config that describes a trained network."""
+  """Return the task of a config that describes a trained network."""
   known = workdir.flat(config)
   for key, kind in (("task", str), ("data.size", int)):
     if not isinstance(known.get(key), kind):
@@ -131,7 +131,7 @@ def _described(path: pathlib.Path, config) -> tasks.Task:
 
 
 def _shapes(path: pathlib.Path, task: tasks.Task, config, info) -> Any:
-  """Returns the shapes of the state that a config describes."""
+  """Return the shapes of the state that a config describes."""
   try:
     return jax.eval_shape(
       functools.partial(task.init_state, config, info), jax.random.key(0)
@@ -159,7 +159,7 @@ def _undescribed(path, what: str) -> errors.InputError:
 
 
 def load_generator(path: str | pathlib.Path, which: str = "latest") -> Trained:
-  """Loads a network that generates images; see `load`.
+  """Load a network that generates images; see `load`.
 
   Raises:
     InputError: it does not, or there is no such checkpoint.
@@ -175,7 +175,7 @@ def load_generator(path: str | pathlib.Path, which: str = "latest") -> Trained:
 
 
 def load_classifier(path: str | pathlib.Path) -> Trained:
-  """Loads a classifier; see `load`.
+  """Load a classifier; see `load`.
 
   Raises:
     InputError: it is none.
@@ -190,7 +190,7 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
 
 
 def require_for(network: Trained, info: datasets.DataInfo) -> None:
-  """Refuses a network of another data set, of another size or other classes.
+  """Refuse a network of another data set, of another size or other classes.
 
   A data set whose training images are the same is the same by any name: a
   folder's name is its directory's.
@@ -213,7 +213,7 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
 
 
 def pretrained_networks(config) -> list[str]:
-  """Names the pretrained networks that a network learns through.
+  """Name the pretrained networks that a network learns through.
 
   A projected discriminator looks through one (Sauer et al. 2021), and a
   fine-tuned classifier begins with its weights. `config` is a training's.
@@ -225,7 +225,7 @@ def pretrained_networks(config) -> list[str]:
 
 
 def is_trained(path: pathlib.Path, steps: int) -> bool:
-  """Returns whether a workdir has the checkpoint of its last step."""
+  """Return whether a workdir has the checkpoint of its last step."""
   place = path / "checkpoints"
   if not place.is_dir():
     return False
@@ -239,7 +239,7 @@ def _run(*arrays, function, static, **named):
 
 
 def _static(task: tasks.Task, state: Any, config, info) -> tuple:
-  """Returns what is static where a state is put to work, its phase included."""
+  """Return what is static where a state is put to work, its phase included."""
   phases = task.phases(config)
   phase = phases[0]
   if len(phases) > 1:
@@ -257,7 +257,7 @@ def outputs(
   info,
   frozen: Any = None,
 ) -> dict[str, np.ndarray]:
-  """Runs a task's eval_step over each example of a split exactly once.
+  """Run a task's eval_step over each example of a split exactly once.
 
   `frozen` is what the task's `frozen` returns, if it does.
 
@@ -285,7 +285,7 @@ def evaluate(
   info,
   frozen: Any = None,
 ) -> dict[str, float]:
-  """Scores a state on a split, each example exactly once; see `outputs`.
+  """Score a state on a split, each example exactly once; see `outputs`.
 
   Returns:
     The scores of `probabilities` (see metrics/classification.py, recall by
@@ -300,7 +300,7 @@ def evaluate(
 
 
 def probabilities(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Returns what a classifier says of a split, [images, classes]."""
+  """Return what a classifier says of a split, [images, classes]."""
   return outputs(
     classifier.task,
     classifier.state,
@@ -311,7 +311,7 @@ def probabilities(classifier: Trained, split: datasets.Split) -> np.ndarray:
 
 
 def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Tells which images [images] a classifier puts in the labelled class."""
+  """Tell which images [images] a classifier puts in the labelled class."""
   return probabilities(classifier, split).argmax(-1) == split.labels
 
 
@@ -325,7 +325,7 @@ def samples(
   info,
   truncation: float = 0.0,
 ) -> np.ndarray:
-  """Draws an image for each label, int32 [images], batch by batch.
+  """Draw an image for each label, int32 [images], batch by batch.
 
   Image i depends on the key, on i and on its label alone: asking for more
   images leaves the first ones as they are. With `truncation` above 0 no number
@@ -335,27 +335,21 @@ def samples(
   Returns:
     uint8 [images, size, size, channels].
   """
-  parts, static = [], _static(task, state, config, info)
+  parts = []
   for start in range(0, len(labels), _BATCH):
     part = labels[start : start + _BATCH]
     padded = np.pad(part, (0, _BATCH - len(part)))
-    key_here = jax.random.fold_in(key, start)
-    if truncation:
-      keys = randomness.by_example(key_here, _BATCH)
-      latents = randomness.normal(keys, (config.model.latents,), truncation)
-      images = draw(task, state, latents, padded, config=config, info=info)
-    else:
-      images = _run(
-        state, padded, key_here, function=task.sample, static=static
-      )
-    parts.append(np.asarray(images)[: len(part)])
+    keys = randomness.by_example(jax.random.fold_in(key, start), _BATCH)
+    latents = randomness.normal(keys, (config.model.latents,), truncation)
+    images = draw(task, state, latents, padded, config=config, info=info)
+    parts.append(images[: len(part)])
   return np.concatenate(parts)
 
 
 def draw(
   task: tasks.Task, state: Any, latents, labels, *, config, info
 ) -> np.ndarray:
-  """Draws images, as `samples`, of latents [images, dims] that are given."""
+  """Draw images, as `samples`, of latents [images, dims] that are given."""
   static = _static(task, state, config, info)
   return np.asarray(
     _run(state, latents, labels, function=task.draw, static=static)
@@ -363,7 +357,7 @@ def draw(
 
 
 def pure_draw(network: Trained) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Returns `draw` of latents and labels as a function for JAX to transform."""
+  """Return `draw` of latents and labels as a function for JAX to transform."""
   task, state = network.task, network.state
   static = dict(_static(task, state, network.config, network.info))
   return lambda latents, labels: task.draw(state, latents, labels, **static)

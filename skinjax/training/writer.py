@@ -57,13 +57,13 @@ class Writer:
     self._board.close()
 
   def scalars(self, step: int, values: dict[str, float]) -> None:
-    """Writes a line of metrics.jsonl and TensorBoard's curves."""
+    """Write a line of metrics.jsonl and TensorBoard's curves."""
     self._line("metrics", step, values)
     for name, value in values.items():
       self._event(step, summary=summary.scalar(name, value))
 
   def picture(self, step: int, image: Image.Image) -> None:
-    """Writes samples/STEP.png, and the same for TensorBoard."""
+    """Write samples/STEP.png, and the same for TensorBoard."""
     self._samples.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -81,7 +81,7 @@ class Writer:
     values: dict[str, float],
     left: float,
   ) -> None:
-    """Logs a line with speed and time left, and times it in timing.jsonl.
+    """Log a line with speed and time left, and time it in timing.jsonl.
 
     `steps` and `images` count since the line before; `left` are the steps that
     are left, in steps as long as these.
@@ -102,7 +102,7 @@ class Writer:
     logging.info("step %d/%d  %s%s", step, self._total, shown, speed)
 
   def pause(self, *, forget: bool = False) -> None:
-    """Leaves what happens between two calls of steps out of the speed.
+    """Leave what happens between two calls of steps out of the speed.
 
     With `forget` the next call is not timed at all, because it compiles.
     """
@@ -110,7 +110,7 @@ class Writer:
     self._clock = time.monotonic() if timed else None
 
   def sync(self) -> None:
-    """Has the lines on the disk: a checkpoint must not outlive its lines."""
+    """Have the lines on the disk: a checkpoint must not outlive its lines."""
     self._board.flush()
     for file in self._files.values():
       os.fsync(file.fileno())
@@ -126,7 +126,7 @@ class Writer:
 
 
 def cut_back(path: pathlib.Path, step: int) -> None:
-  """Drops the lines of a JSON-lines file that lie after a step.
+  """Drop the lines of a JSON-lines file that lie after a step.
 
   A last line that was cut short is dropped too.
 
@@ -150,7 +150,7 @@ def cut_back(path: pathlib.Path, step: int) -> None:
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-  """Returns what logs, now and then, how many of all are done, and time left.
+  """Return what logs, now and then, how many of all are done, and time left.
 
   It takes these two numbers.
   """
@@ -167,7 +167,7 @@ def progress(what: str) -> Callable[[int, int], None]:
 
 
 def duration(seconds: float) -> str:
-  """Returns a time as people say it: `45 s`, `3 min 20 s`, `2 h 05 min`."""
+  """Return a time as people say it: `45 s`, `3 min 20 s`, `2 h 05 min`."""
   seconds = round(seconds)
   if seconds < 60:
     return f"{seconds} s"

@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
 
 def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
-  """Makes a Case of what is done to a user's copy of HAM10000.
+  """Make a Case of what is done to a user's copy of HAM10000.
 
   Args:
     mess: changes a folder with an archive of drawn images. If that is to be
@@ -62,7 +62,7 @@ def _expected():
 
 
 def read(data_dir, manual_dir=DUMMY_DATA):
-  """Reads a user's copy of HAM10000, prepared where it is not yet."""
+  """Read a user's copy of HAM10000, prepared where it is not yet."""
   config = shrunk.config("classifier", "dataset=ham10000").data
   config.size = 64
   config.manual_dir = str(manual_dir)

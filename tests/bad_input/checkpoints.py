@@ -11,7 +11,7 @@ from tests.bad_input.case import Case
 
 
 def _loaded(mess, told):
-  """Loads a network, after a change."""
+  """Load a network, after a change."""
 
   def make(tmp_path):
     path = runs.copy(runs.network("classifier"), tmp_path / "run")
@@ -22,7 +22,7 @@ def _loaded(mess, told):
 
 
 def _used(told, generator="acgan", classifier=""):
-  """Draws images with networks that may be of the wrong task."""
+  """Draw images with networks that may be of the wrong task."""
 
   def make(tmp_path):
     changes = {"generator": str(runs.network(generator))}
@@ -34,7 +34,7 @@ def _used(told, generator="acgan", classifier=""):
 
 
 def _configure(**changes):
-  """Changes what config.json says of the network."""
+  """Change what config.json says of the network."""
 
   def mess(path):
     record = path / "config.json"

@@ -17,7 +17,7 @@ def _in_memory(config, names=shrunk.CLASSES):
 
 
 def _of(name, told, *, read=_in_memory, **changes):
-  """Runs a shipped config with changes, `read` as sources.read."""
+  """Run a shipped config with changes, `read` as sources.read."""
 
   def make(tmp_path):
     given = {"data__data_dir": str(tmp_path / "data"), **changes}
@@ -33,7 +33,7 @@ def _of(name, told, *, read=_in_memory, **changes):
 
 
 def _values():
-  """Yields names of what there is not, and a number of each kind of range."""
+  """Yield names of what there is not, and a number of each kind of range."""
   for name, key, value, told in [
     ("classifier", "train.rate", math.nan, "^train.rate=nan: a finite number"),
     ("study", "gan.model.latents", -1, "-1: a number of at least 1 is wanted"),
@@ -73,7 +73,7 @@ def _values():
 
 
 def _folds():
-  """Yields folds that cannot be; the class of the fewest has 7 groups."""
+  """Yield folds that cannot be; the class of the fewest has 7 groups."""
   wanted = "a fold from 0 to one less than their number"
   for fold, count, why in (
     (0, 2, f"fold 0 of 2; {wanted}"),
@@ -110,7 +110,7 @@ def _others():
 
 
 def _one_class(tmp_path):
-  """Trains on one class, of which everything is known to be it."""
+  """Train on one class, of which everything is known to be it."""
   config = shrunk.config("classifier", data__classes=("disc",))
   path = tmp_path / "run"
 

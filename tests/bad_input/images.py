@@ -12,7 +12,7 @@ _EXPECTED = "a JPEG image of mode RGB is expected: fetch the published file"
 
 
 def _as_deep_tiff(folder):
-  """Saves an image of 16 bits, under its old name."""
+  """Save an image of 16 bits, under its old name."""
   Image.fromarray(np.full((450, 600), 257, np.uint16)).save(
     folder / _PATH, "TIFF"
   )
@@ -27,7 +27,7 @@ def _edit(change):
 
 
 def _claim_size(data):
-  """Makes the header tell of 60,000 x 60,000 pixels."""
+  """Make the header tell of 60,000 x 60,000 pixels."""
   at = data.index(b"\xff\xc0") + 5
   return data[:at] + struct.pack(">HH", 60000, 60000) + data[at + 4 :]
 

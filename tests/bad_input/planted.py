@@ -13,5 +13,5 @@ class _Planted:
 
 
 def planted(marker, protocol=2):
-  """Returns a pickle that makes a file when it is loaded."""
+  """Return a pickle that makes a file when it is loaded."""
   return pickle.dumps(_Planted(marker), protocol)

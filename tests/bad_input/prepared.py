@@ -44,7 +44,7 @@ def _cut(data):
 
 
 def _manual_dir(make, told):
-  """Has data.manual_dir name something that is no folder of archives."""
+  """Have data.manual_dir name something that is no folder of archives."""
 
   def case(tmp_path):
     place = tmp_path / "manual"
@@ -60,7 +60,7 @@ def _zip_file(path):
 
 
 def _prepared_from_another(place):
-  """Has data.manual_dir differ from what is prepared already."""
+  """Have data.manual_dir differ from what is prepared already."""
 
   def case(tmp_path):
     data = shutil.copytree(_prepared().name, tmp_path / "data")

@@ -8,7 +8,7 @@ _NAME = "HAM10000_metadata.csv"
 
 
 def _edit(change):
-  """Changes the table's text; bytes are written as they are."""
+  """Change the table's text; bytes are written as they are."""
 
   def mess(folder):
     changed = change((folder / _NAME).read_text())
@@ -20,7 +20,7 @@ def _edit(change):
 
 
 def _in_row(column, value):
-  """Sets a field of the fifth image, in line 6."""
+  """Set a field of the fifth image, in line 6."""
 
   def change(text):
     lines = text.splitlines()

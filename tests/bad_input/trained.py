@@ -21,7 +21,7 @@ def _directory():
 
 
 def train(name, path, dataset=None, **changes):
-  """Trains a network of the data set in memory, as a run does."""
+  """Train a network of the data set in memory, as a run does."""
   task = tasks.named(name)
   config = shrunk.config(name, **changes)
   return loop.train(task, config, path, dataset or shrunk.dataset())
@@ -29,30 +29,30 @@ def train(name, path, dataset=None, **changes):
 
 @functools.cache
 def done(name):
-  """Returns a workdir with checkpoints of steps 2 and 4, and the result."""
+  """Return a workdir with checkpoints of steps 2 and 4, and the result."""
   path = _directory()
   return path, train(name, path)
 
 
 def network(name):
-  """Returns the workdir of a network; see `done`."""
+  """Return the workdir of a network; see `done`."""
   return done(name)[0]
 
 
 @contextlib.contextmanager
 def tiny_data():
-  """Puts the data set in memory where a run looks for its own."""
+  """Put the data set in memory where a run looks for its own."""
   with mock.patch.object(datasets, "load", return_value=shrunk.dataset()):
     yield
 
 
 def draw(path, **changes):
-  """Runs synthesize.py's config with the networks above."""
+  """Run synthesize.py's config with the networks above."""
   changes = {"generator": str(network("acgan")), **changes}
   with tiny_data():
     return run.run(shrunk.config("synthesize", **changes), path)
 
 
 def copy(original, path):
-  """Copies a workdir to where it may be spoilt."""
+  """Copy a workdir to where it may be spoilt."""
   return shutil.copytree(original, path)

@@ -16,7 +16,7 @@ from tests.bad_input.case import Case
 
 
 def _interrupted(mess, told):
-  """Goes on with a run whose last checkpoint is lost."""
+  """Go on with a run whose last checkpoint is lost."""
 
   def mess_too(path):
     shutil.rmtree(path / "checkpoints" / "4")
@@ -26,7 +26,7 @@ def _interrupted(mess, told):
 
 
 def _resumed(mess, told, dataset=None, **changes):
-  """Goes on with a classifier's run after something was done to its workdir."""
+  """Go on with a classifier's run after something was done to its workdir."""
 
   def make(tmp_path):
     path = runs.copy(runs.network("classifier"), tmp_path / "run")
@@ -37,7 +37,7 @@ def _resumed(mess, told, dataset=None, **changes):
 
 
 def _begun(mess, told):
-  """Begins a run where there is something else."""
+  """Begin a run where there is something else."""
 
   def make(tmp_path):
     mess(tmp_path / "run")
@@ -74,7 +74,7 @@ def _other_data():
 
 
 def _predictions(change, told):
-  """Scores a classifier whose predictions.csv was changed."""
+  """Score a classifier whose predictions.csv was changed."""
 
   def make(tmp_path):
     path = runs.copy(runs.network("classifier"), tmp_path / "run")

@@ -136,7 +136,7 @@ def test_an_example_depends_on_its_own_key_alone(how):
 
 
 def _shifted(image, down, right):
-  """Moves an image's content up and to the left, 0 coming in."""
+  """Move an image's content up and to the left, 0 coming in."""
   size, out = len(image), np.zeros_like(image)
   for i in range(size):
     for j in range(size):

@@ -74,7 +74,7 @@ def test_draw_frequencies(sampler, shares):
 
 
 def _drawn_with(added, sampler, step=0, count=12_000):
-  """Returns labels, whether they were added, and weights."""
+  """Return labels, whether they were added, and weights."""
   data = batches.on_device(_split(COUNTS), len(COUNTS), added)
   keys = randomness.by_example(jax.random.key(3), count)
   draw = jax.jit(batches.draw, static_argnums=2)

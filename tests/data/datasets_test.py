@@ -26,7 +26,7 @@ def _splits(dataset):
 
 
 def _check_splits(dataset, names=None):
-  """Asserts what holds of every data set."""
+  """Assert what holds of every data set."""
   groups, ids = {}, []
   for name, split in _splits(dataset).items():
     assert split.images.dtype == np.uint8

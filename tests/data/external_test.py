@@ -12,7 +12,7 @@ from tests import shrunk
 
 
 def write(folder, split, columns=("image", "label"), rows=None, place="images"):
-  """Writes images as PNG files in a folder, and a table of them."""
+  """Write images as PNG files in a folder, and a table of them."""
   (folder / place).mkdir(parents=True, exist_ok=True)
   for name, image in zip(split.image_ids, split.images, strict=True):
     Image.fromarray(image).save(folder / place / f"{name}.png")
@@ -27,7 +27,7 @@ def write(folder, split, columns=("image", "label"), rows=None, place="images"):
 
 
 def elsewhere(counts=(3, 2, 2)):
-  """Draws images that the tiny data set does not have."""
+  """Draw images that the tiny data set does not have."""
   return shrunk.split("elsewhere", counts)
 
 

@@ -16,7 +16,7 @@ def _read(dataset, data_dir):
 
 
 def _examples(name, data_dir, split):
-  """Returns what TFDS reads, decoded by TFDS, as lists by feature."""
+  """Return what TFDS reads, decoded by TFDS, as lists by feature."""
   builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
   examples = list(builder.as_data_source(split))
   return {key: [e[key] for e in examples] for key in examples[0]}

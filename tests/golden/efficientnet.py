@@ -14,7 +14,7 @@ EVERY = 8  # of the features and of the logits one in eight is kept
 
 
 def images(size):
-  """Returns uint8 [4, size, size, 3]: two of noise, two of smooth waves."""
+  """Return uint8 [4, size, size, 3]: two of noise, two of smooth waves."""
   rng = np.random.default_rng(size)
   noise = rng.integers(0, 256, (2, size, size, 3))
   y, x = np.mgrid[:size, :size][..., None] * 1000 // size

@@ -85,7 +85,7 @@ _BLOCKS = {
 
 
 def shapes():
-  """Returns the published file's shapes by name."""
+  """Return the published file's shapes by name."""
   layers = {
     "Conv2d_1a_3x3": (32, 3, 3, 3),
     "Conv2d_2a_3x3": (32, 32, 3, 3),
@@ -104,7 +104,7 @@ def shapes():
 
 
 def weights():
-  """Returns made-up weights that keep the scale of what passes them."""
+  """Return made-up weights that keep the scale of what passes them."""
   rng = np.random.default_rng(0)
   result = {}
   for name, shape in shapes().items():
@@ -120,13 +120,13 @@ def weights():
 
 
 def images(size):
-  """Returns uint8 [2, size, size, 3] of noise."""
+  """Return uint8 [2, size, size, 3] of noise."""
   rng = np.random.default_rng(size)
   return rng.integers(0, 256, (2, size, size, 3), np.uint8)
 
 
 def features(arrays, x):
-  """Applies the network as PyTorch's functions do."""
+  """Apply the network as PyTorch's functions do."""
   import torch
   import torch.nn.functional as F
 

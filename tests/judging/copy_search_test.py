@@ -10,7 +10,7 @@ from tests import shrunk
 
 
 def _split(rng, name, count):
-  """Draws unrelated pictures of one class, each a lesion of its own."""
+  """Draw unrelated pictures of one class, each a lesion of its own."""
   coarse = rng.integers(0, 256, (count, 8, 8, 3))
   images = coarse.repeat(2, 1).repeat(2, 2).astype(np.uint8)
   ids = np.array([f"{name}{place}" for place in range(count)])

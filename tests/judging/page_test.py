@@ -24,7 +24,7 @@ def fewest(make_evaluation):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-  """Has figures be all the same, for tests of what is said beside them."""
+  """Have figures be all the same, for tests of what is said beside them."""
   monkeypatch.setattr(rendering, "svg_uri", lambda figure: "data:image/svg,")
 
 

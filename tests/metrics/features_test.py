@@ -168,7 +168,7 @@ def test_images_of_other_channels(takes, has):
 
 @pytest.fixture
 def cached(tmp_path):
-  """Returns features, and whether they were computed or read."""
+  """Return features, and whether they were computed or read."""
 
   def run(extractor, images, **options):
     told = []

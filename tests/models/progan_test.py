@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 
 @functools.cache
 def _generator(size=16, classes=3, base=12, most=8, **more):
-  """Returns a network that draws, its variables, latents and labels."""
+  """Return a network that draws, its variables, latents and labels."""
   network = progan.Generator(size, 3, base, most, classes, **more)
   latents = jax.random.normal(jax.random.key(1), (4, 5))
   labels = jnp.array([0, 2, 1, 0])
@@ -25,7 +25,7 @@ def _generator(size=16, classes=3, base=12, most=8, **more):
 
 @functools.cache
 def _discriminator(size=16, classes=3, base=12, most=8):
-  """Returns a network that judges, and its variables."""
+  """Return a network that judges, and its variables."""
   network = progan.Discriminator(size, 3, base, most, classes)
   images = jnp.zeros((4, size, size, 3))
   init = lambda key: network.init(key, images, method="all_levels")

@@ -36,7 +36,7 @@ def _tensor(storage, offset, shape, strides):
 
 
 def _file(entries, magic=MAGIC):
-  """Makes a file of opcodes of tensors, by name, of the numbers above."""
+  """Make a file of opcodes of tensors, by name, of the numbers above."""
   heads = [magic, 1001, {"protocol_version": 1001, "little_endian": True}]
   items = b"".join(_literal(key) + value for key, value in entries.items())
   metadata = _literal({"_metadata": {"": {"version": 1}}})

@@ -42,7 +42,7 @@ def words(text):
 
 
 def check(text):
-  """Fails unless a page loads nothing, is accessible, and has whole figures."""
+  """Fail unless a page loads nothing, is accessible, and has whole figures."""
   assert text.lstrip().startswith("<!doctype html>")
   assert not re.search(r"https?:|file:/|@import|url\(", text)
   tags = parse(text).tags

@@ -25,7 +25,7 @@ class _State(NamedTuple):
 
 
 def _train_step(state, batch, key, *, config, info, phase, axis_name, frozen):
-  """Reports the batch and the draws of each step."""
+  """Report the batch and the draws of each step."""
   keys = randomness.by_example(key, len(batch["label"]), axis_name)
   seen = {
     "label": batch["label"],
@@ -93,13 +93,13 @@ _PROJECTED = "acgan:variant=projected"
 
 
 def _frozen(name, **changes):
-  """Returns a shrunk config, of a name and arguments."""
+  """Return a shrunk config, of a name and arguments."""
   name, *arguments = name.split(":")
   return shrunk.frozen(name, ",".join(["dataset=toy", *arguments]), **changes)
 
 
 def _five_steps(name, mode, **more):
-  """Returns the state after 5 steps of SGD, and the metrics of all."""
+  """Return the state after 5 steps of SGD, and the metrics of all."""
   rates = {"train__generator_rate": 0.05, "train__discriminator_rate": 0.05}
   # 8x8 from the first step on, fading in; 4 images on each device.
   growth = {

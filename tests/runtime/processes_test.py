@@ -20,7 +20,7 @@ def _free_port():
 
 
 def _start(log, arguments, **env):
-  """Starts a process; to a file, as a pipe that nobody reads would stop it."""
+  """Start a process; to a file, as a pipe that nobody reads would stop it."""
   with log.open("w") as file:
     return command.start(
       arguments, env=env, stdout=file, stderr=subprocess.STDOUT
@@ -28,7 +28,7 @@ def _start(log, arguments, **env):
 
 
 def _wait(started, logs):
-  """Returns the exit codes; a process that does not end is a failure."""
+  """Return the exit codes; a process that does not end is a failure."""
   try:
     return [process.wait(timeout=120) for process in started]
   except subprocess.TimeoutExpired:
@@ -39,7 +39,7 @@ def _wait(started, logs):
 
 
 def _together(path, name, count, arguments):
-  """Calls a function of processes_worker.py in each of several processes."""
+  """Call a function of processes_worker.py in each of several processes."""
   port = _free_port()
   path.mkdir()
   logs = [path / f"log{index}" for index in range(count)]

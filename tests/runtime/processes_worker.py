@@ -12,7 +12,7 @@ import sys
 
 
 def agree(path, own_path):
-  """Tries what processes tell each other; the last one is odd."""
+  """Try what processes tell each other; the last one is odd."""
   import jax
 
   from skinjax.runtime import errors, parallel, processes, workdir
@@ -66,7 +66,7 @@ def agree(path, own_path):
 
 
 def train(task_name, mode, path):
-  """Trains in float64 by SGD, then restores what was saved."""
+  """Train in float64 by SGD, then restores what was saved."""
   import jax
   import numpy as np
   import optax
@@ -114,7 +114,7 @@ def train(task_name, mode, path):
 
 
 def main(name, count, index, port, *arguments):
-  """Joins the others, if there are any, and calls a function."""
+  """Join the others, if there are any, and call a function."""
   os.environ["JAX_PLATFORMS"] = "cpu"
   os.environ["XLA_FLAGS"] = (
     f"--xla_force_host_platform_device_count={8 // count}"

@@ -20,7 +20,7 @@ _CONFIG = {
 
 @pytest.fixture(autouse=True)
 def _few_features(monkeypatch):
-  """Has features be the means of 16 blocks."""
+  """Have features be the means of 16 blocks."""
   extractor = shrunk.extractor()
   monkeypatch.setattr(features, "efficientnet", lambda size: extractor)
 
@@ -39,7 +39,7 @@ def _config(**changes):
 
 
 def _fit(config, dataset, extract, tmp_path):
-  """Returns the logits' matrix and bias, of features as they are."""
+  """Return the logits' matrix and bias, of features as they are."""
   predict = head.learn(config, dataset, tmp_path / "unit", extract)
   with np.load(tmp_path / "unit" / "head.npz") as kept:
     fitted = dict(kept)

@@ -25,7 +25,7 @@ def text(study, images):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-  """Has figures be all the same, for tests of what is said beside them."""
+  """Have figures be all the same, for tests of what is said beside them."""
   for name in ("forest", "recalls", "doses", "learning_curve", "confusion"):
     monkeypatch.setattr(plots, name, lambda *arguments: None)
   monkeypatch.setattr(rendering, "svg_uri", lambda figure: _NOTHING)

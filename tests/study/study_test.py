@@ -55,13 +55,13 @@ def done(tmp_path_factory):
 
 
 def _units(path, split="test"):
-  """Returns the directories of units that have predicted, by name."""
+  """Return the directories of units that have predicted, by name."""
   found = path.glob(f"*/units/*/{split}.npz")
   return {f.parent.name.rpartition("-")[0]: f.parent for f in found}
 
 
 def _copy(done, path, *gone):
-  """Copies a study's workdir, without its report and some classifiers."""
+  """Copy a study's workdir, without its report and some classifiers."""
   shutil.copytree(done[0], path)
   shutil.rmtree(path / "report")
   for name, place in _units(path).items():
@@ -526,7 +526,7 @@ def strangers(tmp_path):
 
 @pytest.fixture
 def taught(monkeypatch):
-  """Has classifiers predict at random; returns what they would be taught."""
+  """Have classifiers predict at random; return what they would be taught."""
   taught = {}
 
   def learn(config, dataset, place, features):
@@ -614,7 +614,7 @@ def test_an_external_test_set_is_scored_and_trains_nothing(
   split = external_test.elsewhere()
   folder = external_test.write(tmp_path / "clinic", split)
   result = study.run(_config(external=str(folder)), path)
-  # The verdict, and all else, is that of the own test lesions.
+  # The verdict, and all else, is that of the internal test lesions.
   same = {"command": "", "external": None, "minutes": {}}
   assert {**result, **same} == {**done[1], **same}
   found = result["external"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from skinjax.data import datasets, image_folder, sources
-from skinjax.metrics import copies, features, pixels
+from skinjax.metrics import features, pixels
 from skinjax.runtime import errors, randomness
 from skinjax.synthesis import filtering, quality, synthesize
 from skinjax.training import trained
@@ -73,7 +73,7 @@ def test_copies_are_left_out_and_others_drawn(absl_log):
   expected = _noise(30, 0)
   expected[::3] = _noise(10, 1)
   np.testing.assert_array_equal(images, expected)
-  chosen = copies.by_pixels(DATASET, TRAIN.groups.tolist())
+  chosen = quality.copies_by_pixels(DATASET, TRAIN.groups.tolist())
   assert not _suspects(chosen, images, labels)
   found = chosen.nearest(pixels.oriented_vectors(images)).distance
   np.testing.assert_allclose(drawn.scores["copy_distance"], found)
@@ -123,7 +123,7 @@ def test_a_generator_of_copies_is_refused():
 
 def test_training_images_are_those_that_were_learnt_from():
   # A generator of another fold has learnt from the test split here.
-  chosen = copies.by_pixels(DATASET, DATASET.test.groups.tolist())
+  chosen = quality.copies_by_pixels(DATASET, DATASET.test.groups.tolist())
   assert len(chosen.training) == len(DATASET.test.labels)
   labels = DATASET.test.labels
   found = _suspects(chosen, DATASET.test.images, labels)
@@ -133,10 +133,10 @@ def test_training_images_are_those_that_were_learnt_from():
 
 def test_both_kinds_of_lesions_are_asked_for():
   with pytest.raises(errors.InputError, match="learnt from none"):
-    copies.by_pixels(DATASET, ["other"])
+    quality.copies_by_pixels(DATASET, ["other"])
   everything = [g for s in DATASET[1:4] for g in s.groups.tolist()]
   with pytest.raises(errors.InputError, match="learnt from all validation"):
-    copies.by_pixels(DATASET, everything)
+    quality.copies_by_pixels(DATASET, everything)
 
 
 def test_test_lesions_set_no_limit():
@@ -144,7 +144,7 @@ def test_test_lesions_set_no_limit():
     test=DATASET.test._replace(images=np.zeros_like(DATASET.test.images))
   )
   limits = [
-    copies.by_pixels(data, TRAIN.groups.tolist()).limits
+    quality.copies_by_pixels(data, TRAIN.groups.tolist()).limits
     for data in (DATASET, blank)
   ]
   np.testing.assert_array_equal(*limits)

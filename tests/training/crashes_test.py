@@ -130,7 +130,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_undisturbed_one(
 
 
 def _signalled(path, monkeypatch, number, step, times=1):
-  """Trains a classifier that gets a signal at a step; returns its end."""
+  """Train a classifier that gets a signal at a step; return its end."""
   plain = writer.Writer.progress
 
   def progress(self, at, *arguments):
@@ -243,7 +243,7 @@ def test_two_processes_prepare_one_data_set_and_one_is_killed(
 
 
 def _namespaces():
-  """Returns whether a file system can be mounted for one process."""
+  """Return whether a file system can be mounted for one process."""
   mount = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
   try:
     return subprocess.run(mount, capture_output=True).returncode == 0

@@ -56,7 +56,7 @@ _NETWORKS = gan_step.Networks(_generate, _discriminate)
 
 @functools.cache
 def _step(rate=1.0, networks=_NETWORKS, adversarial="wasserstein", **changes):
-  """Returns a step of gradient descent, the discriminator's at a rate."""
+  """Return a step of gradient descent, the discriminator's at a rate."""
   config = ml_collections.ConfigDict(_CONFIG.to_dict())
   config.loss.adversarial = adversarial
   for key, value in changes.items():

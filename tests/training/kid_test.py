@@ -32,7 +32,7 @@ _RUN = {
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch, tmp_path_factory):
-  """Has features made of no weights, and kept for a test."""
+  """Have features made of no weights, and kept for a test."""
   place = str(tmp_path_factory.mktemp("cache"))
   monkeypatch.setattr(sources, "cache_dir", lambda: place)
   monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
@@ -63,7 +63,7 @@ def _steps(path):
 
 
 def _following(monkeypatch, distances):
-  """Has runs measure what is given by step."""
+  """Have runs measure what is given by step."""
 
   def measure(self, state):
     return {"kid": distances[int(state.step)], "kid/disc": 0.0}

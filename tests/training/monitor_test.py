@@ -31,7 +31,7 @@ def _sheet(task, steps=4):
 
 
 def _told(absl_log, sheet, states):
-  """Returns what is logged of each of several states, at steps 0, 1, …"""
+  """Return what is logged of each of several states, at steps 0, 1, …"""
   told = []
   for step, state in enumerate(states):
     absl_log.clear()

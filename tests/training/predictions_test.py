@@ -24,7 +24,7 @@ def _rows(path):
 
 
 def test_an_external_test_set_is_scored_beside_the_own(tmp_path, absl_log):
-  # The own test images under another name score what they score.
+  # The internal test images under another name score what they score.
   own, path = shrunk.dataset().test, tmp_path / "run"
   folder = external_test.write(tmp_path / "clinic", own)
   config = shrunk.config("classifier", external=str(folder))

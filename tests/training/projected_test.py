@@ -33,7 +33,7 @@ def _frozen(**changes):
 
 
 def _stepped(config, task=acgan, batch=4):
-  """Returns the state before and after a step in float64, and its metrics."""
+  """Return the state before and after a step in float64, and its metrics."""
   init = functools.partial(task.init_state, config, INFO)
   state = jax.jit(init)(jax.random.key(1))
   step = functools.partial(
@@ -159,7 +159,7 @@ def test_a_step_takes_one_power_iteration_of_each_kernel(four_scales):
 
 
 def _vector(stats):
-  """Returns the singular vector that spectral normalization keeps."""
+  """Return the singular vector that spectral normalization keeps."""
   (u,) = (x for key, x in stats.items() if key.endswith("/u"))
   return np.asarray(u)
 

@@ -116,7 +116,7 @@ def test_events_can_be_read_back_and_restart_where_the_run_does(tmp_path):
 
 
 def _events(path):
-  """Yields the events of a file: length, its checksum, data, its checksum."""
+  """Yield the events of a file: length, its checksum, data, its checksum."""
   content = path.read_bytes()
   while content:
     (size,) = struct.unpack("<Q", content[:8])

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from skinjax.runtime import errors, randomness
+from skinjax.runtime import errors
 from skinjax.training import schedules
 
 
@@ -84,22 +84,12 @@ class Task:
 
   @property
   def generates(self) -> bool:
-    """Returns whether it trains a generator of images."""
+    """Return whether it trains a generator of images."""
     return self.draw is not None
-
-  def sample(
-    self, state: Any, labels: jax.Array, key: jax.Array, *, config, info, phase
-  ) -> jax.Array:
-    """Draws an image of each label, of latents from the key; see `draw`."""
-    keys = randomness.by_example(key, len(labels))
-    latents = randomness.normal(keys, (config.model.latents,))
-    return self.draw(
-      state, latents, labels, config=config, info=info, phase=phase
-    )
 
 
 def program_config(config) -> ml_collections.FrozenConfigDict:
-  """Returns a config as compiled programs have it.
+  """Return a config as compiled programs have it.
 
   Without what no program depends on, so that runs which differ in nothing else
   share theirs: the seed, which comes as a key, and which data, which come as
@@ -114,12 +104,12 @@ def program_config(config) -> ml_collections.FrozenConfigDict:
 
 
 def known() -> list[str]:
-  """Returns the names of the tasks that train: the modules of this folder."""
+  """Return the names of the tasks that train: the modules of this folder."""
   return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def named(name: str) -> Task:
-  """Returns the task of a name, which nothing but a module here can have.
+  """Return the task of a name, which nothing but a module here can have.
 
   Raises:
     InputError: there is no such task.
@@ -129,7 +119,7 @@ def named(name: str) -> Task:
 
 
 def gan(name: str) -> Task:
-  """Returns the task of a name, as `named`, that trains a generator.
+  """Return the task of a name, as `named`, that trains a generator.
 
   Raises:
     InputError: there is no such task, or it trains none.

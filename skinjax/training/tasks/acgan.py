@@ -56,7 +56,7 @@ def _optimizers(config):
 
 
 def check(config) -> None:
-  """Refuses a config that no step can be made of.
+  """Refuse a config that no step can be made of.
 
   Raises:
     InputError: there is no such upsampling; see gan_step.check and
@@ -70,7 +70,7 @@ def check(config) -> None:
 
 
 def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
-  """Creates the state before the first step."""
+  """Create the state before the first step."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
   generator = _generator(config, info).init(
@@ -88,7 +88,7 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
 
 
 def _networks(config, info, axis_name) -> gan_step.Networks:
-  """Returns a step's networks, with the task's own discriminator."""
+  """Return a step's networks, with the task's own discriminator."""
   discriminator = _discriminator(config, info, axis_name)
 
   def discriminate(variables, images, labels, keys, update_stats):
@@ -129,7 +129,7 @@ def train_step(
   axis_name=None,
   frozen=None,
 ) -> tuple[GanState, dict[str, jax.Array]]:
-  """Updates both networks on one batch; see gan_step.train_step."""
+  """Update both networks on one batch; see gan_step.train_step."""
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
   if projected.is_chosen(config):
@@ -157,7 +157,7 @@ def train_step(
 def eval_step(
   state: GanState, batch, *, config, info, phase=None, frozen=None
 ) -> dict[str, jax.Array]:
-  """Shows the discriminator real images that it has not seen.
+  """Show the discriminator real images that it has not seen.
 
   Returns:
     `probabilities` [batch, classes] of the class head, and `d_real` [batch],
@@ -178,7 +178,7 @@ def eval_step(
 def draw(
   state: GanState, latents, labels, *, config, info, phase=None
 ) -> jax.Array:
-  """Draws an image of each latent from the averaged generator."""
+  """Draw an image of each latent from the averaged generator."""
   images = _generator(config, info).apply(
     state.average, latents, labels, train=False
   )

@@ -68,7 +68,7 @@ def _optimizer(config):
 
 
 def check(config) -> None:
-  """Refuses a config that no step can be made of.
+  """Refuse a config that no step can be made of.
 
   Raises:
     InputError: there is no such network, dtype or balance, the sampler balances
@@ -106,7 +106,7 @@ def check(config) -> None:
 
 
 def pretrained(config) -> dict[str, Any]:
-  """Reads the weights of `extractor`, if the network is a pretrained one.
+  """Read the weights of `extractor`, if the network is a pretrained one.
 
   Raises:
     InputError: the package that has them is not installed.
@@ -121,7 +121,7 @@ def pretrained(config) -> dict[str, Any]:
 def init_state(
   config, info, key: jax.Array, pretrained: dict[str, Any] | None = None
 ) -> ClassifierState:
-  """Creates the state before the first step; see tasks.Task."""
+  """Create the state before the first step; see tasks.Task."""
   images = jnp.zeros((2, info.size, info.size, info.channels))
   variables = _network(config, info).init(key, images, None, train=False)
   params = {**variables["params"], **(pretrained or {})}
@@ -145,7 +145,7 @@ def train_step(
   axis_name: str | None = None,
   frozen=None,
 ) -> tuple[ClassifierState, dict[str, jax.Array]]:
-  """Updates the network on one batch.
+  """Update the network on one batch.
 
   Returns:
     The state after the step; `loss` and `accuracy` over the whole batch, and
@@ -211,7 +211,7 @@ def train_step(
 def eval_step(
   state: ClassifierState, batch, *, config, info, phase=None, frozen=None
 ) -> dict[str, jax.Array]:
-  """Classifies images with the averaged network: `probabilities`.
+  """Classify images with the averaged network: `probabilities`.
 
   With `augment.test_orientations` their mean over the 8 of an image.
   """
@@ -231,7 +231,7 @@ def eval_step(
 
 
 def features(variables, images: jax.Array, *, config, info) -> jax.Array:
-  """Computes what the logits are a linear map of; none is under 0."""
+  """Compute what the logits are a linear map of; none is under 0."""
   return _network(config, info).apply(
     variables, images, None, train=False, pooled=True
   )

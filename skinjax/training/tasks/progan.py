@@ -59,7 +59,7 @@ def _optimizers(config, rate: float):
 
 
 def phases(config) -> tuple[Phase, ...]:
-  """Returns the phases of a training, one a resolution; see schedules.growth.
+  """Return the phases of a training, one a resolution; see schedules.growth.
 
   Raises:
     InputError: there is no such schedule.
@@ -68,7 +68,7 @@ def phases(config) -> tuple[Phase, ...]:
 
 
 def steps_for(images: int, config) -> int:
-  """Returns the train.steps that a config wants; see schedules.steps_for."""
+  """Return the train.steps that a config wants; see schedules.steps_for."""
   return schedules.steps_for(images, **_schedule(config))
 
 
@@ -89,7 +89,7 @@ def _schedule(config) -> dict[str, Any]:
 
 
 def check(config) -> None:
-  """Refuses a config that no step can be made of.
+  """Refuse a config that no step can be made of.
 
   Raises:
     InputError: there is no such schedule; see also gan_step.check and
@@ -124,7 +124,7 @@ def check(config) -> None:
 
 
 def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
-  """Creates the state before the first step, all levels' weights in it."""
+  """Create the state before the first step, all levels' weights in it."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
   generator = _generator(config, info).init(
@@ -143,7 +143,7 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
 
 
 def _begun(state: GanState, phase: Phase, optimizers, config) -> GanState:
-  """Resets the optimizers' state where a phase begins, as the authors do."""
+  """Reset the optimizers' state where a phase begins, as the authors do."""
   networks = state.generator, state.discriminator
   fresh = gan_step.init_state(*networks, optimizers, config)
   keep = lambda old, new: jax.tree.map(
@@ -157,7 +157,7 @@ def _begun(state: GanState, phase: Phase, optimizers, config) -> GanState:
 
 
 def _networks(config, info, generate, level, fade, parts) -> gan_step.Networks:
-  """Returns a step's networks, with the task's own discriminator."""
+  """Return a step's networks, with the task's own discriminator."""
   discriminator = _discriminator(config, info)
 
   def discriminate(variables, images, labels, keys, update_stats):
@@ -179,7 +179,7 @@ def train_step(
   axis_name=None,
   frozen=None,
 ) -> tuple[GanState, dict[str, jax.Array]]:
-  """Updates both networks on one batch; see gan_step.train_step."""
+  """Update both networks on one batch; see gan_step.train_step."""
   generator = _generator(config, info)
   level, fade = phase.level, schedules.fade(phase, state.step)
   labels = batch["label"]
@@ -215,7 +215,7 @@ def train_step(
 def eval_step(
   state: GanState, batch, *, config, info, phase: Phase, frozen=None
 ) -> dict[str, jax.Array]:
-  """Shows the discriminator real images, a multiple of 4; see acgan.eval_step.
+  """Show the discriminator real images, a multiple of 4; see acgan.eval_step.
 
   `probabilities` are 1 where there is one class only.
   """
@@ -236,7 +236,7 @@ def eval_step(
 def draw(
   state: GanState, latents, labels, *, config, info, phase: Phase
 ) -> jax.Array:
-  """Draws an image of each latent from the averaged generator.
+  """Draw an image of each latent from the averaged generator.
 
   A network that has not grown to the full size yet draws smaller images, whose
   pixels are repeated.

@@ -329,8 +329,10 @@ def test_the_discriminator_is_random_only_where_asked(kind):
 
 
 def _sample(state, labels, key):
-  sample = _program(acgan.TASK.sample)
-  return np.asarray(sample(state, jnp.asarray(labels), key))
+  keys = randomness.by_example(key, len(labels))
+  latents = randomness.normal(keys, (shrunk.frozen("acgan").model.latents,))
+  draw = _program(acgan.TASK.draw)
+  return np.asarray(draw(state, latents, jnp.asarray(labels)))
 
 
 def test_a_sample_depends_on_its_label_and_the_key_alone():

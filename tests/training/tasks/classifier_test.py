@@ -114,7 +114,7 @@ def test_weights_reach_the_gradient(monkeypatch):
 
 
 def _optimizer_steps(**changes):
-  """Returns by how much each step moves what has no gradient."""
+  """Return by how much each step moves what has no gradient."""
   config = shrunk.frozen("classifier", **changes)
   optimizer = classifier._optimizer(config)
   params = {"matrix": jnp.ones((2, 2)), "gain": jnp.ones(2)}

@@ -25,7 +25,7 @@ def _phase(config, step=0):
 
 @functools.cache
 def _program(function, config, step=0, info=INFO):
-  """Returns what a task does at a step, to be compiled once."""
+  """Return what a task does at a step, to be compiled once."""
   phase = _phase(config, step)
   return jax.jit(
     functools.partial(function, config=config, info=info, phase=phase)
@@ -34,7 +34,7 @@ def _program(function, config, step=0, info=INFO):
 
 @functools.cache
 def _stepped():
-  """Returns the state before and after the first step, and its metrics."""
+  """Return the state before and after the first step, and its metrics."""
   state = shrunk.state("progan")
   run = _program(progan.train_step, shrunk.frozen("progan"))
   return state, *run(state, shrunk.batch(8), KEY)
@@ -76,7 +76,7 @@ def test_the_metrics():
 
 
 def _seven(optimizer):
-  """Has an optimizer count seven steps."""
+  """Have an optimizer count seven steps."""
   return jax.tree.map(lambda x: x if x.ndim else np.full_like(x, 7), optimizer)
 
 
@@ -287,9 +287,12 @@ def test_one_class_is_a_network_without_labels():
 
 
 def _sample(state, step):
-  sample = _program(progan.TASK.sample, shrunk.frozen("progan"), step)
+  config = shrunk.frozen("progan")
+  keys = randomness.by_example(KEY, 4)
+  latents = randomness.normal(keys, (config.model.latents,))
   state = state.replace(step=np.int32(step))
-  return np.asarray(sample(state, jnp.array([0, 1, 2, 0]), KEY))
+  draw = _program(progan.TASK.draw, config, step)
+  return np.asarray(draw(state, latents, jnp.array([0, 1, 2, 0])))
 
 
 def test_samples_have_the_full_size_at_every_resolution():
