@@ -81,7 +81,7 @@ def _addition(what: str, **changes: Any) -> Row:
 
 
 # What was tried, the latest first; each row changes one thing of that which it
-# names. What validation lesions chose is what `variant=projected` has by default.
+# names. `variant=projected` has by default what validation lesions chose.
 _NEAREST = {"model__upsampling": "nearest", "train__decay": 0.0}
 _NO_NOISE = {**_NEAREST, "model__pixel_noise": False}
 _NO_PIXELS = {**_NO_NOISE, "model__projected__pixels": False}
