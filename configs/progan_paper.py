@@ -4,7 +4,7 @@ r"""ProGAN as its paper has it (Karras et al. 2018): for GPUs and TPUs.
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 The widths, losses, batches, rates and schedule of the paper and its code: 800
-thousand images to fade a resolution in, and as many after that, which are 230
+thousand images to fade a resolution in, and as many after that, which are 229
 passes over HAM10000's training images for each resolution. That is long for a
 set so small; configs/progan.py is what was tried. This one has not been run to
 its end.

@@ -1,4 +1,4 @@
-"""Intervals that carry the luck of the test lesions and of the training runs.
+"""Intervals that carry the variance between test lesions and between seeds.
 
 A study has classifiers by fold and seed; each predicts its fold's test split.
 Two things would come out otherwise if it were run again: other lesions in the

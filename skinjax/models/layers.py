@@ -83,8 +83,8 @@ class PixelNoise(nn.Module):
 def smoothed(images: jax.Array) -> jax.Array:
   """Weigh each pixel by 1/2 and its neighbours by 1/4, along either axis.
 
-  Maps [batch, height, width, channels]; edges are repeated. What changes from
-  each pixel to the next falls out.
+  Maps [batch, height, width, channels]; edges are repeated. It removes the
+  highest frequency, which changes sign at each pixel.
   """
   for axis in (1, 2):
     size = images.shape[axis]
