@@ -390,7 +390,7 @@ def test_what_another_process_works_on_is_waited_for(
   place = _units(done[0])["resnet-classical-0"]
   names = [f"resnet-{arm}-0" for arm in ARMS]
   path = _copy(done, tmp_path / "run", *names)
-  monkeypatch.setattr(study, "_PAUSE", 0.02)
+  monkeypatch.setattr(folds, "PAUSE", 0.02)
   order, train = [], loop.train
 
   def recorded(task, config, place, dataset=None):
@@ -492,7 +492,7 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
     ({"generator_checkpoint": "last"}, "Unknown checkpoint 'last'. Did you"),
     (
       {"generator_checkpoint": "best", "generator": ""},
-      "best needs gan.best=kid",
+      "Use gan.best=kid, with a gan.kid_every",
     ),
     (
       {"generator_checkpoint": "best", "gan__best": "kid", "generator": ""},
