@@ -262,22 +262,20 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
 
 
 def write_tables() -> None:
-  """Rewrite the tables in README.md, and in that of benchmarks/."""
+  """Rewrite the tables in the README.md of the project and of its folders."""
   for row in _rows():
     took = f"# {row['minutes']} minutes, {row['hardware']}"
     place = ROOT / row["name"] / "command.txt"
     files.write_text(place, f"{row['command']}\n{took}\n")
-  readme = ROOT.parent / "README.md"
-  text = readme.read_text()
   runs = [
-    (
-      f"[{row['name']}](results/{row['name']})",
-      *(row["measured"], row["minutes"]),
-    )
+    (f"[{row['name']}]({row['name']})", row["measured"], row["minutes"])
     for row in _rows()
   ]
-  columns = ("run", "measured", "minutes")
-  text = _filled(text, "results", columns, runs)
+  readme = ROOT / "README.md"
+  text = readme.read_text()
+  readme.write_text(_filled(text, "runs", ("run", "measured", "minutes"), runs))
+  readme = ROOT.parent / "README.md"
+  text = readme.read_text()
   for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
     text = _filled(text, "networks", *real_alone(summary))
   readme.write_text(text)

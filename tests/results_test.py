@@ -38,7 +38,7 @@ def collect(tmp_path, monkeypatch):
   monkeypatch.setattr(module, "ROOT", results)
   monkeypatch.setattr(module, "TABLE", results / "runs.csv")
   (tmp_path / "project" / "benchmarks").mkdir()
-  for folder, name in ((".", "results"), ("benchmarks", "speed")):
+  for folder, name in ((".", ""), ("results", "runs"), ("benchmarks", "speed")):
     start, end = (mark.format(name) for mark in module.MARKS)
     readme = f"before\n{start}\nold\n{end}\nafter\n"
     (tmp_path / "project" / folder / "README.md").write_text(readme)
@@ -67,7 +67,7 @@ def test_readme_shows_what_was_measured(collect, tmp_path):
   collect.collect("a", run, "a machine")
   collect.collect("b", run, "another")
   collect.write_tables()
-  lines = (collect.ROOT.parent / "README.md").read_text().splitlines()
+  lines = (collect.ROOT / "README.md").read_text().splitlines()
   assert (lines[0], lines[-1]) == ("before", "after")
   assert "old" not in lines
   rows = [line for line in lines if line.startswith("| [")]
@@ -144,7 +144,8 @@ def test_tables_of_the_project_are_current(monkeypatch):
   monkeypatch.setattr(type(ROOT), "write_text", write)
   monkeypatch.setattr(module.files, "write_text", write)
   module.write_tables()
-  assert {ROOT / "README.md", ROOT / "benchmarks" / "README.md"} < set(written)
+  folders = (ROOT, ROOT / "results", ROOT / "benchmarks")
+  assert {folder / "README.md" for folder in folders} < set(written)
   for readme, text in written.items():
     assert text == readme.read_text()
 
