@@ -20,9 +20,11 @@ ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent))
 
 from skinjax.judging import findings  # noqa: E402
+from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
 from skinjax.study import plots  # noqa: E402
+from skinjax.study import summary as summaries  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -63,6 +65,15 @@ _SCORES = (
   ("mean_auc", "mean AUC"),
   ("accuracy", "accuracy"),
 )
+# The study that README.md answers by, its positive control, and the arms that
+# it tells of, in words.
+STUDY, CONTROL = "ham10000_study", "ham10000_control"
+_TOLD = {
+  summaries.WITH: "as many as each fold's validation lesions prefer",
+  "dose_025": "one for four real ones",
+  "uncapped": "one for one",
+  "dose_10": "ten for one",
+}
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
 # What benchmarks/README.md shows of a training step: key, heading, format.
@@ -94,8 +105,8 @@ def measured(workdir: pathlib.Path) -> str:
   if (workdir / "report").exists():
     summary = json.loads((workdir / "report" / "summary.json").read_text())
     drawn = "Drawn pictures, not lesions. " if summary["drawn"] else ""
-    verdict = summary["verdict"]
-    return f"{drawn}{verdict['headline']} {verdict['detail']}"
+    found = summary["verdict"]
+    return f"{drawn}{found['headline']} {found['detail']}"
   if (workdir / "evaluation.json").exists():
     return judged(json.loads((workdir / "evaluation.json").read_text()))
   if (workdir / "summary.json").exists():
@@ -276,6 +287,9 @@ def write_tables() -> None:
   readme.write_text(_filled(text, "runs", ("run", "measured", "minutes"), runs))
   readme = ROOT.parent / "README.md"
   text = readme.read_text()
+  told = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
+  if all(file.exists() for file in told):
+    text = _filled(text, "answer", *answer(*_read(told)))
   for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
     text = _filled(text, "networks", *real_alone(summary))
   readme.write_text(text)
@@ -365,6 +379,27 @@ def _columns(columns, rows: list[dict]) -> tuple[list[str], list[list[str]]]:
   return [heading for _, heading, _ in columns], [
     [format(row[key], form) for key, _, form in columns] for row in rows
   ]
+
+
+def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
+  """Return headings and rows of a study's answer, its control's at the end."""
+
+  def row(summary, arm, what):
+    (found,) = (
+      difference
+      for difference in summary["differences"]
+      if (difference["arm"], difference["class"]) == (arm, None)
+      and difference["metric"] == summaries.HEADLINE_METRIC
+      and difference["network"] == summary["verdict"]["network"]
+    )
+    low, high = signed(found["low"]), signed(found["high"])
+    return [what, signed(found["value"]), f"{low} to {high}"]
+
+  rows = [row(study, *told) for told in _TOLD.items()]
+  what = f"as a control, [real images of other lesions](results/{CONTROL})"
+  rows.append(row(control, summaries.WITH, what))
+  level = f"{study['level']:.1%}".replace(".0%", "%")
+  return ["images added", "balanced accuracy", f"{level} interval"], rows
 
 
 def _filled(text: str, name: str, headings, rows) -> str:

@@ -204,6 +204,35 @@ def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
   assert len(headings) == len(rows[0])
 
 
+def test_the_answer_is_the_verdict_networks_by_dose():
+  def summary(*rows):
+    keys = ("network", "arm", "value")
+    both = {"metric": "balanced_accuracy", "class": None}
+    rows = [dict(zip(keys, row, strict=True)) | both for row in rows]
+    rows = [r | {"low": r["value"] - 0.01, "high": 0.25} for r in rows]
+    of_class = [r | {"class": "df", "value": 9.0} for r in rows]
+    return {
+      "level": 0.975,
+      "verdict": {"network": "head"},
+      "differences": of_class + rows,
+    }
+
+  module = _module()
+  told = {arm: 0.1 * n for n, arm in enumerate(module._TOLD)}
+  rows = [("head", arm, value) for arm, value in told.items()]
+  study = summary(("resnet", "dose_10", 0.7), *rows)
+  control = summary(("head", "with synthetic images", 0.05))
+  headings, shown = module.answer(study, control)
+  assert headings[-1] == "97.5% interval"
+  assert [row[1:] for row in shown] == [
+    ["0.000", "\u22120.010 to +0.250"],
+    ["+0.100", "+0.090 to +0.250"],
+    ["+0.200", "+0.190 to +0.250"],
+    ["+0.300", "+0.290 to +0.250"],
+    ["+0.050", "+0.040 to +0.250"],
+  ]
+
+
 @pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])
 def test_a_released_network_has_a_card(name, tmp_path):
   release, folder = _module("release"), tmp_path / "released"
