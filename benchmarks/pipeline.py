@@ -179,7 +179,8 @@ def reading_row(name: str, args) -> dict:
   start = time.perf_counter()
   dataset = datasets.load(config)
   took = time.perf_counter() - start
-  images = sum(len(split.labels) for split in dataset[1:])
+  splits = dataset.train, dataset.validation, dataset.test
+  images = sum(len(split.labels) for split in splits)
   return {"data set": name, "size": config.size, "images": images, "s": took}
 
 

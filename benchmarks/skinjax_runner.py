@@ -119,7 +119,7 @@ class Steps:
     return {"seconds": seconds, "mib": held / 2**20}
 
   def build_many(self, count: int) -> float:
-    """As `build`, of so many trainings of other seeds, in one program."""
+    """Compile `count` trainings of other seeds as one program; see `build`."""
     self._prepare()
     state, *shared, key = self._arguments()
     states = jax.tree.map(lambda x: jnp.stack([x] * count), state)

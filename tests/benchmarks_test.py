@@ -1,5 +1,6 @@
 """Tests of benchmarks/: tables, arguments, and that PyTorch does the same."""
 
+import argparse
 import importlib.util
 import os
 
@@ -7,6 +8,7 @@ import pytest
 
 from benchmarks import (
   evaluation,
+  pipeline,
   results,
   scaling,
   skinjax_runner,
@@ -16,6 +18,7 @@ from benchmarks import (
 )
 from skinjax.models import efficientnet
 from skinjax.training.tasks import progan
+from tests import shrunk
 
 ROW = {
   "model": "acgan",
@@ -198,6 +201,18 @@ def test_judging_is_timed():
   assert evaluation.comparing((20, 12), (12, 12), 15) > 0
   args = evaluation.parse(["--sizes=64", "--images=5"])
   assert (args.sizes, args.images, args.synthetic) == ([64], 5, 1000)
+
+
+def test_reading_is_timed_of_what_is_prepared(monkeypatch, tmp_path):
+  args = argparse.Namespace(data_dir=str(tmp_path), manual_dir="", size=0)
+  row = pipeline.reading_row("toy", args)
+  assert row == {"data set": "toy", "note": "not prepared here"}
+  monkeypatch.setattr(pipeline.sources, "is_prepared", lambda config: True)
+  monkeypatch.setattr(
+    pipeline.datasets, "load", lambda config: shrunk.dataset()
+  )
+  row = pipeline.reading_row("toy", args)
+  assert row["images"] == sum(len(s.labels) for s in shrunk.dataset()[1:4])
 
 
 def test_points_differ_from_the_base_in_one_factor_and_come_once():

@@ -100,7 +100,7 @@ def _memory():
 
 @pytest.fixture
 def absl_log(caplog, monkeypatch):
-  """Record of absl's logger, which may or may not propagate to pytest's."""
+  """Records of absl's logger, which may or may not propagate to pytest's."""
   logger = logging.getLogger("absl")
   monkeypatch.setattr(logger, "propagate", False)
   logger.addHandler(caplog.handler)

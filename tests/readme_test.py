@@ -15,12 +15,10 @@ from skinjax.runtime import workdir
 from tests.bad_input import trained as runs
 from tests.conftest import ROOT
 
-PAGES = (
-  "README.md",
-  "skinjax/judging/README.md",
-  "skinjax/released/README.md",
-  "skinjax/runtime/README.md",
-  "skinjax/training/README.md",
+PAGES = tuple(
+  str(page.relative_to(ROOT))
+  for folder in ("", "skinjax/*", "tfds_ham10000", "benchmarks", "results/**")
+  for page in sorted(ROOT.glob(f"{folder}/README.md".strip("/")))
 )
 _COMMAND = re.compile(r"--config=configs/(\w+)\.py(?::([\w=,]+))?(.*)")
 _KEY = re.compile(r"--config\.([\w.]+)=")

@@ -2,4 +2,4 @@
 
 
 class DataError(ValueError):
-  """Say which file, line or image is wrong and what would be right."""
+  """Bad data: says which file, line or image, and what would be right."""

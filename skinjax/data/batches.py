@@ -1,4 +1,4 @@
-"""Batches: drawn by index on the device to train, in order to evaluate."""
+"""Batches: drawn at random on the device to train, in turn to evaluate."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -11,8 +11,8 @@ The table is the only .csv file of the folder. It has the columns `image` (or
 one of them and 0.0 elsewhere, as the truth of the ISIC challenges has it.
 Columns of weights (`score_weight`) are passed over.
 
-Nothing may be chosen by these images, and whatever has been learnt from, or
-chosen by, must not be among them.
+Nothing may be chosen by these images, and none of them may have been used for
+training or choosing.
 """
 
 import collections
@@ -55,7 +55,7 @@ class External(NamedTuple):
     rest = ""
     if self.traced < total:
       rest = (
-        " A leak of the others, as other photographs of lesions learnt from, "
+        " A leak of the others, such as other photographs of training lesions, "
         "cannot be excluded."
       )
     return (

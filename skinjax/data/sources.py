@@ -197,6 +197,11 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
     )
 
 
+def is_prepared(config) -> bool:
+  """Return whether `read` would find a data set of TFDS prepared."""
+  return _builder(config)[0].is_prepared()
+
+
 def _builder(config):
   """Return the builder and the side of the pictures that it stores."""
   known = SOURCES[config.name].stored

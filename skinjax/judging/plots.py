@@ -194,7 +194,7 @@ def embedding(
 
 
 def _names(rows):
-  """Name of extractors, and of classes with all of them (None) last."""
+  """Return the names of extractors, and of classes, that of all (None) last."""
   extractors = list(dict.fromkeys(row["extractor"] for row in rows))
   classes = list(dict.fromkeys(row["class"] for row in rows))
   return extractors, sorted(classes, key=lambda name: name is None)

@@ -149,7 +149,7 @@ def reliability(
 
 
 def _auc(score, positive, weights):
-  """Weighted Mann-Whitney statistic: P(positive > negative) + P(tie) / 2."""
+  """Compute Mann-Whitney's statistic: P(positive > negative) + P(tie) / 2."""
   negative = np.flatnonzero(~positive)
   negative = negative[np.argsort(score[negative])]
   positive_weights = weights[..., positive]
@@ -180,7 +180,7 @@ def _ratio(numerator, denominator):
 
 
 def _mean_of_present(values):
-  """Mean over the last axis of what is not NaN; NaN where nothing is."""
+  """Average over the last axis what is not NaN; NaN where nothing is."""
   present = ~np.isnan(values)
   return _ratio(np.where(present, values, 0).sum(-1), present.sum(-1))
 
@@ -201,6 +201,10 @@ def _checked(probabilities, labels, weights):
   in_range = (probabilities >= 0).all()
   if not (in_range and np.allclose(probabilities.sum(-1), 1, atol=1e-3)):
     raise ValueError("Rows of probabilities must be >= 0 and sum to one.")
-  if weights is None:
-    weights = np.ones(len(labels))
-  return probabilities, labels, np.asarray(weights, np.float64)
+  weights = np.ones(len(labels)) if weights is None else weights
+  weights = np.asarray(weights, np.float64)
+  if weights.shape[-1:] != labels.shape or not (weights >= 0).all():
+    raise ValueError(
+      f"weights must be [..., {len(labels)}] and >= 0, got {weights.shape}."
+    )
+  return probabilities, labels, weights

@@ -138,7 +138,7 @@ def thresholds(
 
 
 def _least_by_group(distances, groups):
-  """Smallest distance of each group."""
+  """Find the smallest distance of each group."""
   codes = np.unique(groups, return_inverse=True)[1]
   least = np.full(codes.max() + 1, np.inf)
   np.minimum.at(least, codes, distances)

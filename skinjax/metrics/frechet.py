@@ -110,7 +110,7 @@ def _scaled(features):
 
 
 def _nested(real, fake, counts, rng):
-  """Distances of random subsets, each of them within the next larger one."""
+  """Measure random subsets, each of them within the next larger one."""
   real = real[rng.choice(len(real), counts[-1], replace=False)]
   fake = fake[rng.choice(len(fake), counts[-1], replace=False)]
   return [frechet(real[:n], fake[:n]) for n in counts]

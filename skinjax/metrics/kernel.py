@@ -125,7 +125,7 @@ def kernel_distance_interval(
 
 
 def _drawn(x, groups, most_images, resamples, rng):
-  """Images that are used of a set, their groups, and weights of resamples."""
+  """Draw the images used of a set, with groups and weights of resamples."""
   groups = _checked_groups(groups, len(x))
   kept = rng.permutation(len(x))[:most_images]
   groups = _checked_groups(groups[kept], len(kept), _LEAST_DRAWN)
@@ -136,7 +136,7 @@ def _drawn(x, groups, most_images, resamples, rng):
 
 
 def _kernels(real, fake, groups, fake_groups):
-  """Kernel matrices within real, within fake and across, and their pairs.
+  """Compute kernel matrices within real, within fake and across, with pairs.
 
   Each is zero off its pairs, the 0-1 matrix that says which entries count.
   """

@@ -267,7 +267,7 @@ def share_and_margin(
 
 
 def _some_drawn(many: int, drawn: int, most: int) -> np.ndarray:
-  """Compute that of the first 0, …, most of `many` some are `drawn`."""
+  """Compute how likely the first 0, …, `most` of `many` have one of `drawn`."""
   first = np.arange(most + 1)
   rest = np.maximum(many - first, 0)
   choose = lambda n: (

@@ -36,8 +36,8 @@ def nearest(
   then computed anew by subtraction, so that that of a copy is 0.
 
   `queries` are [k, m, d] floats, one [m, d] an orientation, or [m, d];
-  `references` are [n, d]. Of a query's lesion none is looked at where lesions
-  are given, `query_groups` [m] and `reference_groups` [n].
+  `references` are [n, d]. Where lesions are given, `query_groups` [m] and
+  `reference_groups` [n], references of the query's own lesion are skipped.
 
   Raises:
     ValueError: a set is empty or not finite.

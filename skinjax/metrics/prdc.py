@@ -62,7 +62,7 @@ def precision_recall_density_coverage(
 
 
 def _radii(features, neighbours):
-  """Squared distance of each row to its k-th nearest other row, [n]."""
+  """Compute the squared distance of rows to their k-th nearest other, [n]."""
   radii = np.empty(len(features))
   for rows, distances in _squared_distances(features, features):
     # A row is the nearest of itself, hence there are k before its k-th.

@@ -26,7 +26,7 @@ _Down = functools.partial(
 
 
 def _bilinear(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Resize bilinearly, then convolve: here repeats, convolve and smooth.
+  """Resize bilinearly and convolve, as: repeat pixels, convolve, smooth.
 
   All of these are linear, so only pixels next to an edge differ.
   """

@@ -1,1 +1,1 @@
-"""From predictions to a verdict with intervals, and to a page that shows it."""
+"""What pages share: figures, sheets of images, rendering to one HTML file."""

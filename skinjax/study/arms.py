@@ -35,6 +35,11 @@ def check(name: str, arm) -> None:
       f"arm.{name}.fraction={arm.fraction}: a number over 0, up to 1, is "
       "wanted."
     )
+  if arm.added and arm.fraction < 1:
+    raise errors.InputError(
+      f"arm.{name}: fraction={arm.fraction} with added={arm.added!r}: added "
+      "images come of all training lesions, so fraction=1 is wanted."
+    )
 
 
 def is_synthetic(arm) -> bool:

@@ -152,6 +152,8 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
 
 def pretrained(config, found: Given) -> set[str]:
   """Return the pretrained networks that the images' makers learnt through."""
+  if config.control:  # real images
+    return set()
   if not any(found):  # a GAN is trained here
     return set(trained.pretrained_networks(config.gan))
   told = [g.origin.get("pretrained") for g in found.generators.values()]
@@ -197,8 +199,8 @@ def prepare(
 ) -> Fold:
   """Get a fold's image folders: read, draw, or train a GAN to draw them.
 
-  `wanted` [classes] counts the images that arms ask for; none, and nothing is
-  made.
+  `wanted` [classes] counts the images that arms ask for; if all are 0, nothing
+  is made.
 
   Raises:
     InputError: a folder made here lacks some that are wanted.

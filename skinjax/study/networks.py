@@ -58,13 +58,13 @@ def cannot(config, network: str, arm: str) -> str:
   if config.network[network].task != HEAD:
     always = config.network[network].augment.get("mixup", 0.0)
     same = always and mixup == always
-    return "the arm classical mixes images there, too" if same else ""
+    return "the arm classical already mixes images" if same else ""
   if mixup:
-    return "its features are those of whole images"
+    return "its features are computed once, of images that are not mixed"
   if 0 < recipe.pretraining < 1:
     return "it is fitted in one stage"
   if recipe.changes.get("loss", {}).get("balance") == "weights":
-    return "balanced by the sampler, it is the same"
+    return "its class weights would do what balanced batches do"
   return ""
 
 

@@ -120,7 +120,14 @@ def check(config) -> None:
     raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
   if config.until and config.seeds < 2:
     raise errors.InputError(
-      f"until={config.until} needs at least 2 seeds to say how many do."
+      f"until={config.until} needs seeds of at least 2: their spread tells how "
+      "many more are needed."
+    )
+  if config.until and folds.by_seed(config):
+    raise errors.InputError(
+      f"until={config.until} adds seeds, and with {{seed}} in the path they "
+      "have no images of their own: use until=0, and config.seeds=N for N "
+      "folders."
     )
 
 
@@ -215,7 +222,8 @@ def decide_seeds(
     if not decided["until"]:
       if needed is None:
         reason = (
-          "lesions alone make the interval wider: more seeds would not do"
+          "the lesions alone make the interval wider than that, so more seeds "
+          "would not help"
         )
       elif needed >= config.seeds_most:
         reason = f"at most seeds_most={config.seeds_most}"

@@ -7,6 +7,8 @@ can work on one study.
 """
 
 import functools
+import hashlib
+import json
 import pathlib
 import re
 import time
@@ -32,8 +34,8 @@ from skinjax.synthesis import quality
 from skinjax.training import kid, loop, tasks, trained
 from skinjax.training.writer import duration
 
-# Of the validation images of a class, so many show it less than is asked of
-# filtered synthetic ones.
+# A filtered image must show its class more than this share of the class's
+# validation images do.
 _SHOWN_LESS = 0.2
 
 
@@ -86,9 +88,8 @@ def _check(config) -> None:
   """Refuse what would stop a part of the study in hours."""
   if sum(map(bool, (config.synthetic, config.generator, config.control))) > 1:
     raise errors.InputError(
-      "Of config.synthetic, config.generator and config.control one is to be "
-      "given: name the images, or the GAN that is to draw them, or have real "
-      "ones in their place."
+      "Set at most one of config.synthetic (your images), config.generator (a "
+      "GAN that draws them) and config.control (real images instead)."
     )
   plan.check(config)
   folds.numbers(config)
@@ -161,7 +162,20 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
     words = f"until was {before}, is {now}, and is decided once"
     return words if before else None
 
-  free = ("folds", "seeds", "seeds_most", "networks", "arms")
+  def seeds(before, now):
+    if plan.read(path)["until"]:
+      return (
+        f"seeds was {before}, is {now}, and the first {before} have decided "
+        "how many the verdict gets: use another workdir"
+      )
+    return None
+
+  def level(before, now):
+    if now > before:
+      return None
+    return f"level was {before}, is {now}, and may only rise"
+
+  free = ("folds", "seeds_most", "networks", "arms")
   given = ("generator", "synthetic")
   return {
     **dict.fromkeys((*free, *given), lambda before, now: None),
@@ -169,6 +183,8 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
     "network": network,
     "gan.train.steps": gan_steps,
     "until": until,
+    "seeds": seeds,
+    "level": level,
   }
 
 
@@ -264,15 +280,17 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
 
 def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
   """Tell which of a folder's images pass the filter; keep it in a file."""
-  digest = fold.digests[seed][:12]
-  record = fold.path / f"passes-{digest}.npz"
-  if record.exists():
-    return files.read_arrays(record)["passes"]
   made = ml_collections.ConfigDict(config.network[networks.HEAD].to_dict())
+  del made.arms
   made.train.sampler = "balanced"
   made.augment.orientations = False  # synthetic images are looked at once
+  text = json.dumps(made.to_dict(), sort_keys=True)
+  of_head = hashlib.sha256(text.encode()).hexdigest()[:12]
+  record = fold.path / f"passes-{fold.digests[seed][:12]}-{of_head}.npz"
+  if record.exists():
+    return files.read_arrays(record)["passes"]
   predict = head.learn(
-    made, fold.dataset, fold.path / "filter", extract(made.input)
+    made, fold.dataset, fold.path / f"filter-{of_head}", extract(made.input)
   )
   split, dataset = fold.folders[seed].split, fold.dataset
   criteria = (

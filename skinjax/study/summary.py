@@ -242,7 +242,7 @@ def summarize(
   seeds: int,
   until: Mapping[str, Any] | None = None,
   level: float = 0.95,
-  num_resamples: int = statistics.RESAMPLES,
+  num_resamples: int = 0,
   seed: int = 0,
 ) -> dict[str, Any]:
   """Summarize a study: every arm, every difference, and the verdict.
@@ -257,12 +257,16 @@ def summarize(
     seeds: that every arm has; the first ones.
     until: of plan.json, if more seeds were run for the verdict.
     level: of the intervals.
-    num_resamples: of the lesions.
+    num_resamples: of the lesions; 0 for as many as the intervals of classes
+      want, which are wider.
     seed: of these.
 
   Returns:
     The summary (see the module's docstring), free of NaN and of numpy types.
   """
+  # Of those beyond an end of a class's interval there are five.
+  wanted = math.ceil(10 * len(class_names) / (1 - level))
+  num_resamples = num_resamples or max(statistics.RESAMPLES, wanted)
   scored = scorer(folds, resamples=num_resamples, seed=seed)
   names = {n: _names(folds, n) for n in networks}
   rows, differences, draws, decisive = [], [], {}, {}

@@ -20,7 +20,7 @@ _NEXT_STEPS = {
     "(configs/evaluate.py).",
   ),
   NO_DIFFERENCE: (
-    "Make it narrower, if the differences not excluded would matter: "
+    "Make the interval narrower, if such differences would matter: "
     "--config.until=0.015 --config.seeds_most=20.",
     "Try another generator: --config.synthetic takes anybody's images.",
   ),

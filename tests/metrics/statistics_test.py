@@ -54,13 +54,13 @@ def test_variance_of_a_mean_is_unbiased():
 
 
 def _draws(points, resampled):
-  """Draw of one fold, of values [S] and resampled values [S, R]."""
+  """Draws of one fold, of values [S] and resampled values [S, R]."""
   by_seed = np.concatenate([points[:, None], resampled], axis=1)
   return statistics.Draws(by_seed.mean(0), by_seed[None], _UNBOUNDED)
 
 
 def _draw(arm, labels, weights):
-  """Draw of one fold's predictions [S, N, K]."""
+  """Draws of one fold's predictions [S, N, K]."""
   return statistics.draw([[statistics.tally(p, labels, weights) for p in arm]])
 
 

@@ -107,7 +107,8 @@ def test_images_of_any_size_and_either_number_of_channels(four_scales):
 def test_bfloat16_is_what_features_are_computed_in(four_scales):
   frozen = projected.load(4, KEY)
   images = jnp.zeros((2, 32, 32, 3))
-  found = projected.features(frozen, images, size=32, dtype="bfloat16")
+  see = functools.partial(projected.features, size=32, dtype="bfloat16")
+  found = jax.eval_shape(see, frozen, images)
   assert {x.dtype.name for x in found} == {"bfloat16"}
 
 
@@ -116,9 +117,9 @@ def _heads(features, conditioning, classes=2, **options):
     classes, least=6, most=8, conditioning=conditioning, **options
   )
   labels = jnp.zeros(len(features[0]), jnp.int32)
-  variables = heads.init(KEY, features, labels, train=False)
-  apply = functools.partial(heads.apply, train=False)
-  return variables, apply
+  init = jax.jit(functools.partial(heads.init, train=False))
+  apply = jax.jit(functools.partial(heads.apply, train=False))
+  return init(KEY, features, labels), apply
 
 
 def test_logits_are_what_the_formula_says():
@@ -183,7 +184,8 @@ def test_class_features_of_unit_norm():
   ("side", "convolutions"), [(1, 0), (4, 0), (8, 1), (12, 2), (28, 2)]
 )
 def test_heads_halve_down_to_4x4_or_an_odd_size(side, convolutions):
-  variables, _ = _heads([jnp.zeros((2, side, side, 2))], "both")
+  features = [jnp.zeros((2, side, side, 2))]
+  variables = jax.eval_shape(lambda: _heads(features, "both")[0])
   kernels = [
     layer["kernel"].shape
     for name, layer in variables["params"].items()

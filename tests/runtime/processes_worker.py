@@ -66,7 +66,7 @@ def agree(path, own_path):
 
 
 def train(task_name, mode, path):
-  """Train in float64 by SGD, then restores what was saved."""
+  """Train in float64 by SGD, then restore what was saved."""
   import jax
   import numpy as np
   import optax

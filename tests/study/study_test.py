@@ -287,6 +287,12 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
     errors.InputError, match=r"until was 1e-06, is 0\.5, and is"
   ):
     study.run(_with(config, until=0.5), path)
+  with pytest.raises(errors.InputError, match="the first 2 have decided how"):
+    study.run(_with(config, seeds=3), path)
+  # A level follows from how many studies ask the same lesions, later too.
+  assert study.run(_with(config, level=0.9875), path)["level"] == 0.9875
+  with pytest.raises(errors.InputError, match="and may only rise"):
+    study.run(_with(config, level=0.95), path)
 
 
 def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
@@ -304,7 +310,9 @@ def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
 
 
 def test_the_positive_control_adds_other_lesions(tmp_path, taught):
-  result = study.run(_config(control=True), tmp_path / "run")
+  # Its images are real, whatever the GAN would learn through.
+  config = _config(control=True, gan__model__discriminator="projected")
+  result = study.run(config, tmp_path / "run")
   assert result["subject"] == "Other lesions' images"
   assert result["verdict"]["leak_excluded"]
   whole = shrunk.dataset().train
@@ -459,7 +467,15 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
     ({"arm__capped_25__added": "fake"}, "added 'fake'. There are"),
     ({"arm__classical__fraction": 0.0}, "fraction=0.0: a number over 0"),
     ({"seeds": 0}, "seeds=0: at least 1"),
-    ({"seeds": 1, "until": 0.01}, "until=0.01 needs at least 2 seeds"),
+    ({"seeds": 1, "until": 0.01}, "until=0.01 needs seeds of at least 2"),
+    (
+      {"seeds": 2, "until": 0.01, "generator": "DIR/{seed}"},
+      r"with \{seed\} in the path they have no images of their own",
+    ),
+    (
+      {"arm__capped_25__fraction": 0.5},
+      "fraction=0.5 with added='synthetic'",
+    ),
     ({"folds": (0, 5)}, r"folds=\(0, 5\): some of \(0, 1, 2, 3, 4\)"),
     ({"folds": (1, 1)}, "each once"),
     ({"data__fold": 2}, "as --config.folds=2,"),
@@ -480,7 +496,7 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
       {"arm__classical__changes__train__sampler": "even"},
       "Unknown train.sampler 'even'",
     ),
-    ({"synthetic": "DIR"}, "config.generator and config.control one is to be"),
+    ({"synthetic": "DIR"}, "Set at most one of config.synthetic"),
     (
       {"network__resnet__train__steps": 5},
       "train.steps=5 is not a multiple",

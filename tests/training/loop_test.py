@@ -127,7 +127,7 @@ class _Killed(BaseException):
     ("classifier", "in a checkpoint"),
     pytest.param(_FINE_TUNED, "between checkpoints", marks=_SLOW),
     pytest.param("progan", "between checkpoints", marks=pytest.mark.slow),
-    (_PROJECTED, "between checkpoints"),
+    pytest.param(_PROJECTED, "between checkpoints", marks=_SLOW),
     pytest.param(_GROWN, "between checkpoints", marks=pytest.mark.slow),
     pytest.param("acgan" + _FEW, "between checkpoints", marks=_SLOW),
   ],

@@ -179,7 +179,7 @@ def _naive_update(state, batch, key, config, info, phase):
     return jax.tree.map(jnp.add, params, updates)
 
   params = state.discriminator["params"]
-  d_params = stepped(jax.grad(d_loss)(params), params)
+  d_params = stepped(jax.jit(jax.grad(d_loss))(params), params)
 
   def g_loss(params):
     f, f_class = discriminate(d_params, paint(params))
@@ -190,7 +190,7 @@ def _naive_update(state, batch, key, config, info, phase):
     return total + (weight * log_loss(f_class) if info.num_classes > 1 else 0)
 
   params = state.generator["params"]
-  return stepped(jax.grad(g_loss)(params), params), d_params
+  return stepped(jax.jit(jax.grad(g_loss))(params), params), d_params
 
 
 _UPDATES = {
