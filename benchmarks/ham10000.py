@@ -12,14 +12,9 @@ import numpy as np
 
 import tfds_ham10000
 from skinjax.data import images, sources
-from skinjax.runtime import errors
 from tfds_ham10000 import images as pictures
 from tfds_ham10000 import sources as archives
 from tfds_ham10000 import splits, tables
-
-# TFDS has its splits in this order, each shuffled by the MD5 of the split's
-# name and the example's id.
-_SPLITS = ("train", "validation", "test")
 
 
 def read(manual_dir: str | pathlib.Path, size: int) -> sources.Raw:
@@ -29,14 +24,8 @@ def read(manual_dir: str | pathlib.Path, size: int) -> sources.Raw:
     InputError: there are no images of this size.
     tfds_ham10000.DataError: the files are not HAM10000.
   """
-  known = sources.SOURCES["ham10000"].stored
-  fits = [side for side in known if 8 <= size <= side and side % size == 0]
-  if not fits:
-    raise errors.InputError(
-      f"size={size}: one of {', '.join(map(str, known))} is wanted, or one of "
-      "them divided by a whole number, from 8 on."
-    )
-  stored, source = fits[0], archives.find_source(manual_dir)
+  stored = sources.stored_size("ham10000", size)
+  source = archives.find_source(manual_dir)
   cases = {case.image_id: case for case in source.table.cases}
   groups = splits.join_groups(
     {name: case.lesion_id for name, case in cases.items()}, tables.duplicates()
@@ -55,6 +44,7 @@ def read(manual_dir: str | pathlib.Path, size: int) -> sources.Raw:
 
   def split(key: str) -> sources.Split:
     mine = [n for n, place in zip(ids, assigned, strict=True) if place == key]
+    # TFDS shuffles a split by the MD5 of its name and the example's id.
     mine.sort(key=lambda name: hashlib.md5(f"{key}{name}".encode()).digest())
     labels = [tfds_ham10000.CLASSES.index(cases[name].dx) for name in mine]
     found = images.reduce(np.stack([pixels[n] for n in mine]), stored // size)
@@ -68,7 +58,7 @@ def read(manual_dir: str | pathlib.Path, size: int) -> sources.Raw:
   return sources.Raw(
     name="ham10000",
     class_names=tfds_ham10000.CLASSES,
-    splits={key: split(key) for key in _SPLITS},
+    splits={key: split(key) for key in tfds_ham10000.SPLITS},
     groups_known=True,
     stored=stored,
     origin=source.name,

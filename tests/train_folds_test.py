@@ -189,7 +189,7 @@ def test_files_that_are_not_there_are_told(tmp_path, monkeypatch):
   monkeypatch.setattr("sys.argv", argv)
   with pytest.raises(SystemExit, match="no table of cases found"):
     train_folds.main()
-  with pytest.raises(errors.InputError, match="size=48"):
+  with pytest.raises(errors.InputError, match="no size 48"):
     ham10000.read(tmp_path, 48)
 
 

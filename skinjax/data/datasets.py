@@ -73,6 +73,13 @@ class Dataset(NamedTuple):
   left_out: Mapping[str, str] = types.MappingProxyType({})
   added: Added | None = None
 
+  def group_of(self) -> dict[str, str]:
+    """Return the group of each image that the data set knows, by its id."""
+    groups = dict(self.left_out)
+    for split in (self.train, self.validation, self.test):
+      groups |= split.group_of()
+    return groups
+
 
 def load(config) -> Dataset:
   """Read a data set, preparing it first where it is not yet prepared.
@@ -96,8 +103,8 @@ def divided(raw: sources.Raw, config) -> Dataset:
   pool = joined(splits.values())
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
   used = set(joined(splits.values()).image_ids.tolist())
-  pairs = zip(pool.image_ids.tolist(), pool.groups.tolist(), strict=True)
-  left_out = {name: group for name, group in pairs if name not in used}
+  groups = pool.group_of().items()
+  left_out = {name: group for name, group in groups if name not in used}
   names = _asked(config) or names
   train = splits["train"]
   counts = np.bincount(train.labels, minlength=len(names))

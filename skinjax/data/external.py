@@ -117,7 +117,7 @@ def load(
   known = _known(dataset)
   ids = [_id(one.name, known) or f"external {one.name}" for one in found]
   digests = [hashlib.sha256(image).hexdigest() for image in pixels]
-  _refuse_leaks(folder, dataset, origin, found, ids, digests)
+  _refuse_leaks(folder, dataset, known, origin, found, ids, digests)
   own_groups, test = set(known.values()), set(dataset.test.groups.tolist())
   groups, traced, own_test, all_known = [], 0, 0, True
   for one, key, digest in zip(found, ids, digests, strict=True):
@@ -161,16 +161,13 @@ def _id(name: str, known: Iterable[str]) -> str:
 
 
 def _known(dataset: datasets.Dataset) -> dict[str, str]:
-  """Return the group of each image that a data set knows, by its id."""
-  groups = dict(dataset.left_out)
-  for split in (dataset.train, dataset.validation, dataset.test):
-    groups |= zip(split.image_ids.tolist(), split.groups.tolist(), strict=True)
+  """Return the group of each image, by the id that it has elsewhere too."""
+  groups = dataset.group_of()
   return {_id(name, groups) or name: group for name, group in groups.items()}
 
 
-def _refuse_leaks(folder, dataset, origin, found, ids, digests) -> None:
+def _refuse_leaks(folder, dataset, known, origin, found, ids, digests) -> None:
   """Refuse images that were learnt from, or that something was chosen by."""
-  known = _known(dataset)
   made_of_ids, made_of_groups = provenance.named(origin)
   seen = datasets.joined([dataset.train, dataset.validation])
   seen_ids = [*seen.image_ids.tolist(), *sorted(made_of_ids)]
@@ -180,7 +177,9 @@ def _refuse_leaks(folder, dataset, origin, found, ids, digests) -> None:
   for group in sorted(made_of_groups.union(dataset.inherited or ())):
     train.append(f"an image of {group}")
     lesions[train[-1]] = group
-  lesions |= {i: one.group for i, one in zip(ids, found, strict=True) if one[3]}
+  lesions |= {
+    key: one.group for key, one in zip(ids, found, strict=True) if one.group
+  }
   leaking = leaks.find_leaks(train, ids, lesions | known, tables.duplicates())
   same_id = {leak.image_id: leak for leak in leaking}
   same_pixels = {

@@ -187,11 +187,7 @@ def groups_learnt(
     that this data set does not have.
   """
   ids, groups = named(origin)
-  group_of = dict(dataset.left_out)
-  for split in (dataset.train, dataset.validation, dataset.test):
-    group_of |= zip(
-      split.image_ids.tolist(), split.groups.tolist(), strict=True
-    )
+  group_of = dataset.group_of()
   if (origin or {}).get("unknown_origin"):  # it has learnt from such images
     return None
   own = (origin or {}).get("name") == dataset.info.name

@@ -52,6 +52,10 @@ class Split(NamedTuple):
   image_ids: np.ndarray  # str [examples]
   groups: np.ndarray  # str [examples]; images of one group show one lesion
 
+  def group_of(self) -> dict[str, str]:
+    """Return the group of each image, by its id."""
+    return dict(zip(self.image_ids.tolist(), self.groups.tolist(), strict=True))
+
   def take(self, index: np.ndarray) -> "Split":
     """Select examples by index or mask, sorted by label."""
     split = Split(*(column[index] for column in self))
@@ -197,6 +201,22 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
     )
 
 
+def stored_size(name: str, size: int) -> int:
+  """Return the side of the stored pictures that images of a size come from.
+
+  Raises:
+    InputError: there are no images of this size.
+  """
+  known = SOURCES[name].stored
+  fits = [side for side in known if 8 <= size <= side and side % size == 0]
+  if not fits:
+    raise errors.InputError(
+      f"{name} has no size {size}: use {', '.join(map(str, known))}, or one of "
+      "them divided by a whole number, from 8 on."
+    )
+  return fits[0]
+
+
 def is_prepared(config) -> bool:
   """Return whether `read` would find a data set of TFDS prepared."""
   return _builder(config)[0].is_prepared()
@@ -204,7 +224,6 @@ def is_prepared(config) -> bool:
 
 def _builder(config):
   """Return the builder and the side of the pictures that it stores."""
-  known = SOURCES[config.name].stored
   data_dir = str(files.user_path(config.data_dir or default_dir()))
   if config.name == "mnist":
     if config.size != 32:
@@ -213,14 +232,7 @@ def _builder(config):
       )
     variant, stored = "mnist", 28
   else:
-    fits = [s for s in known if 8 <= config.size <= s and s % config.size == 0]
-    if not fits:
-      raise errors.InputError(
-        f"{config.name} has no size {config.size}: use "
-        f"{', '.join(map(str, known))}, or one of them divided by a whole "
-        "number, from 8 on."
-      )
-    stored = fits[0]
+    stored = stored_size(config.name, config.size)
     variant = f"{config.name}/{stored}x{stored}"
   with _whole(os.path.join(data_dir, variant)):
     try:

@@ -69,8 +69,7 @@ def load(config, number: int) -> datasets.Dataset:
   if not config.control:
     return dataset
   own, other = _halves(dataset.train)
-  pairs = zip(other.image_ids.tolist(), other.groups.tolist(), strict=True)
-  left_out = {**dataset.left_out, **dict(pairs)}
+  left_out = {**dataset.left_out, **other.group_of()}
   dataset = datasets.trained_on(dataset, own, ())
   return dataset._replace(left_out=left_out)
 
