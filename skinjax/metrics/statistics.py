@@ -1,4 +1,4 @@
-"""Intervals that carry the variance between test lesions and between seeds.
+"""Intervals that account for variation between test lesions and between seeds.
 
 A study has classifiers by fold and seed; each predicts its fold's test split.
 Two things would come out otherwise if it were run again: other lesions in the
@@ -8,9 +8,9 @@ seeds are too few to be resampled (a bootstrap of S seeds misses 1/S of their
 variance, and the tails altogether), so that their part is Student's t, with
 folds * (S - 1) degrees of freedom, added to each resample.
 
-What this does not carry: other training lesions. The folds share most of
+What this does not account for: other training lesions. The folds share most of
 theirs, and no unbiased estimate of that variance exists (Bengio, Grandvalet
-2004); `between_folds` is the usual approximation. Nor does it carry other
+2004); `between_folds` is the usual approximation. Nor does it for other
 generators, where the seeds of a fold share one.
 """
 

@@ -1,8 +1,8 @@
 """The head: logistic regression on the features of a frozen network.
 
-Multinomial, on what EfficientNet-Lite0 (trained on ImageNet) makes of images in
-their 8 orientations, and of those that are added in one. It takes seconds, so
-that many arms can be compared.
+A linear probe: multinomial, on what EfficientNet-Lite0 (trained on ImageNet)
+makes of images in their 8 orientations, and of those that are added in one. It
+takes seconds, so that many arms can be compared.
 """
 
 import hashlib

@@ -526,7 +526,7 @@ def _classes(folds, class_names) -> list[dict[str, Any]]:
 
 
 def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
-  """Say what the intervals carry, and what they do not."""
+  """Say what the intervals account for, and what they do not."""
   carried = ["test lesions"]
   not_carried = ["other training lesions"]
   if folds > 1:
