@@ -1,6 +1,8 @@
 """Reads files that someone has put in their place, or something else there."""
 
 import codecs
+import csv
+import io
 import os
 import reprlib
 
@@ -144,3 +146,36 @@ def decode(data: bytes, where: str, what: str) -> str:
       f"{where}: line {line}: {wrong}; {_SAVE}, or fetch it again"
     )
   return text
+
+
+def rows(text: str, where: str) -> list[tuple[int, list[str]]]:
+  """Split a table into the fields of its rows, each with its line from 1 on.
+
+  Commas, semicolons or tabs part them, whichever the first line has most of.
+  Spaces around a field don't count, nor do rows with nothing in any field.
+
+  Args:
+    text: the table, its lines ending as on any system.
+    where: where it lies, for messages.
+
+  Raises:
+    DataError: a quotation mark is wrong, or a field endless.
+  """
+  lines = io.StringIO(text, newline="")
+  first = next(filter(str.strip, lines), "")
+  lines.seek(0)
+  reader = csv.reader(
+    lines, delimiter=max(",;\t", key=first.count), strict=True
+  )
+  found, line = [], 1
+  try:
+    for row in reader:
+      if any(fields := [field.strip() for field in row]):
+        found.append((line, fields))
+      line = reader.line_num + 1
+  except csv.Error as error:
+    raise DataError(
+      f"{where}: line {line}: {error}; is a quotation mark not closed, or does "
+      "one stand inside a value?"
+    ) from error
+  return found

@@ -1,7 +1,5 @@
 """Reads somebody's table of images: their ids, lesions and classes."""
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterable
@@ -101,21 +99,7 @@ def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
     text = files.read_text(place, "a table of images")
   except DataError as error:
     raise DataError(f"{name}: {error}") from error
-  lines = io.StringIO(text, newline=None)
-  first = next(filter(str.strip, lines), "")
-  lines.seek(0)
-  delimiter = max(",;\t", key=first.count)
-  reader = csv.reader(lines, delimiter=delimiter, strict=True)
-  rows, line = [], 1
-  try:
-    for row in reader:
-      if any(fields := [field.strip() for field in row]):
-        rows.append((line, fields))
-      line = reader.line_num + 1
-  except csv.Error as error:
-    raise DataError(
-      f"{where}, line {line}: {error}; is a quotation mark not closed?"
-    ) from error
+  rows = files.rows(text, where)
   if not rows:
     raise DataError(f"{where} is empty: a table of images is wanted")
   return rows

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from tfds_ham10000 import files
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.files import read_text, show
 
@@ -167,8 +168,7 @@ def _rows(
         f"{path}: line {line}: {len(row)} fields where the header has "
         f"{len(header)}; every row must have as many"
       )
-    values = {k: v.strip() for k, v in zip(header, row, strict=True)}
-    named.append((line, values))
+    named.append((line, dict(zip(header, row, strict=True))))
   if not named:
     raise DataError(f"{path}: no rows below the header; one an image expected")
   return named
@@ -178,27 +178,10 @@ def _split(
   text: str, path: str, needed: Sequence[str]
 ) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
   """Split a table into its header and its numbered rows."""
-  lines = io.StringIO(text, newline="")
-  first = lines.readline()
-  lines.seek(0)
-  delimiter = max(",", "\t", ";", key=first.count)
-  reader = csv.reader(lines, delimiter=delimiter, strict=True)
-  rows = []
-  line = 1
-  try:
-    for row in reader:
-      if any(map(str.strip, row)):
-        rows.append((line, row))
-      line = reader.line_num + 1
-  except csv.Error as error:
-    raise DataError(
-      f"{path}: line {line}: {error}; is a quotation mark not closed, or does "
-      "one stand inside a value?"
-    ) from error
+  rows = files.rows(text, path)
   if not rows:
     raise DataError(f"{path}: empty; its first line must name the columns")
   line, header = rows[0]
-  header = [name.strip() for name in header]
   absent = [name for name in needed if name not in header]
   if absent:
     raise DataError(

@@ -219,8 +219,7 @@ def _find(folder: pathlib.Path) -> list[_Found]:
 
 
 def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
-  rows = own_images.rows_of(table)
-  columns = [name for name in rows[0] if name] if rows else []
+  columns, rows = own_images.read_table(table)
   image, label, group = (
     next((name for name in columns if name.lower() in wanted), None)
     for wanted in (_IMAGE, _LABEL, _GROUP)
@@ -233,19 +232,13 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
   if not image or not (label or classes):
     raise errors.InputError(
       f"{table} is no table of images and their classes: its first line names "
-      f"{', '.join(columns) or 'nothing'}; image and label are wanted, or "
+      f"{', '.join(columns)}; image and label are wanted, or "
       "image and a column for each class with 1.0 in one of them."
     )
   places, unused = _places(folder)
   found, absent, first = [], [], {}
-  for line, row in enumerate(rows, 2):
-    where = f"{table}, line {line}"
-    if None in row or None in row.values():
-      raise errors.InputError(
-        f"{where}: it has not as many fields as the first line, {len(columns)}."
-      )
-    row = {name: text.strip() for name, text in row.items()}
-    name = row[image]
+  for line, row in rows:
+    where, name = f"{table}, line {line}", row[image]
     told = row[label] if label else _one_hot(row, classes, where)
     if not name or not told:
       raise errors.InputError(f"{where}: an image and a class are wanted.")

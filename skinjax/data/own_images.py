@@ -8,15 +8,17 @@ Images of one `group` (of one lesion, one patient) are never divided between
 training and test. Where no table tells groups, identical images are one.
 """
 
-import csv
 import hashlib
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 
 from skinjax.data import images
 from skinjax.runtime import errors, files
+from tfds_ham10000 import DataError
+from tfds_ham10000 import files as tables
 
 TABLE = "images.csv"
 
@@ -110,35 +112,52 @@ def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
   return path.relative_to(folder).as_posix()
 
 
-def rows_of(table: pathlib.Path) -> list[dict[str, str]]:
-  """Read the rows of a CSV table by the names that its first line has.
+def read_table(
+  table: pathlib.Path,
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+  """Read a table of images; see tfds_ham10000.files for what may part fields.
+
+  Returns:
+    The columns, and the rows by column, each with its line.
 
   Raises:
-    InputError: it cannot be read.
+    InputError: it cannot be read or has no row, or a row has not as many fields
+      as there are columns.
   """
   try:
-    with table.open(newline="", encoding="utf-8-sig") as file:
-      return list(csv.DictReader(file, strict=True))
-  except (ValueError, csv.Error) as error:
+    text = tables.read_text(epath.Path(table), "a table of images")
+    rows = tables.rows(text, str(table))
+  except DataError as error:
+    raise errors.InputError(f"{error}.") from error
+  if len(rows) < 2:
     raise errors.InputError(
-      f"{table} cannot be read as a CSV table in UTF-8 ({error})."
-    ) from error
+      f"{table} has no row below a line that names its columns: one for each "
+      "image is wanted."
+    )
+  columns = rows[0][1]
+  for line, fields in rows:
+    if len(fields) != len(columns):
+      raise errors.InputError(
+        f"{table}, line {line}: it has not as many fields as the first line, "
+        f"{len(columns)}."
+      )
+  named = [(line, dict(zip(columns, f, strict=True))) for line, f in rows[1:]]
+  return columns, named
 
 
 def _in_table(folder: pathlib.Path) -> Found:
   table = folder / TABLE
-  rows = rows_of(table)
-  columns = list(rows[0]) if rows else []
+  columns, rows = read_table(table)
   for column in ("image", "label"):
     if column not in columns:
       raise errors.InputError(
         f"{table} has no column {column!r}: its first line names "
-        f"{', '.join(map(str, columns)) or 'nothing'}; image, label and, if "
+        f"{', '.join(columns)}; image, label and, if "
         "known, group are wanted."
       )
   grouped = "group" in columns
   found = Found([], [], [], [] if grouped else None)
-  for line, row in enumerate(rows, 2):
+  for line, row in rows:
     image, label = row["image"], row["label"]
     if not image or not label or (grouped and not row["group"]):
       raise errors.InputError(
@@ -150,7 +169,7 @@ def _in_table(folder: pathlib.Path) -> Found:
     if path is None:
       raise errors.InputError(
         f"{table}, line {line}: there is no image {folder / image} (nor with "
-        f"{', '.join(images.SUFFIXES)} behind it)."
+        f"{', '.join(images.SUFFIXES)} after it)."
       )
     found.paths.append(path)
     found.names.append(_name(path, folder))

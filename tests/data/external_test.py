@@ -188,7 +188,7 @@ def _one_hot(*values):
      r"2 of 2 images of .* are not in .* \(gone, line 2, …\)"),
     (("name", "label"), [("elsewhere_000", "disc")], "first line names name"),
     (("image",), [("elsewhere_000",)], "first line names image;"),
-    (("image", "label"), [], "names nothing"),
+    (("image", "label"), [], "has no row below"),
     (("image", "label"), [("elsewhere_000",)], "line 2: it has not as many"),
     (("image", "label"), [("elsewhere_000", "")], "line 2: an image and a cl"),
     (("image", "label"), [("elsewhere_000", "disc")] * 2,
@@ -220,5 +220,5 @@ def test_folders_that_are_none_are_refused(tmp_path):
     _load(tmp_path)
   (tmp_path / "truth.csv").unlink()
   (tmp_path / "more.csv").write_bytes(b"image,label\n\xff,a\n")
-  with pytest.raises(errors.InputError, match="cannot be read as a CSV table"):
+  with pytest.raises(errors.InputError, match="line 2: not UTF-8"):
     _load(tmp_path)

@@ -129,6 +129,20 @@ def test_a_table_tells_labels_and_groups(tmp_path):
   assert images_of == [2 * len(g) for g in groups]
 
 
+def test_a_spreadsheets_table_is_read(tmp_path):
+  for i in range(30):
+    _draw(tmp_path / f"{i}.png", i)
+  rows = [f"{i}.png; {'mole' if i < 15 else 'wart'}" for i in range(30)]
+  text = "\r\n".join(["\ufeffimage;label", "", *rows, ";", ""])
+  (tmp_path / "images.csv").write_text(text, newline="")
+  dataset = datasets.load(_config(tmp_path))
+  assert dataset.info.class_names == ("mole", "wart")
+  assert sum(len(split.labels) for split in _splits(dataset)) == 30
+  (tmp_path / "images.csv").write_text("image;label\n\n\n0.png;\n")
+  with pytest.raises(errors.InputError, match="line 4: a field is empty"):
+    datasets.load(_config(tmp_path))
+
+
 @pytest.mark.parametrize(
   ("rows", "told"),
   [
