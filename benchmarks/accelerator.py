@@ -32,7 +32,7 @@ from benchmarks import standins
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 ABSENT = standins.install()
 
-from benchmarks import arguments, train_step, workload  # noqa: E402
+from benchmarks import arguments, results, train_step, workload  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 
 SECTIONS = {  # its module's function, and its part of what is left
@@ -237,10 +237,7 @@ def show(document: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]]) -> list[str]:
   names = list(dict.fromkeys(key for row in rows for key in row))
   cells = [names, *([_text(row.get(n)) for n in names] for row in rows)]
-  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-  return [
-    "  " + "  ".join(map("{:>{}}".format, line, widths)) for line in cells
-  ]
+  return ["  " + line for line in results.aligned(cells, ">" * len(names))]
 
 
 def _text(value: Any) -> str:

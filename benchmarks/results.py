@@ -1,6 +1,7 @@
 """What times of two frameworks come to: rows, and the table of them."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 # The most that a metric may differ by, relative to it, or to 1 where it is
@@ -50,29 +51,33 @@ def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
   }
 
 
-COLUMNS = {
-  "model": ("model", "{:<12}"),
-  "width": ("width", "{:>5}"),
-  "skinjax_ms": ("skinjax ms", "{:>10.1f}"),
-  "torch_ms": ("torch ms", "{:>8.1f}"),
-  "ratio": ("ratio", "{:>5.2f}"),
-  "skinjax_mib": ("skinjax MiB", "{:>11.0f}"),
-  "torch_mib": ("torch MiB", "{:>9.0f}"),
-  "torch_variant": ("torch variant", "{}"),
+def aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+  """Return a line a row; `sides` has < or > of each column."""
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  pad = lambda row: map("{:{}{}}".format, row, sides, widths)
+  return ["  ".join(pad(row)).rstrip() for row in rows]
+
+
+COLUMNS = {  # of a table: heading, format and side
+  "model": ("model", "", "<"),
+  "width": ("width", "", ">"),
+  "skinjax_ms": ("skinjax ms", ".1f", ">"),
+  "torch_ms": ("torch ms", ".1f", ">"),
+  "ratio": ("ratio", ".2f", ">"),
+  "skinjax_mib": ("skinjax MiB", ".0f", ">"),
+  "torch_mib": ("torch MiB", ".0f", ">"),
+  "torch_variant": ("torch variant", "", "<"),
 }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
   """Return rows as text, a line each, under a line of names."""
+  names, forms, sides = zip(*COLUMNS.values(), strict=True)
   cells = [
-    [form.format(row[k]) for k, (_, form) in COLUMNS.items()] for row in rows
+    [format(row[key], form) for key, form in zip(COLUMNS, forms, strict=True)]
+    for row in rows
   ]
-  names = [
-    name.ljust(len(cell)) if key == "model" else name.rjust(len(cell))
-    for (key, (name, _)), cell in zip(COLUMNS.items(), cells[0], strict=True)
-  ]
-  names[-1] = COLUMNS["torch_variant"][0]
-  return "\n".join("  ".join(line).rstrip() for line in [names, *cells])
+  return "\n".join(aligned([names, *cells], "".join(sides)))
 
 
 def heading(document: dict[str, Any]) -> str:

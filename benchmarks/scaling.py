@@ -90,10 +90,8 @@ def compile_row(name: str, rows: list[dict[str, float]]) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
   """Return rows as text under a line of names; words to the left."""
   lines = [list(rows[0]), *([_text(v) for v in r.values()] for r in rows)]
-  sides = ["<" if isinstance(v, str) else ">" for v in rows[0].values()]
-  widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-  pad = lambda line: map("{:{}{}}".format, line, sides, widths)
-  return "\n".join("  ".join(pad(line)).rstrip() for line in lines)
+  sides = "".join("<" if isinstance(v, str) else ">" for v in rows[0].values())
+  return "\n".join(results.aligned(lines, sides))
 
 
 def _text(value):
