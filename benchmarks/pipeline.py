@@ -179,8 +179,7 @@ def reading_row(name: str, args) -> dict:
   start = time.perf_counter()
   dataset = datasets.load(config)
   took = time.perf_counter() - start
-  splits = dataset.train, dataset.validation, dataset.test
-  images = sum(len(split.labels) for split in splits)
+  images = sum(len(split.labels) for split in dataset.splits)
   return {"data set": name, "size": config.size, "images": images, "s": took}
 
 

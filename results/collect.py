@@ -282,36 +282,40 @@ def write_tables() -> None:
     (f"[{row['name']}]({row['name']})", row["measured"], row["minutes"])
     for row in _rows()
   ]
-  readme = ROOT / "README.md"
-  text = readme.read_text()
-  readme.write_text(_filled(text, "runs", ("run", "measured", "minutes"), runs))
-  readme = ROOT.parent / "README.md"
-  text = readme.read_text()
+  _rewrite(ROOT, [("runs", ("run", "measured", "minutes"), runs)])
+  tables = []
   told = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
   if all(file.exists() for file in told):
-    text = _filled(text, "answer", *answer(*_read(told)))
+    tables.append(("answer", *answer(*_read(told))))
   for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
-    text = _filled(text, "networks", *real_alone(summary))
-  readme.write_text(text)
-  readme = ROOT.parent / "benchmarks" / "README.md"
-  text = readme.read_text()
+    tables.append(("networks", *real_alone(summary)))
+  _rewrite(ROOT.parent, tables)
+  tables = []
   if speed := _read(sorted((ROOT / "speed").glob("train_step*.json"))):
     rows = [row for document in speed for row in document["rows"]]
-    text = _filled(text, "speed", *_columns(_SPEED, rows))
+    tables.append(("speed", *_columns(_SPEED, rows)))
   if sizes := _read(sorted((ROOT / "speed").glob("sizes*.json"))):
     rows = [row for each in sizes for row in each["steps"]["progan"]]
     rows = [row for row in rows if row["batch"] == 64]
     rows.sort(key=lambda row: row["size"])
-    text = _filled(text, "sizes", *_columns(_SIZES, rows))
-  readme.write_text(text)
+    tables.append(("sizes", *_columns(_SIZES, rows)))
+  _rewrite(ROOT.parent / "benchmarks", tables)
   for table in _read(sorted((ROOT / "generators").glob("table.json"))):
-    readme = ROOT / "generators" / "README.md"
-    text = readme.read_text()
-    for name, lesions in (("final", "test"), ("screening", "validation")):
-      rows = [row for row in table["rows"] if row["lesions"] == lesions]
-      if rows:
-        text = _filled(text, name, *generators(rows))
-    readme.write_text(text)
+    by_lesions = collections.defaultdict(list)
+    for row in table["rows"]:
+      by_lesions[row["lesions"]].append(row)
+    names = {"test": "final", "validation": "screening"}
+    tables = [(names[k], *generators(rows)) for k, rows in by_lesions.items()]
+    _rewrite(ROOT / "generators", tables)
+
+
+def _rewrite(folder: pathlib.Path, tables) -> None:
+  """Put tables, (name, headings, rows), between their marks in a README.md."""
+  readme = folder / "README.md"
+  text = readme.read_text()
+  for table in tables:
+    text = _filled(text, *table)
+  readme.write_text(text)
 
 
 def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
@@ -398,8 +402,8 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
   rows = [row(study, *told) for told in _TOLD.items()]
   what = f"as a control, [real images of other lesions](results/{CONTROL})"
   rows.append(row(control, summaries.WITH, what))
-  level = f"{study['level']:.1%}".replace(".0%", "%")
-  return ["images added", "balanced accuracy", f"{level} interval"], rows
+  level = f"{100 * study['level']:.4g}% interval"
+  return ["images added", "balanced accuracy", level], rows
 
 
 def _filled(text: str, name: str, headings, rows) -> str:

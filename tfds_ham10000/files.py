@@ -148,7 +148,7 @@ def decode(data: bytes, where: str, what: str) -> str:
   return text
 
 
-def rows(text: str, where: str) -> list[tuple[int, list[str]]]:
+def split_rows(text: str, where: str) -> list[tuple[int, list[str]]]:
   """Split a table into the fields of its rows, each with its line from 1 on.
 
   Commas, semicolons or tabs part them, whichever the first line has most of.

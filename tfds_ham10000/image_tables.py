@@ -99,7 +99,7 @@ def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
     text = files.read_text(place, "a table of images")
   except DataError as error:
     raise DataError(f"{name}: {error}") from error
-  rows = files.rows(text, where)
+  rows = files.split_rows(text, where)
   if not rows:
     raise DataError(f"{where} is empty: a table of images is wanted")
   return rows

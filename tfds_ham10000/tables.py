@@ -17,9 +17,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from tfds_ham10000 import files
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.files import read_text, show
+from tfds_ham10000.files import read_text, show, split_rows
 
 # Tschandl, Rosendahl, Kittler, Sci Data 5, 180161 (2018), Table 1.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -178,7 +177,7 @@ def _split(
   text: str, path: str, needed: Sequence[str]
 ) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
   """Split a table into its header and its numbered rows."""
-  rows = files.rows(text, path)
+  rows = split_rows(text, path)
   if not rows:
     raise DataError(f"{path}: empty; its first line must name the columns")
   line, header = rows[0]

@@ -428,9 +428,8 @@ def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
     By row, minutes and lesions what `run` has measured for each seed.
   """
   known = collections.defaultdict(dict)
-  if TABLE.exists():
-    for row in json.loads(TABLE.read_text())["rows"]:
-      known[row["name"], row["minutes"], row["lesions"]] |= by_seed(row)
+  for row in _tabled():
+    known[row["name"], row["minutes"], row["lesions"]] |= by_seed(row)
   for file in args.workdir.glob("*/*/*-*.json"):
     minutes, kind = file.stem.split("-")
     name, seed = file.parts[-3:-1]
@@ -438,12 +437,15 @@ def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
   return known
 
 
+def _tabled() -> list[dict[str, Any]]:
+  return json.loads(TABLE.read_text())["rows"] if TABLE.exists() else []
+
+
 def table(args) -> dict[str, Any]:
   """Return what table.json holds, of all that was measured."""
-  known, gone = known_scores(args), []
-  if TABLE.exists():  # rows of keys that helped nothing and were taken out
-    rows = json.loads(TABLE.read_text())["rows"]
-    gone = [row for row in rows if row["name"] not in ROWS]
+  known = known_scores(args)
+  # Of keys that helped nothing and were taken out.
+  gone = [row for row in _tabled() if row["name"] not in ROWS]
   return {
     "hardware": args.hardware,
     "times": json.loads((args.workdir / "times.json").read_text()),

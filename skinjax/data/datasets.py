@@ -73,10 +73,15 @@ class Dataset(NamedTuple):
   left_out: Mapping[str, str] = types.MappingProxyType({})
   added: Added | None = None
 
+  @property
+  def splits(self) -> tuple[Split, Split, Split]:
+    """Return the training, validation and test split."""
+    return self.train, self.validation, self.test
+
   def group_of(self) -> dict[str, str]:
     """Return the group of each image that the data set knows, by its id."""
     groups = dict(self.left_out)
-    for split in (self.train, self.validation, self.test):
+    for split in self.splits:
       groups |= split.group_of()
     return groups
 

@@ -232,8 +232,8 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
   if not image or not (label or classes):
     raise errors.InputError(
       f"{table} is no table of images and their classes: its first line names "
-      f"{', '.join(columns)}; image and label are wanted, or "
-      "image and a column for each class with 1.0 in one of them."
+      f"{', '.join(columns)}; image and label are wanted, or image and a "
+      "column for each class with 1.0 in one of them."
     )
   places, unused = _places(folder)
   found, absent, first = [], [], {}

@@ -13,7 +13,6 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-from etils import epath
 
 from skinjax.data import images
 from skinjax.runtime import errors, files
@@ -121,12 +120,13 @@ def read_table(
     The columns, and the rows by column, each with its line.
 
   Raises:
-    InputError: it cannot be read or has no row, or a row has not as many fields
-      as there are columns.
+    InputError: it is no table or has no row, or a row has not as many fields as
+      there are columns.
+    OSError: it may not be read.
   """
   try:
-    text = tables.read_text(epath.Path(table), "a table of images")
-    rows = tables.rows(text, str(table))
+    text = tables.decode(table.read_bytes(), str(table), "a table of images")
+    rows = tables.split_rows(text, str(table))
   except DataError as error:
     raise errors.InputError(f"{error}.") from error
   if len(rows) < 2:
@@ -152,8 +152,7 @@ def _in_table(folder: pathlib.Path) -> Found:
     if column not in columns:
       raise errors.InputError(
         f"{table} has no column {column!r}: its first line names "
-        f"{', '.join(columns)}; image, label and, if "
-        "known, group are wanted."
+        f"{', '.join(columns)}; image, label and, if known, group are wanted."
       )
   grouped = "group" in columns
   found = Found([], [], [], [] if grouped else None)

@@ -146,6 +146,16 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   return value
 
 
+def short_digest(value: Any) -> str:
+  """Return the first 12 hex digits of the SHA-256 of a value as JSON.
+
+  It tells files apart that follow from different values; see `plain` for what
+  these may hold.
+  """
+  text = json.dumps(plain(value), sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
   """Write arrays by name, compressed, whole or not at all (.npz)."""
   buffer = io.BytesIO()

@@ -7,8 +7,6 @@ can work on one study.
 """
 
 import functools
-import hashlib
-import json
 import pathlib
 import re
 import time
@@ -284,8 +282,7 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
   del made.arms
   made.train.sampler = "balanced"
   made.augment.orientations = False  # synthetic images are looked at once
-  text = json.dumps(made.to_dict(), sort_keys=True)
-  of_head = hashlib.sha256(text.encode()).hexdigest()[:12]
+  of_head = files.short_digest(made.to_dict())
   record = fold.path / f"passes-{fold.digests[seed][:12]}-{of_head}.npz"
   if record.exists():
     return files.read_arrays(record)["passes"]

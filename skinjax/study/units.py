@@ -8,7 +8,6 @@ how long it took.
 """
 
 import hashlib
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -82,9 +81,7 @@ def work(config, fold: folds.Fold, unit: Unit) -> Work:
     "folder": folder if arms.is_synthetic(arm) else "",
     "how": [arm.share, arm.weight, arm.pretraining],
   }
-  text = json.dumps(files.plain(told), sort_keys=True)
-  digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-  name = f"{unit.network}-{unit.arm}-{unit.seed}-{digest}"
+  name = f"{unit.network}-{unit.arm}-{unit.seed}-{files.short_digest(told)}"
   return Work(unit, made, fold, arm, taken, fold.path / "units" / name)
 
 

@@ -134,7 +134,7 @@ def copies_by_pixels(
     InputError: it has learnt from none of these images, or from all that are
       for validation.
   """
-  whole = datasets.joined([dataset.train, dataset.validation, dataset.test])
+  whole = datasets.joined(dataset.splits)
   real = dataset.validation
   learnt, seen = (np.isin(x.groups, list(groups)) for x in (whole, real))
   if seen.all() or not learnt.any():
