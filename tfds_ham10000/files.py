@@ -5,6 +5,7 @@ import csv
 import io
 import os
 import reprlib
+from collections.abc import Iterable, Sequence
 
 from etils import epath
 
@@ -179,3 +180,27 @@ def split_rows(text: str, where: str) -> list[tuple[int, list[str]]]:
       "one stand inside a value?"
     ) from error
   return found
+
+
+def by_column(
+  columns: Sequence[str], rows: Iterable[tuple[int, list[str]]], where: str
+) -> list[tuple[int, dict[str, str]]]:
+  """Name the fields of rows, as `split_rows` returns them, by their columns.
+
+  Args:
+    columns: the names in the table's first line.
+    rows: all others.
+    where: where the table lies, for messages.
+
+  Raises:
+    DataError: a row has more or fewer fields than there are columns.
+  """
+  named = []
+  for line, fields in rows:
+    if len(fields) != len(columns):
+      raise DataError(
+        f"{where}: line {line}: {len(fields)} fields where the first line has "
+        f"{len(columns)}; every row must have as many"
+      )
+    named.append((line, dict(zip(columns, fields, strict=True))))
+  return named

@@ -71,13 +71,7 @@ def read(path: str, name: str) -> list[Row]:
   if not rows:
     raise DataError(f"{where} has no line below its header")
   table = []
-  for line, fields in rows:
-    if len(fields) != len(names):
-      raise DataError(
-        f"{where}, line {line}: {len(fields)} fields, where the first line has "
-        f"{len(names)}"
-      )
-    row = dict(zip(names, fields, strict=True))
+  for line, row in files.by_column(names, rows, where):
     if not row[id_column]:
       raise DataError(
         f"{where}, line {line}: the column {id_column} is empty; an image id "

@@ -93,7 +93,7 @@ def test_lines_are_counted_with_the_header(tmp_path):
     ("ISIC_0000001,nv\nI2,nv\n", "first line names ISIC_0000001, nv; one of"),
     ("picture\nI1\n", "first line names picture; one of"),
     ("image_id,dx\nI1,nv\n ,mel\n", "line 3: the column image_id is empty"),
-    ("image_id,dx\nI1\n", "line 2: 1 fields, where the first line has 2"),
+    ("image_id,dx\nI1\n", "line 2: 1 fields where the first line has 2"),
     ('image_id,dx\n"I1,nv\n', "line 2: unexpected end of data; is a"),
     (b"image_id\nI\xe91\n", r"line 2: .*UTF-8"),
     ("image_id\nI1\n".encode("utf-16"), "UTF-16.*UTF-8"),

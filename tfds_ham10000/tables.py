@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.files import read_text, show, split_rows
+from tfds_ham10000.files import by_column, read_text, show, split_rows
 
 # Tschandl, Rosendahl, Kittler, Sci Data 5, 180161 (2018), Table 1.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -160,17 +160,9 @@ def _rows(
 ) -> list[tuple[int, dict[str, str]]]:
   """Return a table's numbered rows by column."""
   header, rows = _split(text, path, needed)
-  named = []
-  for line, row in rows:
-    if len(row) != len(header):
-      raise DataError(
-        f"{path}: line {line}: {len(row)} fields where the header has "
-        f"{len(header)}; every row must have as many"
-      )
-    named.append((line, dict(zip(header, row, strict=True))))
-  if not named:
+  if not rows:
     raise DataError(f"{path}: no rows below the header; one an image expected")
-  return named
+  return by_column(header, rows, path)
 
 
 def _split(

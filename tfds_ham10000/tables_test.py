@@ -78,7 +78,7 @@ def test_ages(tmp_path, text, age):
     ("L3,a/I3,nv,histo,1,male,back", "line 4: image_id 'a/I3' is a path"),
     ("L3,I3.jpg,nv,histo,1,male,back", "line 4: image_id .* an extension"),
     ("L\a,I3,nv,histo,1,male,back", r"line 4: lesion_id 'L\\x07' has a cont"),
-    ("L3,I3,nv,histo,1,male", "line 4: 6 fields where the header has 7"),
+    ("L3,I3,nv,histo,1,male", "line 4: 6 fields where the first line has 7"),
     (",I3,nv,histo,1,male,back", "line 4: lesion_id is empty"),
     ("L3,,nv,histo,1,male,back", "line 4: image_id is empty"),
     ('L3,"I3,nv,histo,1,male,back', "line 4: unexpected end"),

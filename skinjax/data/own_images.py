@@ -127,21 +127,15 @@ def read_table(
   try:
     text = tables.decode(table.read_bytes(), str(table), "a table of images")
     rows = tables.split_rows(text, str(table))
+    columns = rows[0][1] if rows else []
+    named = tables.by_column(columns, rows[1:], str(table))
   except DataError as error:
     raise errors.InputError(f"{error}.") from error
-  if len(rows) < 2:
+  if not named:
     raise errors.InputError(
       f"{table} has no row below a line that names its columns: one for each "
       "image is wanted."
     )
-  columns = rows[0][1]
-  for line, fields in rows:
-    if len(fields) != len(columns):
-      raise errors.InputError(
-        f"{table}, line {line}: it has not as many fields as the first line, "
-        f"{len(columns)}."
-      )
-  named = [(line, dict(zip(columns, f, strict=True))) for line, f in rows[1:]]
   return columns, named
 
 

@@ -65,7 +65,7 @@ CASES = {
     ),
     "row_too_long": (
       _in_row("localization", "back, left"),
-      "line 6: 9 fields where the header has 8",
+      "line 6: 9 fields where the first line has 8",
     ),
     "image_id_with_drive": (_in_row("image_id", "C:x"), "line 6: .*is a path"),
     "image_id_long": (

@@ -189,7 +189,7 @@ def _one_hot(*values):
     (("name", "label"), [("elsewhere_000", "disc")], "first line names name"),
     (("image",), [("elsewhere_000",)], "first line names image;"),
     (("image", "label"), [], "has no row below"),
-    (("image", "label"), [("elsewhere_000",)], "line 2: it has not as many"),
+    (("image", "label"), [("elsewhere_000",)], "line 2: 1 fields where"),
     (("image", "label"), [("elsewhere_000", "")], "line 2: an image and a cl"),
     (("image", "label"), [("elsewhere_000", "disc")] * 2,
      "line 3: elsewhere_000 stands in line 2 already"),
