@@ -23,8 +23,7 @@ from skinjax.judging import findings  # noqa: E402
 from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
-from skinjax.study import plots  # noqa: E402
-from skinjax.study import summary as summaries  # noqa: E402
+from skinjax.study import plots, scoring  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -69,7 +68,7 @@ _SCORES = (
 # it tells of, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _TOLD = {
-  summaries.WITH: "as many as each fold's validation lesions prefer",
+  scoring.WITH: "as many as each fold's validation lesions prefer",
   "dose_025": "one for four real ones",
   "uncapped": "one for one",
   "dose_10": "ten for one",
@@ -393,7 +392,7 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
       difference
       for difference in summary["differences"]
       if (difference["arm"], difference["class"]) == (arm, None)
-      and difference["metric"] == summaries.HEADLINE_METRIC
+      and difference["metric"] == scoring.HEADLINE_METRIC
       and difference["network"] == summary["verdict"]["network"]
     )
     low, high = signed(found["low"]), signed(found["high"])
@@ -401,7 +400,7 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
 
   rows = [row(study, *told) for told in _TOLD.items()]
   what = f"as a control, [real images of other lesions](results/{CONTROL})"
-  rows.append(row(control, summaries.WITH, what))
+  rows.append(row(control, scoring.WITH, what))
   level = f"{100 * study['level']:.4g}% interval"
   return ["images added", "balanced accuracy", level], rows
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from skinjax.report import rendering
 from skinjax.study import plots, verdict
-from skinjax.study.summary import HEADLINE_METRIC, WITH, WITHOUT
+from skinjax.study.scoring import HEADLINE_METRIC, WITH, WITHOUT
 
 _METRIC_NAMES = {
   "balanced_accuracy": "Balanced accuracy",

@@ -28,12 +28,8 @@ from skinjax.report.figures import (
 )
 from skinjax.report.rendering import p_value, signed
 from skinjax.study import verdict
-from skinjax.study.summary import (
-  HEADLINE_METRIC,
-  LEAST_FRACTION,
-  WITH,
-  WITHOUT,
-)
+from skinjax.study.learning_curve import LEAST_FRACTION
+from skinjax.study.scoring import HEADLINE_METRIC, WITH, WITHOUT
 
 _ABOVE = {
   "loc": "lower center",

@@ -17,7 +17,7 @@ import skinjax
 from skinjax.data import datasets, external, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import command_line, files, workdir
-from skinjax.study import folds, networks, page, plan, summary, units
+from skinjax.study import folds, networks, page, plan, scoring, summary, units
 from skinjax.synthesis import synthesize
 
 _COLUMNS = 8  # of the sheets
@@ -31,7 +31,7 @@ def fold_done(
   fold: folds.Fold,
   outside: external.External | None,
   seeds: Sequence[int],
-) -> summary.FoldDone:
+) -> scoring.FoldDone:
   """Read what a fold's classifiers have predicted.
 
   Every arm has the config's seeds; those that were chosen for the verdict have
@@ -62,7 +62,7 @@ def fold_done(
         of_external[key] = np.stack(
           [units.read(one, name, outside.split) for one in made]
         )
-  return summary.FoldDone(
+  return scoring.FoldDone(
     number=fold.number,
     labels=test.labels,
     groups=test.groups,
@@ -79,7 +79,7 @@ def fold_done(
 def write(
   path: pathlib.Path,
   config,
-  done: Sequence[summary.FoldDone],
+  done: Sequence[scoring.FoldDone],
   fold: folds.Fold,
   outside: external.External | None,
   left_out: Sequence[int],

@@ -25,7 +25,7 @@ from skinjax.study import (
   networks,
   plan,
   report,
-  summary,
+  scoring,
   units,
 )
 from skinjax.synthesis import quality
@@ -332,7 +332,7 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
 
 def _do_fold(
   config, path, number: int, extract, progress: plan.Progress
-) -> summary.FoldDone | None:
+) -> scoring.FoldDone | None:
   """Train a fold's classifiers, choose, and predict its test lesions.
 
   Returns None where classifiers of other shards are missing.
@@ -372,7 +372,7 @@ def _do_fold(
 
 def _with_more_seeds(config, path, done: dict, extract) -> dict:
   """Run as many more seeds as the verdict's interval takes; see plan.py."""
-  needed = summary.seeds_needed(
+  needed = scoring.seeds_needed(
     list(done.values()),
     plan.verdict_network(config),
     first=config.seeds,

@@ -37,8 +37,8 @@
 ESTIMATE = {value, low, high, seed_sd}
 ```
 
-The arms of a network end with its two procedures, `WITHOUT` and `WITH`
-synthetic images: in each fold the arm that was chosen there. Only the
+The arms of a network end with its two procedures, see scoring.py, `WITHOUT` and
+`WITH` synthetic images: in each fold the arm that was chosen there. Only the
 difference of the two in balanced accuracy, by the verdict's network, decides
 `verdict`; its classes' recall (at 1 - (1 - level) / K, Bonferroni over K
 classes) is told beside it. These two have all seeds that were run, in `arms`
@@ -62,18 +62,14 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import files
-from skinjax.study import verdict
-from skinjax.training.writer import progress
-
-HEADLINE_METRIC = "balanced_accuracy"
-WITH, WITHOUT = "with synthetic images", "without synthetic images"
+from skinjax.study import learning_curve, scoring, verdict
 
 # The student project that asked the question first: accuracies on HAM10000
 # at 64x64, 500 synthetic images, and "always nevus" from the class counts.
@@ -83,8 +79,6 @@ ORIGINAL = (
 )
 ORIGINAL_ARMS = ("real", "real_500")  # of configs/original.py
 _POWER = 0.842  # standard errors, for a power of 80%
-LEAST_FRACTION = 0.25  # of the learning curve, that a doubling is told from
-_FURTHEST = 10.0  # times as many images, or as few, that the curve tells of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,125 +110,10 @@ class About:
   own_generators: bool = False  # whether each seed has images of its own
 
 
-class FoldDone(NamedTuple):
-  """What a fold's classifiers predict of its test split, N images."""
-
-  number: int
-  labels: np.ndarray  # [N]
-  groups: np.ndarray  # [N], lesions
-  train_counts: np.ndarray  # [K], real images
-  train_groups: np.ndarray  # [K], lesions
-  # By network, `with` and `without` and the validation scores; see plan.py.
-  choices: Mapping[str, Mapping[str, Any]]
-  # By network and arm, probabilities [S, N, K]; all arms have the first seeds,
-  # those that were chosen may have more.
-  predictions: Mapping[tuple[str, str], np.ndarray]
-  # Likewise of an external test set, empty without one.
-  external: Mapping[tuple[str, str], np.ndarray]
-
-
-class Scorer:
-  """Scores arms and procedures over the folds of a study.
-
-  Each classifier is tallied once, with the same resampled lesions for all.
-  """
-
-  def __init__(self, folds, predictions, labels, weights):
-    """Take by fold the predictions, labels, and weights of resamples."""
-    self._folds, self._labels, self._predictions = folds, labels, predictions
-    self._weights = weights
-    self._tallies = {}
-    self._todo = sum(len(p) for found in predictions for p in found.values())
-    self._tell = progress("Scores with resampled lesions: classifiers")
-
-  def arms(self, network: str, arm: str) -> list[str]:
-    """Return the arm of each fold: of a procedure, what was chosen there."""
-    if arm not in (WITH, WITHOUT):
-      return [arm] * len(self._folds)
-    key = "with" if arm == WITH else "without"
-    return [fold.choices[network][key] for fold in self._folds]
-
-  def draws(self, network: str, arm: str, seeds: int):
-    """Score an arm or a procedure by its first seeds; see statistics.draw."""
-    return statistics.draw(
-      [
-        [self._tally(i, network, name, s) for s in range(seeds)]
-        for i, name in enumerate(self.arms(network, arm))
-      ]
-    )
-
-  def by_fold(self, network: str, arm: str, seeds: int) -> list[float]:
-    """Return the mean balanced accuracy of each fold."""
-    counts = [
-      [self._tally(i, network, name, s).confusion[0] for s in range(seeds)]
-      for i, name in enumerate(self.arms(network, arm))
-    ]
-    score = lambda c: classification.of_counts(c)[HEADLINE_METRIC]
-    return [float(np.mean([score(c) for c in fold])) for fold in counts]
-
-  def predicted(self, network: str, arm: str, seeds: int):
-    """Return the probabilities of all folds and seeds, and their labels."""
-    found = [
-      self._predictions[i][network, name][:seeds]
-      for i, name in enumerate(self.arms(network, arm))
-    ]
-    probabilities = [p for fold in found for p in fold]
-    labels = [
-      y for fold, y in zip(found, self._labels, strict=True) for _ in fold
-    ]
-    return np.concatenate(probabilities), np.concatenate(labels)
-
-  def _tally(self, i: int, network: str, arm: str, s: int) -> statistics.Tally:
-    key = (i, network, arm, s)
-    if key not in self._tallies:
-      p = self._predictions[i][network, arm][s]
-      # A head's fit may be the same for every seed.
-      same = next(
-        (
-          t
-          for t in range(s)
-          if np.array_equal(p, self._predictions[i][network, arm][t])
-        ),
-        s,
-      )
-      if same != s:
-        self._tallies[key] = self._tally(i, network, arm, same)
-      else:
-        self._tallies[key] = statistics.tally(
-          p, self._labels[i], self._weights[i]
-        )
-      self._tell(len(self._tallies), max(self._todo, len(self._tallies)))
-    return self._tallies[key]
-
-
-def scorer(
-  folds: Sequence[FoldDone],
-  *,
-  resamples: int = statistics.RESAMPLES,
-  seed: int = 0,
-) -> Scorer:
-  """Return what scores the test splits of folds."""
-  return Scorer(
-    folds,
-    [fold.predictions for fold in folds],
-    [fold.labels for fold in folds],
-    [
-      statistics.bootstrap_weights(f.groups, f.labels, resamples, (seed, i))
-      for i, f in enumerate(folds)
-    ],
-  )
-
-
-def procedures_difference(scored: Scorer, network: str, seeds: int):
-  """Return the draws that decide: WITH minus WITHOUT, balanced accuracy."""
-  draws = [scored.draws(network, arm, seeds) for arm in (WITH, WITHOUT)]
-  return draws[0][HEADLINE_METRIC] - draws[1][HEADLINE_METRIC]
-
-
 def summarize(
   *,
   about: About,
-  folds: Sequence[FoldDone],
+  folds: Sequence[scoring.FoldDone],
   class_names: Sequence[str],
   networks: Mapping[str, Mapping[str, Any]],
   arms: Mapping[str, Mapping[str, Any]],
@@ -267,7 +146,7 @@ def summarize(
   # Of those beyond an end of a class's interval there are five.
   wanted = math.ceil(10 * len(class_names) / (1 - level))
   num_resamples = num_resamples or max(statistics.RESAMPLES, wanted)
-  scored = scorer(folds, resamples=num_resamples, seed=seed)
+  scored = scoring.scorer(folds, resamples=num_resamples, seed=seed)
   names = {n: _names(folds, n) for n in networks}
   rows, differences, draws, decisive = [], [], {}, {}
   family = {}  # by network and the arms of its folds: they ask the same
@@ -276,7 +155,7 @@ def summarize(
     for arm in names[network]:
       found = draws[network, arm] = scored.draws(network, arm, seeds)
       count, first = seeds, None
-      if network == verdict_network and arm in (WITH, WITHOUT):
+      if network == verdict_network and arm in (scoring.WITH, scoring.WITHOUT):
         count, first = stopped, seeds
         found = scored.draws(network, arm, stopped)
         decisive[arm] = found
@@ -299,21 +178,21 @@ def summarize(
         }
       )
   classes = _classes(folds, class_names)
-  curve = _learning_curve(rows, arms, folds, verdict_network)
-  more = lambda value: _more_images(curve, value)
+  curve = learning_curve.read(rows, arms, folds, verdict_network)
+  more = lambda value: learning_curve.more_images(curve, value)
   for network in networks:
-    if WITHOUT not in names[network]:
+    if scoring.WITHOUT not in names[network]:
       continue
-    rival = draws[network, WITHOUT]
+    rival = draws[network, scoring.WITHOUT]
     for arm in names[network]:
-      decides = network == verdict_network and arm == WITH
+      decides = network == verdict_network and arm == scoring.WITH
       whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
       asked = scored.arms(network, arm)
-      if not whole or asked == scored.arms(network, WITHOUT):
+      if not whole or asked == scored.arms(network, scoring.WITHOUT):
         continue
       pair = draws[network, arm], rival
       if decides:
-        pair = decisive[WITH], decisive[WITHOUT]
+        pair = decisive[scoring.WITH], decisive[scoring.WITHOUT]
       found = _compare(
         pair,
         classes,
@@ -324,21 +203,21 @@ def summarize(
         testable=stopped > 1,
       )
       for row in found:
-        row |= {"network": network, "arm": arm, "rival": WITHOUT}
-        if row["metric"] == HEADLINE_METRIC:
+        row |= {"network": network, "arm": arm, "rival": scoring.WITHOUT}
+        if row["metric"] == scoring.HEADLINE_METRIC:
           row["more_images"] = more(row["value"])
           family.setdefault((network, *asked), []).append(row)
       differences += found
   # Of rows that ask the same the procedure's is the last.
   *same, primary = family.pop(
-    (verdict_network, *scored.arms(verdict_network, WITH))
+    (verdict_network, *scored.arms(verdict_network, scoring.WITH))
   )
   for row in same:
     row["verdict"] = primary["verdict"]
   _adjust(family.values(), level)
   by_fold = np.subtract(
-    scored.by_fold(verdict_network, WITH, stopped),
-    scored.by_fold(verdict_network, WITHOUT, stopped),
+    scored.by_fold(verdict_network, scoring.WITH, stopped),
+    scored.by_fold(verdict_network, scoring.WITHOUT, stopped),
   )
   between = statistics.between_folds(
     by_fold,
@@ -386,7 +265,7 @@ def summarize(
 
 def summarize_external(
   *,
-  folds: Sequence[FoldDone],
+  folds: Sequence[scoring.FoldDone],
   network: str,
   seeds: int,
   name: str,
@@ -412,7 +291,7 @@ def summarize_external(
     `external` of the schema.
   """
   weights = statistics.bootstrap_weights(groups, labels, num_resamples, seed)
-  scored = Scorer(
+  scored = scoring.Scorer(
     folds,
     [fold.external for fold in folds],
     [labels] * len(folds),
@@ -421,8 +300,13 @@ def summarize_external(
   )
   names = _names(folds, network)
   draws = {arm: scored.draws(network, arm, seeds) for arm in names}
-  paired = draws[WITH][HEADLINE_METRIC] - draws[WITHOUT][HEADLINE_METRIC]
-  (difference,) = _estimates(statistics.interval(paired, level, seed=seed))
+  with_, without = (
+    draws[procedure][scoring.HEADLINE_METRIC]
+    for procedure in (scoring.WITH, scoring.WITHOUT)
+  )
+  (difference,) = _estimates(
+    statistics.interval(with_ - without, level, seed=seed)
+  )
   rows = []
   for arm in names:
     predicted = scored.predicted(network, arm, seeds)
@@ -448,9 +332,9 @@ def summarize_external(
       "arms": rows,
       "difference": {
         "network": network,
-        "arm": WITH,
-        "rival": WITHOUT,
-        "metric": HEADLINE_METRIC,
+        "arm": scoring.WITH,
+        "rival": scoring.WITHOUT,
+        "metric": scoring.HEADLINE_METRIC,
         "level": level,
         **difference,
       },
@@ -458,10 +342,10 @@ def summarize_external(
   )
 
 
-def _names(folds: Sequence[FoldDone], network: str) -> list[str]:
+def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
   """List a network's arms, then the procedures that every fold chose."""
   names = [arm for n, arm in folds[0].predictions if n == network]
-  for procedure, key in ((WITHOUT, "without"), (WITH, "with")):
+  for procedure, key in ((scoring.WITHOUT, "without"), (scoring.WITH, "with")):
     if all(fold.choices[network].get(key) for fold in folds):
       names.append(procedure)
   return names
@@ -588,7 +472,7 @@ def _compare(
     (estimate,) = _estimates(statistics.interval(paired, level, seed, first))
     row = {"metric": metric, "class": None, "level": level, "verdict": None}
     row |= nothing | estimate
-    if metric == HEADLINE_METRIC:
+    if metric == scoring.HEADLINE_METRIC:
       row["p"] = float(statistics.p_value(paired, first))
       if primary:
         ends = estimate["low"], estimate["high"]
@@ -625,62 +509,6 @@ def _adjust(family, level: float) -> None:
     row["verdict"] = row["verdict"] or verdict.CANNOT_TELL
 
 
-def _learning_curve(
-  rows, arms, folds, verdict_network: str
-) -> dict[str, Any] | None:
-  """Read how balanced accuracy grows with the real images, by one network.
-
-  The verdict's, if it has such arms.
-  """
-  parts = {n: a for n, a in arms.items() if a.get("fraction", 1.0) < 1}
-  if not parts:
-    return None
-  same = next(iter(parts.values()))
-  whole = [
-    n
-    for n, a in arms.items()
-    if a["fraction"] == 1 and not a["added"] and a["changes"] == same["changes"]
-  ]
-  found = {(row["network"], row["name"]): row for row in rows}
-  having = [n for n, arm in found if arm in parts]
-  network = next(iter(having), None)
-  if verdict_network in having:
-    network = verdict_network
-  if network is None or not whole or (network, whole[0]) not in found:
-    return None
-  images = np.mean([np.sum(f.train_counts) for f in folds])
-  points = [
-    {
-      "fraction": arms[n]["fraction"],
-      "images": round(images * arms[n]["fraction"]),
-      **found[network, n]["scores"][HEADLINE_METRIC],
-    }
-    for n in (*parts, whole[0])
-    if (network, n) in found
-  ]
-  points.sort(key=lambda point: point["fraction"])
-  late = [p for p in points if p["fraction"] >= LEAST_FRACTION]
-  slope = None
-  if len(late) > 1:
-    doublings = np.log2([p["fraction"] for p in late])
-    slope = float(np.polyfit(doublings, [p["value"] for p in late], 1)[0])
-  return {"network": network, "per_doubling": slope, "points": points}
-
-
-def _more_images(curve, value: float) -> float | None:
-  """Compute how many real images more would have brought a difference.
-
-  As a part of those that there are; a loss is as if so many had been missing.
-  None where the curve does not rise, or would have to be followed too far.
-  """
-  if not curve or not curve["per_doubling"] or curve["per_doubling"] <= 0:
-    return None
-  doublings = value / curve["per_doubling"]
-  if abs(doublings) > math.log2(_FURTHEST):
-    return None
-  return 2.0**doublings - 1
-
-
 def _verdict(
   about, decisive, between, curve, level: float, stopped: int, until
 ) -> dict[str, Any]:
@@ -694,7 +522,7 @@ def _verdict(
     "network": decisive["network"],
     "arm": decisive["arm"],
     "rival": decisive["rival"],
-    "metric": HEADLINE_METRIC,
+    "metric": scoring.HEADLINE_METRIC,
     "kind": kind,
     "leak_excluded": about.leak_excluded,
     "headline": verdict.headline(
@@ -716,7 +544,8 @@ def _verdict(
     "largest_loss": max(-ends["low"], 0.0) if wide else None,
     "detectable": half * (reach + _POWER) / reach if wide else None,
     "more_images": {
-      key: _more_images(curve, ends[key]) for key in ("value", "low", "high")
+      key: learning_curve.more_images(curve, ends[key])
+      for key in ("value", "low", "high")
     },
     "between_folds": dict(zip(("low", "high"), between, strict=True)),
   }
@@ -728,18 +557,3 @@ def _estimates(interval: statistics.Interval) -> list[dict[str, float]]:
   columns = [np.atleast_1d(getattr(interval, name)) for name in names]
   rows = zip(*columns, strict=True)
   return [dict(zip(names, map(float, row), strict=True)) for row in rows]
-
-
-def seeds_needed(
-  folds: Sequence[FoldDone],
-  network: str,
-  *,
-  first: int,
-  half_width: float,
-  most: int,
-  level: float = 0.95,
-  seed: int = 0,
-) -> int | None:
-  """Compute how many seeds the verdict takes; see statistics.seeds_needed."""
-  draws = procedures_difference(scorer(folds, seed=seed), network, first)
-  return statistics.seeds_needed(draws, half_width, most, level, seed)

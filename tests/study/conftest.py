@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs import study as config
-from skinjax.study import summary
+from skinjax.study import scoring, summary
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 LESIONS = np.array((6, 7, 8, 3, 8, 24, 5))  # of a class in a fold's test split
@@ -43,7 +43,7 @@ def predicted(rng, labels, skill, seeds):
 def fold_done(number, predictions, choices, **change):
   """A fold of two images a lesion, with these predictions of it."""
   labels = np.repeat(np.arange(7), 2 * LESIONS)
-  made = summary.FoldDone(
+  made = scoring.FoldDone(
     number=number,
     labels=labels,
     groups=1000 * number + np.arange(len(labels)) // 2,

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from skinjax.report import figures
-from skinjax.study import plots, summary, verdict
+from skinjax.study import plots, scoring, verdict
 from tests.study import conftest
 
 _RUNS = {
@@ -28,7 +28,7 @@ def test_forest_has_a_row_for_each_network_and_arm(study):
   labels = _labels(axis)
   # Nothing is learnt of the best arms without synthetic images, nor are parts
   # of the real images compared with all of them.
-  arms = [summary.WITH, *conftest.SKILLS]
+  arms = [scoring.WITH, *conftest.SKILLS]
   assert labels == 2 * ["", *arms]
   texts = {text.get_text(): text.get_position()[1] for text in axis.texts}
   # The verdict's network comes first.
@@ -127,7 +127,7 @@ def test_confusion_is_in_percent_of_the_true_class(study):
 
 def test_procedures_are_those_of_the_verdict(study):
   found = plots.procedures(study)
-  assert [arm["name"] for arm in found] == [summary.WITHOUT, summary.WITH]
+  assert [arm["name"] for arm in found] == [scoring.WITHOUT, scoring.WITH]
   assert {arm["network"] for arm in found} == {study["verdict"]["network"]}
   assert study["verdict"]["kind"] == verdict.HELPS
 

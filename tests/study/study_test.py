@@ -13,7 +13,7 @@ from configs import study as study_config
 from skinjax.data import datasets, sources
 from skinjax.metrics import classification
 from skinjax.runtime import errors, files
-from skinjax.study import folds, networks, plan, study, summary
+from skinjax.study import folds, networks, plan, scoring, study, summary
 from skinjax.training import loop
 from tests import shrunk
 from tests.data import external_test
@@ -74,7 +74,7 @@ def test_the_report_is_written(done):
   path, result, _ = done
   told = json.loads((path / "report" / "summary.json").read_text())
   names = [arm["name"] for arm in told["arms"]]
-  assert names == [*ARMS, summary.WITHOUT, summary.WITH]
+  assert names == [*ARMS, scoring.WITHOUT, scoring.WITH]
   assert told["folds"] == [-1]
   assert [network["name"] for network in told["networks"]] == ["resnet"]
   assert told["verdict"] == json.loads(json.dumps(result["verdict"]))
@@ -170,7 +170,7 @@ def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
     *("resnet-milder-0", "resnet-milder-1"),
   }
   assert {a["name"]: a["seeds"] for a in result["arms"]} == dict.fromkeys(
-    (*ARMS, "milder", summary.WITHOUT, summary.WITH), 2
+    (*ARMS, "milder", scoring.WITHOUT, scoring.WITH), 2
   )
   assert json.loads((path / "config.json").read_text())["seeds"] == 2
   # Of fewer than there are, the report is of those that are asked for.
@@ -228,7 +228,7 @@ def test_a_choice_is_made_once_by_validation_lesions(
       kind: np.array(accuracies[told[kind]]) for kind in ("with", "without")
     }
   # The procedures pool what was chosen in each fold.
-  for kind, name in (("with", summary.WITH), ("without", summary.WITHOUT)):
+  for kind, name in (("with", scoring.WITH), ("without", scoring.WITHOUT)):
     (arm,) = (a for a in result["arms"] if a["name"] == name)
     right = np.concatenate([f[kind].mean(0) for f in by_fold.values()])
     value = arm["scores"]["accuracy"]["value"]
@@ -650,8 +650,8 @@ def test_an_external_test_set_is_scored_and_trains_nothing(
     assert value == pytest.approx(balanced[arm])
   difference = found["difference"]
   assert (difference["arm"], difference["rival"]) == (
-    summary.WITH,
-    summary.WITHOUT,
+    scoring.WITH,
+    scoring.WITHOUT,
   )
   assert difference["value"] == pytest.approx(
     balanced[ARMS[1]] - balanced[ARMS[0]]

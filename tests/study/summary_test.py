@@ -8,10 +8,10 @@ from scipy import stats
 from sklearn import metrics
 
 from skinjax.runtime import files
-from skinjax.study import page, summary, verdict
+from skinjax.study import page, scoring, summary, verdict
 from tests.study import conftest
 
-_PROCEDURES = summary.WITHOUT, summary.WITH
+_PROCEDURES = scoring.WITHOUT, scoring.WITH
 
 
 def _rows(study, **wanted):
@@ -89,7 +89,7 @@ def test_a_procedure_pools_what_each_fold_chose(make_summary):
       hit = p.argmax(-1) == fold.labels
       right += np.bincount(fold.labels, hit, 7)
       there += np.bincount(fold.labels, minlength=7)
-  arm = _arm(study, "resnet", summary.WITH)
+  arm = _arm(study, "resnet", scoring.WITH)
   assert arm["scores"]["balanced_accuracy"]["value"] == pytest.approx(
     np.mean(right / there)
   )
@@ -130,11 +130,11 @@ def test_differences_are_those_of_the_arms_scores(study):
         for key in ("arm", "rival")
       ]
       assert row["value"] == pytest.approx(values[0] - values[1])
-      assert row["rival"] == summary.WITHOUT
+      assert row["rival"] == scoring.WITHOUT
   for network in conftest.NETWORKS:
     compared = {row["arm"] for row in _rows(study, network=network)}
     # Not those that learn from a part of the real images.
-    assert compared == {summary.WITH, *conftest.SKILLS}
+    assert compared == {scoring.WITH, *conftest.SKILLS}
     assert len(_rows(study, network=network, arm="real")) == 6 + 7
 
 
@@ -142,7 +142,7 @@ def test_other_differences_are_one_family(study):
   family = [
     row
     for row in _rows(study, metric="balanced_accuracy")
-    if (row["network"], row["arm"]) != ("resnet", summary.WITH)
+    if (row["network"], row["arm"]) != ("resnet", scoring.WITH)
   ]
   assert len(family) == 15
   family.sort(key=lambda row: row["p"])
@@ -159,7 +159,7 @@ def test_other_differences_are_one_family(study):
     verdict.HURTS,
     verdict.NO_DIFFERENCE,
   }
-  primary = _headline(study, "resnet", summary.WITH)
+  primary = _headline(study, "resnet", scoring.WITH)
   assert primary["p_adjusted"] is None
   assert primary["verdict"] == study["verdict"]["kind"]
 
@@ -167,7 +167,7 @@ def test_other_differences_are_one_family(study):
 def test_an_arm_that_is_always_chosen_is_asked_for_once(small):
   # It is what decides; what remains are two questions.
   chosen = _headline(small, "resnet", "capped_25")
-  primary = _headline(small, "resnet", summary.WITH)
+  primary = _headline(small, "resnet", scoring.WITH)
   assert chosen == primary | {"arm": "capped_25"}
   real, same = (_headline(small, "resnet", n) for n in ("real", "duplicates"))
   assert real["p"] < same["p"]
@@ -177,16 +177,16 @@ def test_an_arm_that_is_always_chosen_is_asked_for_once(small):
 
 
 def test_only_declared_verdicts_are_given(study):
-  (row,) = _rows(study, network="resnet", arm=summary.WITH, **{"class": "nv"})
+  (row,) = _rows(study, network="resnet", arm=scoring.WITH, **{"class": "nv"})
   assert row["level"] == pytest.approx(1 - 0.05 / 7)  # of seven classes
   for row in study["differences"]:
-    primary = (row["network"], row["arm"]) == ("resnet", summary.WITH)
+    primary = (row["network"], row["arm"]) == ("resnet", scoring.WITH)
     declared = row["metric"] == "balanced_accuracy" or (
       primary and row["metric"] == "recall"
     )
     assert (row["verdict"] is not None) == declared
   # Nine lesions of df are too few.
-  (row,) = _rows(study, network="resnet", arm=summary.WITH, **{"class": "df"})
+  (row,) = _rows(study, network="resnet", arm=scoring.WITH, **{"class": "df"})
   assert row["verdict"] == verdict.CANNOT_TELL
 
 
@@ -204,7 +204,7 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   study = make_summary(skills, networks=("resnet",), arms=arms)
   decided = study["verdict"]
   assert decided["kind"] == kind
-  row = _headline(study, "resnet", summary.WITH)
+  row = _headline(study, "resnet", scoring.WITH)
   assert (decided["low"], decided["high"]) == (row["low"], row["high"])
   assert decided["largest_gain"] == max(row["high"], 0)
   assert decided["largest_loss"] == max(-row["low"], 0)
@@ -280,7 +280,7 @@ def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
   ]
   near = lambda x: x if x is None else pytest.approx(x)
   assert study["verdict"]["more_images"]["value"] == near(gain)
-  assert _headline(study, "head", summary.WITH)["more_images"] == near(gain)
+  assert _headline(study, "head", scoring.WITH)["more_images"] == near(gain)
   assert _headline(study, "head", "duplicates")["more_images"] == near(loss)
 
 
@@ -304,7 +304,7 @@ def test_more_seeds_are_for_the_verdict_alone(make_summary):
   assert more["verdict"]["seeds"] == 5
   values = [_balanced(more, "resnet", name)["value"] for name in _PROCEDURES]
   assert more["verdict"]["value"] == pytest.approx(values[1] - values[0])
-  confusion = _arm(more, "resnet", summary.WITH)["confusion"]
+  confusion = _arm(more, "resnet", scoring.WITH)["confusion"]
   assert np.sum(confusion) == pytest.approx(2 * 122)
   assert more["verdict"]["value"] == all_seeds["verdict"]["value"]
   assert more["verdict"]["by_fold"] == all_seeds["verdict"]["by_fold"]
@@ -322,7 +322,7 @@ def test_a_network_may_have_no_synthetic_arm(make_summary):
   study = make_summary(folds=folds)
   names = [a["name"] for a in study["arms"] if a["network"] == "head"]
   assert names[0] == "classical"
-  assert names[-1] == summary.WITHOUT
+  assert names[-1] == scoring.WITHOUT
   assert not _rows(study, network="head")
   assert "GAN images" in page.render(study, sheets={})
 
@@ -367,7 +367,7 @@ def test_class_without_test_images_is_null(make_summary):
   )
   study = make_summary(folds=[fold], networks=("resnet",))
   assert study["arms"][0]["recall"]["df"]["value"] is None
-  (row,) = _rows(study, arm=summary.WITH, **{"class": "df"})
+  (row,) = _rows(study, arm=scoring.WITH, **{"class": "df"})
   assert row["low"] is None
   assert row["verdict"] == verdict.CANNOT_TELL
   assert study["verdict"]["low"] is not None
@@ -415,8 +415,8 @@ def test_external_images_are_predicted_by_every_fold():
   assert values == pytest.approx(
     {
       **right,
-      summary.WITHOUT: right["classical"],
-      summary.WITH: right["capped_25"],
+      scoring.WITHOUT: right["classical"],
+      scoring.WITH: right["capped_25"],
     }
   )
   assert found["difference"]["value"] == pytest.approx(
