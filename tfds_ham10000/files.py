@@ -4,8 +4,9 @@ import codecs
 import csv
 import io
 import os
+import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from etils import epath
 
@@ -204,3 +205,21 @@ def by_column(
       )
     named.append((line, dict(zip(columns, fields, strict=True))))
   return named
+
+
+def one_hot(
+  row: Mapping[str, str], columns: Iterable[str]
+) -> tuple[list[str], list[str]]:
+  """List the columns of a row that are 1, and those that are neither 1 nor 0.
+
+  As in tables of the ISIC challenges, which have a column for each class. A
+  number may have a point in it, and be true or false.
+  """
+  on, odd = [], []
+  for name in columns:
+    text = row[name].lower()
+    if re.fullmatch(r"1(\.0*)?|true", text):
+      on.append(name)
+    elif not re.fullmatch(r"0(\.0*)?|false", text):
+      odd.append(name)
+  return on, odd

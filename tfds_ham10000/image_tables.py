@@ -110,6 +110,7 @@ def _label(row: dict[str, str], id_column: str) -> str:
   known = {name for name in row if name in CLASSES}
   if len(known) > 1:  # one column is no one-hot code
     for columns in (known, row.keys() - known - {id_column, "lesion_id"}):
-      if on := [c for c in columns if row[c].lower() in ("1", "1.0", "true")]:
+      on, _ = files.one_hot(row, columns)
+      if on:
         return on[0] if len(on) == 1 else ""
   return ""

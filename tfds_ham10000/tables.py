@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from tfds_ham10000.errors import DataError
-from tfds_ham10000.files import by_column, read_text, show, split_rows
+from tfds_ham10000.files import by_column, one_hot, read_text, show, split_rows
 
 # Tschandl, Rosendahl, Kittler, Sci Data 5, 180161 (2018), Table 1.
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -124,9 +124,8 @@ def parse_isic(
   cases = []
   columns = [name.upper() for name in CLASSES]
   for line, row in _rows(truth, truth_path, ("image", *columns)):
-    on = [name for name in columns if row[name] in ("1", "1.0")]
-    off = [name for name in columns if row[name] in ("0", "0.0")]
-    if len(on) != 1 or len(on + off) != len(columns):
+    on, odd = one_hot(row, columns)
+    if len(on) != 1 or odd:
       raise DataError(
         f"{truth_path}: line {line}: not one 1 and six 0 in the columns "
         f"{', '.join(columns)}"

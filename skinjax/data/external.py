@@ -28,6 +28,7 @@ from skinjax.data import datasets, images, own_images, provenance
 from skinjax.data.sources import Split
 from skinjax.runtime import errors, files
 from tfds_ham10000 import image_tables, leaks, tables
+from tfds_ham10000.files import one_hot
 
 _IMAGE = ("image", "image_id")
 _LABEL = ("label", "dx")
@@ -280,14 +281,7 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
 
 def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
   """Return the class whose column has the only 1 of a row."""
-  values = {}
-  for name in classes:
-    try:
-      values[name] = float(row[name])
-    except ValueError:
-      values[name] = -1.0
-  on = [name for name, value in values.items() if value == 1]
-  odd = [name for name, value in values.items() if value not in (0, 1)]
+  on, odd = one_hot(row, classes)
   if odd or len(on) != 1:
     has = f"{odd[0]} is {row[odd[0]]!r:.40}" if odd else f"{len(on)} are 1"
     raise errors.InputError(
