@@ -4,12 +4,12 @@ r"""ACGAN: images by class (Odena, Olah, Shlens 2017).
   python main.py --config=configs/acgan.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-For HAM10000 its discriminator sees images through a network that ImageNet has
-taught (Sauer et al. 2021), unless `,variant=paper` or `,quick` is said; for
-other data sets that is `,variant=projected`.
+For HAM10000 its discriminator sees images through a network pretrained on
+ImageNet (Sauer et al. 2021), unless `,variant=paper` or `,quick` is given; for
+other data sets `,variant=projected` turns that on.
 
-Shows sheets of samples, a row a class, as it trains (DIR/samples). Times and
-numbers that were measured are in README and results/runs.csv.
+Writes sheets of samples, one row per class, as it trains (DIR/samples).
+Measured times and numbers are in README and results/runs.csv.
 """
 
 from configs import common

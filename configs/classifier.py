@@ -67,7 +67,7 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
     config.augment.mixup = 0.2
     upright = sources.SOURCES[config.data.name].upright
     config.augment.test_orientations = not upright
-    # A score takes 8 looks at an image, of the few steps many a share.
+    # Each evaluation classifies an image 8 times, so evaluate rarely.
     config.eval_every = config.save_every = 550
   if quick:
     config.log_every = config.eval_every = config.save_every = 50

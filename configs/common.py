@@ -187,9 +187,9 @@ def generating(
   config.augment.discriminator_brightness = 0.0
   # The share of images that go through it.
   config.augment.discriminator_share = 1.0
-  # ADA (Karras et al. 2020): that share rises and falls, from 0 to 0.8, so that
-  # the mean sign of real images' logits stays at the target, 0.6 in the paper,
-  # as fast as 1 in so many images (the paper's 500,000); 0: it stays.
+  # ADA (Karras et al. 2020): that share is adapted, from 0 to 0.8, to keep the
+  # mean sign of real images' logits at adapt_target (0.6 in the paper; 0: not
+  # adapted). It changes by 1 in adapt_images images (500,000 in the paper).
   config.augment.adapt_target = 0.0
   config.augment.adapt_images = 100_000
 
@@ -203,8 +203,8 @@ def generating(
   config.loss.class_margin = 0.98
   config.loss.class_temperature = 0.5
   config.loss.class_weight = 1.0
-  # The penalty is taken in one of so many steps, and weighs as much more (lazy,
-  # Karras et al. 2020, StyleGAN2).
+  # Lazy regularization (Karras et al. 2020, StyleGAN2): the penalty is computed
+  # once in this many steps, with its weight multiplied by the same number.
   config.loss.penalty_every = 1
   # Sheets of samples; one is drawn of every resolution's last step, too.
   config.sample_every = 500

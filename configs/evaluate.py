@@ -4,11 +4,11 @@ r"""Evaluate: what a GAN's images, or any folder of images, are worth.
     --config.data.manual_dir=DIR_OF_THE_ZIPS \
     --config.generator=DIR_OF_THE_GAN --workdir=DIR
 
-Shows by class how far the images are from real ones, beside how far held-out
-real images are, which of them are copies, and how well a classifier does that
-has learnt from them alone: DIR/index.html, and DIR/evaluation.json for
-programs. Instead of a GAN, --config.synthetic=DIR_OF_IMAGES judges any folder
-that has a folder of images for each class.
+Shows for each class how far the images are from real ones, compared with
+held-out real images; which of them are copies; and how good a classifier
+trained on them alone is: DIR/index.html, and DIR/evaluation.json for programs.
+Instead of a GAN, --config.synthetic=DIR_OF_IMAGES evaluates any folder that has
+one folder of images per class.
 """
 
 from configs import classifier, common

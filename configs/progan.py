@@ -35,9 +35,9 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   # the level before, and at most `most`: so 16 at full size.
   config.model.base = 4 * config.data.size
   config.model.most = 128
-  # What stands for the label beside so many latents, each of variance 1: with
-  # their number's square root it has as much weight as all of them (Karras et
-  # al. 2020, StyleGAN2-ADA); the paper's code has 1.
+  # Scale of the one-hot label next to the latents, each of variance 1: at the
+  # square root of `latents` it has as much weight as all of them (Karras et al.
+  # 2020, StyleGAN2-ADA); the paper's code has 1.
   config.model.label_scale = 1.0
 
   # wasserstein, non_saturating, hinge or relativistic.

@@ -39,14 +39,15 @@ def arm(
       gets none.
     total: how many in all, as many of each class, instead of a dose; 0 for the
       dose.
-    share: the largest part of a class's draws that they may be.
-    weight: of each of them in the loss.
-    pretraining: the part of the steps, the first ones, that draw them alone;
-      all others then draw real ones alone. With 1.0 no real image is seen. The
-      class that has most then gets as many as the next.
-    filtered: whether those that are copies, or do not look like their class,
-      are left out; see synthesis/quality.py.
-    fraction: of the real training lesions that are used.
+    share: the largest fraction of a class's sampled images that may be added
+      images.
+    weight: the weight of each added image in the loss.
+    pretraining: the fraction of the steps, at the start, that sample only added
+      images; all later steps sample only real ones. With 1.0 no real image is
+      seen. The largest class then gets as many as the second largest.
+    filtered: whether to drop synthetic images that are copies or do not look
+      like their class; see synthesis/quality.py.
+    fraction: the fraction of the real training lesions to use.
     **changes: of the network's config, by section: augment={"jitter": 0.1}.
   """
   return ml_collections.ConfigDict(
@@ -186,13 +187,13 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   config.folds = (-1,) if small else ()
   # Classifiers of each arm and fold; they differ in weights and batches.
   config.seeds = 3
-  # Half the width of the verdict's interval that more seeds are run for, once,
-  # up to seeds_most. 0: no more than `seeds`.
+  # Target half-width of the verdict's interval. To reach it, seeds are added
+  # once, up to seeds_most. 0: no more than `seeds`.
   config.until = 0.0
   config.seeds_most = 10
-  # Of the intervals, and so of the verdict. Where several studies ask the same
-  # test lesions, their shares of error must add up to that of one: three at
-  # 0.975, 0.9875 and 0.9875.
+  # Confidence level of the intervals, and so of the verdict. If several studies
+  # use the same test lesions, their error rates must add up to that of one
+  # study: three at 0.975, 0.9875 and 0.9875.
   config.level = 0.95
   # Networks that are trained; see study/networks.py.
   pretrained = dataset in ("ham10000", "folder") and not quick

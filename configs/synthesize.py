@@ -31,8 +31,8 @@ def get_config(dataset: str, size: int, quick: bool, pretrained: str):
     shipped = released.names(released.SHIPPED)
     errors.require_known("pretrained generator", pretrained, shipped)
     config.generator = str(released.SHIPPED / pretrained)
-  # latest, or best: the one of the generator's checkpoints that is kept by the
-  # metric that its config's `best` names.
+  # latest, or best: the generator's checkpoint with the best value of the
+  # metric that `best` names in its config.
   config.generator_checkpoint = "latest"
   # The workdir of a classifier that judges the images, or the name of one that
   # comes with skinjax (classifier64); empty: none does. The probability that it
@@ -48,8 +48,8 @@ def get_config(dataset: str, size: int, quick: bool, pretrained: str):
   # of the generator's fold set (data.fold); the scores are in metadata.csv.
   # Suspected copies of training images.
   config.drop_copies = False
-  # Images that show their class less, by `classifier`, than all but so large a
-  # share of validation images of the class, as 0.2; 0: none.
+  # Images whose class `classifier` finds less likely than it does for all but
+  # this fraction of the class's validation images, e.g. 0.2; 0: none.
   config.drop_unlike = 0.0
   # Images that are farther from training images of their class, by features of
   # EfficientNet-Lite0, than all but so large a share of validation images, as

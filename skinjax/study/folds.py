@@ -178,12 +178,12 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
       return False
     if not known and not config.unknown_origin:
       raise errors.InputError(
-        f"{maker.path} does not tell which lesions the maker of its images has "
-        "learnt from, so that it may have seen test lesions: give it a "
+        f"{maker.path} does not tell which lesions the maker of its images was "
+        "trained on, so it may have seen test lesions. Add a "
         'provenance.json with {"trained_on": {"image_ids": [...]}}, ids of '
-        "this data set (those of HAM10000: python -m tfds_ham10000.folds "
-        "--fold=0), or go on with --config.unknown_origin=True; the verdict "
-        "then says that a leak cannot be excluded."
+        "this data set (for HAM10000: python -m tfds_ham10000.folds "
+        "--fold=0), or set --config.unknown_origin=True; the verdict then "
+        "says that a leak cannot be excluded."
       )
   return True
 

@@ -176,8 +176,8 @@ def _about(path, config, fold, folder, left_out) -> summary.About:
   pretrained = folder.provenance.get("pretrained") or []
   if pretrained:
     notes.append(
-      f"What made the synthetic images learnt through {', '.join(pretrained)}: "
-      "what they do for a network without it includes ImageNet's knowledge."
+      f"The generator was trained through {', '.join(pretrained)}: the effect "
+      "of its images on a network without it includes knowledge of ImageNet."
     )
   real, made = (
     diversity.distances(part.images, part.labels, info.class_names)

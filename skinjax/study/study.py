@@ -227,9 +227,9 @@ def _require_same_knowledge(config, found: folds.Given) -> None:
   if more:
     raise errors.InputError(
       f"The images were made through {', '.join(sorted(more))}, a pretrained "
-      f"network: {network} would gain from it by way of the images alone. Let "
-      "one that has it give the verdict, as in --config.networks=head or "
-      "efficientnet."
+      f"network: {network} would gain from its knowledge through the images "
+      "alone. For the verdict, use a classifier that starts from that network, "
+      "as in --config.networks=head or efficientnet."
     )
 
 

@@ -194,9 +194,9 @@ def _chosen(
   chosen_by: Sequence[quality.Criterion],
   report: Mapping[str, Any],
 ) -> dict[str, Any]:
-  """Return what of a provenance is other where criteria chose the images.
+  """Return the provenance entries that change if the images were filtered.
 
-  What these learnt from, the images have learnt from.
+  The images then also depend on what these criteria were trained on.
   """
   groups = {*made["trained_on"]["groups"]}.union(*(c.groups for c in chosen_by))
   through = {*made["pretrained"]}.union(*(c.pretrained for c in chosen_by))

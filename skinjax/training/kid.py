@@ -149,8 +149,8 @@ def check(config) -> None:
 def _check_best(config) -> None:
   if config.best == NAME and (networks := trained.pretrained_networks(config)):
     raise errors.InputError(
-      f"The generator learns through {networks[0]}, in whose features best=kid "
-      "is measured: it may be near there and nowhere else. Use "
+      f"The generator learns through {networks[0]}, whose features best=kid "
+      "uses: it may be near real images in those alone. Use "
       f"best={SQUEEZENET}."
     )
   if not config.kid_every:

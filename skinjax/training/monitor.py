@@ -221,7 +221,7 @@ def finite_means(
       kept = f"The last good checkpoint is that of step {latest}"
     raise errors.InputError(
       f"{name} was {stacked[name][bad[name]]} at step {step + bad[name] + 1}: "
-      f"training has diverged. {kept}; begin anew in another workdir, with a "
-      "lower learning rate or a steadier loss."
+      f"training has diverged. {kept}; start again in another workdir, with a "
+      "lower learning rate or a more stable loss."
     )
   return {name: float(values.mean()) for name, values in stacked.items()}
