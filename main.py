@@ -1,7 +1,7 @@
 """Runs a config: `python main.py --config=configs/NAME.py --workdir=DIR`.
 
-This file is kept short: what it runs is in skinjax/, where it can be imported
-and tested.
+This file is short because the code is in skinjax/, where it can be imported and
+tested.
 """
 
 import os
@@ -18,19 +18,19 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "A config, with arguments: configs/acgan.py:dataset=mnist"
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "The run's directory; a run that it holds is resumed"
+  "workdir", None, "The run's directory; an existing run there is resumed"
 )
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
-  "For several hosts: HOST:PORT of the first one's process, or auto where JAX "
-  "finds it out (Cloud TPU slices, Slurm)",
+  "For several hosts: HOST:PORT of process 0, or auto where JAX detects it "
+  "(Cloud TPU slices, Slurm)",
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "How many processes run this command"
+  "num_processes", None, "The number of processes that run this command"
 )
 _PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "Which of them this is, from 0"
+  "process_id", None, "The index of this process, from 0"
 )
 
 

@@ -1,20 +1,22 @@
-r"""Measure skinjax on an accelerator, as far as the minutes go.
+r"""Measure skinjax on an accelerator within a time budget.
 
   python -m benchmarks.accelerator --minutes=4 --json=FILE
 
-Six sections, the most important first; FILE is whole after each of them:
+Six sections, the most important first; FILE is valid after each of them:
 
-1. chip: devices and versions; measured rates of matrix products and of copies.
-2. exactness: training steps beside the same in float64 on this machine's CPU.
-3. speed: images/s, share of the measured rates, compile seconds and memory, by
-   default and at widths and batches that fill the chip; beside PyTorch.
-4. data: steps on drawn batches beside steps on one constant batch.
-5. devices: pmap and jit beside one device.
-6. together: classifiers of a study in one program beside one after the other.
+1. chip: devices and versions; throughput of matrix products and of copies.
+2. exactness: training steps compared with float64 on this machine's CPU.
+3. speed: images/s, share of the measured throughput, compile seconds, memory,
+   for the default configs and for widths and batches that fill the chip;
+   compared with PyTorch.
+4. data: steps on sampled batches compared with steps on one constant batch.
+5. devices: pmap and jit compared with one device.
+6. together: a study's classifiers in one program compared with one by one.
 
-It needs no network, no data set, and of Python packages jax, flax, optax, numpy
-and absl. What else is absent is said, and the rest goes on. A section has its
-share of the time that is left, and says what it left out.
+It needs no internet access, no data set, and only the Python packages jax,
+flax, optax, numpy and absl. Other missing packages are reported, and everything
+that does not need them runs. Each section gets a share of the remaining time
+and notes what it skipped.
 """
 
 import argparse
@@ -28,14 +30,14 @@ from typing import Any, NamedTuple
 from benchmarks import budget as budgets
 from benchmarks import standins
 
-# Memory is taken as it is needed, so that PyTorch's process has some, too.
+# Allocate memory on demand, so that PyTorch's process gets some, too.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 ABSENT = standins.install()
 
 from benchmarks import arguments, results, train_step, workload  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 
-SECTIONS = {  # its module's function, and its part of what is left
+SECTIONS = {  # module.function, and the share of the remaining time
   "chip": ("accelerator_sections.chip", 0.12),
   "exactness": ("accelerator_sections.exactness", 0.3),
   "speed": ("accelerator_sections.speed", 0.6),
@@ -46,9 +48,9 @@ SECTIONS = {  # its module's function, and its part of what is left
 
 
 class Row(NamedTuple):
-  """A model at work; `steps` are one compiled call."""
+  """A model to run; one compiled call takes `steps` steps."""
 
-  model: str  # of train_step.MODELS, or a config with its arguments
+  model: str  # a key of train_step.MODELS, with more config arguments or not
   width: int  # 0: the config's own
   size: int = 64
   batch: int = 64
@@ -56,10 +58,10 @@ class Row(NamedTuple):
   steps: int = 20
 
   def config(self, **changes: Any):
-    """Return its config; `changes` have `__` for the dots.
+    """Return its config; keys of `changes` have `__` instead of dots.
 
     Raises:
-      InputError: the config has no such arguments.
+      InputError: the config does not accept the arguments.
     """
     name, _, more = self.model.partition(":")
     model = train_step.MODELS[name]
@@ -80,22 +82,22 @@ class Row(NamedTuple):
 
 
 class Plan(NamedTuple):
-  """What is measured; `small` where a CPU stands for the chip."""
+  """What to measure."""
 
   product: int  # side of the matrices
   copied: int  # bytes
   exact: tuple[Row, ...]
   exact_steps: int
   speed: tuple[Row, ...]  # in order of importance
-  calls: int  # that are timed
-  images: int  # that batches are drawn from
+  calls: int  # timed calls
+  images: int  # images that batches are sampled from
   data: Row
   devices: Row
-  together: tuple[Row, int]  # and how many
+  together: tuple[Row, int]  # a classifier, and the number trained together
 
 
 def plan(small: bool) -> Plan:
-  """Return what is measured on a chip, or in its place on a CPU."""
+  """Return the plan for an accelerator, or a `small` one for a CPU."""
   projected = "variant=projected"
   if small:
     tiny = {"size": 16, "batch": 8, "steps": 2}
@@ -156,7 +158,7 @@ def plan(small: bool) -> Plan:
       half(filling[3]),
     ),
     calls=10,
-    images=8012,  # as many as a fold of HAM10000 trains on
+    images=8012,  # training images of a fold of HAM10000
     data=Row("acgan", 32),
     devices=Row("acgan", 32),
     together=(Row("classifier", 16), 8),
@@ -169,9 +171,9 @@ def run(
   """Measure section by section, and write the document after each.
 
   Args:
-    args: the command line's.
-    sections: `section(plan, budget, before) -> (found, notes)` by name, what
-      the sections before it have found given; by default those of SECTIONS.
+    args: command-line arguments.
+    sections: `section(plan, budget, before) -> (found, notes)` by name, where
+      `before` has the results of earlier sections; default: SECTIONS.
 
   Returns:
     The document.
@@ -185,7 +187,7 @@ def run(
     "sections": {},
   }
   for name, why in ABSENT.items():
-    total.say(f"{name} is absent ({why})")
+    total.say(f"{name} is missing ({why})")
   for name, (place, part) in SECTIONS.items():
     budget = total.share(part)
     begun = budget.left()
@@ -194,7 +196,7 @@ def run(
     try:
       section = sections[name] if sections else _section(place)
       found, notes = section(args.plan, budget, document["sections"])
-    # The sections after it are not to be lost.
+    # A failure must not prevent the remaining sections.
     except Exception as error:
       traceback.print_exc()
       notes = {name: f"failed: {type(error).__name__}: {error}"[:500]}
@@ -216,10 +218,10 @@ def _section(place: str) -> Callable:
 
 
 def show(document: dict[str, Any]) -> str:
-  """Return the document as text: a table a section, and what was left out."""
+  """Return the document as text: one table per section, and its notes."""
   lines = [f"Python {document['python']}, {document['minutes']:g} minutes"]
   for name in document["absent"]:
-    lines.append(f"absent: {name}")
+    lines.append(f"missing: {name}")
   for name, section in document["sections"].items():
     lines += ["", f"{name} ({section['seconds']:.0f} s)"]
     for key, value in section.items():
@@ -247,7 +249,7 @@ def _text(value: Any) -> str:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parse arguments, or exit with one line that says what is wrong."""
+  """Parse arguments, or exit with a one-line error."""
   parser = arguments.Parser("python -m benchmarks.accelerator")
   add = parser.add_argument
   add("--minutes", type=arguments.minutes, default=4.0)

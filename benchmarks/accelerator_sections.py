@@ -1,7 +1,7 @@
-"""What benchmarks.accelerator measures, a function a section.
+"""The sections of benchmarks.accelerator, one function each.
 
-Each takes the plan, its budget and what the sections before it have found, and
-returns what it found and notes on what it left out, by name.
+Each takes the plan, its time budget and the results of earlier sections. It
+returns its results, and notes on what it skipped, by name.
 """
 
 import contextlib
@@ -29,19 +29,19 @@ from skinjax.runtime import errors
 
 Found = tuple[dict[str, Any], dict[str, str]]
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-# How matrix products are asked for: their dtype and their precision. By default
-# a GPU multiplies float32 as TF32, and a TPU as bfloat16.
+# Matrix products to measure: dtype and precision. By default a GPU multiplies
+# float32 as TF32, and a TPU as bfloat16.
 _PRODUCTS = {
   "float32, highest": (jnp.float32, "highest"),
   "float32, default": (jnp.float32, "default"),
   "bfloat16": (jnp.bfloat16, "default"),
 }
-_TIMED = 0.5  # seconds that a rate is measured for
-_LEAST_TORCH = 10.0  # seconds that PyTorch's process is started with
+_TIMED = 0.5  # seconds for measuring one throughput
+_LEAST_TORCH = 10.0  # with fewer seconds left, PyTorch is not started
 
 
 def chip(plan, budget: budgets.Budget, before) -> Found:
-  """Name the devices, and measure their rates."""
+  """Describe the devices, and measure their throughput."""
   del before
   items = budgets.Items(budget)
   device = jax.devices()[0]
@@ -81,7 +81,7 @@ def _normal(seed: int, shape: tuple[int, ...], dtype) -> jax.Array:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-  """Return the seconds of a call, of many that are given at once."""
+  """Return the mean seconds of a call, of many dispatched at once."""
   jax.block_until_ready(call())
   once = workload.clocked(lambda: jax.block_until_ready(call()))
   count = max(3, min(200, int(_TIMED / max(once, 1e-6))))
@@ -93,21 +93,21 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _product_rate(side: int, dtype, precision: str) -> float:
-  """Return 10**12 operations a second; random data take the most power."""
+  """Return 10**12 operations per second, on data that take the most power."""
   x, y = (_normal(seed, (side, side), dtype) for seed in range(2))
   product = jax.jit(lambda x, y: jnp.matmul(x, y, precision=precision))
   return 2 * side**3 / _seconds(lambda: product(x, y)) / 1e12
 
 
 def _copy_rate(size: int) -> float:
-  """Return 10**9 bytes a second, those read and those written."""
+  """Return 10**9 bytes per second, counting both reads and writes."""
   x = _normal(0, (size // 4,), jnp.float32)
   copied = jax.jit(lambda x: x + 1)
   return 2 * x.nbytes / _seconds(lambda: copied(x)) / 1e9
 
 
-# By name, how steps are computed: the config's dtype and the precision of what
-# is float32.
+# Numerics of the compared steps: the config's dtype, and the precision of
+# float32 matrix products.
 NUMBERS = {
   "float32, default": ("float32", "default"),
   "bfloat16": ("bfloat16", "default"),
@@ -116,10 +116,11 @@ NUMBERS = {
 
 
 def exactness(plan, budget: budgets.Budget, before) -> Found:
-  """Compare training steps with the same in float64 on the CPU.
+  """Compare training steps with the same steps in float64 on the CPU.
 
-  From the same weights and numbers drawn. An error is relative to a metric, or
-  to 1 where the metric is less; of a gradient's norm always to the norm.
+  Both have the same weights and random numbers. An error is relative to the
+  metric, or absolute where the metric is below 1; a gradient norm's error is
+  always relative.
   """
   del before
   items, rows, known = budgets.Items(budget), [], []
@@ -144,19 +145,19 @@ def exactness(plan, budget: budgets.Budget, before) -> Found:
       known.append((row.model, exact))
       for numbers in ("float32, default", "bfloat16"):
         add(row.model, exact, numbers)
-  for name, exact in known:  # what nobody trains with comes last
+  for name, exact in known:  # last, as nobody trains with it
     add(name, exact, "float32, highest")
   return {"steps": plan.exact_steps, "rows": rows}, items.notes
 
 
 def _native(x, kernel, *, cpu, native):
-  """Have the CPU compute as the chip does; it compiles sooner."""
+  """Convolve on the CPU as on the chip, which compiles faster."""
   del cpu
   return native(x, kernel)
 
 
 def _exact(row, config, plan):
-  """Return a config, runner and first state; and the metrics in float64."""
+  """Return the config, runner, initial state and metrics in float64."""
   cpu = jax.local_devices(backend="cpu")[0]
   runner = skinjax_runner.Steps(config, row.size)
   state = runner.first_state(config)
@@ -187,7 +188,7 @@ def _in_float64(x: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def _drawn_in_float32() -> Iterator[None]:
-  """Have float64 steps draw the numbers that float32 steps draw."""
+  """Make float64 steps sample the same random numbers as float32 steps."""
 
   def rounded(draw):
     def call(key, shape=(), dtype=None, *more):
@@ -204,9 +205,9 @@ def _drawn_in_float32() -> Iterator[None]:
 
 
 def largest_errors(reference, metrics) -> dict[str, Any]:
-  """Return the largest error of the first and of all steps, and whose it is.
+  """Return the largest errors of the first and of all steps, and the metric.
 
-  Whether an image is classified right is left out: it is no smooth number.
+  Accuracies are left out, because they are not continuous.
   """
   found = []
   for exact, values in zip(reference, metrics, strict=True):
@@ -216,7 +217,7 @@ def largest_errors(reference, metrics) -> dict[str, Any]:
       scale = max(abs(exact[name]), least)
       by_name[name] = abs(values[name] - exact[name]) / scale
     found.append(by_name)
-  # np.max is NaN where there is one: that is to be seen, and the worst.
+  # np.max propagates NaN, which must be reported and counts as the worst.
   last = {name: np.max([e[name] for e in found]) for name in found[0]}
   worst = max(last, key=lambda name: np.nan_to_num(last[name], nan=np.inf))
   return {
@@ -227,7 +228,7 @@ def largest_errors(reference, metrics) -> dict[str, Any]:
 
 
 def speed(plan, budget: budgets.Budget, before) -> Found:
-  """Time training steps, and then PyTorch's where it is installed."""
+  """Time training steps, then PyTorch's if it is installed."""
   rates = before.get("chip", {}).get("TFLOP/s", {})
   has_torch = importlib.util.find_spec("torch") is not None
   items = budgets.Items(budget.share(0.6 if has_torch else 1.0))
@@ -278,10 +279,10 @@ def _speed_row(row, calls: int, rates: dict[str, float]) -> dict[str, Any]:
 
 
 def _torch(rows, budget: budgets.Budget) -> Found:
-  """Time PyTorch in a process of its own for as long as there is time."""
+  """Time PyTorch in its own process within the budget."""
   left = budget.left()
   if left < _LEAST_TORCH:
-    return [], {"PyTorch": f"left out: {max(left, 0):.1f} s were left"}
+    return [], {"PyTorch": f"skipped: only {max(left, 0):.1f} s were left"}
   budget.say("PyTorch")
   command = [sys.executable, "-m", "benchmarks.torch_chip"]
   note = {}
@@ -302,7 +303,7 @@ def _torch(rows, budget: budgets.Budget) -> Found:
   except subprocess.TimeoutExpired as error:
     text = error.stdout or b""
     note["PyTorch"] = f"stopped after {left:.0f} s, its share"
-  # A line that was cut off is left out, and what a compiler has to say.
+  # Ignore a truncated line and compiler output.
   lines = text.decode(errors="replace").splitlines(keepends=True)
   lines = [line for line in lines if line[0] == "{" and line[-1] == "\n"]
   found = []
@@ -325,15 +326,15 @@ def _torch(rows, budget: budgets.Budget) -> Found:
 
 
 def _compiling(before) -> float:
-  """Return the seconds of the shortest compilation so far, 0 if unknown."""
+  """Return the shortest compilation so far in seconds, 0 if unknown."""
   rows = before.get("speed", {}).get("rows", [])
   return min((row["compile s"] for row in rows), default=0.0)
 
 
 def data(plan, budget: budgets.Budget, before) -> Found:
-  """Time steps on drawn batches beside steps on one constant batch.
+  """Time steps on sampled batches and steps on one constant batch.
 
-  The data set has as many images as a fold of HAM10000, on the device.
+  The data set, on the device, is as large as a fold of HAM10000.
   """
   items, row = budgets.Items(budget), plan.data
 
@@ -351,7 +352,7 @@ def data(plan, budget: budgets.Budget, before) -> Found:
 
 
 def devices(plan, budget: budgets.Budget, before) -> Found:
-  """Time the ways to run a step on all devices, and on one."""
+  """Time each way to run a step on all devices, and on one."""
   items, rows, row = budgets.Items(budget), [], plan.devices
   for mode in ("one", "jit", "pmap"):
 
@@ -370,7 +371,7 @@ def devices(plan, budget: budgets.Budget, before) -> Found:
 
 
 def together(plan, budget: budgets.Budget, before) -> Found:
-  """Time trainings of several seeds in one program, and one by one."""
+  """Time training runs of several seeds in one program, and one by one."""
   items, rows = budgets.Items(budget), []
   row, most = plan.together
   for count in (1, most):

@@ -1,4 +1,4 @@
-"""What the benchmarks take on their command lines."""
+"""Command-line arguments of the benchmarks."""
 
 import argparse
 import math
@@ -10,10 +10,10 @@ from skinjax.runtime import errors
 
 
 class Parser(argparse.ArgumentParser):
-  """Says what is wrong in one line."""
+  """An argument parser that reports errors in one line."""
 
   def error(self, message: str) -> None:
-    """End the program."""
+    """Print the message and exit."""
     self.exit(2, f"{self.prog.split('.')[-1]}: {message}\n")
 
 
@@ -25,7 +25,7 @@ def positive(text: str) -> int:
 
 
 def minutes(text: str) -> float:
-  """Read a number of minutes above 0, with or without a fraction."""
+  """Read a number of minutes above 0."""
   try:
     value = float(text)
   except ValueError:
@@ -36,12 +36,12 @@ def minutes(text: str) -> float:
 
 
 def positives(text: str) -> list[int]:
-  """Read positive integers between commas."""
+  """Read comma-separated positive integers."""
   return [positive(part) for part in text.split(",")]
 
 
 def size(text: str) -> int:
-  """Read a height and width that some model takes; see `require`."""
+  """Read an image size that some model accepts; see `require`."""
   pixels = positive(text)
   if pixels < 4 or pixels & (pixels - 1):
     raise argparse.ArgumentTypeError(
@@ -51,12 +51,12 @@ def size(text: str) -> int:
 
 
 def sizes(text: str) -> list[int]:
-  """Read sizes between commas."""
+  """Read comma-separated sizes."""
   return [size(part) for part in text.split(",")]
 
 
 def names(known: Collection[str]) -> Callable[[str], list[str]]:
-  """Return a reader of names between commas, each of those known."""
+  """Return a reader of comma-separated names, each of them in `known`."""
 
   def read(text):
     for name in text.split(","):
@@ -75,13 +75,13 @@ def require(
   sizes: list[int],
   batches: list[int],
 ) -> None:
-  """Refuse, in one line, what a model does not take.
+  """Refuse, in one line, sizes and batches that a model does not accept.
 
   Args:
-    parser: reads the command line.
+    parser: the command line's parser.
     models: measure.Model by name.
-    sizes: of images.
-    batches: images a step.
+    sizes: image sizes.
+    batches: images per step.
   """
   for name, model in models.items():
     for pixels in sizes:

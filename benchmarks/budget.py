@@ -1,4 +1,4 @@
-"""A budget of time, of which each part of a measurement gets its share."""
+"""A time budget that is shared by the parts of a measurement."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Budget:
-  """So many seconds from now on; `clock` counts them."""
+  """A number of seconds from now, measured by `clock`."""
 
   def __init__(
     self, seconds: float, clock: Callable[[], float] = time.monotonic
@@ -15,15 +15,15 @@ class Budget:
     self._end = self._begun + seconds
 
   def left(self) -> float:
-    """Return the seconds that are left; below 0 once they are over."""
+    """Return the seconds left; negative once the budget is exceeded."""
     return self._end - self._clock()
 
   def spent(self) -> float:
-    """Return the seconds that have gone."""
+    """Return the seconds elapsed."""
     return self._clock() - self._begun
 
   def share(self, part: float) -> "Budget":
-    """Return a budget of a part, in [0, 1], of what is left."""
+    """Return a budget of a fraction, in [0, 1], of the time left."""
     return Budget(max(self.left(), 0.0) * part, self._clock)
 
   def say(self, text: str) -> None:
@@ -32,10 +32,11 @@ class Budget:
 
 
 class Items:
-  """What is measured one after the other, until there is no time for the next.
+  """Measures one item after another until there is no time for the next.
 
-  An item is expected to take as long as those so far did in the mean, unless
-  more is known. What fails or is left out is said in `notes`, by its name.
+  An item is expected to take the mean time of the items so far, or longer if
+  the caller says so. `notes` has the items that failed or were skipped, by
+  name.
   """
 
   def __init__(self, budget: Budget):
@@ -47,14 +48,14 @@ class Items:
     needed, left = max(expected, mean), self.budget.left()
     if left <= needed:
       self.notes[name] = (
-        f"left out: it takes about {needed:.1f} s, of which "
-        f"{max(left, 0):.1f} were left"
+        f"skipped: it takes about {needed:.1f} s, and only "
+        f"{max(left, 0):.1f} s were left"
       )
       return None
     self.budget.say(name)
     try:
       return call()
-    # One failure is not to cost the other measurements.
+    # A failure must not prevent the remaining measurements.
     except Exception as error:
       self.notes[name] = f"failed: {type(error).__name__}: {error}"[:500]
       return None

@@ -1,10 +1,11 @@
-"""Time the project's convolutions beside XLA's own, layer by layer.
+"""Compare the project's convolutions with XLA's own, layer by layer.
 
   python -m benchmarks.convolution [--batch=64] [--width=32] [--layers=REGEX]
 
-Each row is one layer's value and gradients by images and kernel, in float32:
-XLA's native convolution outside a loop, then ours inside a `lax.scan`, as
-training runs it. The share is of the rate of a product of large matrices.
+Each row times one layer's value and its gradients with respect to images and
+kernel, in float32: XLA's native convolution outside a loop, then ours inside a
+`lax.scan`, as in training. The share is relative to the throughput of a product
+of large matrices.
 """
 
 import argparse
@@ -19,12 +20,12 @@ from jax import lax
 
 from skinjax.models import convolution
 
-_STEPS = 4  # Of the scan.
-_SIDE = 2048  # of the matrices that are multiplied for comparison
+_STEPS = 4  # of the scan
+_SIDE = 2048  # of the matrices multiplied for comparison
 
 
 def layers(batch, width):
-  """Yield name, function, native function, images' and kernel's shapes."""
+  """Yield name, function, native function, image shape and kernel shape."""
   conv, transpose = convolution.conv, convolution.conv_transpose
   down = functools.partial(conv, stride=2)
   for size, colors in ((64, 3), (32, 1)):
@@ -62,7 +63,7 @@ def _native_up(x, kernel):
 
 
 def once(f):
-  """Return the function giving f's value and its pullback of g."""
+  """Return a jitted function of f's value and the pullback of g."""
 
   def run(x, kernel, g):
     y, pullback = jax.vjp(f, x, kernel)
@@ -72,7 +73,7 @@ def once(f):
 
 
 def looped(f):
-  """Run `once(f)` in a scan whose every step needs the one before."""
+  """Run `once(f)` in a scan in which each step depends on the previous one."""
 
   def step(carry, _):
     x, kernel, y = once(f)(*carry)
@@ -82,7 +83,7 @@ def looped(f):
 
 
 def seconds(f, *args, repeats):
-  """Return the least time of a call, compilation apart."""
+  """Return the minimum time of a call, without compilation."""
   jax.block_until_ready(f(*args))
   times = []
   for _ in range(repeats):
@@ -93,9 +94,9 @@ def seconds(f, *args, repeats):
 
 
 def product_rate(*, repeats: int = 8) -> float:
-  """Return the machine's measured matrix-product rate, in FLOP/s.
+  """Return the machine's measured matrix-product throughput, in FLOP/s.
 
-  That of a product of two 2048x2048 float32 matrices: the best of several.
+  This is the best of several products of two 2048x2048 float32 matrices.
   """
   rng = np.random.default_rng(0)
   square = jnp.asarray(rng.normal(size=(_SIDE, _SIDE)), jnp.float32)
@@ -123,7 +124,7 @@ def main():
       continue
     x, kernel = draw(image), draw(kernel) / np.sqrt(np.prod(kernel[:3]))
     g = draw(jax.eval_shape(f, x, kernel).shape)
-    # A kernel meets every pixel of the smaller of the two images.
+    # A kernel is applied at every pixel of the smaller of the two images.
     operations = 6 * min(x[..., 0].size, g[..., 0].size) * kernel.size
     row = f"{name:16}"
     for run, steps in ((once(native), 1), (looped(f), _STEPS)):

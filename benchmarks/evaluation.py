@@ -1,13 +1,13 @@
-r"""Time what judging images takes: features, and distances by class.
+r"""Time the evaluation of images: features, and distances by class.
 
   python -m benchmarks.evaluation [--sizes=64,128] [--images=10015] \
     [--synthetic=1000] [--json=FILE]
 
-Features are EfficientNet-Lite0's of made-up images of 64x64 pixels, resized to
-each input size; their first batch, which compiles, is in the time. Distances
-are of made-up features in HAM10000's numbers: by class and of all classes, of
-synthetic images, floor and ceiling, with intervals; see
-skinjax/judging/distances.py.
+Features are EfficientNet-Lite0's, of random images of 64x64 pixels, resized to
+each input size; the time includes the first batch, which compiles. Distances
+are computed from random features, with HAM10000's numbers of images: by class
+and for all classes, for synthetic images, floor and ceiling, with intervals;
+see skinjax/judging/distances.py.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from skinjax.judging import distances
 from skinjax.metrics import features
 from skinjax.runtime import files
 
-# HAM10000's own splits, the held-out two as one.
+# HAM10000's own splits, validation and test combined.
 TRAIN = (224, 355, 757, 86, 790, 4681, 99)
 HELD_OUT = (103, 159, 342, 29, 323, 2024, 43)
 _DIMS = 1280
 
 
 def extracting(size: int, images: int) -> float:
-  """Return the seconds that features of so many images take."""
+  """Return the seconds to compute features of a number of images."""
   rng = np.random.default_rng(0)
   pictures = rng.integers(0, 256, (images, 64, 64, 3), np.uint8)
   extractor = features.efficientnet(size)
@@ -42,12 +42,12 @@ def extracting(size: int, images: int) -> float:
 def comparing(
   train: tuple[int, ...], held_out: tuple[int, ...], synthetic: int
 ) -> float:
-  """Return the seconds that all distances take.
+  """Return the seconds to compute all distances.
 
   Args:
-    train: images of each class.
-    held_out: likewise.
-    synthetic: images of every class.
+    train: number of training images of each class.
+    held_out: number of held-out images of each class.
+    synthetic: number of synthetic images per class.
   """
   rng = np.random.default_rng(0)
   sets = []
@@ -61,7 +61,7 @@ def comparing(
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-  """Time what the arguments ask for; return the JSON document."""
+  """Run the requested timings; return the JSON document."""
   rows = {}
   for size in args.sizes:
     rows[f"features of {args.images} images at {size}"] = extracting(
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parse arguments, or exit with one line that says what is wrong."""
+  """Parse arguments, or exit with a one-line error."""
   parser = arguments.Parser(
     prog="python -m benchmarks.evaluation",
     description=__doc__.split("\n")[0],
@@ -82,7 +82,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   add = parser.add_argument
   add("--sizes", type=arguments.positives, default=[64, 128], help="of inputs")
   add("--images", type=arguments.positive, default=10_015)
-  add("--synthetic", type=arguments.positive, default=1000, help="of a class")
+  add("--synthetic", type=arguments.positive, default=1000, help="per class")
   add("--json", type=arguments.file, help="also write results here")
   return parser.parse_args(argv)
 

@@ -1,8 +1,8 @@
-"""Operations of matrix products and convolutions in a function, by its shapes.
+"""Counts a function's operations in matrix products and convolutions.
 
-Counted before any compiler sees them, they are the same on every platform and
-with every version of XLA, whose own counts leave out what a vendor's library
-computes.
+Operations are counted in the jaxpr, before compilation, so they are the same on
+every platform and with every version of XLA. XLA's own counts leave out what a
+vendor's library computes.
 """
 
 import math
@@ -13,9 +13,9 @@ import jax
 
 
 def count(function: Callable, *arguments: Any) -> int:
-  """Count multiplications and additions of a call, each as one.
+  """Count the multiplications and additions of a call, each as one.
 
-  A loop of unknown length counts once, and of branches the costliest.
+  A loop of unknown length counts once; of branches, the costliest counts.
   """
   return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -46,12 +46,12 @@ def _of_convolution(equation) -> int:
   # Kernels are (outputs, inputs of a group, height, width) by `rhs_spec`.
   _, inputs, *window = (kernel[axis] for axis in numbers.rhs_spec)
   products = math.prod(equation.outvars[0].aval.shape) * inputs
-  # Between the pixels of a dilated image are zeros, which are not multiplied.
+  # Don't count the zeros between the pixels of a dilated image.
   return 2 * products * math.prod(window) // math.prod(params["lhs_dilation"])
 
 
 def _inside(params: dict[str, Any]) -> Iterator[Any]:
-  """Yield the functions that an operation calls."""
+  """Yield the jaxprs that an operation calls."""
   for value in params.values():
     for item in value if isinstance(value, tuple | list) else (value,):
       item = getattr(item, "jaxpr", item)

@@ -1,8 +1,8 @@
 """HAM10000 from the user's own files, without TFDS.
 
-The same pixels, ids, groups and order as skinjax.data.sources.read has them of
-what TFDS has prepared from these files, in a few seconds and without a copy on
-the disk.
+The pixels, ids, groups and order are those that skinjax.data.sources.read
+returns after TFDS has prepared the same files. This takes a few seconds and
+writes no copy to disk.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from tfds_ham10000 import splits, tables
 
 
 def read(manual_dir: str | pathlib.Path, size: int) -> sources.Raw:
-  """Read the table and the images, in a folder or in zip files.
+  """Read the table and the images, from a folder or from zip files.
 
   Raises:
-    InputError: there are no images of this size.
+    InputError: HAM10000 has no images of this size.
     tfds_ham10000.DataError: the files are not HAM10000.
   """
   stored = sources.stored_size("ham10000", size)

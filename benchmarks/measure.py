@@ -1,6 +1,6 @@
-"""Check, choose and time: two frameworks in processes of their own.
+"""Check, choose and time: two frameworks, each in its own process.
 
-Neither framework is imported here: a process that spawns others is small.
+Neither framework is imported here, so the parent process stays small.
 """
 
 import math
@@ -17,23 +17,23 @@ from benchmarks import results, worker, workload
 
 _OURS = "benchmarks.skinjax_runner", "Steps", "torch"
 _THEIRS = "benchmarks.torch_runner", "Steps", "jax"
-_STEPS = 3  # that are compared
+_STEPS = 3  # compared steps
 
 
 class Model(NamedTuple):
   """A model to time.
 
   Attributes:
-    config: its module in configs/, and after a colon more of its arguments.
-    width_keys: the keys of the config that its width sets, and what multiplies
-      it there.
-    widths: that are timed unless asked otherwise.
+    config: its module in configs/, and further arguments after a colon.
+    width_keys: the config keys that the width sets, each with the factor by
+      which the width is multiplied.
+    widths: the widths timed by default.
     torch: its class in PyTorch, as `module.Class`.
-    fusions: the values of Variant.fused that differ.
-    changes: values of the config beside the width, by key.
-    least: height and width of the smallest images that it takes.
-    most: of the largest.
-    multiple: what a batch must be a multiple of.
+    fusions: the values of Variant.fused that make a difference.
+    changes: other changed values of the config, by key.
+    least: smallest image size (height and width).
+    most: largest image size.
+    multiple: a batch must be a multiple of this.
   """
 
   config: str
@@ -47,7 +47,7 @@ class Model(NamedTuple):
   multiple: int = 1
 
   def values(self, width: int, size: int, batch: int):
-    """Return the config of a width, images' size and batch."""
+    """Return the config for a width, image size and batch size."""
     return workload.config(
       self.config, self.width_keys, width, size, batch, self.changes
     )
@@ -59,7 +59,7 @@ def say(text: str) -> None:
 
 
 def cpu() -> str:
-  """Name the processor."""
+  """Return the processor's name."""
   path = pathlib.Path("/proc/cpuinfo")
   lines = path.read_text().splitlines() if path.exists() else []
   names = [
@@ -72,7 +72,7 @@ def check(name, model, config, size, variants) -> None:
   """Compare variants with skinjax.
 
   Raises:
-    MismatchError: they do not compute the same.
+    MismatchError: a variant's results differ.
   """
   config = workload.to_compare(config)
   with worker.Remote(*_OURS, config, size) as ours:
@@ -84,7 +84,7 @@ def check(name, model, config, size, variants) -> None:
 
 
 def fastest(model, config, size, steps) -> tuple[workload.Variant, list[str]]:
-  """Return PyTorch's fastest variant, and notes on those that do not run."""
+  """Return PyTorch's fastest variant, and notes on variants that fail."""
   times, notes = {}, []
   compiler = shutil.which(os.environ.get("CXX", "g++"))
   if not compiler:
@@ -107,7 +107,7 @@ def fastest(model, config, size, steps) -> tuple[workload.Variant, list[str]]:
 
 
 def duel(model, config, size, variant, rounds) -> dict[str, Any]:
-  """Time both frameworks in turn; return what a row has of it."""
+  """Time both frameworks in turn; return the results for a table row."""
   steps = config.log_every
   with (
     worker.Remote(*_OURS, config, size) as ours,
@@ -116,10 +116,10 @@ def duel(model, config, size, variant, rounds) -> dict[str, Any]:
     ours.build()
     theirs.build(variant)
     for side in (ours, theirs):
-      side.run()  # untimed: the other was being built
+      side.run()  # warm-up, after the other was built
     pairs = []
     for number in range(rounds):
-      # They swap, so that neither always runs on a processor just rested.
+      # Alternate the order, so that neither always runs on a cooler processor.
       order = (ours, theirs) if number % 2 else (theirs, ours)
       times = {side: side.run() / steps * 1e3 for side in order}
       pairs.append((times[ours], times[theirs]))

@@ -1,15 +1,14 @@
-"""Time what surrounds a training step: drawing batches, starting, reading.
+"""Time what surrounds a training step: sampling batches, start-up, reading.
 
   python -m benchmarks.pipeline [--dataset=ham10000] [--data_dir=DIR] \
     [--manual_dir=DIR] [--pairs=30] [--steps=5] [--json=FILE]
 
-`batches`: training as the configs have it, against the same steps on one
-constant batch, in pairs of calls whose order is swapped each time; the ratio
-is the median over the pairs, with its quartiles. `first step`: from the
-command to the first line of metrics.jsonl, with an empty cache of compiled
-programs and then a filled one. The program writes a line every `log_every`
-steps, which is 1 here and 50 in the configs. `reading`: data sets that are
-prepared already.
+`batches` compares training as in the configs with the same steps on one
+constant batch, in pairs of calls in alternating order; the ratio is the median
+over the pairs, with quartiles. `first step` is the time from the command to the
+first line of metrics.jsonl, with an empty compilation cache and then with a
+filled one. Training writes a line every `log_every` steps, which is 1 here and
+50 in the configs. `reading` is the time to read data sets that are prepared.
 """
 
 import argparse
@@ -38,9 +37,9 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def constant_steps(task, config, info, phase) -> Callable:
-  """Compile what loop.compile_steps does, less the drawing of batches.
+  """Compile the steps of loop.compile_steps, without sampling batches.
 
-  Args: as of loop.compile_steps.
+  Args: as in loop.compile_steps.
 
   Returns:
     `steps(state, batch, frozen, key) -> (state, metrics)`, for one device.
@@ -66,15 +65,15 @@ def constant_steps(task, config, info, phase) -> Callable:
 
 
 def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
-  """Time calls on drawn batches beside calls on a constant one.
+  """Time calls on sampled batches and calls on a constant one.
 
   Args:
-    config: of a task that trains.
-    dataset: what to draw from.
-    count: of pairs.
+    config: the config of a training task.
+    dataset: the data set to sample from.
+    count: number of pairs.
 
   Returns:
-    The seconds of both calls of each pair, compilation apart.
+    The seconds of both calls of each pair, without compilation.
   """
   task = tasks.named(config.task)
   info, key = dataset.info, jax.random.key(config.seed)
@@ -93,7 +92,7 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
   init = functools.partial(task.init_state, config, info, key)
   state = parallel.create(init, "one", task.pretrained(config))
   frozen = parallel.place(task.frozen(config, info), "one")
-  states = [jax.tree.map(jnp.copy, state), state]  # each call consumes its own
+  states = [jax.tree.map(jnp.copy, state), state]  # calls donate their state
 
   def seconds(arm: int) -> float:
     steps, given = arms[arm]
@@ -104,14 +103,14 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
     return time.perf_counter() - start
 
   times = []
-  for pair in range(-1, count):  # the first compiles and does not count
+  for pair in range(-1, count):  # the first pair compiles and is dropped
     order = (0, 1) if pair % 2 else (1, 0)
     times.append([took for _, took in sorted((a, seconds(a)) for a in order)])
   return times[1:]
 
 
 def batch_row(name: str, args, dataset: datasets.Dataset) -> dict:
-  """Measure what drawing batches costs a model."""
+  """Measure a model's overhead of sampling batches."""
   config = ml_collections.ConfigDict(_config(name, args))
   config.parallel, config.log_every = "one", args.steps
   config = ml_collections.FrozenConfigDict(config)
@@ -133,9 +132,9 @@ def first_step(name: str, args, cache: pathlib.Path) -> float:
   """Return the seconds from main.py's command to its first step's metrics.
 
   Args:
-    name: of the config.
-    args: the command line's.
-    cache: where compiled programs are kept.
+    name: the config's name.
+    args: command-line arguments.
+    cache: directory of compiled programs.
   """
   with tempfile.TemporaryDirectory() as root:
     workdir, log = pathlib.Path(root) / "run", pathlib.Path(root) / "log"
@@ -165,14 +164,14 @@ def first_step(name: str, args, cache: pathlib.Path) -> float:
 
 
 def start_row(name: str, args) -> dict:
-  """Measure the time to the first step without and with compiled programs."""
+  """Measure the time to the first step with a cold and a warm cache."""
   with tempfile.TemporaryDirectory() as cache:
     cold, warm = (first_step(name, args, pathlib.Path(cache)) for _ in range(2))
   return {"model": name, "cold s": cold, "warm s": warm}
 
 
 def reading_row(name: str, args) -> dict:
-  """Measure the time to read a data set, or say that it is not there."""
+  """Measure the time to read a data set, or note that it is not prepared."""
   config = _data_config(common.base("", name, 0), args).data
   if not sources.is_prepared(config):
     return {"data set": name, "note": "not prepared here"}
@@ -209,11 +208,11 @@ def main() -> None:
   """Print what was measured."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--dataset", default="ham10000", help="or mnist, toy")
-  parser.add_argument("--data_dir", default="", help="of prepared data sets")
-  parser.add_argument("--manual_dir", default="", help="of the user's files")
+  parser.add_argument("--data_dir", default="", help="prepared data sets")
+  parser.add_argument("--manual_dir", default="", help="the user's files")
   parser.add_argument("--pairs", type=int, default=30)
-  parser.add_argument("--steps", type=int, default=5, help="in a call")
-  parser.add_argument("--json", help="file to write the same to")
+  parser.add_argument("--steps", type=int, default=5, help="per call")
+  parser.add_argument("--json", help="also write results here")
   args = parser.parse_args()
   measured = {"batches": [], "first step": [], "reading": []}
 

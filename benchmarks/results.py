@@ -1,29 +1,30 @@
-"""What times of two frameworks come to: rows, and the table of them."""
+"""Summarizes the times of two frameworks in rows and a table."""
 
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-# The most that a metric may differ by, relative to it, or to 1 where it is
-# less. Steps are compared in float64: in float32 Adam's first updates, which
-# have the size of the rate whatever the gradient's, make 1e-3 of rounding.
+# The largest allowed difference of a metric: relative, or absolute where the
+# metric is below 1. Steps are compared in float64: in float32, Adam's first
+# updates, as large as the learning rate whatever the gradient, make rounding
+# errors of 1e-3.
 _TOLERANCE = 1e-7
 
 
 class MismatchError(Exception):
-  """The two frameworks do not compute the same."""
+  """The results of the two frameworks differ."""
 
 
 def compare(name: str, ours: dict, theirs: dict) -> None:
   """Check that both frameworks took the same steps.
 
   Args:
-    name: of what is compared.
-    ours: what skinjax_runner.Steps.reference returns.
-    theirs: what torch_runner.Steps.follow returns.
+    name: the model's name, for the message.
+    ours: the result of skinjax_runner.Steps.reference.
+    theirs: the result of torch_runner.Steps.follow.
 
   Raises:
-    MismatchError: a network's number of parameters, or a metric, is another.
+    MismatchError: a network's number of parameters, or a metric, differs.
   """
   if ours["parameters"] != theirs["parameters"]:
     raise MismatchError(
@@ -42,7 +43,7 @@ def compare(name: str, ours: dict, theirs: dict) -> None:
 
 
 def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
-  """Return medians of (ours, PyTorch's) times and of their ratios."""
+  """Return medians of skinjax's and PyTorch's times, and of their ratios."""
   ours, theirs = zip(*pairs, strict=True)
   return {
     "skinjax_ms": statistics.median(ours),
@@ -52,13 +53,13 @@ def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-  """Return a line a row; `sides` has < or > of each column."""
+  """Return one line per row; `sides` has < or > for each column."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   pad = lambda row: map("{:{}{}}".format, row, sides, widths)
   return ["  ".join(pad(row)).rstrip() for row in rows]
 
 
-COLUMNS = {  # of a table: heading, format and side
+COLUMNS = {  # heading, format and alignment
   "model": ("model", "", "<"),
   "width": ("width", "", ">"),
   "skinjax_ms": ("skinjax ms", ".1f", ">"),
@@ -71,7 +72,7 @@ COLUMNS = {  # of a table: heading, format and side
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-  """Return rows as text, a line each, under a line of names."""
+  """Return the rows as lines of text below a line of headings."""
   names, forms, sides = zip(*COLUMNS.values(), strict=True)
   cells = [
     [format(row[key], form) for key, form in zip(COLUMNS, forms, strict=True)]

@@ -5,11 +5,12 @@ r"""Time training steps against batch, resolution and width.
     [--sizes=32,64,128] [--widths=16,32,64] [--json=FILE]
 
 One factor varies at a time around a base: batch 64, 64x64, width 32. Each row
-is the program that `main.py` runs, in a process that finds no compiled
-programs: `ms` a step is the median over calls, `compile s` is what the first
-call, tracing included, takes longer, `MiB` is how far the process's peak grew
-by compiling and running it, and `x` is relative to the base. A ProGAN's width
-is that at 64x64 whatever the size, so that sizes are stages of one network.
+runs the same program as `main.py`, in a process without cached compilations.
+`ms` is the time per step, the median over calls; `compile s` is the extra time
+of the first call, with tracing; `MiB` is the growth of the process's peak
+memory by compiling and running; and `x` is relative to the base. A ProGAN's
+width is the width at 64x64 for every size, so that sizes are stages of one
+network.
 """
 
 import argparse
@@ -31,12 +32,12 @@ from benchmarks import (
 )
 from skinjax.runtime import files
 
-# Steps a call; calls a row, and the seconds after which there are no more.
+# Steps per call; calls per row at most, and seconds after which no call starts.
 _STEPS, _CALLS, _SECONDS = 2, 7, 4.0
 
 
 class Point(NamedTuple):
-  """What a row is timed at: images a step, their height, and channels."""
+  """Where a row is timed: images per step, image size, and channels."""
 
   batch: int
   size: int
@@ -47,15 +48,15 @@ BASE = Point(batch=64, size=64, width=32)
 
 
 def configure() -> None:
-  """Make every compilation of a worker's process a cold one."""
+  """Disable the compilation cache in a worker's process."""
   jax.config.update("jax_enable_compilation_cache", False)
 
 
-Steps = skinjax_runner.Steps  # what a worker that is configured so serves
+Steps = skinjax_runner.Steps  # what a worker configured by `configure` serves
 
 
 def points(*factors: list[int]) -> list[Point]:
-  """List the base, then what differs in one of batch, size and width."""
+  """List the base, then points that differ in batch, size or width."""
   named = zip(Point._fields, factors, strict=True)
   others = [BASE._replace(**{k: v}) for k, values in named for v in values]
   return list(dict.fromkeys([BASE, *others]))
@@ -88,7 +89,7 @@ def compile_row(name: str, rows: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-  """Return rows as text under a line of names; words to the left."""
+  """Return the rows as text below the headings; strings are left-aligned."""
   lines = [list(rows[0]), *([_text(v) for v in r.values()] for r in rows)]
   sides = "".join("<" if isinstance(v, str) else ">" for v in rows[0].values())
   return "\n".join(results.aligned(lines, sides))
@@ -101,7 +102,7 @@ def _text(value):
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-  """Time what the arguments ask for; return the document."""
+  """Run the requested timings; return the document."""
   steps = {name: [] for name in args.models}
   for name, rows in steps.items():
     for point in points(args.batches, args.sizes, args.widths):
@@ -128,12 +129,12 @@ def show(document: dict[str, Any]) -> str:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parse arguments, or exit with one line that says what is wrong."""
+  """Parse arguments, or exit with a one-line error."""
   parser = arguments.Parser("python -m benchmarks.scaling")
   add, counts = parser.add_argument, arguments.positives
   known = train_step.MODELS
   add("--models", type=arguments.names(known), default=",".join(known))
-  add("--batches", type=counts, default="16,32,64,128", help="images a step")
+  add("--batches", type=counts, default="16,32,64,128", help="images per step")
   add("--sizes", type=arguments.sizes, default="32,64,128", help="pixels")
   add("--widths", type=counts, default="16,32,64", help="channels")
   add("--json", type=arguments.file, help="also write results here")

@@ -1,4 +1,4 @@
-"""skinjax's training steps as the product runs them, to be timed."""
+"""skinjax's training steps, as in training, for timing."""
 
 import functools
 import math
@@ -18,12 +18,12 @@ from skinjax.training import loop, tasks
 
 
 def configure() -> None:
-  """Set for the whole process what main.py does."""
+  """Configure the whole process as main.py does."""
   parallel.keep_compiled(os.path.join(sources.cache_dir(), "compiled"))
 
 
 def _drawn(config, key, batch_size):
-  """Draw what train_step draws from its key, as it does."""
+  """Sample what train_step samples from its key, in the same way."""
   keys, drawn = randomness.by_example(key, batch_size), {}
   stream = lambda name: randomness.stream(keys, name)
   if "latents" in config.model:
@@ -35,7 +35,7 @@ def _drawn(config, key, batch_size):
 
 
 def made_up(size: int, count: int | None = None) -> datasets.Dataset:
-  """Return a data set of made-up images, nothing of which is held out."""
+  """Return a data set of random images, all in the training split."""
   images, labels = workload.examples(size, *[count] * bool(count))
   ids = np.arange(len(labels)).astype(str)
   split = datasets.Split(images, labels, ids, ids)
@@ -56,12 +56,12 @@ def made_up(size: int, count: int | None = None) -> datasets.Dataset:
 
 
 class Steps:
-  """What a process serves: training steps of one model.
+  """Training steps of one model, served by a worker process.
 
   Args:
-    config: of the model; `log_every` steps are one call.
+    config: the model's config; one call takes `log_every` steps.
     size: height and width of the images.
-    phase: number of the phase of its training; -1: the last.
+    phase: index of the training phase; -1 is the last.
   """
 
   def __init__(self, config, size: int, phase: int = -1):
@@ -88,7 +88,7 @@ class Steps:
     return self._task.phases(config)[self._number]
 
   def build(self) -> float:
-    """Compile the steps; return the seconds of their first run with it."""
+    """Compile the steps; return the seconds of compilation and first run."""
     self._prepare()
     return self.run()
 
@@ -101,15 +101,15 @@ class Steps:
     """Compile the steps without running them, on one device.
 
     Returns:
-      The `seconds` that it took, tracing included, and the `mib` that the
-      program holds while it runs.
+      The `seconds` of tracing and compiling, and the `mib` of memory that the
+      program needs while it runs.
     """
     self._prepare()
     start = time.perf_counter()
     self._run = self._run.lower(*self._arguments()).compile()
     seconds = time.perf_counter() - start
     held, memory = math.nan, self._run.memory_analysis()
-    if memory is not None:  # where XLA tells
+    if memory is not None:  # XLA may not report it
       held = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -119,7 +119,7 @@ class Steps:
     return {"seconds": seconds, "mib": held / 2**20}
 
   def build_many(self, count: int) -> float:
-    """Compile `count` trainings of other seeds as one program; see `build`."""
+    """Compile `count` training runs of different seeds as one program."""
     self._prepare()
     state, *shared, key = self._arguments()
     states = jax.tree.map(lambda x: jnp.stack([x] * count), state)
@@ -144,7 +144,7 @@ class Steps:
     return flops.count(step, state, batch, self._key, self._given)
 
   def run(self) -> float:
-    """Return the seconds that the steps take, their metrics read."""
+    """Return the seconds of the steps, including reading their metrics."""
     return workload.clocked(self._train)
 
   def _arguments(self):
@@ -157,20 +157,21 @@ class Steps:
     return {name: np.asarray(values) for name, values in metrics.items()}
 
   def growth_mib(self) -> float:
-    """Return how far memory's peak has grown since before `build`."""
+    """Return the growth of the peak memory since before `build`."""
     return worker.peak_mib() - self._before
 
   def reference(self, config, steps: int) -> dict:
-    """Take steps from the first weights, in float64.
+    """Take steps from the initial weights, in float64.
 
     Args:
-      config: in which nothing is random but latents and a penalty's shares.
-      steps: how many.
+      config: a config in which only latents and the penalty's interpolation
+        weights are random.
+      steps: number of steps.
 
     Returns:
-      numpy: `variables` and `parameters`, their number, by network; `inputs`,
-      images, labels and what else is drawn, by name, a step; `metrics`, a dict
-      a step.
+      A dict of numpy values: `variables` and `parameters` (their number) by
+      network; `inputs`, per step the images, labels and the other random
+      values by name; `metrics`, one dict per step.
     """
     with jax.enable_x64(True):
       return self._reference(config, steps)
@@ -202,10 +203,10 @@ class Steps:
     return jax.device_get(self._initial(config))
 
   def take(self, config, state, steps: int) -> Iterator[tuple]:
-    """Take steps from a state, one after the other.
+    """Take steps from a state, one by one.
 
     Yields:
-      What a step was given, images, labels and key, and its metrics.
+      A step's images, labels and key, and its metrics.
     """
     step = jax.jit(self._step(config))
     frozen = layers.in_default_float(self._given)
@@ -233,5 +234,5 @@ class Steps:
     )
 
   def versions(self) -> dict[str, str]:
-    """Name the framework's version."""
+    """Return the framework's version."""
     return {"jax": jax.__version__}

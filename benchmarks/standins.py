@@ -1,9 +1,9 @@
 """Stand-ins for packages that are not installed.
 
-A machine with an accelerator may have JAX and little else. What a training step
-is made of needs nothing else, but is imported beside what does: so an absent
-package is imported as an empty one here, and whatever uses it says that it is
-absent. ml_collections, which configs are made of, has a small replacement.
+A machine with an accelerator may have JAX and little else. A training step
+needs no more, but its modules import other packages. So a missing package is
+replaced by an empty one, which raises an error with its name when it is used.
+ml_collections, which configs need, gets a small replacement.
 """
 
 import functools
@@ -17,7 +17,8 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What skinjax and tfds_ham10000 import beside jax, flax, optax, numpy and absl.
+# Packages that skinjax and tfds_ham10000 import besides jax, flax, optax, numpy
+# and absl.
 PACKAGES = (
   "ml_collections",
   "PIL",
@@ -35,7 +36,7 @@ PACKAGES = (
 
 
 class _Absent(type):
-  """A class of an absent package: it can be named, and not be used."""
+  """A class of a missing package: it can be referenced, but not used."""
 
   def __new__(cls, name, bases, namespace, **_):
     return super().__new__(cls, name, bases, namespace)
@@ -55,7 +56,7 @@ class _Absent(type):
 
 
 class Module(types.ModuleType):
-  """A module of an absent package, whose every name is a class."""
+  """A module of a missing package; every attribute is a class."""
 
   def __getattr__(self, name: str):
     if name.startswith("__"):
@@ -66,7 +67,7 @@ class Module(types.ModuleType):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-  """Finds every module of absent packages."""
+  """Finds all modules of missing packages."""
 
   def __init__(self, absent: Mapping[str, str]):
     self._absent = absent
@@ -85,7 +86,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     pass
 
   def _package(self, name: str) -> str | None:
-    # Also "google" of "google.protobuf", where nothing else has it.
+    # Also "google" of "google.protobuf", if no other package provides it.
     inside = (p for p in self._absent if f"{name}.".startswith(f"{p}."))
     above = (p for p in self._absent if p.startswith(f"{name}."))
     return next(inside, None) or next(above, None)
@@ -93,19 +94,19 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @functools.cache
 def install(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-  """Put a stand-in in the place of each package that cannot be imported.
+  """Replace each package that cannot be imported by a stand-in.
 
   Returns:
-    Why, in words, by package.
+    The reason, by missing package.
   """
   absent = {}
   for name in packages:
     try:
       importlib.import_module(name)
-    # Whatever else a broken installation raises.
+    # A broken installation may raise anything.
     except Exception as error:
       absent[name] = f"{type(error).__name__}: {error}"
-  for name in list(sys.modules):  # what is half imported, or barred
+  for name in list(sys.modules):  # partially imported, or blocked
     if any(f"{name}.".startswith(f"{package}.") for package in absent):
       del sys.modules[name]
   if absent:
@@ -113,7 +114,7 @@ def install(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
   if "ml_collections" in absent:
     module = importlib.import_module("ml_collections")
     module.ConfigDict, module.FrozenConfigDict = ConfigDict, FrozenConfigDict
-  if "etils" in absent:  # tfds_ham10000 reads the user's files by it
+  if "etils" in absent:  # tfds_ham10000 reads the user's files through it
     module = importlib.import_module("etils.epath")
     module.Path = pathlib.Path
     module.PathLike = os.PathLike | str
@@ -124,7 +125,7 @@ def install(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 class ConfigDict:
-  """What skinjax uses of ml_collections.ConfigDict."""
+  """The part of ml_collections.ConfigDict that skinjax uses."""
 
   def __init__(self, values: Any = None):
     values = {} if values is None else values
@@ -200,7 +201,7 @@ class ConfigDict:
     return self
 
   def update(self, *others: Any, **values: Any) -> None:
-    """Set keys, of sections those that are given."""
+    """Set keys; sections are merged."""
     for other in (*others, values):
       for key, value in other.items():
         if isinstance(value, Mapping | ConfigDict) and key in self:
@@ -209,7 +210,7 @@ class ConfigDict:
           self[key] = value
 
   def update_from_flattened_dict(self, values: Mapping[str, Any]) -> None:
-    """Set keys of which sections are divided by dots."""
+    """Set keys given as paths with dots between sections."""
     for key, value in values.items():
       *sections, name = key.split(".")
       section = self
@@ -221,7 +222,7 @@ class ConfigDict:
 
 
 class FrozenConfigDict(ConfigDict):
-  """What skinjax uses of ml_collections.FrozenConfigDict: it is hashable."""
+  """The part of FrozenConfigDict that skinjax uses; it is hashable."""
 
   @staticmethod
   def _leaf(value):

@@ -1,10 +1,10 @@
-"""PyTorch's training steps on an accelerator, in a process of their own.
+"""Time PyTorch's training steps on an accelerator, in a separate process.
 
   python -m benchmarks.torch_chip --calls=3 < ROWS
 
-Reads a JSON list of benchmarks.accelerator.Row, and prints a line of JSON for
-each that ran: `ms` a step and `mib` at most held by variant, and what did not
-run in `notes`. Its caller kills it when there is no time left.
+Reads a JSON list of benchmarks.accelerator.Row, and prints one line of JSON per
+row: by variant the `ms` per step and the peak memory in `mib`, and failures in
+`notes`. The caller kills this process when there is no time left.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from benchmarks import standins
 
 
 def main() -> None:
-  """Time what is asked for, eager first and then compiled."""
+  """Time the requested rows, first eager and then compiled."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--calls", type=int, default=3, help="timed, a variant")
+  parser.add_argument("--calls", type=int, default=3, help="per variant")
   calls = parser.parse_args().calls
   standins.install()
   import torch
@@ -28,7 +28,7 @@ def main() -> None:
   device = "cuda" if torch.cuda.is_available() else "cpu"
   torch_runner.configure()
   torch.set_default_device(device)
-  torch.set_float32_matmul_precision("high")  # TF32, as JAX has it by default
+  torch.set_float32_matmul_precision("high")  # TF32, JAX's default
   torch.backends.cudnn.benchmark = True
   with contextlib.redirect_stdout(sys.stderr):
     rows = [accelerator.Row(**row) for row in json.load(sys.stdin)]
@@ -41,7 +41,7 @@ def main() -> None:
 def measure(
   torch, torch_runner, row, device: str, calls: int, variants=(False, True)
 ) -> dict:
-  """Return what a line of output says of a row, compiled or not."""
+  """Return a row's line of output."""
   from benchmarks import train_step, workload
 
   config = row.config()
@@ -65,7 +65,7 @@ def measure(
       if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
         found["mib"][str(variant)] = peak / 2**20
-    # Whatever a compiler, a driver or a lack of memory makes of it.
+    # Compilers, drivers and lack of memory raise various errors.
     except Exception as error:
       found["notes"].append(f"{variant}: {type(error).__name__}: {error}"[:300])
   return found

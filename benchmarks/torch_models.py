@@ -1,7 +1,7 @@
 """The ACGAN's and the classifier's networks in PyTorch, channels last.
 
-Layers are in lists by kind, in the order in which flax numbers them: flax's
-`Conv_1` is `convs.1`. Images are NCHW to PyTorch, NHWC in memory.
+Layers are in lists by kind, in flax's numbering: flax's `Conv_1` is `convs.1`.
+Images are NCHW tensors that are NHWC in memory.
 """
 
 import itertools
@@ -36,14 +36,14 @@ def _leaves(tree, path=()):
 
 
 def _module_path(path):
-  # skinjax's BatchNorm_1 holds flax's own, which is always BatchNorm_0.
+  # skinjax's BatchNorm_1 contains flax's own, which is always BatchNorm_0.
   if path and path[-1].startswith("BatchNorm"):
     path = path[:-1]
   parts = []
   for name in path:
     kind, _, number = name.rpartition("_")
     numbered = [_KINDS.get(kind, kind), number]
-    # A module's name has no dot: the pretrained `_blocks.0` is `_blocks_0`.
+    # Module names can't have dots: the pretrained `_blocks.0` is `_blocks_0`.
     parts += numbered if number.isdigit() else [name.replace(".", "_")]
   return parts
 
@@ -52,11 +52,11 @@ def load_flax(network: nn.Module, variables: Mapping) -> None:
   """Load a flax network's variables.
 
   Args:
-    network: its modules have flax's names, or for those of `_KINDS` these.
+    network: its modules have flax's names, mapped by `_KINDS`.
     variables: collections `params` and `batch_stats`, of numpy arrays.
 
   Raises:
-    RuntimeError: names or shapes are not those of the network.
+    RuntimeError: names or shapes do not match the network.
   """
   state = {}
   for collection in ("params", "batch_stats"):
@@ -64,7 +64,7 @@ def load_flax(network: nn.Module, variables: Mapping) -> None:
       parts = _module_path(path)
       value = torch.tensor(value)
       if value.ndim == 4:
-        # HWIO. A transposed convolution's weight is that of the convolution
+        # HWIO. A transposed convolution has the weight of the convolution that
         # it transposes, whose outputs are its inputs.
         layer = network.get_submodule(".".join(parts))
         up = isinstance(layer, nn.ConvTranspose2d)
@@ -81,16 +81,16 @@ def load_flax(network: nn.Module, variables: Mapping) -> None:
 
 
 def parameters(network: nn.Module) -> int:
-  """Count the trained numbers of a network."""
+  """Count the trainable parameters of a network."""
   return sum(p.numel() for p in network.parameters())
 
 
 def _mask(rate: float, batch: int, *shape: int) -> torch.Tensor:
-  """Draw dropout's factors, 0 or 1 / kept, of NHWC images or of features.
+  """Sample a dropout mask, 0 or 1 / kept, for NHWC images or for features.
 
-  `F.dropout` draws one number an element, serially on most CPUs: eight from a
-  64-bit word take a tenth of the time, and round the rate to 1/256. Factors
-  are floats because operations that mix types are slow, torch.compile's too.
+  `F.dropout` samples one number per element, serially on most CPUs. Eight from
+  one 64-bit word take a tenth of the time, with the rate rounded to 1/256. The
+  mask is float because operations that mix types are slow, even compiled.
   """
   size = batch * math.prod(shape)
   words = torch.empty(-(-size // 8), dtype=torch.int64)
@@ -111,7 +111,7 @@ def _pairs(features):
 
 
 class Generator(nn.Module):
-  """Draws images of the asked classes; see skinjax/models/acgan.py."""
+  """Generates images of given classes; see skinjax/models/acgan.py."""
 
   def __init__(self, size, channels, width, latents, classes):
     super().__init__()
@@ -135,7 +135,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class."""
+  """Classifies images as real or generated, and by class."""
 
   def __init__(self, size, channels, width, classes, dropout, noise):
     super().__init__()
@@ -149,7 +149,7 @@ class Discriminator(nn.Module):
     self.denses = nn.ModuleList([nn.Linear(16 * features[-1], 1 + classes)])
 
   def draw(self, batch: int) -> list[torch.Tensor]:
-    """Draw the masks of `forward`: none without dropout."""
+    """Sample the masks for `forward`; none without dropout."""
     if not self.dropout:
       return []
     return [
@@ -207,7 +207,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Tells the class of an image."""
+  """Classifies images."""
 
   def __init__(self, size, channels, width, classes, dropout, fused):
     super().__init__()
@@ -221,7 +221,7 @@ class ResNet(nn.Module):
     self.denses = nn.ModuleList([nn.Linear(features[-1], classes)])
 
   def draw(self, batch: int) -> list[torch.Tensor]:
-    """Draw the masks of `forward`: none without dropout."""
+    """Sample the masks for `forward`; none without dropout."""
     if not self.dropout:
       return []
     return [_mask(self.dropout, batch, self.denses[0].in_features)]
@@ -237,7 +237,7 @@ class ResNet(nn.Module):
     return self.denses[0](x)
 
 
-# EfficientNet-Lite0: blocks, kernel, stride of the first, expansion, features.
+# EfficientNet-Lite0: blocks, kernel, first block's stride, expansion, features.
 _STAGES = (
   (1, 3, 1, 1, 16),
   (2, 3, 2, 6, 24),
@@ -253,7 +253,7 @@ class _Folded(nn.Conv2d):
   """A convolution padded as TensorFlow's SAME."""
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Map images to ones smaller by the stride."""
+    """Map images to images smaller by the stride."""
     k, stride = self.kernel_size[0], self.stride[0]
     pads = []
     for size in (x.shape[3], x.shape[2]):
@@ -281,7 +281,7 @@ class InvertedResidual(nn.Module):
     self.adds = stride == 1 and channels == features
 
   def forward(self, x: torch.Tensor) -> torch.Tensor:
-    """Map images of `channels` to ones of `features`."""
+    """Map images with `channels` to images with `features` channels."""
     y = F.relu6(self._expand_conv(x), inplace=True) if self.expands else x
     y = F.relu6(self._depthwise_conv(y), inplace=True)
     y = self._project_conv(y)
@@ -289,7 +289,7 @@ class InvertedResidual(nn.Module):
 
 
 class FineTuned(nn.Module):
-  """EfficientNet-Lite0 with its batch statistics frozen, and a last layer."""
+  """EfficientNet-Lite0 with frozen batch statistics and a last layer."""
 
   def __init__(self, classes, dropout):
     super().__init__()
@@ -306,7 +306,7 @@ class FineTuned(nn.Module):
     self.denses = nn.ModuleList([nn.Linear(1280, classes)])
 
   def draw(self, batch: int) -> list[torch.Tensor]:
-    """Draw the masks of `forward`: none without dropout."""
+    """Sample the masks for `forward`; none without dropout."""
     if not self.dropout:
       return []
     return [_mask(self.dropout, batch, self.denses[0].in_features)]

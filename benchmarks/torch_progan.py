@@ -1,8 +1,8 @@
 """ProGAN's training step in PyTorch.
 
-As skinjax/training/tasks/progan.py and skinjax/training/gan_step.py have it at
-full resolution with nothing fading in: what a step computes is the same, and
-how is what PyTorch is fastest at.
+It computes the same as skinjax/training/tasks/progan.py and
+skinjax/training/gan_step.py at full resolution with nothing fading in, in the
+way that is fastest in PyTorch.
 """
 
 import torch
@@ -29,7 +29,7 @@ _LOSSES = {
 class Progan:
   """A ProGAN in training at full resolution; see torch_steps.Acgan.
 
-  Its fused convolutions are always the faster, so there is no other variant.
+  Fused convolutions are always faster, so there is no other variant.
   """
 
   def __init__(self, config, size: int, variant: workload.Variant):
@@ -54,9 +54,9 @@ class Progan:
     self._generator_loss = torch_steps.run_by(self._g_loss, variant)
 
   def _penalty(self, real, fake, shares):
-    """Penalize the gradient between real and generated images, or at real.
+    """Penalize the gradient between real and generated images, or at real ones.
 
-    Always eager, which is faster than compiled.
+    It always runs eagerly, which is faster than compiled.
     """
     between = self._config.loss.penalty == "gradient"
     if between:
@@ -68,7 +68,7 @@ class Progan:
     return squared.mean() / 2
 
   def _d_loss(self, real, fake, labels):
-    """Return the loss but for the penalty, and metrics."""
+    """Return the loss without the penalty, and metrics."""
     loss = self._config.loss
     source, classes = self.networks["discriminator"](torch.cat([real, fake]))
     real_source, fake_source = source.chunk(2)
@@ -113,14 +113,14 @@ class Progan:
     total, metrics = self._discriminator_loss(real, fixed, labels)
     total.backward()
     if self._config.loss.penalty != "none":
-      # After what the rest has kept for its gradients is given back.
+      # After the memory of the other losses' backward pass has been freed.
       penalty = self._penalty(real, fixed, shares)
       (self._config.loss.penalty_weight * penalty).backward()
       metrics["d_penalty"] = penalty.detach()
     metrics["d_gradient"] = torch_steps.gradient_norm(discriminator)
     d_optimizer.step()
     d_optimizer.zero_grad()
-    # No gradients by its weights are wanted, nor computed.
+    # Gradients with respect to its weights are not needed.
     discriminator.requires_grad_(False)
     total, g_metrics = self._generator_loss(fake, labels)
     total.backward()

@@ -1,8 +1,8 @@
 """ProGAN's networks in PyTorch, channels last, at full resolution.
 
-As skinjax/models/progan.py has them where nothing fades in. Modules have flax's
-names: flax's `first_1` is `first.1`; what works at smaller images only is there
-too, to be counted.
+They are those of skinjax/models/progan.py with nothing fading in. Modules have
+flax's names: flax's `first_1` is `first.1`. Layers that only smaller images use
+are included, so that parameter counts agree.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks import workload
 
 _GAIN = math.sqrt(2)
-_GROUP = 4  # images whose deviation the discriminator is told
+_GROUP = 4  # images per group of the minibatch standard deviation
 _SLOPE = 0.2
 _LAST = torch.channels_last
 _leaky_relu_backward = torch.ops.aten.leaky_relu_backward
@@ -25,18 +25,18 @@ def _activation(x):
 
 
 def _sloped(gradient, activated):
-  """Take a gradient back through `_activation`, of which the result is known.
+  """Backpropagate through `_activation`, given its result.
 
-  It depends on the result by its signs only.
+  Only the signs of the result matter.
   """
   return _leaky_relu_backward(gradient, activated.detach(), _SLOPE, True)
 
 
 class _Normalized(torch.autograd.Function):
-  """An activation, then every pixel's features over their root mean square.
+  """An activation, then division of each pixel's features by their RMS.
 
-  Written out because PyTorch's gradient of the formula takes three times as
-  long: it keeps, and goes back through, an image for each of its operations.
+  The gradient is written out because PyTorch's own takes three times as long:
+  it keeps, and backpropagates through, an image for each operation.
   """
 
   @staticmethod
@@ -66,7 +66,7 @@ class _Equalized(nn.Module):
     self._scale = gain / math.sqrt(math.prod(shape[1:]))
 
   def scaled(self):
-    """Return the weight as it is used."""
+    """Return the scaled weight."""
     return self.weight * self._scale
 
 
@@ -78,14 +78,14 @@ class _Dense(_Equalized):
     return F.linear(x, self.scaled(), self.bias)
 
   def transposed(self, gradient):
-    """Take a gradient by the outputs to one by the inputs."""
+    """Map a gradient by the outputs to the gradient by the inputs."""
     return gradient @ self.scaled()
 
 
 def _boxed(kernel):
   """Convolve 3x3 kernels with a 2x2 box, for 4/9 of the products.
 
-  To do without costs a step of a ProGAN two fifths of its time more.
+  Without it, a ProGAN's step takes two fifths longer.
   """
   rows = F.pad(kernel, (1, 1, 1, 1))
   columns = rows[:, :, 1:] + rows[:, :, :-1]
@@ -101,7 +101,7 @@ class _Conv(_Equalized):
     return F.conv2d(x, self.scaled(), self.bias, padding=self._padding)
 
   def transposed(self, gradient):
-    """Take a gradient by the outputs to one by the inputs."""
+    """Map a gradient by the outputs to the gradient by the inputs."""
     return F.conv_transpose2d(gradient, self.scaled(), padding=self._padding)
 
 
@@ -133,7 +133,7 @@ def _widths(size, model):
 
 
 class Generator(nn.Module):
-  """Draws images of the asked classes; see skinjax/models/progan.py."""
+  """Generates images of given classes; see skinjax/models/progan.py."""
 
   def __init__(self, size, model):
     super().__init__()
@@ -173,7 +173,7 @@ class Generator(nn.Module):
 
 
 def _deviation(x):
-  """Return how images differ from the mean of their group, and how much.
+  """Return the images centered within their group, and the deviations.
 
   Both are [groups, images or 1, channels, height, width].
   """
@@ -183,7 +183,7 @@ def _deviation(x):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class."""
+  """Classifies images as real or generated, and by class."""
 
   def __init__(self, size, model):
     super().__init__()
@@ -198,7 +198,7 @@ class Discriminator(nn.Module):
     self.head = _Dense(widths[0], 1 + workload.CLASSES, gain=1.0)
 
   def _shrink(self, x):
-    """Yield a layer and its activated outputs, from the images to 4x4."""
+    """Yield each layer and its activated outputs, from the images to 4x4."""
     layers = [self.from_pixels[-1]]
     for pair in zip(self.first[:0:-1], self.second[::-1], strict=True):
       layers += pair
@@ -207,7 +207,7 @@ class Discriminator(nn.Module):
       yield layer, x
 
   def _end(self, x):
-    """Return what `first` and `dense` make of the features of 4x4."""
+    """Apply `first` and `dense` to the 4x4 features; return both outputs."""
     _, deviation = _deviation(x)
     plane = deviation.mean((1, 2, 3, 4)).repeat_interleave(_GROUP)
     plane = plane[:, None, None, None].expand(-1, 1, *x.shape[2:])
@@ -224,15 +224,15 @@ class Discriminator(nn.Module):
   def gradient(self, x: torch.Tensor) -> torch.Tensor:
     """Return the gradient of the source logits' sum by the images.
 
-    Written out, so that to differentiate it by the weights is an ordinary
-    backward pass. With `torch.autograd.grad(create_graph=True)` instead, whose
-    second derivative of a convolution is one with images for kernels, the
-    penalty takes about 1.4 times as long, and the step 1.1 times.
+    It is written out, so that its derivative by the weights is an ordinary
+    backward pass. With `torch.autograd.grad(create_graph=True)`, in which the
+    second derivative of a convolution has images as kernels, the penalty takes
+    about 1.4 times as long, and the step 1.1 times.
     """
     shrunk = list(self._shrink(x))
     x = shrunk[-1][1]
     with torch.no_grad():
-      features, dense = self._end(x)  # their signs are all that matters
+      features, dense = self._end(x)  # only their signs matter
     gradient = self.head.scaled()[:1].expand(len(x), -1)
     gradient = self.dense.transposed(_sloped(gradient, dense))
     gradient = gradient.view(len(x), 4, 4, -1).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""PyTorch's training steps, to be timed in a process of their own."""
+"""PyTorch's training steps, for timing in a separate process."""
 
 import ctypes
 import importlib
@@ -10,11 +10,11 @@ from benchmarks import torch_models, worker, workload
 
 
 def _keep_memory() -> None:
-  """Have glibc keep what is freed, as PyTorch's tuning guide advises.
+  """Make glibc keep freed memory, as PyTorch's tuning guide advises.
 
-  By default it gives large blocks back to the system and gets new pages,
-  which must be zeroed, for the next ones: that costs PyTorch about a twentieth
-  of a step. Another C library is left as it is.
+  By default it returns large blocks to the system and gets new pages, which
+  must be zeroed, for the next ones. That costs PyTorch about a twentieth of a
+  step. Other C libraries are not changed.
   """
   set_option = getattr(ctypes.CDLL(None), "mallopt", None)
   if set_option:
@@ -24,7 +24,7 @@ def _keep_memory() -> None:
 
 
 def configure() -> None:
-  """Set for the whole process what makes PyTorch fast."""
+  """Configure the whole process so that PyTorch is fast."""
   _keep_memory()
   torch.set_num_threads(os.cpu_count())
   torch.set_flush_denormal(True)
@@ -32,13 +32,13 @@ def configure() -> None:
 
 
 class Steps:
-  """What a process serves: training steps of one model.
+  """Training steps of one model, served by a worker process.
 
   Args:
-    name: of a class with `networks` and `update`, as `module.Class`.
-    config: of the model.
+    name: a class with `networks` and `update`, as `module.Class`.
+    config: the model's config.
     size: height and width of the images.
-    steps: in a call of `run`.
+    steps: steps per call of `run`.
   """
 
   def __init__(self, name: str, config, size: int, steps: int):
@@ -54,13 +54,13 @@ class Steps:
     self._model = None
 
   def build(self, variant: workload.Variant) -> None:
-    """Build a variant and run it once, so that it is compiled."""
+    """Build a variant and run it once to compile it."""
     torch.compiler.reset()
     self._model = self._factory(self._config, self._size, variant)
     self.run()
 
   def run(self) -> float:
-    """Return the seconds that the steps take, their metrics read."""
+    """Return the seconds of the steps, including reading their metrics."""
     return workload.clocked(self._train)
 
   def _train(self):
@@ -75,19 +75,20 @@ class Steps:
     return torch.stack(stacked).tolist()
 
   def growth_mib(self) -> float:
-    """Return how far memory's peak has grown since before `build`."""
+    """Return the growth of the peak memory since before `build`."""
     return worker.peak_mib() - self._before
 
   def follow(self, config, variant: workload.Variant, reference: dict) -> dict:
-    """Take the steps of a reference from its weights, in float64.
+    """Take the reference's steps from its weights, in float64.
 
     Args:
-      config: of the reference.
+      config: the reference's config.
       variant: how to run it.
-      reference: what skinjax_runner.Steps.reference returns.
+      reference: the result of skinjax_runner.Steps.reference.
 
     Returns:
-      `parameters` by network and `metrics`, a dict a step, as the reference's.
+      `parameters` by network and `metrics`, one dict per step, as in the
+      reference.
     """
     torch.compiler.reset()
     usual = torch.get_default_dtype()
@@ -115,5 +116,5 @@ class Steps:
     return {"parameters": counts, "metrics": metrics}
 
   def versions(self) -> dict[str, str]:
-    """Name the framework's version."""
+    """Return the framework's version."""
     return {"torch": torch.__version__}

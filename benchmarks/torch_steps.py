@@ -1,7 +1,7 @@
 """The ACGAN's and the classifier's training steps in PyTorch.
 
-As skinjax/training/tasks have them: what a step computes is
-the same, and how is what PyTorch is fastest at. What steps share comes first.
+A step computes the same as in skinjax/training/tasks, in the way that is
+fastest in PyTorch. Shared code comes first.
 """
 
 import math
@@ -14,17 +14,17 @@ from benchmarks import workload
 
 
 def channels_last(network):
-  """Ready a network for training, its kernels NHWC in memory."""
+  """Prepare a network for training, with kernels that are NHWC in memory."""
   return network.train().to(memory_format=torch.channels_last)
 
 
 def to_float(images):
-  """Map uint8 NHWC to floats in [-1, 1], NCHW without moving anything."""
+  """Map uint8 NHWC to floats in [-1, 1], NCHW without a transposed copy."""
   return images.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
 
 class Average:
-  """A moving average of a network's floats; see skinjax/training/state.py."""
+  """An EMA of a network's float tensors; see skinjax/training/state.py."""
 
   def __init__(self, network, config):
     self._batch = workload.batch_size(config)
@@ -39,7 +39,7 @@ class Average:
 
   @torch.no_grad()
   def move(self):
-    """Move it towards the network, after a step."""
+    """Update the EMA after a step."""
     self._seen += self._batch
     half_life = min(self._half_life, 0.05 * self._seen)
     weight = 1 - 0.5 ** (self._batch / half_life)
@@ -53,7 +53,7 @@ def gradient_norm(network):
 
 
 def run_by(function, variant):
-  """Return a function as a variant runs it."""
+  """Return a function, compiled if the variant is."""
   if variant.compiled:
     return torch.compile(function, dynamic=False)
   return function
@@ -63,14 +63,14 @@ class Acgan:
   """An ACGAN in training.
 
   Args:
-    config: of configs/acgan.py.
+    config: a config of configs/acgan.py.
     size: height and width of the images.
     variant: how PyTorch runs it.
   """
 
   def __init__(self, config, size: int, variant: workload.Variant):
     if config.model.spectral or config.loss.adversarial != "non_saturating":
-      raise ValueError("Only the default normalization and loss are written.")
+      raise ValueError("Only the default normalization and loss are supported.")
     self._config = config
     channels, classes = workload.CHANNELS, workload.CLASSES
     model = config.model
@@ -145,7 +145,7 @@ class Acgan:
     metrics["d_gradient"] = gradient_norm(discriminator)
     d_optimizer.step()
     d_optimizer.zero_grad()
-    # No gradients by its weights are wanted, nor computed.
+    # Gradients with respect to its weights are not needed.
     discriminator.requires_grad_(False)
     total, g_metrics = self._generator_loss(fake, labels, masks[2])
     total.backward()
@@ -161,11 +161,11 @@ class Classifier:
 
   def __init__(self, config, size: int, variant: workload.Variant):
     if config.loss.balance != "none":
-      raise ValueError("Only the default loss is written.")
+      raise ValueError("Only the default loss is supported.")
     self._config, self._step = config, 0
     if config.model.network == "efficientnet":
       if config.model.input != size or config.augment.mixup:
-        raise ValueError("Neither resizing nor mixup is written.")
+        raise ValueError("Resizing and mixup are not supported.")
       network = models.FineTuned(workload.CLASSES, config.model.dropout)
     else:
       network = models.ResNet(
@@ -201,7 +201,7 @@ class Classifier:
     return loss, {"loss": loss, "accuracy": accuracy}
 
   def _rate(self):
-    """Warmed up, then down to 0 by a cosine."""
+    """Return the learning rate: a warm-up, then cosine decay to 0."""
     train = self._config.train
     warm = train.steps // 20
     if self._step < warm:

@@ -1,16 +1,16 @@
-r"""Train the ACGAN and the ProGAN for five folds of HAM10000 within minutes.
+r"""Train the ACGAN and the ProGAN for five folds of HAM10000 on a time budget.
 
   python -m benchmarks.train_folds --minutes=8 --manual_dir=DIR --out=DIR
 
 MANUAL_DIR has HAM10000's archives and table; TFDS is not needed. The default
-configs are trained, all of their steps if there is time and else as large a
-part of them as a short timing says. OUT/acgan and OUT/progan are then folders
-of released generators (see skinjax/training/released.py), to be named as
+configs are trained for all of their steps if there is time, or else for a share
+of them, which a short timing run determines. OUT/acgan and OUT/progan are then
+folders of released generators (see skinjax/training/released.py), for
 --config.generator=OUT/acgan/{fold}.
 
-Whenever it is ended, what is written is whole, and the same command goes on
-from there: OUT/plan.json keeps the steps, OUT/unfinished.npz the state of a
-training.
+The output is valid whenever the command is stopped, and the same command
+resumes: OUT/plan.json has the steps, OUT/unfinished.npz the state of an
+unfinished training run.
 """
 
 import argparse
@@ -53,36 +53,36 @@ from skinjax.training import (  # noqa: E402
 from skinjax.training.tasks import progan as growing  # noqa: E402
 from tfds_ham10000 import DataError  # noqa: E402
 
-# What is trained, by the name of its folder: its config and the arguments.
+# Configs and their arguments, by the name of the output folder.
 TRAINED = {
   "acgan": (acgan.get_config, "dataset=ham10000"),
   "progan": (progan.get_config, "dataset=ham10000"),
 }
 FOLDS = range(5)
 _PLAN, _UNFINISHED = "plan.json", "unfinished.npz"
-_KEPT_EVERY = 30.0  # seconds between two writings of an unfinished training
-_SAID_EVERY = 10.0
-_MULTIPLE = 1024  # of images
-_PLANNED = 0.9  # of the time that is left
+_KEPT_EVERY = 30.0  # seconds between saves of an unfinished training run
+_SAID_EVERY = 10.0  # seconds between lines of progress
+_MULTIPLE = 1024  # images are padded to a multiple of this
+_PLANNED = 0.9  # share of the remaining time that is planned
 
-Read = Callable[[Any], datasets.Dataset]  # of `data` of a config
+Read = Callable[[Any], datasets.Dataset]  # reads the data of `config.data`
 
 
 def start(
   config, dataset: datasets.Dataset, info: datasets.DataInfo, frozen: Any
 ):
-  """Start a training as loop.train does.
+  """Start a training run as loop.train does.
 
   Args:
-    config: frozen.
-    dataset: what is learnt from.
-    info: what compiled programs know of it. A GAN's depend on no counts, so
-      that trainings on other folds that are given the same share theirs.
-    frozen: what the task's `frozen` returns.
+    config: a frozen config.
+    dataset: the data to train on.
+    info: the data's description for compiled programs. A GAN's programs do not
+      depend on class counts, so folds with the same `info` share them.
+    frozen: the result of the task's `frozen`.
 
   Returns:
-    `advance(state, phase) -> (state, metrics)`, config.log_every steps in which
-    the state is donated; and the first state.
+    `advance(state, phase) -> (state, metrics)`, which takes config.log_every
+    steps and donates the state; and the initial state.
   """
   task, key = tasks.named(config.task), jax.random.key(config.seed)
   init = functools.partial(
@@ -102,9 +102,10 @@ def start(
 
 
 def padded(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Pad the images of a fold to those of all, with what is never drawn.
+  """Pad the images to the same number in all folds; padding is never sampled.
 
-  Else programs would be compiled for each fold: some have an image more.
+  Otherwise programs would be compiled for each fold, as some have one image
+  more.
   """
   more = -len(data["labels"]) % _MULTIPLE
   pad = lambda x: np.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1))
@@ -112,7 +113,7 @@ def padded(data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class Times(NamedTuple):
-  """Seconds that a config's last phase takes: to compile, and a step."""
+  """Seconds of a config's last phase: for compiling, and per step."""
 
   compiling: float
   step: float
@@ -133,10 +134,9 @@ def timed(config, dataset: datasets.Dataset, info: datasets.DataInfo) -> Times:
 
 
 def expected(config, times: Times) -> Times:
-  """Return the seconds to compile all phases, and of all steps of a training.
+  """Return the seconds for compiling all phases, and for all training steps.
 
-  A smaller image takes less work, but no less time than its layers take to be
-  begun.
+  Smaller images take less work, but launching the layers takes the same time.
   """
   phases = tasks.named(config.task).phases(config)
   last, total = phases[-1], 0.0
@@ -149,9 +149,9 @@ def expected(config, times: Times) -> Times:
 
 
 def shortened(config, share: float) -> ml_collections.FrozenConfigDict:
-  """Return a config of a part, in (0, 1], of the steps.
+  """Return a config with a share, in (0, 1], of the steps.
 
-  Of what grows, each resolution has that part of its images.
+  A growing network trains on that share of the images at each resolution.
   """
   config = ml_collections.ConfigDict(config.to_dict())
   if share < 1 and "growth" in config:
@@ -170,15 +170,15 @@ def shortened(config, share: float) -> ml_collections.FrozenConfigDict:
 def plan(
   configs: Mapping[str, Any], read: Read, folds: Iterable[int], budget
 ) -> dict[str, Any]:
-  """Divide the time: return what plan.json says.
+  """Divide the time; return the content of plan.json.
 
   Returns:
-    `share` of the steps, `configs` with their steps by folder, and by folder
-    the seconds that its programs (`compiling`) and a training are expected to
-    take.
+    The `share` of the steps; `configs` with their steps by folder; and the
+    expected seconds for `compiling` all programs and for `training` once, by
+    folder.
 
   Raises:
-    InputError: the time is over before anything could be trained.
+    InputError: there is no time left for training.
   """
   full, compiling = {}, 0.0
   for folder, config in configs.items():
@@ -193,7 +193,7 @@ def plan(
       needed = (budget.spent() + compiling) / (60 * _PLANNED)
       raise errors.InputError(
         f"--minutes: timing and compiling alone take {needed:.1f} minutes on "
-        f"this {jax.devices()[0].device_kind}; give more than those"
+        f"this {jax.devices()[0].device_kind}; give more"
       )
   work = len(list(folds)) * sum(times.step for times in full.values())
   share = min(1.0, left / work)
@@ -225,25 +225,25 @@ def run(
   budget: budgets.Budget,
   folds: Iterable[int],
 ) -> list[dict[str, Any]]:
-  """Train each config for each fold, and release what is trained.
+  """Train each config for each fold, and release the generators.
 
   Args:
-    configs: by folder.
-    read: reads the data set that a config's `data` names.
-    out: where the folders are.
-    budget: of time, the timing included.
-    folds: to be trained for.
+    configs: configs by folder.
+    read: reads the data set of a config's `data`.
+    out: the folders' parent directory.
+    budget: the time budget, including the timing run.
+    folds: folds to train for.
 
   Returns:
-    A row for each training that is released: folder, fold, steps and seconds.
+    A row for each released generator: folder, fold, steps and seconds.
 
   Raises:
-    Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
-    InputError: a training has diverged, or the directory cannot be written.
+    Interrupted: SIGTERM or Ctrl-C was received; the state is saved.
+    InputError: training diverged, or the directory cannot be written.
   """
   files.make_directory(out, "--out")
   if (out / _PLAN).exists():
-    decided = files.read_json(out / _PLAN, "it tells how long to train")
+    decided = files.read_json(out / _PLAN, "it records how long to train")
   else:
     decided = plan(configs, read, folds, budget)
     files.write_json(out / _PLAN, decided)
@@ -260,7 +260,7 @@ def run(
     config = _of_fold(config, fold)
     dataset = read(config.data)
     info = info or _shared(dataset.info)
-    # What is compiled for a folder's first fold is there for the others.
+    # Programs compiled for a folder's first fold are reused for the others.
     later = [name for name, _ in due[number:]]
     needs = [decided["training"][name] for name in later]
     more = {name: decided["compiling"][name] for name in dict.fromkeys(later)}
@@ -279,7 +279,7 @@ def run(
 
 
 def _train(folder, fold, config, dataset, info, out, budget) -> None:
-  """Train for as long as the budget lasts, and release the generator."""
+  """Train within the budget, and release the generator."""
   name, begun = f"{folder}, fold {fold}", time.monotonic()
   task, total = tasks.named(config.task), config.train.steps
   phases, frozen = task.phases(config), task.frozen(config, info)
@@ -288,7 +288,7 @@ def _train(folder, fold, config, dataset, info, out, budget) -> None:
   step, kept, said = int(state.step), time.monotonic(), 0.0
   budget.say(f"{name}: steps {step} to {total}")
   with interruption.deferred() as signalled:
-    # A call at least: what has learnt nothing is no generator.
+    # At least one call: an untrained generator is useless.
     while step < total and (not step or budget.left() > 0):
       state, stacked = advance(state, schedules.phase_at(phases, step))
       monitor.finite_means(stacked, step, None)
@@ -303,7 +303,7 @@ def _train(folder, fold, config, dataset, info, out, budget) -> None:
       if signalled():
         raise interruption.Interrupted(
           signalled(),
-          f"step {step} of {name} is saved; go on with the same command.",
+          f"step {step} of {name} is saved; resume with the same command.",
         )
   state = jax.device_get(parallel.local(state))
   released.add(
@@ -333,7 +333,7 @@ def _keep(out: pathlib.Path, name: str, state: Any) -> None:
 
 
 def _restored(out: pathlib.Path, name: str, state: Any, config) -> Any:
-  """Return the state that was kept of a training, else the one given."""
+  """Return the saved state of this training run, or the given one."""
   if not (out / _UNFINISHED).exists():
     return state
   kept = files.read_arrays(out / _UNFINISHED)
@@ -345,17 +345,17 @@ def _restored(out: pathlib.Path, name: str, state: Any, config) -> Any:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parse arguments, or exit with one line that says what is wrong."""
+  """Parse arguments, or exit with a one-line error."""
   parser = arguments.Parser("python -m benchmarks.train_folds")
   add = parser.add_argument
   add("--minutes", type=arguments.minutes, default=8.0)
-  add("--manual_dir", required=True, help="of HAM10000's archives and table")
+  add("--manual_dir", required=True, help="directory of HAM10000's files")
   add("--out", required=True, type=pathlib.Path)
   return parser.parse_args(argv)
 
 
 def main() -> None:
-  """Train, and print what was trained."""
+  """Train, and print the released generators."""
   args = parse()
   budget = budgets.Budget(60 * args.minutes)
   configs = {

@@ -1,21 +1,21 @@
-r"""Time skinjax's training steps beside the same steps in PyTorch.
+r"""Compare the time of skinjax's training steps with PyTorch's.
 
   python -m benchmarks.train_step \
     [--models=acgan,classifier,fine_tuned,progan,progan_plain] \
     [--widths=16,32,64] [--batch=64] [--size=64] [--rounds=10] [--steps=5] \
     [--json=FILE]
 
-Each framework has a process of its own, and all cores; they take turns.
-First both must report the same losses from the same weights and inputs. Then
-PyTorch's variants are tried, and the fastest is timed. Ours is the program that
-`main.py` runs. A step's time, and the ratio ours / PyTorch's, is the median
-over the rounds. Memory is how far a process's peak grew from when the framework
-and the data were loaded, by building, compiling and running steps.
+Each framework has its own process, with all cores; they take turns. First both
+must report the same losses from the same weights and inputs. Then PyTorch's
+variants are tried, and the fastest is timed. skinjax runs the same program as
+`main.py`. A step's time, and the ratio skinjax / PyTorch, are medians over the
+rounds. Memory is the growth of a process's peak by building, compiling and
+running steps, after the framework and the data were loaded.
 
-A ProGAN trains at full resolution; its width is that at 64x64, and twice that
-at 32x32 and so on, as far as its config allows. `progan` has the loss that its
-config has, a gradient penalty in it; `progan_plain` has none. `fine_tuned` is
-the classifier's pretrained network, whose width is as published.
+A ProGAN trains at full resolution; its width is the width at 64x64, twice that
+at 32x32 and so on, up to its config's limit. `progan` has its config's loss,
+with a gradient penalty; `progan_plain` has no penalty. `fine_tuned` is the
+classifier's pretrained network, with the published width.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import platform
 import sys
 from typing import Any
 
-# Neither framework: each is imported in its own process only.
+# Neither framework: each is imported only in its own process.
 from benchmarks import arguments, measure, results, workload
 from skinjax.runtime import files
 
@@ -54,7 +54,7 @@ MODELS = {
     torch="torch_steps.Classifier",
     fusions=(False, True),
   ),
-  # The published network's width, 1; the same for both: no mixing, no colours.
+  # Width 1 is the published network's. No mixup or colour changes in either.
   "fine_tuned": measure.Model(
     config="classifier:network=efficientnet",
     width_keys={},
@@ -72,7 +72,7 @@ MODELS = {
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-  """Time what the arguments ask for; return the JSON document."""
+  """Run the requested timings; return the JSON document."""
   rows, versions = [], {}
   for name in args.models:
     model = MODELS[name]
@@ -97,17 +97,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-  """Parse arguments, or exit with one line that says what is wrong."""
+  """Parse arguments, or exit with a one-line error."""
   parser = arguments.Parser(
     prog="python -m benchmarks.train_step", description=__doc__.split("\n")[0]
   )
   names, add = ",".join(MODELS), parser.add_argument
   add("--models", type=arguments.names(MODELS), default=names, help=names)
-  add("--widths", type=arguments.positives, help="by default each model's own")
+  add("--widths", type=arguments.positives, help="default: each model's own")
   add("--batch", type=arguments.positive, default=64)
   add("--size", type=arguments.size, default=64, help="pixels")
   add("--rounds", type=arguments.positive, default=10)
-  add("--steps", type=arguments.positive, default=5, help="a round")
+  add("--steps", type=arguments.positive, default=5, help="per round")
   add("--json", type=arguments.file, help="also write results here")
   args = parser.parse_args(argv)
   chosen = {name: MODELS[name] for name in args.models}

@@ -1,7 +1,7 @@
-"""An object in a process of its own.
+"""An object in its own process.
 
-Peak memory is a process's, and two frameworks' thread pools in one process
-would disturb each other.
+Peak memory is measured per process, and two frameworks' thread pools in one
+process would disturb each other.
 """
 
 import importlib
@@ -13,11 +13,11 @@ from typing import Any
 
 
 class RemoteError(Exception):
-  """What a worker raised, with its traceback as the message."""
+  """An error in a worker; the message is its traceback."""
 
 
 def peak_mib() -> float:
-  """Return the most memory that this process has held so far, in MiB."""
+  """Return this process's peak memory so far, in MiB."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -28,14 +28,14 @@ class Remote:
   """
 
   def __init__(self, module: str, name: str, barred: str, *args: Any):
-    """Make `module.name(*args)` there, after `module.configure()`.
+    """Create `module.name(*args)` in the process after `module.configure()`.
 
     Args:
-      module: is imported only there.
-      name: of a class.
-      barred: a module that cannot be imported there, nor by what can do
-        without it, as tensorboardX does without PyTorch.
-      *args: of the class.
+      module: a module that is imported only there.
+      name: a class.
+      barred: a module whose import is blocked there, also for packages that
+        work without it, such as tensorboardX without PyTorch.
+      *args: arguments of the class.
     """
     context = multiprocessing.get_context("spawn")
     self._connection, there = context.Pipe()
@@ -78,7 +78,7 @@ class Remote:
 
 
 def _serve(connection, module, name, barred, args):
-  """Answer until the other end is closed."""
+  """Serve calls until the connection is closed."""
 
   def answer(call):
     try:
@@ -92,7 +92,7 @@ def _serve(connection, module, name, barred, args):
     sys.modules[barred] = None
     imported = importlib.import_module(module)
     imported.configure()
-    served.append(getattr(imported, name)(*args))  # it cannot be sent
+    served.append(getattr(imported, name)(*args))  # it cannot be pickled
 
   answer(make)
   while True:

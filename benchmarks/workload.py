@@ -1,7 +1,7 @@
-"""What both frameworks are given: settings, images and the data's shape.
+"""The workload of both frameworks: settings, images and the data's shape.
 
-Neither framework is imported here, nor by what is imported: each has a process
-of its own.
+Neither framework is imported here, directly or indirectly: each has its own
+process.
 """
 
 import importlib
@@ -21,16 +21,16 @@ class Variant(NamedTuple):
   """How PyTorch runs a model.
 
   Attributes:
-    compiled: by torch.compile, or eagerly.
-    fused: whether a 3x3 convolution and the mean over 2x2 pixels after it, or
-      their repetition before it, are one 4x4 convolution, as in skinjax.
+    compiled: whether it uses torch.compile, or runs eagerly.
+    fused: whether a 3x3 convolution and 2x2 average pooling after it, or 2x
+      upsampling before it, are one 4x4 convolution, as in skinjax.
   """
 
   compiled: bool
   fused: bool
 
   def __str__(self) -> str:
-    """Name the variant in the table."""
+    """Return the variant's name in the table."""
     return f"{('eager', 'compile')[self.compiled]}{', fused' * self.fused}"
 
 
@@ -42,16 +42,16 @@ def config(
   batch: int,
   changes: Mapping[str, Any],
 ) -> ml_collections.FrozenConfigDict:
-  """Return a shipped config with what is the same for both set.
+  """Return a shipped config with the settings that both frameworks share.
 
-  What grows is all there from the first step: its one phase is the last.
+  A growing network is full-grown from the first step, in a single phase.
 
   Args:
-    name: of a module in configs/, and after a colon more of its arguments.
-    width_keys: the keys that a model's width is set by, and what multiplies it.
-    width: channels.
+    name: a module in configs/, and further arguments after a colon.
+    width_keys: the keys that set a model's width, each with its factor.
+    width: number of channels.
     size: height and width of the images.
-    batch: images a step.
+    batch: images per step.
     changes: other values, by key.
   """
   name, *more = name.split(":")
@@ -75,7 +75,7 @@ def config(
 
 
 def batch_size(values: ml_collections.FrozenConfigDict) -> int:
-  """Return the images a step of a config that `config` returns."""
+  """Return the images per step of a config from `config`."""
   if "growth" in values:
     return values.growth.batch_sizes[-1]
   return values.train.batch_size
@@ -84,7 +84,7 @@ def batch_size(values: ml_collections.FrozenConfigDict) -> int:
 def changed(
   values: ml_collections.FrozenConfigDict, **changes
 ) -> ml_collections.FrozenConfigDict:
-  """Return a config with keys changed; `changes` have `__` for the dots."""
+  """Return a config with changes, whose keys have `__` instead of dots."""
   values = ml_collections.ConfigDict(values)
   changes = {key.replace("__", "."): value for key, value in changes.items()}
   values.update_from_flattened_dict(changes)
@@ -94,9 +94,9 @@ def changed(
 def to_compare(
   values: ml_collections.FrozenConfigDict,
 ) -> ml_collections.FrozenConfigDict:
-  """Return a config for comparing: what is random in it is passed.
+  """Return a config for comparing, without randomness that is not passed in.
 
-  The run is short, so that a warm-up is over after its first step.
+  The run is short, so that the warm-up ends after the first step.
   """
   random = {"dropout", "noise"} & set(values.model)
   return changed(
@@ -105,7 +105,7 @@ def to_compare(
 
 
 def examples(size: int, count: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
-  """Return made-up uint8 images and their int32 labels, sorted by label."""
+  """Return random uint8 images and int32 labels, sorted by label."""
   rng = np.random.default_rng(0)
   shape = (count, size, size, CHANNELS)
   images = rng.integers(0, 256, shape, dtype=np.uint8)
@@ -113,7 +113,7 @@ def examples(size: int, count: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clocked(call: Callable[[], object]) -> float:
-  """Return the seconds that a call takes."""
+  """Return the seconds of a call."""
   start = time.perf_counter()
   call()
   return time.perf_counter() - start

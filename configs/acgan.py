@@ -8,8 +8,8 @@ For HAM10000 its discriminator sees images through a network pretrained on
 ImageNet (Sauer et al. 2021), unless `,variant=paper` or `,quick` is given; for
 other data sets `,variant=projected` turns that on.
 
-Writes sheets of samples, one row per class, as it trains (DIR/samples).
-Measured times and numbers are in README and results/runs.csv.
+Writes sheets of samples, one row per class, during training (DIR/samples).
+Measured times and results are in README and results/runs.csv.
 """
 
 from configs import common
@@ -23,11 +23,11 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.model.latents = 100
   config.model.generator_width = 32
   config.model.discriminator_width = 32
-  # How the generator doubles a size: transposed, nearest or bilinear.
+  # How the generator upsamples: transposed, nearest or bilinear.
   config.model.upsampling = "transposed"
-  # Noise that the generator adds to every pixel (Karras et al. 2019).
+  # Whether the generator adds noise to every pixel (Karras et al. 2019).
   config.model.pixel_noise = False
-  # The paper has 0.5, at several times these widths.
+  # The paper uses 0.5, with several times these widths.
   config.model.dropout = 0.25
   # Standard deviation of the noise on the discriminator's input.
   config.model.noise = 0.0
@@ -41,9 +41,9 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.loss.penalty_weight = 10.0
   # Weight of the squared logits of real images, which keeps them near 0.
   config.loss.drift = 0.0
-  # Weight of the discriminator's class loss on generated images. The paper
-  # has 1; 0 keeps it from learning what the generator gets wrong, and the
-  # generator from drawing the one image that is easiest to name.
+  # Weight of the discriminator's class loss on generated images. The paper uses
+  # 1; 0 keeps the discriminator from learning the generator's errors, and the
+  # generator from collapsing to the one image that is easiest to classify.
   config.loss.class_on_fakes = 0.0
 
   config.train.steps = 8000 if config.data.name == "mnist" else 3000
@@ -51,7 +51,7 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.train.discriminator_rate = 2e-4
   config.train.beta1 = 0.5
   config.train.beta2 = 0.999
-  # Half-life of the generator's moving average, in images.
+  # Half-life of the generator's EMA, in images.
   config.train.ema_images = 10_000.0
 
   if quick:
@@ -66,7 +66,7 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     config.model.upsampling = "bilinear"
     config.model.pixel_noise = True
     config.train.decay = 0.2
-    # With more the images are clearer cases, and fewer kinds of them.
+    # A larger weight makes images more typical of their class but less diverse.
     config.loss.class_weight = 0.2
     config.train.generator_rate = config.train.discriminator_rate
     if config.data.name != "mnist" and not quick:

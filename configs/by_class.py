@@ -1,13 +1,13 @@
-r"""By class: a GAN for each class alone, all of them in turn.
+r"""By class: one GAN per class, trained in turn.
 
   python main.py --config=configs/by_class.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Trains a ProGAN (or, with the argument gan=acgan, an ACGAN) on each class, in
-DIR/CLASS, and draws images of all of them, DIR/synthetic, shown on
-DIR/sheet.png. DIR is then a generator as any other: --config.generator=DIR. A
-class of a hundred images is little to learn from; what the classes have in
-common is learnt in each of them anew.
+DIR/CLASS, and generates images of all classes, in DIR/synthetic, with a sheet,
+DIR/sheet.png. DIR can then be used like any other generator:
+--config.generator=DIR. A class of a hundred images is little training data, and
+each GAN has to learn from scratch what the classes have in common.
 """
 
 from configs import common
@@ -22,9 +22,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str):
   # The projected discriminator was not measured with one class alone.
   arguments = f"dataset={dataset},size={size},quick={quick},variant=paper"
   config.gan = common.gan_part(gan, arguments)
-  # Images of each class that are drawn at the end.
+  # Images of each class to generate at the end.
   config.per_class = 8 if quick else 100
-  if quick:  # two classes only: every one of them compiles programs of its own
+  if quick:  # only two classes, as each compiles its own programs
     two = {"mnist": ("0", "1"), "folder": ()}
     config.data.classes = two.get(config.data.name, ("df", "vasc"))
   return config

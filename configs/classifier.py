@@ -3,14 +3,13 @@ r"""Classifier: a network on real images, from scratch or fine-tuned.
   python main.py --config=configs/classifier.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-A residual network from scratch; with `:network=efficientnet` in its place
-EfficientNet-Lite0, which begins with ImageNet's weights and learns for a few
-passes over the images.
+Trains a residual network from scratch or, with `:network=efficientnet`,
+fine-tunes EfficientNet-Lite0, pretrained on ImageNet, for a few epochs.
 
-Shows scores on the test lesions with intervals, the majority line beside them
-(DIR/scores.csv), from the weights after the last step. With
---config.external=IMAGES also those on an external test set
-(DIR/external_scores.csv).
+Writes scores on the test lesions with intervals, and the accuracy of the
+majority-class baseline, to DIR/scores.csv. They are those of the weights after
+the last step. With --config.external=IMAGES scores on an external test set are
+in DIR/external_scores.csv.
 """
 
 import ml_collections
@@ -35,7 +34,7 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
   # with a folder for each class; see data/external.py. Empty: none.
   config.external = ""
 
-  # resnet or efficientnet, by the argument: each has keys of its own.
+  # resnet or efficientnet, set by the argument: each has its own keys.
   config.model.network = network
   config.model.dropout = 0.2
 
@@ -44,11 +43,11 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
   config.loss.balance = "none"
   config.loss.smoothing = 0.0
 
-  # Half-life of the network's moving average, in images.
+  # Half-life of the network's EMA, in images.
   config.train.ema_images = 5000.0
   config.train.weight_decay = 0.05
 
-  # Images are mixed in pairs, by shares from Beta(mixup, mixup); 0 for none.
+  # Mixup of images in pairs, with shares from Beta(mixup, mixup); 0: none.
   config.augment.mixup = 0.0
   # Classify by the mean of the probabilities of an image's 8 orientations.
   config.augment.test_orientations = False
@@ -58,7 +57,8 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
     config.train.steps = 200 if quick else 2000
     config.train.rate, config.train.beta2 = 2e-3, 0.999
   else:
-    # Pixels that images are resized to: 64, or 128 for four times as long.
+    # Pixels that images are resized to: 64, or 128, which takes four times as
+    # long.
     config.model.input = 64
     config.train.steps = 100 if quick else 1100
     config.train.rate, config.train.beta2 = 1e-3, 0.99

@@ -1,4 +1,4 @@
-"""What the configs share: typed arguments and the keys of every config."""
+"""Shared code of the configs: typed arguments and common keys."""
 
 import importlib
 import inspect
@@ -16,12 +16,12 @@ def arguments(**defaults: Any) -> Callable:
   """Make `get_config("dataset=mnist,quick")` out of `get_config(**values)`.
 
   Args:
-    **defaults: the arguments that a config takes and what they are unless
-      given; a value has its default's type, and a bare name means True.
+    **defaults: a config's arguments and their defaults; a value has its
+      default's type, and a bare name means True.
 
   Returns:
-    A decorator. What it returns raises InputError for an argument that does
-    not exist or whose value is not of its type.
+    A decorator. The decorated function raises InputError for an unknown
+    argument, or one whose value is not of its type.
   """
 
   def decorate(build: Callable[..., ml_collections.ConfigDict]) -> Callable:
@@ -57,11 +57,11 @@ def _typed(name: str, text: str, default: Any) -> Any:
     except ValueError:
       pass
   raise errors.InputError(
-    f"Config argument {name}={text!r}: {type(default).__name__} is wanted."
+    f"Config argument {name}={text!r}: {type(default).__name__} is expected."
   )
 
 
-# The argument's short name for the drawn set.
+# Short names of data sets in the argument.
 _NAMES = {"toy": "toy_lesions"}
 _SHORT = {name: short for short, name in _NAMES.items()}
 
@@ -70,9 +70,9 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   """Return the keys of every config.
 
   Args:
-    task: the module of skinjax that runs it.
+    task: the name of the task that runs it.
     dataset: ham10000, mnist, toy or folder.
-    size: pixels; 0 for the data set's usual one.
+    size: pixels; 0 for the data set's default.
 
   Raises:
     InputError: there is no such data set.
@@ -88,11 +88,12 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.data = ml_collections.ConfigDict()
   config.data.name = name
   config.data.size = size or sources.SOURCES[name].size
-  # Where the user's downloaded files are; empty: download them.
+  # The directory of the user's downloaded files; empty: download them.
   config.data.manual_dir = ""
   # The folder of a user's own images, by class, for dataset=folder.
   config.data.folder = ""
-  # Where prepared data sets are; empty: $TFDS_DATA_DIR, else the user's cache.
+  # The directory of prepared data sets; empty: $TFDS_DATA_DIR, else the user's
+  # cache.
   config.data.data_dir = ""
   # Names of the classes to use; empty: all.
   config.data.classes = ()
@@ -108,37 +109,39 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config = base(task, dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
-  # Steps in one compiled call; the cadences below are multiples of it.
+  # Steps in one compiled call; the intervals below are multiples of it.
   config.log_every = 50
   config.eval_every = 500
   config.save_every = 500
-  # The metric whose best value names the best checkpoint, which is kept beside
-  # the latest: a score on the validation split or, of a GAN, kid or
-  # kid_squeezenet. What is reported is the latest, unless generator_checkpoint
-  # asks for the best.
+  # The metric that selects the best checkpoint, which is kept next to the
+  # latest: a score on the validation split or, for a GAN, kid or
+  # kid_squeezenet. Results are those of the latest, unless generator_checkpoint
+  # is best.
   config.best = ""
 
   config.model = ml_collections.ConfigDict()
-  # What convolutions compute in: float32, or, on GPUs and TPUs, bfloat16.
-  # Weights, statistics and losses are float32 in either case.
+  # The dtype of convolutions: float32 or, on GPUs and TPUs, bfloat16. Weights,
+  # statistics and losses are float32 in either case.
   config.model.dtype = "float32"
 
   config.train = ml_collections.ConfigDict()
   config.train.batch_size = 64
-  # natural, tempered (by square roots of the counts) or balanced.
+  # How classes are sampled: natural, tempered (by square roots of their counts)
+  # or balanced.
   config.train.sampler = "natural"
 
   config.augment = ml_collections.ConfigDict()
-  # The 8 flips and right-angle rotations; not for digits.
+  # Whether to use the 8 flips and right-angle rotations; not for digits.
   config.augment.orientations = not sources.SOURCES[config.data.name].upright
   # Largest change of brightness, contrast and saturation.
   config.augment.jitter = 0.0
   return config
 
 
-# A GAN's discriminator: the paper's own, or one that sees through a pretrained
-# network (Sauer et al. 2021), which led for the ACGAN on HAM10000
-# (results/generators) and is its default there, but for `quick`.
+# A GAN's discriminator: the paper's, or a projected one, which sees images
+# through a pretrained network (Sauer et al. 2021). The latter was best for the
+# ACGAN on HAM10000 (results/generators) and is its default there, except with
+# `quick`.
 VARIANTS = ("paper", "projected")
 _LEADING = {("acgan", "ham10000"): "projected"}
 
@@ -149,13 +152,12 @@ def generating(
   """Return the keys of every config that trains a GAN; see `base`.
 
   Args:
-    task: the module of skinjax that runs it.
+    task: the name of the task that runs it.
     dataset: ham10000, mnist, toy or folder.
-    size: pixels; 0 for the data set's usual one.
+    size: pixels; 0 for the data set's default.
     quick: measure no kernel distance, which would take longer than the steps.
-    variant: of VARIANTS; empty: what led for this data set, and paper where
-      quick. Where `model.discriminator` then is projected, `project` is to be
-      called, too.
+    variant: one of VARIANTS; empty: the best one for this data set, or paper if
+      `quick`. If `model.discriminator` is then projected, call `project`, too.
 
   Raises:
     InputError: there is no such data set or variant.
@@ -165,37 +167,37 @@ def generating(
   errors.require_known("variant", variant, VARIANTS)
   config = training(task, dataset, size)
   config.train.sampler = "tempered"
-  # own or projected, as `variant` says: each has keys of its own.
+  # own or projected, set by `variant`: each has its own keys.
   config.model.discriminator = {"paper": "own"}.get(variant, variant)
-  # The labels of generated images: natural, tempered or balanced draws; empty:
-  # those of the batch's real images.
+  # How the labels of generated images are sampled: natural, tempered or
+  # balanced; empty: use those of the batch's real images.
   config.train.generated_labels = ""
-  # The size from which on labels matter: 4 is the papers' way; below a larger
-  # one all classes are drawn alike, which helps the rare ones (Shahbazi et al.
+  # The size from which labels are used: 4 in the papers. Below a larger one,
+  # all classes are generated alike, which helps the rare ones (Shahbazi et al.
   # 2022; Khorram et al. 2024).
   config.model.conditional_from = 4
-  # Class features of unit norm, under loss.class_loss="d2d_ce".
+  # Dimensions of the normalized class features, for loss.class_loss="d2d_ce".
   config.model.embedding = 128
-  # The share of the steps, the last ones, over which learning rates fall to 0.
-  # With more train.steps, in the same workdir, they rise once more.
+  # The fraction of the steps, at the end, over which learning rates fall to 0.
+  # If train.steps is increased in the same workdir, they rise again.
   config.train.decay = 0.0
-  # What all images, real and generated, go through before the discriminator
-  # (Zhao et al. 2020): translation, affine (shift and zoom), or nothing; the 8
-  # flips and right-angle rotations; the largest change of brightness.
+  # Augmentation of all images, real and generated, before the discriminator
+  # (Zhao et al. 2020): translation, affine (shift and zoom), or empty for none;
+  # the 8 flips and right-angle rotations; the largest change of brightness.
   config.augment.discriminator = ""
   config.augment.discriminator_turns = False
   config.augment.discriminator_brightness = 0.0
-  # The share of images that go through it.
+  # The fraction of images that are so augmented.
   config.augment.discriminator_share = 1.0
-  # ADA (Karras et al. 2020): that share is adapted, from 0 to 0.8, to keep the
-  # mean sign of real images' logits at adapt_target (0.6 in the paper; 0: not
-  # adapted). It changes by 1 in adapt_images images (500,000 in the paper).
+  # ADA (Karras et al. 2020): this fraction is adapted, from 0 to 0.8, to keep
+  # the mean sign of real images' logits at adapt_target (0.6 in the paper; 0:
+  # not adapted). It changes by 1 in adapt_images images (500,000 in the paper).
   config.augment.adapt_target = 0.0
   config.augment.adapt_images = 100_000
 
   config.loss = ml_collections.ConfigDict()
-  # Weight of LeCam's regularizer (Tseng et al. 2021: 0.01 to 0.3), whose
-  # averages exist from the second step on; 0: none.
+  # Weight of LeCam's regularizer (Tseng et al. 2021: 0.01 to 0.3), whose EMAs
+  # exist from the second step on; 0: none.
   config.loss.lecam = 0.0
   # cross_entropy, or d2d_ce (ReACGAN, Kang et al. 2021) with its margin and
   # temperature.
@@ -206,12 +208,13 @@ def generating(
   # Lazy regularization (Karras et al. 2020, StyleGAN2): the penalty is computed
   # once in this many steps, with its weight multiplied by the same number.
   config.loss.penalty_every = 1
-  # Sheets of samples; one is drawn of every resolution's last step, too.
+  # Steps between sheets of samples; each resolution's last step has one, too.
   config.sample_every = 500
-  # The kernel distance (KID) of samples to training images of their class; 0
-  # for never. With best="kid", save_every is a multiple of it; so it is with
-  # best="kid_squeezenet", the distance in features of SqueezeNet, which is for
-  # generators that learn through those of the other.
+  # Steps between measurements of the kernel distance (KID) of samples to
+  # training images of their class; 0: never. With best="kid" or
+  # best="kid_squeezenet", save_every must be a multiple of it. The latter uses
+  # SqueezeNet's features, for generators trained through the default
+  # EfficientNet-Lite0's.
   config.kid_every = 0 if quick else 500
   # Samples of each class for it.
   config.kid_images = 100
@@ -220,25 +223,25 @@ def generating(
 
 
 def project(config: ml_collections.ConfigDict) -> None:
-  """Give a GAN a projected discriminator, with what suits that.
+  """Give a GAN a projected discriminator, with suitable hyperparameters.
 
-  Losses and optimizers are as of Projected GAN (Sauer et al. 2021), but for the
-  learning rate, which is 2e-4 there: in 15 minutes of two cores this one leads
-  further (results/generators).
+  Losses and optimizers are those of Projected GAN (Sauer et al. 2021), except
+  for the learning rate, which is 2e-4 there: this one gives better results in
+  15 minutes on two cores (results/generators).
   """
   own = config.model.projected = ml_collections.ConfigDict()
   # Pixels that the pretrained network sees, a multiple of 32.
   own.input = 64
-  # Channels of the finest of its features, after they are mixed.
+  # Channels of its finest feature map, after mixing.
   own.width = 32
-  # Most features of a head's layer.
+  # Upper bound of the features in a head's layers.
   own.most = 256
-  # Whether one more head sees the images themselves. Without it, what the
-  # pretrained network hardly sees is left in them, as a grid.
+  # Whether an additional head sees the images themselves. Without it, artefacts
+  # that the pretrained network hardly sees remain, such as a grid.
   own.pixels = True
-  # How heads see the class: projection, class_head or both.
+  # How heads are conditioned on the class: projection, class_head or both.
   own.conditioning = "both"
-  if config.best:  # a judge that it does not learn through
+  if config.best:  # a network that the generator is not trained through
     config.best = "kid_squeezenet"
   config.loss.adversarial = "hinge"
   config.loss.penalty = "none"
@@ -251,10 +254,10 @@ def project(config: ml_collections.ConfigDict) -> None:
 
 
 def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
-  """Return the config of a GAN as a part of another's.
+  """Return the config of a GAN as a part of another config.
 
   Args:
-    name: of a task that trains a GAN, whose config has its name.
+    name: of a task that trains a GAN, which is also its config's name.
     arguments: of its config.
 
   Raises:
@@ -269,8 +272,8 @@ def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
 def part(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Return a training config as a part of a study's.
 
-  Seed, data and devices are the study's, so that they are set in one place, and
-  so is an external test set.
+  Seed, data, devices and external test set are removed, as they are set once,
+  in the study's config.
   """
   config = config.copy_and_resolve_references()
   del config.seed, config.parallel, config.data

@@ -1,14 +1,14 @@
-r"""Evaluate: what a GAN's images, or any folder of images, are worth.
+r"""Evaluate: the quality of a GAN's images, or of any folder of images.
 
   python main.py --config=configs/evaluate.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS \
     --config.generator=DIR_OF_THE_GAN --workdir=DIR
 
 Shows for each class how far the images are from real ones, compared with
-held-out real images; which of them are copies; and how good a classifier
-trained on them alone is: DIR/index.html, and DIR/evaluation.json for programs.
-Instead of a GAN, --config.synthetic=DIR_OF_IMAGES evaluates any folder that has
-one folder of images per class.
+held-out real images, which of them are copies, and how good a classifier
+trained on them alone is. Writes DIR/index.html and, for programs,
+DIR/evaluation.json. Instead of a GAN, --config.synthetic=DIR_OF_IMAGES
+evaluates any folder that has one folder of images per class.
 """
 
 from configs import classifier, common
@@ -20,30 +20,30 @@ def get_config(dataset: str, size: int, quick: bool):
   config = common.base("evaluate", dataset, size)
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
-  # The workdir of a trained GAN, from which images are drawn.
+  # The workdir of a trained GAN that generates the images.
   config.generator = ""
-  # latest, or best: the one of the generator's checkpoints that is kept by the
-  # metric that its config's `best` names.
+  # latest, or best: the generator's checkpoint with the best value of the
+  # metric that `best` names in its config.
   config.generator_checkpoint = "latest"
-  # Instead of one: a folder with a folder of images (PNG or JPEG) a class.
+  # Instead of a GAN: a folder with one folder of PNG or JPEG images per class.
   config.synthetic = ""
-  # Images of each class that a GAN draws.
+  # Images per class that a GAN generates.
   config.per_class = 50 if quick else 1000
 
   # Pixels that images are resized to for EfficientNet's features.
   config.input_size = 64
   # pytorch-fid's pt_inception-2015-12-05-6726825d.pth, for FID; empty: none.
   config.inception = ""
-  # The workdir of a classifier of the same split: its features are compared,
-  # and whether it sees the asked classes; empty: none.
+  # The workdir of a classifier of the same split, to measure distances in its
+  # features and its agreement with the images' classes; empty: none.
   config.classifier = ""
 
   # Whether to train two classifiers, one on synthetic images alone and one on
-  # as many real ones (Ravuri, Vinyals 2019).
+  # an equal number of real ones (Ravuri, Vinyals 2019).
   config.usefulness = True
   arguments = f"dataset={dataset},size={size},quick={quick}"
   config.training = common.part(classifier.get_config(arguments))
-  # Both have as many images of a class as there are of either kind.
+  # Both have equal numbers of images of each class.
   config.training.train.sampler = "balanced"
   if quick:
     config.training.train.steps = 50

@@ -1,11 +1,11 @@
-r"""Export: one file of a trained generator that any program of JAX calls.
+r"""Export: a trained generator as one file that any JAX program can call.
 
   python main.py --config=configs/export.py --config.generator=DIR_OF_THE_GAN \
     --workdir=DIR
 
-Writes DIR/generator.jax_export, for CPUs, GPUs of NVIDIA and TPUs: README shows
-how it is called, without skinjax. DIR/generator.json has the names of the
-classes and where the generator comes from.
+Writes DIR/generator.jax_export, for CPUs, NVIDIA GPUs and TPUs: README shows
+how it is called, without skinjax. DIR/generator.json has the class names and
+the generator's provenance.
 """
 
 import ml_collections
@@ -20,6 +20,6 @@ def get_config():
   config.task = "export"
   # The workdir of a trained GAN, or the name of a released one.
   config.generator = ""
-  # latest or best, as of configs/synthesize.py.
+  # latest or best, as in configs/synthesize.py.
   config.generator_checkpoint = "latest"
   return config

@@ -1,12 +1,12 @@
-r"""Original: the protocol of the student project that asked the question first.
+r"""Original: the protocol of the student project that first asked the question.
 
   python main.py --config=configs/original.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-Adds 500 synthetic images of an ACGAN to the real ones as they are, trains a
-network from scratch with and without them, and shows accuracies beside those
-that were reported and the majority line, on DIR/report/index.html. Three
-classes in the place of seven: --config.data.classes=bkl,mel,nv.
+Adds 500 synthetic images of an ACGAN to the unaugmented real ones, and trains a
+network from scratch with and without them. DIR/report/index.html compares the
+accuracies with those that were reported and with the majority-class baseline.
+For three classes instead of seven: --config.data.classes=bkl,mel,nv.
 """
 
 from configs import common, study

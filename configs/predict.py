@@ -1,11 +1,11 @@
-r"""Predict: the classes of images, by a trained classifier.
+r"""Predict: classify images with a trained classifier.
 
   python main.py --config=configs/predict.py \
     --config.classifier=DIR_OF_THE_CLASSIFIER \
     --config.images=DIR_OR_FILE --workdir=DIR
 
-Writes DIR/predictions.csv: each image's file, its class and the probabilities.
-Images may have any size; they are resized as the training images were.
+Writes DIR/predictions.csv: each image's file, class and probabilities. Images
+may have any size; they are resized as the training images were.
 """
 
 import ml_collections
@@ -20,6 +20,6 @@ def get_config():
   config.task = "predict"
   # The workdir of a trained classifier.
   config.classifier = ""
-  # An image, or a folder that is searched with all of its folders.
+  # An image, or a folder, which is searched with all its subfolders.
   config.images = ""
   return config

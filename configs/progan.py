@@ -1,21 +1,20 @@
-r"""ProGAN: images by class, grown from 4x4 (Karras et al. 2018).
+r"""ProGAN: images by class, progressively grown from 4x4 (Karras et al. 2018).
 
   python main.py --config=configs/progan.py:dataset=mnist --workdir=DIR
   python main.py --config=configs/progan.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-One class alone, whose network then knows of no labels:
+For one class alone, with an unconditional network:
 
   python main.py --config=configs/progan.py:dataset=ham10000 \
     --config.data.classes=mel --workdir=DIR
 
-With `,variant=projected` it is at full size from its first step on, and its
-discriminator sees images through a network pretrained on ImageNet (Sauer et
-al. 2021); `--config.growth.first_size=4` has it grow.
+With `,variant=projected` it starts at full size, and its discriminator sees
+images through a network pretrained on ImageNet (Sauer et al. 2021); to grow it,
+set `--config.growth.first_size=4`.
 
-Shows sheets of samples, a row a class, at every resolution as it grows
-(DIR/samples). Times and numbers that were measured are in README and
-results/runs.csv.
+Writes sheets of samples, one row per class, at every resolution (DIR/samples).
+Measured times and results are in README and results/runs.csv.
 """
 
 import ml_collections
@@ -31,13 +30,13 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config = common.generating("progan", dataset, size, quick, variant)
 
   config.model.latents = 128
-  # Features at 4x4 if `most` allowed them; every level has half of those of
-  # the level before, and at most `most`: so 16 at full size.
+  # Features at 4x4, before the limit `most`; each level has half those of the
+  # level before, so 16 at full size.
   config.model.base = 4 * config.data.size
   config.model.most = 128
-  # Scale of the one-hot label next to the latents, each of variance 1: at the
-  # square root of `latents` it has as much weight as all of them (Karras et al.
-  # 2020, StyleGAN2-ADA); the paper's code has 1.
+  # Scale of the one-hot label that is concatenated to the latents, which have
+  # variance 1: at the square root of `latents` it weighs as much as all of them
+  # (Karras et al. 2020, StyleGAN2-ADA); the paper's code uses 1.
   config.model.label_scale = 1.0
 
   # wasserstein, non_saturating, hinge or relativistic.
@@ -48,26 +47,25 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   # Weight of the squared logits of real images, which keeps them near 0.
   config.loss.drift = 0.001
   # Weight of the discriminator's class loss on generated images; the paper's
-  # code has 1.
+  # code uses 1.
   config.loss.class_on_fakes = 0.0
 
   config.growth = ml_collections.ConfigDict()
   config.growth.first_size = 4
-  # Images a step and learning rates at 4x4, 8x8, … 256x256, as far as needed,
-  # and beyond.
+  # Batch sizes and learning rates at 4x4, 8x8, … 256x256, and beyond if needed.
   beyond = max(schedules.level_of(config.data.size) - 6, 0)
   config.growth.batch_sizes = (64, 64, 64, 32, 32, 16, 8) + (4,) * beyond
   config.growth.rates = (2e-3,) * (7 + beyond)
   config.growth.fade_images = 25_600
   config.growth.stable_images = 25_600
-  # The steps of a resolution are a multiple of this, and log_every divides it.
+  # The steps of a resolution are a multiple of this; log_every must divide it.
   config.growth.round_steps = 50
-  # Images of the last size, after it has faded in.
+  # Images at the last size, after it has faded in.
   last_images = 294_400 if config.data.name == "mnist" else 102_400
-  del config.train.batch_size  # growth has them
+  del config.train.batch_size  # set by growth.batch_sizes
   config.train.beta1 = 0.0
   config.train.beta2 = 0.99
-  # Half-life of the generator's moving average, in images.
+  # Half-life of the generator's EMA, in images.
   config.train.ema_images = 10_000.0
 
   if quick:

@@ -1,7 +1,7 @@
-"""Quickstart: the whole way, small, offline, on a CPU.
+"""Quickstart: a whole study, small, offline, on a CPU.
 
-Drawn pictures (nobody may take them for real lesions), an ACGAN, a synthetic
-set, classifiers with and without it, and the report.
+Drawn pictures (not to be mistaken for real lesions), an ACGAN, synthetic
+images, classifiers with and without them, and the report.
 """
 
 from configs import common, study
@@ -17,7 +17,7 @@ def get_config(dataset: str, size: int, quick: bool):
     config.gan.model.generator_width = 16
     config.gan.model.discriminator_width = 16
     config.gan.train.steps = 1200
-    # Small as it is, the distance would take too large a part of its time.
+    # In so small a run, measuring the distance would take too much of the time.
     config.gan.kid_every, config.gan.best = 0, ""
     resnet = config.network.resnet
     resnet.train.steps = resnet.eval_every = resnet.save_every = 250

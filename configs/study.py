@@ -3,11 +3,11 @@ r"""Study: does adding synthetic images help, make no difference, or hurt?
   python main.py --config=configs/study.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-Shows the verdict, on DIR/report/index.html. For each fold it trains an ACGAN
-first (with the argument gan=progan: a ProGAN), or takes trained ones,
---config.generator=DIR/{fold}, or anybody's images, a folder for each class of
-PNG or JPEG images in --config.synthetic=DIR/{fold}. --config.dry_run=True says
-what there is to do, and how long it takes; --config.networks=head takes less.
+Writes the verdict to DIR/report/index.html. For each fold it first trains an
+ACGAN (with the argument gan=progan: a ProGAN). Instead it can use trained GANs,
+--config.generator=DIR/{fold}, or any PNG or JPEG images,
+--config.synthetic=DIR/{fold} with one folder per class. --config.dry_run=True
+lists the work and how long it takes; --config.networks=head takes less.
 """
 
 import ml_collections
@@ -33,12 +33,12 @@ def arm(
 
   Args:
     description: in words, for the report.
-    added: what joins the real images: `synthetic` ones, `duplicates` of real
-      ones, or nothing.
-    dose: how many, for each real image of a class. The class that has most
-      gets none.
-    total: how many in all, as many of each class, instead of a dose; 0 for the
-      dose.
+    added: what is added to the real images: `synthetic` ones, `duplicates` of
+      real ones, or nothing.
+    dose: added images for each real image of a class. The largest class gets
+      none.
+    total: added images in all, equally many per class, instead of a dose; 0 to
+      use the dose.
     share: the largest fraction of a class's sampled images that may be added
       images.
     weight: the weight of each added image in the loss.
@@ -48,7 +48,7 @@ def arm(
     filtered: whether to drop synthetic images that are copies or do not look
       like their class; see synthesis/quality.py.
     fraction: the fraction of the real training lesions to use.
-    **changes: of the network's config, by section: augment={"jitter": 0.1}.
+    **changes: to the network's config, by section: augment={"jitter": 0.1}.
   """
   return ml_collections.ConfigDict(
     {
@@ -72,7 +72,7 @@ def _arms(turned: bool, dose: float):
   natural = {"augment": shapes, "train": {"sampler": "natural"}}
   classical = {"augment": shapes, "train": {"sampler": "balanced"}}
   synthetic = {"added": "synthetic", "dose": dose, **classical}
-  # Twice as many, so that a cap of one half is one.
+  # A doubled dose, so that a cap of one half has an effect.
   capped = synthetic | {"dose": 2 * dose}
   plain = {"orientations": False, "jitter": 0.0, "mixup": 0.0}
   arms = {
@@ -151,41 +151,41 @@ def _arms(turned: bool, dose: float):
 def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   """Return the config; see common.arguments.
 
-  The GAN is acgan or progan; its variant is as of common.generating.
+  The GAN is acgan or progan; its variant is as in common.generating.
   """
   config = common.base("study", dataset, size)
   source = sources.SOURCES[config.data.name]
   # one, pmap, jit, or auto: pmap from two devices on.
   config.parallel = "auto"
-  # i/n, i from 0: only every n-th classifier, from the i-th on, beside other
-  # processes on the same workdir. Empty: all of them.
+  # i/n, i from 0: train only every n-th classifier, from the i-th on, while
+  # other processes train the rest in the same workdir. Empty: all of them.
   config.shard = ""
-  # Whether to say what there is to do, and how long it takes, and do nothing.
+  # Whether to only list the work and how long it takes.
   config.dry_run = False
-  # A folder of images by class, whoever made them, see data/image_folder.py; or
+  # A folder of images by class, from any source, see data/image_folder.py; or
   # one for each fold, DIR/{fold}, or for each seed, DIR/{fold}/{seed}.
   config.synthetic = ""
-  # Instead: the workdir of a GAN that draws them, likewise. With neither, a GAN
-  # is trained for each fold.
+  # Instead: the workdir of a GAN that generates them, likewise by fold or seed.
+  # With neither, a GAN is trained for each fold.
   config.generator = ""
-  # latest, or best: the one of the generator's checkpoints that is kept by the
-  # metric that its config's `best` names.
+  # latest, or best: the generator's checkpoint with the best value of the
+  # metric that `best` names in its config.
   config.generator_checkpoint = "latest"
-  # Whether to go on where nothing tells what the images' maker has learnt
-  # from. The verdict then says that a leak cannot be excluded.
+  # Whether to run if it is not recorded what the images' generator was trained
+  # on. The verdict then says that a leak cannot be excluded.
   config.unknown_origin = False
-  # The positive control: half of a fold's training lesions, and the images of
-  # the other half in the place of synthetic ones.
+  # Positive control: train on half of a fold's training lesions, with real
+  # images of the other half instead of synthetic ones.
   config.control = False
-  # An external test set, scored beside the internal one; it decides nothing.
-  # See data/external.py. Empty: none.
+  # An external test set, scored in addition to the internal one. It does not
+  # affect the verdict. See data/external.py. Empty: none.
   config.external = ""
 
   small = quick or dataset != "ham10000"
-  # The folds that are tested on; (): all of data.num_folds; (-1,): none, but
-  # the fixed split.
+  # The folds to test on; (): all of data.num_folds; (-1,): the fixed split
+  # instead.
   config.folds = (-1,) if small else ()
-  # Classifiers of each arm and fold; they differ in weights and batches.
+  # Classifiers of each arm and fold; they differ in initialization and batches.
   config.seeds = 3
   # Target half-width of the verdict's interval. To reach it, seeds are added
   # once, up to seeds_most. 0: no more than `seeds`.
@@ -195,12 +195,12 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   # use the same test lesions, their error rates must add up to that of one
   # study: three at 0.975, 0.9875 and 0.9875.
   config.level = 0.95
-  # Networks that are trained; see study/networks.py.
+  # Networks to train; see study/networks.py.
   pretrained = dataset in ("ham10000", "folder") and not quick
   config.networks = ("head", "efficientnet") if pretrained else ("resnet",)
-  # The one whose classifiers give the verdict; empty: the last.
+  # The network whose classifiers give the verdict; empty: the last.
   config.verdict_network = ""
-  # Arms that are trained; (): all that the networks name.
+  # Arms to train; (): all that the networks name.
   config.arms = ()
   config.arm = _arms(not source.upright, source.dose)
 
@@ -215,13 +215,12 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
       "task": "head",
       # Pixels that images are enlarged to.
       "input": 128,
-      # Of half the squared weights, beside the mean loss of the images.
+      # Factor of half the squared weights, added to the images' mean loss.
       "weight_decay": 0.2,
       "augment": {"orientations": not source.upright},
       "train": {"sampler": "natural"},
       "loss": {"balance": "none"},
-      # Arms of this network, of those that are trained; (): all that it can
-      # have.
+      # Arms of this network, among those to train; (): all that it supports.
       "arms": (),
     },
     "resnet": resnet,
@@ -232,7 +231,7 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
     *("classical", "logit_adjustment", "duplicates"),
     *("capped_25", "pretrained"),
   )
-  # What counts is the last step's.
+  # The last step's weights are scored.
   resnet.best = efficientnet.best = ""
   resnet.train.steps = 100 if quick else 600
   for part in (resnet, efficientnet):

@@ -4,12 +4,12 @@ r"""Synthesize: a folder of images by class from a trained generator.
     --config.generator=DIR_OF_THE_GAN --workdir=DIR
   python main.py --config=configs/synthesize.py:pretrained=acgan64 --workdir=DIR
 
-The second draws skin lesions by a generator that comes with skinjax, and needs
-neither a data set nor the internet.
+The second generates skin lesions with a generator shipped with skinjax, and
+needs neither a data set nor internet access.
 
-Makes DIR/synthetic, an image folder that says where it comes from, and shows
+Writes DIR/synthetic, an image folder that records its provenance, and reports
 by class whether the images are as diverse as real ones; with
---config.classifier=DIR_OF_A_CLASSIFIER also whether they show what was asked.
+--config.classifier=DIR_OF_A_CLASSIFIER also whether they show their class.
 """
 
 from configs import common
@@ -25,7 +25,7 @@ def get_config(dataset: str, size: int, quick: bool, pretrained: str):
     InputError: there is no such data set or pretrained generator.
   """
   config = common.base("synthesize", dataset, size)
-  # The workdir of a trained GAN, or the name of one that comes with skinjax.
+  # The workdir of a trained GAN, or the name of one shipped with skinjax.
   config.generator = ""
   if pretrained:
     shipped = released.names(released.SHIPPED)
@@ -34,25 +34,25 @@ def get_config(dataset: str, size: int, quick: bool, pretrained: str):
   # latest, or best: the generator's checkpoint with the best value of the
   # metric that `best` names in its config.
   config.generator_checkpoint = "latest"
-  # The workdir of a classifier that judges the images, or the name of one that
-  # comes with skinjax (classifier64); empty: none does. The probability that it
-  # gives their class is a column of metadata.csv.
+  # The workdir of a classifier that evaluates the images, or the name of one
+  # shipped with skinjax (classifier64); empty: none. Its probability of each
+  # image's class is a column of metadata.csv.
   config.classifier = ""
   # Images of each class.
   config.per_class = 8 if quick else 100
-  # The most that a number of a latent is above or below 0, as 1.0: more typical
-  # images, and less various ones (Brock et al. 2019); 0: no limit.
+  # Truncation of latents: the largest absolute value, e.g. 1.0, for images that
+  # are more typical and less diverse (Brock et al. 2019); 0: no limit.
   config.truncation = 0.0
 
-  # What is left out, and others drawn instead, by limits that validation images
-  # of the generator's fold set (data.fold); the scores are in metadata.csv.
-  # Suspected copies of training images.
+  # Images to drop and replace. Limits are calibrated on validation images of
+  # the generator's fold (data.fold); the scores are in metadata.csv.
+  # Whether to drop suspected copies of training images.
   config.drop_copies = False
-  # Images whose class `classifier` finds less likely than it does for all but
-  # this fraction of the class's validation images, e.g. 0.2; 0: none.
+  # Drop images whose class `classifier` finds less probable than that of all
+  # but this fraction of the class's validation images, e.g. 0.2; 0: none.
   config.drop_unlike = 0.0
-  # Images that are farther from training images of their class, by features of
-  # EfficientNet-Lite0, than all but so large a share of validation images, as
-  # 0.2; 0: none.
+  # Drop images that are farther from training images of their class, in
+  # features of EfficientNet-Lite0, than all but this fraction of validation
+  # images, e.g. 0.2; 0: none.
   config.drop_distant = 0.0
   return config

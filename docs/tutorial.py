@@ -1,14 +1,14 @@
 # %% [markdown]
 # # From your own images to a verdict
 #
-# This file is a notebook: editors that know `# %%` cells (VS Code, PyCharm,
+# This file is a notebook: editors that support `# %%` cells (VS Code, PyCharm,
 # Spyder, Jupyter with Jupytext) run it cell by cell, and
 #
 #     python docs/tutorial.py
 #
-# runs it as a whole, in about three minutes on two cores, from the project's
-# directory, with what requirements.txt installs. What it makes is in
-# `runs/tutorial`; what is there is not made again.
+# runs all of it, in about three minutes on two cores, from the project's
+# directory. It needs only what requirements.txt installs. It writes to
+# `runs/tutorial`, and keeps existing files there.
 
 # %%
 import json
@@ -31,13 +31,13 @@ command_line.show_progress()
 # %% [markdown]
 # ## 1. Your images
 #
-# A folder with a table: a row an image, with its class and with the lesion or
-# patient that it shows. Images of one group are never divided between training
-# and test, or the test would be too easy. (Where each image shows something
-# else, a folder for each class is enough, and no table is needed.)
+# A folder with a table that has one row per image: its class, and the lesion or
+# patient that it shows (its group). Images of one group are never divided
+# between training and test, or the test would be too easy. (If each image shows
+# a different lesion, one folder per class is enough, without a table.)
 #
-# Here the images are drawn, and nobody may take them for lesions; yours take
-# their place.
+# The images here are drawn by a program, and are not real lesions; replace them
+# by yours.
 
 # %%
 IMAGES = HERE / "images"
@@ -69,14 +69,14 @@ if not (IMAGES / "images.csv").exists():
 # %% [markdown]
 # ## 2. The study
 #
-# A config is a function of a short text; every key of what it returns may be
-# changed. `quick` shrinks everything to what a tutorial has time for. For an
-# answer, leave it out: the GAN is then trained long enough, and classifiers
-# begin with ImageNet's weights.
+# A config is a function of a short text; every key of the returned config may
+# be changed. `quick` makes everything small enough for a tutorial. For a real
+# answer, leave it out: the GAN is then trained long enough, and classifiers are
+# pretrained on ImageNet.
 #
-# The study trains a GAN on the training images, draws as many images as the
-# arms want, trains classifiers with and without them, lets validation images
-# choose which arms are compared, and then looks at the test images, once.
+# The study trains a GAN on the training images, generates the images that the
+# arms need, trains classifiers with and without them, chooses the arms to
+# compare on validation images, and then evaluates on the test images, once.
 
 # %%
 config = study.get_config("dataset=folder,size=32,quick")
@@ -94,21 +94,21 @@ print(
 print(f"Open {HERE / 'study/report/index.html'} in a browser.")
 
 # %% [markdown]
-# The interval is wide: there are few test images. The page says which
-# difference this study could have seen.
+# The interval is wide, as there are few test images. The page reports which
+# difference this study could have detected.
 #
-# ## 3. What the generator draws
+# ## 3. The generator's images
 #
-# A trained generator is named by its directory. It needs no data set.
+# A trained generator is loaded from its directory. It needs no data set.
 
 # %%
-gan = HERE / "study/split/generator"  # of the fixed split; else fold0, …
+gan = HERE / "study/split/generator"  # for the fixed split; else fold0, …
 generator = skinjax.load_generator(gan)
 images = generator.sample(list(COUNTS), seed=0)
 print(images.shape, images.dtype, generator.class_names)
 
 # %% [markdown]
-# The same as a folder of PNG files, by class, with a sheet to look at:
+# The same generator can write a folder of PNG files, by class, with a sheet:
 
 # %%
 drawn = synthesize.get_config("dataset=folder")
@@ -117,12 +117,13 @@ run(drawn, HERE / "drawn")
 print(f"Look at {HERE / 'drawn/sheet.png'}.")
 
 # %% [markdown]
-# ## 4. Somebody else's generator
+# ## 4. Another generator
 #
-# Images of any other generator are a folder for each class, as the one above.
-# `config.synthetic` takes its place, and the GAN is not trained. The folder
-# says what its maker has learnt from: the study refuses images of a generator
-# that has seen test images. Ours says it by itself:
+# Images of any other generator can be used in a folder like the one above, with
+# one folder per class. Set `config.synthetic` to its path; then no GAN is
+# trained. The folder must record what its generator was trained on: the study
+# refuses images of a generator that has seen test images. skinjax's folders
+# have this record:
 
 # %%
 origin = json.loads((HERE / "drawn/synthetic/provenance.json").read_text())
@@ -135,9 +136,9 @@ other.synthetic = str(HERE / "drawn/synthetic")
 print(run(other, HERE / "study_of_a_folder")["verdict"]["headline"])
 
 # %% [markdown]
-# ## 5. A classifier at work
+# ## 5. A trained classifier
 #
-# Each unit of a study is a trained classifier, too.
+# Each unit of a study is a trained classifier.
 
 # %%
 unit = next((HERE / "study/split/units").glob("resnet-classical-*"))

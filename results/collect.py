@@ -1,10 +1,10 @@
-"""Copies what a run measured into results/, and rewrites the READMEs' tables.
+"""Copies a run's results into results/, and rewrites the READMEs' tables.
 
   python results/collect.py NAME WORKDIR --hardware="2 cores of an AMD EPYC"
   python results/collect.py  # tables only, as after a benchmark
 
-Small files only: tables, summaries, sheets of generated images. A report that
-shows real lesions stays behind, for they are not ours to publish.
+Only small files are copied: tables, summaries, sheets of generated images. A
+report that shows real lesions is not, because they are not ours to publish.
 """
 
 import argparse
@@ -37,35 +37,35 @@ KEPT = (
   "report/scores.csv",
   "report/differences.csv",
 )
-# What a study's scores can be computed from again; where they are in it.
+# A study's files from which its scores can be recomputed.
 PREDICTIONS = ("plan.json", "*/images.csv", "*/units/*/test.npz")
 MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",
 )
-# What is shown of generators that were compared, as of _SPEED.
+# Columns of the generators' tables, as in _SPEED.
 _JUDGED = (
   ("kid_squeezenet", "SqueezeNet's distance", ".0f"),
   ("recall", "recall", ".2f"),
   ("coverage", "coverage", ".2f"),
   ("kid_efficientnet", "EfficientNet-Lite0's distance", ".2f"),
   ("agreement", "agreement", ".2f"),
-  # Of final rows alone.
+  # Final rows only.
   ("train_on_synthetic", "learnt from them alone", ".2f"),
   ("copies", "copies", ".1%"),
 )
-# What is beside a score of generated images, where it isn't KEY_real.
+# The score of real images next to that of generated ones, if not KEY_real.
 _REAL = {"train_on_synthetic": "train_on_real"}
-# Of these scores the classes that were hardest are shown as well.
+# Scores for which the hardest class is shown, too.
 _HARDEST = {"kid_squeezenet": max, "agreement": min}
-# What is told of a classifier, and in which words.
+# A classifier's scores that are reported, and their names.
 _SCORES = (
   ("balanced_accuracy", "balanced accuracy"),
   ("mean_auc", "mean AUC"),
   ("accuracy", "accuracy"),
 )
-# The study that README.md answers by, its positive control, and the arms that
-# it tells of, in words.
+# The study behind README.md's answer, its positive control, and the arms that
+# the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _TOLD = {
   scoring.WITH: "as many as each fold's validation lesions prefer",
@@ -75,7 +75,7 @@ _TOLD = {
 }
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
-# What benchmarks/README.md shows of a training step: key, heading, format.
+# Columns of a training step in benchmarks/README.md: key, heading, format.
 _SPEED = (
   ("model", "model", ""),
   ("width", "width", ""),
@@ -86,7 +86,7 @@ _SPEED = (
   ("torch_mib", "PyTorch, MiB", ".0f"),
   ("torch_variant", "PyTorch's best", ""),
 )
-# And of the memory by size.
+# Columns of the memory by size.
 _SIZES = (
   ("size", "size", ""),
   ("MiB", "memory, MiB", ".0f"),
@@ -94,13 +94,13 @@ _SIZES = (
 
 
 def portable(text: str) -> str:
-  """Shorten absolute paths to their last part, or {fold} and on, in runs/."""
+  """Replace absolute paths by runs/ and their last part, or from {fold} on."""
   last = r"[^ /\",{]*\{[^ \",]*|[^ /\",]+"
   return re.sub(rf"(?<=[= \"])/[^ \",{{]*/({last})", r"runs/\1", text)
 
 
 def measured(workdir: pathlib.Path) -> str:
-  """Say in words what the files of a workdir measured."""
+  """Summarize a workdir's results in words."""
   if (workdir / "report").exists():
     summary = json.loads((workdir / "report" / "summary.json").read_text())
     drawn = "Drawn pictures, not lesions. " if summary["drawn"] else ""
@@ -145,7 +145,7 @@ def measured(workdir: pathlib.Path) -> str:
 
 
 def judged(evaluation: dict) -> str:
-  """Say in words what an evaluation has found."""
+  """Summarize an evaluation in words."""
   extractor, kernel = findings.kernel_distances(evaluation)
   synthetic = {n: v for (n, kind), v in kernel.items() if kind == "synthetic"}
   nearest, farthest = (
@@ -169,8 +169,8 @@ def judged(evaluation: dict) -> str:
       for row in (balanced["synthetic"], balanced["real"])
     ]
     words.append(
-      "balanced accuracy of a classifier that learnt from synthetic images "
-      f"alone {told[0]}, from as many real ones {told[1]}"
+      "balanced accuracy of a classifier trained on synthetic images alone "
+      f"{told[0]}, on the same number of real ones {told[1]}"
     )
   return "; ".join(words)
 
@@ -185,7 +185,7 @@ def _phases(path: pathlib.Path) -> tuple[schedules.Phase, ...]:
 
 
 def grown(path: pathlib.Path, target: pathlib.Path) -> None:
-  """Copy what shows the growth of a GAN: sheets, times and curves by size."""
+  """Copy sheets, times and curves of a growing GAN, by size."""
   phases = _phases(path)
   if phases[0].level is None:
     return
@@ -200,7 +200,7 @@ def grown(path: pathlib.Path, target: pathlib.Path) -> None:
       phase.first_step < record["step"] <= phase.stop
     )
     steps = phase.stop - phase.first_step
-    # The first call of a size is not timed: it compiles.
+    # The first call of a size is not timed, because it compiles.
     told = [record["seconds"] for record in timed if within(record)]
     minutes = sum(told) / 60 if told else 0.0
     rows.append(
@@ -219,7 +219,7 @@ def _save(figure, path: pathlib.Path) -> None:
 
 
 def _curves(path: pathlib.Path) -> list[dict[str, float]]:
-  """Return what is drawn of a GAN's metrics, the classes' diversity last."""
+  """Return a GAN's metrics to plot, the classes' diversity last."""
   chosen = re.compile(r"step|train/(d_loss|g_loss|d_penalty)|.*accuracy|div.*")
   return [
     {name: value for name, value in record.items() if chosen.fullmatch(name)}
@@ -228,7 +228,7 @@ def _curves(path: pathlib.Path) -> list[dict[str, float]]:
 
 
 def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
-  """Copy a workdir's small files and note the run in runs.csv."""
+  """Copy a workdir's small files and add the run to runs.csv."""
   target = ROOT / name
   shutil.rmtree(target, ignore_errors=True)
   target.mkdir(parents=True)
@@ -240,7 +240,7 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
       place = target / found.relative_to(workdir)
       place.parent.mkdir(parents=True, exist_ok=True)
       shutil.copy(found, place)
-  # They name the workdirs and the data of this machine.
+  # They contain paths of this machine.
   for told in target.glob("*.json"):
     files.write_text(told, portable(told.read_text()))
   report = workdir / "report"
@@ -272,7 +272,7 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
 
 
 def write_tables() -> None:
-  """Rewrite the tables in the README.md of the project and of its folders."""
+  """Rewrite the tables in the READMEs of the project and its folders."""
   for row in _rows():
     took = f"# {row['minutes']} minutes, {row['hardware']}"
     place = ROOT / row["name"] / "command.txt"
@@ -309,7 +309,7 @@ def write_tables() -> None:
 
 
 def _rewrite(folder: pathlib.Path, tables) -> None:
-  """Put tables, (name, headings, rows), between their marks in a README.md."""
+  """Write tables (name, headings, rows) between their marks in a README.md."""
   readme = folder / "README.md"
   text = readme.read_text()
   for table in tables:
@@ -318,9 +318,9 @@ def _rewrite(folder: pathlib.Path, tables) -> None:
 
 
 def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-  """Return headings and rows of generators that were compared.
+  """Return headings and rows of the compared generators.
 
-  Real images' scores are in brackets, the worst class's after a comma.
+  Scores of real images are in brackets; the worst class follows a comma.
   """
   judged = [told for told in _JUDGED if all(told[0] in row for row in rows)]
   headings = ["generator", "minutes", "seeds", "images"]
@@ -336,7 +336,7 @@ def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
 
 
 def _judged(row: dict, key: str, form: str) -> str:
-  """Return a score of a row of generators in words."""
+  """Format a generator's score."""
   score, real = row[key], row.get(_REAL.get(key, f"{key}_real"))
   words = format(score["value"], form)
   if score.get("low") is not None:
@@ -378,14 +378,14 @@ def _read(paths: list[pathlib.Path]) -> list[dict]:
 
 
 def _columns(columns, rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-  """Return the headings of a table, and its rows in words."""
+  """Return a table's headings and formatted rows."""
   return [heading for _, heading, _ in columns], [
     [format(row[key], form) for key, _, form in columns] for row in rows
   ]
 
 
 def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
-  """Return headings and rows of a study's answer, its control's at the end."""
+  """Return headings and rows of a study's answer, the control's row last."""
 
   def row(summary, arm, what):
     (found,) = (
@@ -406,7 +406,7 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
 
 
 def _filled(text: str, name: str, headings, rows) -> str:
-  """Put a table between the marks of that name."""
+  """Write a table between the marks of its name."""
   start, end = (mark.format(name) for mark in MARKS)
   before, _, rest = text.partition(start)
   _, _, after = rest.partition(end)
@@ -428,7 +428,7 @@ if __name__ == "__main__":
   )
   parser.add_argument("name", nargs="?", help="folder in results/")
   parser.add_argument("workdir", nargs="?", type=pathlib.Path)
-  parser.add_argument("--hardware", help="needed with a workdir")
+  parser.add_argument("--hardware", help="required with a workdir")
   arguments = parser.parse_args()
   if arguments.name:
     if not (arguments.workdir and arguments.hardware):

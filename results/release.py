@@ -1,13 +1,13 @@
-"""Puts a trained network among the released ones, with its model card.
+"""Adds a trained network to the released ones, with its model card.
 
   python results/release.py NAME WORKDIR --hardware="2 cores of an Intel Xeon" \
     [--evaluation=DIR] [--folder=DIR]
 
-The network of WORKDIR becomes NAME in skinjax/released (or --folder): averaged
-weights in float16, and NAME.md, which says what it is, what it has learnt from
-and how good it is: a GAN by the evaluation in DIR (configs/evaluate.py), a
-classifier by its own scores.csv. With --folder and without --evaluation there
-is no card, as for the generators of a study's folds.
+The network in WORKDIR becomes NAME in skinjax/released (or --folder): EMA
+weights in float16, and NAME.md, which describes the network, its training data
+and its quality: for a GAN from the evaluation in DIR (configs/evaluate.py), for
+a classifier from its own scores.csv. With --folder and without --evaluation no
+card is written, as for the generators of a study's folds.
 """
 
 import argparse
@@ -26,34 +26,35 @@ from skinjax.judging import findings  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.training import released, schedules, trained  # noqa: E402
 
-MOST = 8 * 2**20  # bytes of a network
+MOST = 8 * 2**20  # maximum bytes of a network
 _LICENCE = (
-  "CC BY-NC 4.0, as the images that it has learnt from (HAM10000, Tschandl et "
+  "CC BY-NC 4.0, like the images that it was trained on (HAM10000, Tschandl et "
   "al. 2018, doi 10.7910/DVN/DBW86T): not for commercial use, and with credit."
 )
 _LIMITS = {
   True: (
-    "For research on training with synthetic images. What is drawn is no "
-    "patient's lesion, and says nothing of how often anything occurs.",
-    "An image may show another class than that asked for: see the agreement.",
-    "A study must not test on lesions that it has learnt from. skinjax refuses "
-    "that; elsewhere the ids in released.json tell.",
+    "For research on training with synthetic images. The images show no "
+    "patient's lesion, and say nothing about how often anything occurs.",
+    "An image may show another class than the requested one: see the "
+    "agreement.",
+    "A study must not test on lesions that it was trained on. skinjax refuses "
+    "that; for other software, the ids are in released.json.",
   ),
   False: (
-    "For judging images and for trying the library. It is no medical device, "
-    "and nobody's diagnosis may rest on it.",
-    "It knows seven kinds of lesions and calls any image one of them.",
+    "For evaluating images and for trying the library. It is not a medical "
+    "device, and must not be used for diagnosis.",
+    "It knows seven kinds of lesions and assigns every image to one of them.",
   ),
 }
 _SHARED_LIMITS = (
   "64x64 pixels hold less than a dermatoscope shows.",
-  "The images are of two clinics, in Vienna and Queensland, and nearly all of "
-  "light skin; classes are as unequal as they came there.",
+  "The training images come from two clinics, in Vienna and Queensland, and "
+  "nearly all show light skin; classes are as imbalanced as they were there.",
 )
 
 
 def member(network: trained.Trained, hardware: str) -> released.Member:
-  """Return what is kept of a trained network."""
+  """Return the part of a trained network that is released."""
   config = network.config.to_dict()
   for key in ("manual_dir", "data_dir", "folder"):  # of this machine
     config["data"][key] = ""
@@ -67,7 +68,7 @@ def member(network: trained.Trained, hardware: str) -> released.Member:
 
 
 def minutes(path: pathlib.Path) -> float:
-  """Return the minutes of all steps that were timed in a workdir."""
+  """Return the minutes of all timed steps of a workdir."""
   lines = (path / "timing.jsonl").read_text().splitlines()
   seconds = sum(json.loads(line)["seconds"] for line in lines)
   return round(seconds / 60, 1)
@@ -79,11 +80,11 @@ def card(
   made: released.Member,
   measured: list[str],
 ) -> str:
-  """Return a network's model card; `measured` are the lines on its worth."""
+  """Return a network's model card; `measured` are the lines on its quality."""
   info, config = network.info, network.config
   generates = network.task.generates
   first = (
-    f"Draws {info.size}x{info.size} images of skin lesions by class: "
+    f"Generates {info.size}x{info.size} images of skin lesions by class: "
     if generates
     else f"Classifies {info.size}x{info.size} images of skin lesions: "
   )
@@ -98,13 +99,13 @@ def card(
   parameters = sum(np.size(x) for x in jax.tree.leaves(network.state.average))
   pretrained = ", ".join(trained.pretrained_networks(config)) or "none"
   facts = {
-    "network": f"{kind}, {parameters:,} numbers in float16",
+    "network": f"{kind}, {parameters:,} values in float16",
     "trained": f"{network.step:,} steps, {images:,} images, "
     f"{made.made['minutes']:g} minutes, {made.made['hardware']}",
-    "learnt from": f"{sum(info.class_counts):,} images of "
+    "trained on": f"{sum(info.class_counts):,} images of "
     f"{len(network.origin['groups']):,} lesions of HAM10000, those of the "
-    "training split: their ids are in released.json",
-    "learnt through": f"networks pretrained on ImageNet: {pretrained}",
+    "training split; their ids are in released.json",
+    "trained through": f"networks pretrained on ImageNet: {pretrained}",
     "licence": _LICENCE,
   }
   return "\n".join(
@@ -116,7 +117,7 @@ def card(
       *("```python", use, "```", ""),
       *("| | |", "| --- | --- |"),
       *(f"| {key} | {value} |" for key, value in facts.items()),
-      *("", "## What it is worth", "", *measured),
+      *("", "## Quality", "", *measured),
       *("", "## Limits", ""),
       *(f"- {text}" for text in _LIMITS[generates] + _SHARED_LIMITS),
       "",
@@ -125,7 +126,7 @@ def card(
 
 
 def of_evaluation(evaluation: dict) -> list[str]:
-  """Say what the images of a generator are worth; see `card`."""
+  """Describe the quality of a generator's images; see `card`."""
   found = findings.describe(evaluation)
   extractor, kernel = findings.kernel_distances(evaluation)
   columns = ("synthetic", "floor", "ceiling")
@@ -152,7 +153,7 @@ def of_evaluation(evaluation: dict) -> list[str]:
 
 
 def of_scores(file: pathlib.Path) -> list[str]:
-  """Say how good a classifier is, from its scores.csv; see `card`."""
+  """Describe a classifier's quality, from its scores.csv; see `card`."""
   with file.open(newline="") as text:
     rows = list(csv.DictReader(text))
   shown = [
@@ -160,7 +161,7 @@ def of_scores(file: pathlib.Path) -> list[str]:
     for row in rows
   ]
   head = ("on the test lesions", "value", "95% interval")
-  note = "Intervals are over lesions; of one training."
+  note = "Intervals are over lesions, for one training run."
   return [*_table(head, shown), "", note]
 
 
@@ -176,12 +177,12 @@ def release(
   evaluation: pathlib.Path | None,
   folder: pathlib.Path,
 ) -> None:
-  """Write a network into a folder, and its card; see the module."""
+  """Write a network and its card to a folder; see the module's docstring."""
   network = trained.load(path)
   made = member(network, hardware)
   size = sum(2 * np.size(x) for x in jax.tree.leaves(made.average))
   if size > MOST:
-    sys.exit(f"{path} has {size:,} bytes in float16: {MOST:,} are the most.")
+    sys.exit(f"{path} has {size:,} bytes in float16: the limit is {MOST:,}.")
   measured = []
   if evaluation:
     text = (evaluation / "evaluation.json").read_text()
@@ -189,7 +190,7 @@ def release(
   elif not network.task.generates:
     measured = of_scores(path / "scores.csv")
   elif folder == released.SHIPPED:
-    sys.exit("A generator is released with --evaluation, which its card tells.")
+    sys.exit("A generator needs --evaluation for its card.")
   if measured:
     text = card(name, network, made, measured)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""skinjax: does adding synthetic images help a classifier of few images?
+"""skinjax: do synthetic images help a classifier trained on few real ones?
 
 From Python, without flags and without the data set:
 
@@ -17,14 +17,14 @@ def load_generator(path, which="latest"):
   """Load a trained generator; see synthesis/generators.py.
 
   Args:
-    path: the workdir that trained it, or the name of one that comes with
-      skinjax; see released/.
-    which: its latest or its best checkpoint.
+    path: the workdir that trained it, or the name of one shipped with skinjax;
+      see released/.
+    which: the checkpoint, `latest` or `best`.
 
   Returns:
     `Generator`, with `class_names` and `sample(labels, seed=0)`.
   """
-  from skinjax.synthesis import generators  # importing skinjax is to be fast
+  from skinjax.synthesis import generators  # keeps `import skinjax` fast
 
   return generators.load(path, which)
 
@@ -33,7 +33,7 @@ def load_classifier(path):
   """Load a trained classifier; see training/predict.py.
 
   Args:
-    path: as of `load_generator`.
+    path: as in `load_generator`.
 
   Returns:
     `Classifier`, with `class_names` and `predict(images)`.

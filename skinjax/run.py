@@ -1,4 +1,4 @@
-"""From a config to the task that runs it, its numbers checked once for all."""
+"""Checks a config's numbers, then runs its task."""
 
 import contextlib
 import importlib
@@ -16,8 +16,7 @@ from skinjax.data import datasets, external
 from skinjax.runtime import command_line, errors, processes, workdir
 from skinjax.training import loop, predictions, tasks
 
-# Tasks that are more than a training, by name, and the module whose `run` they
-# are.
+# Tasks other than plain training: the module whose `run` runs them, by name.
 _OTHERS = {
   "by_class": "skinjax.synthesis.by_class",
   "evaluate": "skinjax.judging.evaluate",
@@ -29,13 +28,14 @@ _OTHERS = {
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
-  """Run a config in a workdir, and note in `runs.jsonl` what that took.
+  """Run a config in a workdir, and log its time and devices in `runs.jsonl`.
 
-  The path may be None for a task that can do without a workdir. Returns what
-  the task returns.
+  The path may be None for a task that needs no workdir. Returns what the task
+  returns.
 
   Raises:
-    InputError: see the task; or the disk is full, or forbids to read or write.
+    InputError: see the task; or the disk is full or fails, or a file may not be
+      read or written.
   """
   start = time.monotonic()
   try:
@@ -43,17 +43,17 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
   except OSError as error:
     if isinstance(error, PermissionError):
       raise errors.InputError(
-        f"{error.filename}: {error.strerror}. Its owner or mode forbids it to "
-        "the user who runs this: change these, or name another place."
+        f"{error.filename}: {error.strerror}. Its owner or mode denies access "
+        "to the user who runs this: change these, or use another path."
       ) from error
-    # Anything may fill a disk; a bug is to be seen as one.
+    # Disk errors are not bugs; all others keep their traceback.
     if error.errno not in errors.DISK:
       raise
     raise errors.InputError(
-      f"{error.filename or path}: {error.strerror}. Once that is mended, the "
-      "same command goes on from what is done."
+      f"{error.filename or path}: {error.strerror}. Once that is fixed, the "
+      "same command resumes from the finished work."
     ) from error
-  finally:  # interrupted runs count too; only a kill goes unnoted
+  finally:  # interrupted runs are logged too, killed ones cannot be
     if path and processes.is_first() and workdir.is_of(path, config):
       _note(pathlib.Path(path), time.monotonic() - start)
 
@@ -65,7 +65,7 @@ def _note(path: pathlib.Path, seconds: float) -> None:
     "devices": [device.device_kind for device in jax.devices()],
     "cores": os.cpu_count(),
   }
-  # A note that does not fit on the disk is not worth an error.
+  # If the disk is full, a missing log entry is not worth an error.
   with contextlib.suppress(OSError), (path / "runs.jsonl").open("a") as file:
     file.write(json.dumps(note) + "\n")
 
@@ -77,14 +77,14 @@ def _run(config, path):
   if name in _OTHERS:
     if jax.process_count() > 1:
       raise errors.InputError(
-        f"task={name} is run by one process, and there are "
-        f"{jax.process_count()}: start it without --coordinator. A study is "
-        "divided with --config.shard=i/n."
+        f"task={name} runs in one process, and there are "
+        f"{jax.process_count()}: start it without --coordinator. To divide a "
+        "study, use --config.shard=i/n."
       )
     return importlib.import_module(_OTHERS[name]).run(config, path)
   task = tasks.named(name)
   dataset = outside = None
-  if not task.generates and config.external:  # refused before it is trained
+  if not task.generates and config.external:  # check it before training
     loop.check(config)
     dataset = processes.together(lambda: datasets.load(config.data))
     outside = processes.together(
@@ -99,14 +99,15 @@ def _run(config, path):
 class _Range(NamedTuple):
   low: float
   high: float = math.inf
-  below: bool = False  # whether high itself is out of range
-  whole: bool = False  # whether it is a tuple of integers
+  below: bool = False  # whether `high` itself is excluded
+  whole: bool = False  # whether the value is a tuple of integers
 
 
-# By key, in a study's parts too, as in "gan.model.dropout". JAX makes keys of
-# 32 bits of the seed. Dropout is counted in 256ths, one of which must stay.
-# From a jitter of 1 on, contrast is turned round; with no latents all images of
-# a class are one. A half-life of 0 images is no average. KID is of pairs.
+# Allowed values by key, also within a study's parts, as "gan.model.dropout".
+# JAX uses 32 bits of the seed. Dropout is in 256ths, and 1/256 must be kept.
+# A jitter above 1 would invert contrast. Without latents all images of a class
+# would be equal. An EMA half-life of 0 images means no averaging. KID needs
+# pairs.
 RANGES = {
   "seed": _Range(0, 2**32 - 1),
   "level": _Range(0.5, 1, below=True),
@@ -161,22 +162,22 @@ RANGES = {
 
 
 def check(config: Any) -> None:
-  """Refuse numbers that are out of range, or no finite numbers, of any task.
+  """Refuse numbers of any task that are out of range or not finite.
 
-  Only what stops the program, or means nothing, is out of range; whether a
-  number is wise is not judged here. Cadences, folds and sizes depend on more
-  than themselves, and are looked at where they are used.
+  Only values that would crash or are meaningless are out of range; this is no
+  check for good values. Cadences, folds and sizes depend on other values and
+  are checked where they are used.
 
   Raises:
     InputError: a number is out of range.
   """
   for key, value in workdir.flat(config).items():
     if isinstance(value, float) and not math.isfinite(value):
-      raise errors.InputError(f"{key}={value}: a finite number is wanted.")
+      raise errors.InputError(f"{key}={value}: a finite number is expected.")
     parts = key.split(".")
     allowed = RANGES.get(".".join(parts[-2:])) or RANGES.get(parts[-1])
     if allowed and not _holds(allowed, value):
-      raise errors.InputError(f"{key}={value}: {_words(allowed)} is wanted.")
+      raise errors.InputError(f"{key}={value}: {_words(allowed)} is expected.")
 
 
 def _holds(allowed: _Range, value: Any) -> bool:
@@ -196,5 +197,5 @@ def _words(allowed: _Range) -> str:
     return f"integers of at least {allowed.low}"
   if allowed.high == math.inf:
     return f"a number of at least {allowed.low}"
-  to = "up to, but not," if allowed.below else "to"
+  to = "to below" if allowed.below else "to"
   return f"a number from {allowed.low} {to} {allowed.high}"

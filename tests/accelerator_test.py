@@ -48,8 +48,8 @@ def test_an_item_is_left_out_where_its_like_took_longer_than_is_left():
   assert items.run("third", lambda: take(3.0)) == 3.0
   assert items.run("fourth", lambda: take(1.0)) is None
   assert items.notes == {
-    "second": "left out: it takes about 7.0 s, of which 6.0 were left",
-    "fourth": "left out: it takes about 3.5 s, of which 3.0 were left",
+    "second": "skipped: it takes about 7.0 s, and only 6.0 s were left",
+    "fourth": "skipped: it takes about 3.5 s, and only 3.0 s were left",
   }
 
 
@@ -104,7 +104,7 @@ def test_without_time_all_is_left_out_with_a_reason(tmp_path):
   for name, section in document["sections"].items():
     assert section["notes"], name
     assert not section.get("rows")
-  assert "left out: it takes about" in accelerator.show(document)
+  assert "skipped: it takes about" in accelerator.show(document)
 
 
 def test_the_chip_is_measured():

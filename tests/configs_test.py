@@ -73,9 +73,9 @@ def test_quick_is_less_work(name):
   [
     ("datset=mnist", "argument 'datset'. Did you mean 'dataset'"),
     ("fast", "There are: dataset, size, quick"),
-    ("size=big", "Config argument size='big': int is wanted"),
-    ("size", "size='': int is wanted"),
-    ("quick=yes", "quick='yes': bool is wanted"),
+    ("size=big", "Config argument size='big': int is expected"),
+    ("size", "size='': int is expected"),
+    ("quick=yes", "quick='yes': bool is expected"),
     ("dataset=minst", "Unknown dataset 'minst'. Did you mean 'mnist'"),
   ],
 )
@@ -119,7 +119,7 @@ def test_a_projected_gan_is_judged_by_what_it_does_not_learn_through(name):
   assert config.best == "kid_squeezenet"
   loop.check(config)
   config.best = "kid"
-  with pytest.raises(errors.InputError, match="learns through EfficientNet"):
+  with pytest.raises(errors.InputError, match="trained through Efficient"):
     loop.check(config)
   assert _get(name, "dataset=mnist,variant=projected,quick").best == ""
 

@@ -72,4 +72,4 @@ def test_ctrl_c_is_one_line(tmp_path, toy_dir):
   assert "Traceback" not in rest
   last = rest.strip().splitlines()[-1]
   assert last.startswith("main.py: SIGINT: step ")
-  assert last.endswith("The same command goes on from there.")
+  assert last.endswith("The same command resumes from there.")

@@ -67,7 +67,7 @@ def test_what_a_step_can_be_made_of_is_accepted(key, values):
     ("train.rate", math.nan, "a finite number"),
     ("train.ema_images", math.inf, "a finite number"),
     ("model.dropout", 0.997, "a number from 0 to 0.99609375"),
-    ("loss.smoothing", 1.0, "a number from 0 up to, but not, 1"),
+    ("loss.smoothing", 1.0, "a number from 0 to below 1"),
     ("augment.jitter", 1.1, "a number from 0 to 1"),
   ],
 )
@@ -75,7 +75,7 @@ def test_what_is_out_of_range_is_named(key, value, told):
   config = _get("classifier", **{key: value})
   with pytest.raises(errors.InputError) as refusal:
     run.check(config)
-  assert str(refusal.value) == f"{key}={value}: {told} is wanted."
+  assert str(refusal.value) == f"{key}={value}: {told} is expected."
 
 
 def test_parts_of_a_study_are_checked():
@@ -88,7 +88,7 @@ def test_parts_of_a_study_are_checked():
 
 @pytest.mark.parametrize("value", [True, "4", None])
 def test_what_is_no_number_is_refused(value):
-  with pytest.raises(errors.InputError, match=r"^model\.width=.*is wanted"):
+  with pytest.raises(errors.InputError, match=r"^model\.width=.*is expected"):
     run.check({"model": {"width": value}})
 
 

@@ -1,8 +1,8 @@
 """HAM10000 and a drawn stand-in for it, toy_lesions, as TFDS data sets.
 
 Importing the package registers both, so that `tfds.builder("ham10000/64x64")`
-and `tfds.builder("toy_lesions/64x64")` know them. Where TFDS is absent the rest
-of the package works: what finds, checks, reads and divides the user's files.
+and `tfds.builder("toy_lesions/64x64")` find them. The code that finds, checks,
+reads and splits the user's files works without TFDS.
 """
 
 from tfds_ham10000.errors import DataError

@@ -1,8 +1,8 @@
-"""Finds and reads files that lie in zip files and folders, side by side.
+"""Finds and reads files in zip files and folders.
 
-Zip files are read member by member: nothing is unpacked to the disk. Nor is
-anything believed that could do harm: a member's path must stay inside, and no
-image is read, wherever it lies, beyond `LARGEST` bytes.
+Zip files are read member by member; nothing is unpacked to disk. Files are not
+trusted: a member's path must stay inside the zip file, and no more than
+`LARGEST` bytes of an image are read, zipped or not.
 """
 
 import contextlib
@@ -20,31 +20,31 @@ from etils import epath
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.files import check_is_file, describe, list_folder, show
 
-# The published images have 300 kB; with this, a file that claims to have (or
-# unpacks to) gigabytes is refused before it fills the memory.
+# Published images have 300 kB. The limit refuses files that declare, or unpack
+# to, gigabytes before they fill the memory.
 LARGEST = 16 * 2**20
 
 _SUFFIXES = (".jpg", ".jpeg")
-# Every zip program writes these; the others can unpack to any number of bytes
-# in one go.
+# All zip programs write these methods. Others can unpack to any number of bytes
+# in a single call.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1  # a bit of ZipInfo.flag_bits
-# What zipfile raises for bytes that are no zip file and for damaged ones, in
-# which any number and any name may be wrong.
+# Raised by zipfile for bytes that are not a zip file and for damaged zip files,
+# in which any number or name may be wrong.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError)
 _UNREADABLE += (OSError, OverflowError, RuntimeError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-  """One file in one place.
+  """One file in a folder or a zip file.
 
   Attributes:
-    name: its name, without folders.
-    where: it lies, for messages.
-    read: returns its bytes, at most `LARGEST` of them.
-    size: returns their number.
-    check: raises DataError if the file is not to be read at all.
+    name: the file name, without folders.
+    where: the location, for messages.
+    read: returns the bytes, at most `LARGEST`.
+    size: returns the number of bytes.
+    check: raises DataError if the file must not be read.
     path: None for a member of a zip file.
   """
 
@@ -59,9 +59,9 @@ class File:
 class Walk(contextlib.AbstractContextManager):
   """Lists files in folders and zip files, each folder and zip file once.
 
-  Links are followed. Zip files in folders are looked into, zip files in zip
-  files are not. What can't be read is left out, and kept in `faults`: whether
-  that matters is known only when something is missing.
+  Links are followed. Zip files in folders are opened; zip files inside zip
+  files are not. Whatever can't be read is skipped and recorded in `faults`: it
+  matters only if a file turns out to be missing.
   """
 
   def __init__(self):
@@ -73,15 +73,15 @@ class Walk(contextlib.AbstractContextManager):
     self._open_files.close()
 
   def files(self, place: epath.PathLike) -> Iterator[File]:
-    """Yield the files of a folder or a zip file, wherever in it they lie.
+    """Yield all files of a folder or a zip file, at any depth.
 
     Args:
-      place: a folder; anything else is taken for a zip file.
+      place: a folder; anything else is treated as a zip file.
     """
     places = [epath.Path(place)]
     while places:
       place = places.pop()
-      # A link may lead to a folder that it lies in.
+      # A link may point to a folder that contains it.
       if (real := os.path.realpath(place)) in self._seen:
         continue
       self._seen.add(real)
@@ -95,7 +95,7 @@ class Walk(contextlib.AbstractContextManager):
         self.faults.append(error)
         continue
       for path in entries:
-        # A folder by an image's name is refused when it is read.
+        # A folder with an image's name is refused when it is read.
         if not _parse_image_id(path.name) and (is_zip(path) or path.is_dir()):
           places.append(path)
         else:
@@ -129,14 +129,14 @@ class Walk(contextlib.AbstractContextManager):
 class ImageArchive(contextlib.AbstractContextManager):
   """The JPEG images of several zip files and folders, by image id.
 
-  The image id is the file's name without `.jpg` or `.jpeg`, in upper or lower
-  case, in whatever folder of a zip file or of a folder. What has another name
-  is left alone. One image may lie in several places if its bytes are the same
-  there (one public copy of HAM10000 has every folder twice). Reading is safe
-  from several threads.
+  The image id is the file's name without `.jpg` or `.jpeg` (in upper or lower
+  case), at any depth of a folder or a zip file. Files with other names are
+  ignored. An image may occur several times if all copies have the same bytes
+  (one public copy of HAM10000 has every folder twice). Reading is thread-safe.
 
   Attributes:
-    faults: what could not be read and may have held an image that is missing.
+    faults: errors of files that could not be read and may have held a missing
+      image.
   """
 
   def __init__(
@@ -145,19 +145,19 @@ class ImageArchive(contextlib.AbstractContextManager):
     others: Iterable[epath.PathLike] = (),
     wanted: Collection[str] | None = None,
   ):
-    """Open the places and list their images.
+    """Open the zip files and folders and list their images.
 
     Args:
       places: zip files and folders.
-      others: where to look for images that are in none of these.
-      wanted: image ids; all others are left alone. None for all images, where
-        nothing that can't be read is passed over.
+      others: where to look for images that are not in `places`.
+      wanted: ids of the images to list; all others are ignored. If None, all
+        images are listed, and anything that can't be read is an error.
 
     Raises:
       DataError: a member with a wanted image's name is encrypted, compressed
         by an unusual method or declared to be larger than `LARGEST`, or is in
-        a zip file in which a path leads outside; without `wanted`, a zip file
-        or a folder can't be read. Nothing of the members has been read then.
+        a zip file in which a path leads outside; or, without `wanted`, a zip
+        file or a folder can't be read. No member has been read by then.
     """
     self._images: dict[str, list[File]] = {}
     with contextlib.ExitStack() as stack:
@@ -192,14 +192,14 @@ class ImageArchive(contextlib.AbstractContextManager):
     """Return the bytes of an image's file.
 
     Args:
-      image_id: an image of the archive; KeyError for any other.
+      image_id: id of an image in the archive; any other raises KeyError.
 
     Returns:
-      The file's own bytes, unchecked.
+      The file's bytes, unchecked.
 
     Raises:
-      DataError: the image can't be read, is larger than `LARGEST`, or lies in
-        two places with different bytes.
+      DataError: the image can't be read, is larger than `LARGEST`, or occurs
+        twice with different bytes.
     """
     first, *others = self._images[image_id]
     data = _read(first)
@@ -216,17 +216,17 @@ class ImageArchive(contextlib.AbstractContextManager):
     return self._images[image_id][0].size()
 
   def where(self, image_id: str) -> str:
-    """Return where an image lies, for messages."""
+    """Return the location of an image, for messages."""
     return self._images[image_id][0].where
 
 
 def is_zip(path: epath.Path) -> bool:
-  """Return whether a path has a zip file's name and is no folder."""
+  """Return whether a path has a zip file's name and is not a folder."""
   return path.suffix.lower() == ".zip" and not path.is_dir()
 
 
 def file_at(path: epath.Path) -> File:
-  """Return the file at a path, unread."""
+  """Return the file at a path without reading it."""
   read = functools.partial(_read_file, path)
   size = functools.partial(_measure_file, path)
   return File(path.name, str(path), read, size, path=path)
@@ -234,7 +234,7 @@ def file_at(path: epath.Path) -> File:
 
 @contextlib.contextmanager
 def _open_zip(path: epath.Path) -> Iterator[zipfile.ZipFile]:
-  """Open a zip file through epath, so that it may lie anywhere epath reads."""
+  """Open a zip file through epath, so that it may be anywhere epath reads."""
   check_is_file(path, "a zip file")
   start = b""
   with contextlib.ExitStack() as stack:
@@ -249,7 +249,7 @@ def _open_zip(path: epath.Path) -> Iterator[zipfile.ZipFile]:
       elif start.startswith(b"PK"):
         what = "a zip file that is damaged or cut off"
       raise DataError(
-        f"{path}: {what}, where a whole zip file is expected "
+        f"{path}: {what}, where a complete zip file is expected "
         f"({_cause(error)}); fetch it again"
       ) from error
     yield archive
@@ -258,22 +258,22 @@ def _open_zip(path: epath.Path) -> Iterator[zipfile.ZipFile]:
 def _find_outside(
   path: epath.Path, members: Iterable[zipfile.ZipInfo]
 ) -> DataError | None:
-  """Say which member's path leads outside of the zip file, if one does."""
+  """Return an error if a member's path leads outside of the zip file."""
   for member in members:
-    # Nothing is unpacked, so such a path does no harm here; but a zip file
-    # that has one was made to do harm, and its files are not to be trusted.
+    # Nothing is unpacked, so such a path does no harm here. But a zip file
+    # that has one was made to do harm, and its files can't be trusted.
     name = member.filename.replace("\\", "/")
     parts = name.split("/")
     if ".." in parts or name.startswith("/") or ":" in parts[0]:
       return DataError(
         f"{path}, member {show(member.filename)}: the path leads outside of "
-        "the zip file; refused: fetch the file again, from its publisher"
+        "the zip file; refused: fetch the file again from its publisher"
       )
   return None
 
 
 def _check_member(member: zipfile.ZipInfo, where: str) -> None:
-  """Refuse a file by what the zip file declares of it."""
+  """Refuse a member by what the zip file declares about it."""
   if member.file_size > LARGEST:
     raise DataError(f"{where}: {_too_large(member.file_size)}")
   if member.flag_bits & _ENCRYPTED:
@@ -291,29 +291,29 @@ def _check_member(member: zipfile.ZipInfo, where: str) -> None:
 def _too_large(size: int) -> str:
   return (
     f"{size:,} bytes, where an image of 300,000 or so is expected and at most "
-    f"{LARGEST:,} are read; fetch it again, from its publisher"
+    f"{LARGEST:,} are read; fetch it again from its publisher"
   )
 
 
 def _parse_image_id(name: str) -> str | None:
-  """Return the image id in a file's name, None if it is no image's."""
+  """Return the image id in a file's name, None if it is not an image."""
   path = pathlib.PurePosixPath(name)
-  # macOS leaves a "._NAME.jpg" beside files, which is no image.
+  # macOS leaves a "._NAME.jpg" next to files, which is not an image.
   if path.suffix.lower() not in _SUFFIXES or name.startswith("._"):
     return None
   return path.stem
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-  """Read no more of a member than it declares to have."""
-  # One byte more is asked for, and never given, lest a member that declares to
-  # have none be taken for empty before its checksum is looked at.
+  """Read no more of a member than its declared size."""
+  # Ask for one byte more, which is never returned. Otherwise a member that
+  # declares no bytes would pass as empty before its checksum is verified.
   with archive.open(member) as file:
     return file.read(member.file_size + 1)
 
 
 def _read_file(path: epath.Path) -> bytes:
-  """Read a file of no more than `LARGEST` bytes."""
+  """Read a file of at most `LARGEST` bytes."""
   check_is_file(path, "a JPEG image")
   with path.open("rb") as file:
     data = file.read(LARGEST + 1)
@@ -328,7 +328,7 @@ def _measure_file(path: epath.Path) -> int:
 
 
 def _read(image: File) -> bytes:
-  """Read an image's bytes, or say which file can't be read."""
+  """Read an image's bytes, or report which file can't be read."""
   try:
     return image.read()
   except DataError:
@@ -340,6 +340,6 @@ def _read(image: File) -> bytes:
 
 
 def _cause(error: Exception) -> str:
-  """Return an error's own words, without the path that the message has."""
+  """Return an error's own message, without the path, which ours has."""
   words = getattr(error, "strerror", None) or str(error)
   return show(words or type(error).__name__)

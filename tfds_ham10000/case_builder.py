@@ -1,4 +1,4 @@
-"""What the data sets of this package share: examples, sizes, file format."""
+"""The base of this package's data sets: examples, sizes, file format."""
 
 import dataclasses
 import importlib.util
@@ -40,8 +40,8 @@ def square_config(size: int) -> SizeConfig:
 class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """A data set of cases: an image, its lesion's diagnosis and the patient.
 
-  The file format is TFDS's own default where TensorFlow is installed, and
-  array_record, which needs none, elsewhere.
+  The file format is TFDS's default where TensorFlow is installed; elsewhere it
+  is array_record, which does not need TensorFlow.
   """
 
   HOMEPAGE: str | None = None
@@ -86,13 +86,13 @@ class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Prepare the data set, unless the data directory has it already.
 
     Args:
-      file_format: overrides the one that the builder was made with.
-      **kwargs: as `tfds.core.DatasetBuilder.download_and_prepare` takes them.
+      file_format: overrides the builder's file format.
+      **kwargs: passed to `tfds.core.DatasetBuilder.download_and_prepare`.
 
     Raises:
-      DataError: the data directory has the data set in another file format, or
-        the data are not as they should be, or `tfds.load` wants to prepare
-        what it can't read. Nothing is left behind in it then.
+      DataError: the data directory has the data set in another file format, the
+        data are invalid, or `tfds.load` is about to prepare a format that it
+        can't read. Nothing is left behind in the directory.
     """
     written = self.info.file_format
     if file_format:
@@ -111,11 +111,11 @@ class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Return `tf.data.Dataset`s, as `tfds.core.DatasetBuilder.as_dataset`.
 
     Args:
-      *args: as the overridden method takes them.
-      **kwargs: as the overridden method takes them.
+      *args: passed to the overridden method.
+      **kwargs: passed to the overridden method.
 
     Returns:
-      What the overridden method returns.
+      The result of the overridden method.
 
     Raises:
       DataError: the data directory has a file format that tf.data can't read.
@@ -125,24 +125,24 @@ class CaseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return super().as_dataset(*args, **kwargs)
 
   def _no_tf_data(self) -> DataError:
-    """Say how to read what tf.data, and with it tfds.load, can't read."""
+    """Return an error that explains how to read the data without tf.data."""
     state = "was prepared" if self.is_prepared() else "would be prepared"
     other = "or install TensorFlow, and give another data_dir"
     if has_tensorflow():
       other = "or give another data_dir"
     return DataError(
-      f"{self.data_dir} {state} as {_ARRAY_RECORD}, and tf.data, which "
-      f"tfds.load and as_dataset return, can read {_TFRECORD} only: read it "
-      "with tfds.data_source in place of tfds.load, as_data_source in place "
-      f"of as_dataset, {other} to prepare with file_format={_TFRECORD!r}"
+      f"{self.data_dir} {state} as {_ARRAY_RECORD}, but tf.data, which "
+      f"tfds.load and as_dataset return, reads only {_TFRECORD}: use "
+      "tfds.data_source instead of tfds.load, as_data_source instead of "
+      f"as_dataset, {other} to prepare with file_format={_TFRECORD!r}"
     )
 
 
 def _is_in_load() -> bool:
   """Return whether `tfds.load` is calling.
 
-  It prepares a data set before it asks for a tf.data.Dataset, and says to
-  nobody that it will; only the stack tells it from tfds.data_source.
+  It prepares a data set before it asks for a tf.data.Dataset, and does not
+  announce that; only the call stack distinguishes it from tfds.data_source.
   """
   return any(
     frame.f_code.co_name == "load"
@@ -154,19 +154,19 @@ def _is_in_load() -> bool:
 def choose_file_format(
   asked: str | None, prepared: str | None, data_dir: str, tensorflow: bool
 ) -> str:
-  """Choose the format of the files that a data set is written to or read from.
+  """Choose the file format in which a data set is written or read.
 
   Args:
-    asked: what the caller wants, None to leave it open.
-    prepared: what the data directory has, None if it has nothing yet.
+    asked: the format that the caller asks for; None for no preference.
+    prepared: the format in the data directory; None if nothing is prepared.
     data_dir: the directory, for messages.
     tensorflow: whether TensorFlow is installed.
 
   Returns:
-    A value of `tfds.core.FileFormat`, as `tfrecord` or `array_record`.
+    A value of `tfds.core.FileFormat`, such as `tfrecord` or `array_record`.
 
   Raises:
-    DataError: the directory has another format than was asked for, or the
+    DataError: the directory has another format than the one asked for, or the
       format needs TensorFlow, which is not installed.
   """
   if asked and prepared and asked != prepared:
@@ -201,11 +201,11 @@ def divide(
   """Divide cases into the three splits, by group and stratified by class.
 
   Args:
-    cases: all of the data set's.
+    cases: all cases of the data set.
     groups: the group of every image id.
 
   Returns:
-    The cases of train, validation and test, in the order they came.
+    The cases of train, validation and test, in their original order.
 
   Raises:
     DataError: a split would be empty.
@@ -227,11 +227,11 @@ def divide(
 
 
 def make_example(case: Case, group: str, image: bytes) -> dict[str, Any]:
-  """Put together what TFDS stores of a case.
+  """Build the example that TFDS stores for a case.
 
   Args:
-    case: the table's row.
-    group: the lesion id joined over known duplicates.
+    case: a row of the table.
+    group: the lesion id, merged over known duplicates.
     image: the bytes of the image file.
 
   Returns:

@@ -1,4 +1,4 @@
-"""What the package's commands share: one line says what is wrong."""
+"""Shared by the package's commands: errors are reported in one line."""
 
 import argparse
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from tfds_ham10000.errors import DataError
 
 
 class Parser(argparse.ArgumentParser):
-  """Ends with exit code 2 and one line where arguments are bad."""
+  """Reports bad arguments in one line and exits with code 2."""
 
   def __init__(self, name: str, description: str):
     super().__init__(
@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
     )
 
   def error(self, message: str) -> None:
-    """End the program."""
+    """Print the message and exit."""
     self.exit(2, f"{self.prog.split('.')[-1]}: {message}\n")
 
   def run(
@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
     try:
       return work(args)
     except DataError as error:
-      # Further lines say where HAM10000 can be had; the README does too.
+      # Further lines explain where to get HAM10000; so does the README.
       return self.error(str(error).splitlines()[0])
     except OSError as error:
       return self.error(f"{error.filename}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""Draws a small archive that is laid out like HAM10000, for tests.
+"""Draws a small archive in the layout of HAM10000, for tests.
 
 The folder dummy_data/ was made by
 `write_archive("tfds_ham10000/dummy_data", {"nv": 10, "mel": 3, "vasc": 1})`.
@@ -20,11 +20,11 @@ _IMAGE_SIZE = (80, 60)
 def write_archive(folder: epath.PathLike, lesions: Mapping[str, int]) -> None:
   """Write drawn images and a table of cases in the layout of HAM10000.
 
-  The first lesion of every class has two images, the others one; part 1 and
-  part 2 have every other image.
+  The first lesion of every class has two images, the others have one. Images
+  alternate between part 1 and part 2.
 
   Args:
-    folder: where to write; made if absent.
+    folder: where to write; created if absent.
     lesions: number of lesions of each class.
   """
   folder = epath.Path(folder)

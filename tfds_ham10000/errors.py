@@ -1,5 +1,5 @@
-"""The one exception for data that are not as they should be."""
+"""The exception for invalid data."""
 
 
 class DataError(ValueError):
-  """Bad data: says which file, line or image, and what would be right."""
+  """Invalid data; names the file, line or image and what is expected."""

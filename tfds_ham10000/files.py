@@ -1,4 +1,4 @@
-"""Reads files that someone has put in their place, or something else there."""
+"""Reads the user's text files and recognizes files of another kind."""
 
 import codecs
 import csv
@@ -12,8 +12,8 @@ from etils import epath
 
 from tfds_ham10000.errors import DataError
 
-# Beginnings of files that get saved under the name of another. Neither a table
-# nor an archive nor an image begins with "<" or "{".
+# First bytes of files that are often saved under another file's name. No table,
+# archive or image begins with "<" or "{".
 _BEGINNINGS = {
   b"<": "a web page, such as a site's login or error page saved as the file",
   b"{": "a site's answer in JSON, such as its error message saved as the file",
@@ -34,16 +34,16 @@ _CUT.maxstring = _LONGEST_SHOWN
 
 
 def describe(data: bytes) -> str | None:
-  """Say what a file is that is not what its name says.
+  """Describe a file that is not what its name claims.
 
   Args:
-    data: the file's bytes, or its first few hundred.
+    data: the file's bytes, or the first few hundred.
 
   Returns:
-    What it is, as "a web page"; None if it is none of the usual mistakes.
+    A description such as "a web page"; None if it is no common mistake.
   """
   if not data.strip(b"\0"):
-    # Some programs set a download's space aside before it arrives.
+    # Some programs reserve a download's space before the data arrive.
     return "a file of zeros only" if data else "an empty file"
   data = data.removeprefix(codecs.BOM_UTF8).lstrip()
   for beginning, what in _BEGINNINGS.items():
@@ -53,7 +53,7 @@ def describe(data: bytes) -> str | None:
 
 
 def show(text: object) -> str:
-  """Return what a file says as a message may have it: escaped, and short."""
+  """Escape and shorten text from a file, for use in a message."""
   text = str(text)
   if text.isprintable() and len(text) <= _LONGEST_SHOWN:
     return text
@@ -61,14 +61,14 @@ def show(text: object) -> str:
 
 
 def list_folder(folder: epath.Path, advice: str) -> list[epath.Path]:
-  """List what is in a folder, by name.
+  """List a folder's entries, sorted by name.
 
   Args:
     folder: the folder.
-    advice: what is to be done where it can't be listed, for the message.
+    advice: what to do if it can't be listed, for the message.
 
   Raises:
-    DataError: it can't be listed.
+    DataError: the folder can't be listed.
   """
   try:
     return sorted(folder.iterdir())
@@ -79,21 +79,21 @@ def list_folder(folder: epath.Path, advice: str) -> list[epath.Path]:
 
 
 def check_is_file(path: epath.Path, what: str) -> None:
-  """Refuse a path at which there is no file that can be read to its end.
+  """Refuse a path that is not a regular file.
 
   Args:
     path: where something was found.
-    what: what is expected there, as "a zip file".
+    what: the expected kind of file, such as "a zip file".
 
   Raises:
-    DataError: it is a folder, a link to nowhere, a pipe or a device.
+    DataError: it is a folder, a broken link, a pipe or a device.
   """
   if path.is_dir():
     raise DataError(
       f"{path}: a folder, where {what} is expected; put the file in its place"
     )
-  # A pipe or a device would be waited for, or read from, for ever. Remote
-  # storage, of which os.path knows nothing, has none.
+  # Reading a pipe or a device may never end. Remote storage, which os.path does
+  # not see, has neither.
   special = os.path.exists(path) and not os.path.isfile(path)
   if special or not path.exists():
     raise DataError(
@@ -103,17 +103,17 @@ def check_is_file(path: epath.Path, what: str) -> None:
 
 
 def read_text(path: epath.Path, what: str) -> str:
-  """Read a text file that someone has put in its place, whole.
+  """Read a whole text file supplied by the user.
 
   Args:
     path: the file, UTF-8 with or without a byte order mark.
-    what: what is expected there, as "a table of cases".
+    what: the expected kind of file, such as "a table of cases".
 
   Returns:
-    The text, with its own line ends.
+    The text, its line endings unchanged.
 
   Raises:
-    DataError: the file can't be read, is no text, or text in another encoding.
+    DataError: the file can't be read, is not text, or has another encoding.
   """
   check_is_file(path, what)
   try:
@@ -127,7 +127,7 @@ def read_text(path: epath.Path, what: str) -> str:
 
 
 def decode(data: bytes, where: str, what: str) -> str:
-  """Decode the bytes of a text file, as `read_text` does."""
+  """Decode the bytes of a text file; see `read_text`."""
   is_instead = describe(data)
   if len(data) > _LARGEST_TEXT:
     is_instead = f"a file of more than {_LARGEST_TEXT:,} bytes"
@@ -151,17 +151,17 @@ def decode(data: bytes, where: str, what: str) -> str:
 
 
 def split_rows(text: str, where: str) -> list[tuple[int, list[str]]]:
-  """Split a table into the fields of its rows, each with its line from 1 on.
+  """Split a table into rows of fields, each with its line number from 1.
 
-  Commas, semicolons or tabs part them, whichever the first line has most of.
-  Spaces around a field don't count, nor do rows with nothing in any field.
+  The delimiter is the comma, semicolon or tab: whichever is most frequent in
+  the first line. Spaces around fields are removed, and empty rows are skipped.
 
   Args:
-    text: the table, its lines ending as on any system.
-    where: where it lies, for messages.
+    text: the table, with the line endings of any system.
+    where: its location, for messages.
 
   Raises:
-    DataError: a quotation mark is wrong, or a field endless.
+    DataError: a quotation mark is misplaced, or a field is too long.
   """
   lines = io.StringIO(text, newline="")
   first = next(filter(str.strip, lines), "")
@@ -177,8 +177,8 @@ def split_rows(text: str, where: str) -> list[tuple[int, list[str]]]:
       line = reader.line_num + 1
   except csv.Error as error:
     raise DataError(
-      f"{where}: line {line}: {error}; is a quotation mark not closed, or does "
-      "one stand inside a value?"
+      f"{where}: line {line}: {error}; is a quotation mark not closed, or is "
+      "one inside a value?"
     ) from error
   return found
 
@@ -186,12 +186,12 @@ def split_rows(text: str, where: str) -> list[tuple[int, list[str]]]:
 def by_column(
   columns: Sequence[str], rows: Iterable[tuple[int, list[str]]], where: str
 ) -> list[tuple[int, dict[str, str]]]:
-  """Name the fields of rows, as `split_rows` returns them, by their columns.
+  """Label the fields of rows from `split_rows` with their columns' names.
 
   Args:
     columns: the names in the table's first line.
-    rows: all others.
-    where: where the table lies, for messages.
+    rows: all other rows.
+    where: the table's location, for messages.
 
   Raises:
     DataError: a row has more or fewer fields than there are columns.
@@ -201,7 +201,7 @@ def by_column(
     if len(fields) != len(columns):
       raise DataError(
         f"{where}: line {line}: {len(fields)} fields where the first line has "
-        f"{len(columns)}; every row must have as many"
+        f"{len(columns)}; every row must have the same number"
       )
     named.append((line, dict(zip(columns, fields, strict=True))))
   return named
@@ -212,8 +212,8 @@ def one_hot(
 ) -> tuple[list[str], list[str]]:
   """List the columns of a row that are 1, and those that are neither 1 nor 0.
 
-  As in tables of the ISIC challenges, which have a column for each class. A
-  number may have a point in it, and be true or false.
+  Tables of the ISIC challenges have one such column per class. Numbers may have
+  a decimal point; true and false count as 1 and 0.
   """
   on, odd = [], []
   for name in columns:

@@ -1,14 +1,15 @@
-r"""Writes which images are in which split of a fold, for training elsewhere.
+r"""Writes each image's split for a fold, for training outside of skinjax.
 
   python -m tfds_ham10000.folds --fold=0 \
     --manual_dir=~/Downloads/ham10000 --output=fold_0.csv
 
-CSV with the columns image_id, lesion_id, group, label and split (train,
-validation or test). Of HAM10000 only the table of cases is needed. The splits
-are by group, that is by lesion joined over known duplicates: fold i is tested
-on, fold i+1 validated on. Fold -1 means the data set's own splits.
+The output is CSV with the columns image_id, lesion_id, group, label and split
+(train, validation or test). Only HAM10000's table of cases is needed. Splits
+are by group, that is, by lesion merged over known duplicates: fold i is the
+test split and fold i+1 the validation split. Fold -1 means the data set's own
+splits.
 
-Exit codes: 0 done; 2 bad input.
+Exit codes: 0 success; 2 bad input.
 """
 
 import argparse
@@ -50,16 +51,16 @@ def main(argv: list[str] | None = None) -> int:
   """Run the command and return its exit code; see this module's docstring."""
   parser = command_line.Parser("folds", __doc__)
   add = parser.add_argument
-  add("--fold", type=int, required=True, help="from 0, or -1")
+  add("--fold", type=int, required=True, help="from 0; -1: fixed splits")
   add("--num_folds", type=int, default=5, help="default: %(default)s")
   add("--seed", type=int, default=0, help="default: %(default)s")
-  add("--manual_dir", required=True, help="has HAM10000's table of cases")
-  add("--output", help="CSV file to write; without it, it is printed")
+  add("--manual_dir", required=True, help="directory of HAM10000's table")
+  add("--output", help="CSV file to write; default: standard output")
   return parser.run(_work, argv)
 
 
 if __name__ == "__main__":
   sys.exit(main())
-# What is imported becomes an attribute of the package: `tfds_ham10000.folds` is
-# a function there, and stays the same function.
+# An imported module becomes an attribute of its package, but
+# `tfds_ham10000.folds` must stay the function.
 sys.modules[__name__] = splits.folds

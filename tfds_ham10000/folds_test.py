@@ -86,7 +86,7 @@ def test_a_file_is_written(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
   ("arguments", "told"),
   [
-    (["--fold=5"], "folds: fold 5 of 5; a fold from 0 to one less than"),
+    (["--fold=5"], "folds: fold 5 of 5; a fold must be from 0 to one less"),
     (["--fold=0", "--num_folds=7"], "class 'mel' has 6 groups, too few for 7"),
     (["--fold=0", "--manual_dir=none"], "none: can't be listed"),
     (["--fold=x"], "argument --fold: invalid int value: 'x'"),

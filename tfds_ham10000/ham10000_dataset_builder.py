@@ -26,7 +26,7 @@ from tfds_ham10000.images import check_jpeg, reduce_to_square
 from tfds_ham10000.splits import join_groups
 from tfds_ham10000.tables import Case, duplicates, read_cases
 
-# Images decoded at a time: enough to keep the threads busy, little in memory.
+# Images decoded at a time: enough to keep threads busy, few enough for memory.
 _BATCH = 256
 
 
@@ -48,7 +48,7 @@ class Builder(CaseBuilder):
 
   @property
   def prepared_from(self) -> str | None:
-    """What the data set was prepared from; None if that is not recorded.
+    """The source of the prepared data set; None if it is not recorded.
 
     Raises:
       DataError: the record is damaged.
@@ -58,14 +58,14 @@ class Builder(CaseBuilder):
   def check_prepared_from(self, manual_dir: epath.PathLike) -> None:
     """Refuse a manual directory that the data set was not prepared from.
 
-    One that holds the same cases and images is right, wherever it is. If
-    nothing is recorded, as by earlier versions, all that hold HAM10000 are.
+    Any directory with the same cases and images is accepted. If nothing is
+    recorded (earlier versions), any directory with HAM10000 is accepted.
 
     Args:
       manual_dir: the directory.
 
     Raises:
-      DataError: it holds something else, or nothing; or is not there.
+      DataError: it holds something else or nothing, or does not exist.
     """
     prepared = f"{self.data_dir} was prepared from "
     prepared += self.prepared_from or "something that is not recorded"
@@ -74,7 +74,7 @@ class Builder(CaseBuilder):
     if not manual_dir.exists():
       raise DataError(
         f"Manual directory {manual_dir} does not exist; {prepared}: {use}, or "
-        f"remove the folder {self.data_dir} to have it prepared anew"
+        f"remove the folder {self.data_dir} to prepare it again"
       )
     source = sources.find_source(manual_dir)
     with source.open_images() as archive:
@@ -95,27 +95,27 @@ class Builder(CaseBuilder):
       return value
     raise DataError(
       f"{self.data_dir}{os.sep}metadata.json is damaged: remove "
-      f"{self.data_dir} to have it prepared anew"
+      f"{self.data_dir} to prepare it again"
     )
 
   def download_and_prepare(self, *, download_config=None, **kwargs) -> None:
     """Prepare the data set, unless the data directory has it already.
 
     Args:
-      download_config: its manual_dir, if it has one, must hold what the data
+      download_config: if it has a manual_dir, that must hold what the data
         directory was prepared from.
-      **kwargs: as `CaseBuilder.download_and_prepare` takes them.
+      **kwargs: passed to `CaseBuilder.download_and_prepare`.
 
     Raises:
-      DataError: as `check_prepared_from` and the overridden method.
+      DataError: as in `check_prepared_from` and the overridden method.
     """
     if self.is_prepared() and download_config and download_config.manual_dir:
       self.check_prepared_from(download_config.manual_dir)
     super().download_and_prepare(download_config=download_config, **kwargs)
 
   def _download_and_prepare(self, dl_manager, download_config) -> None:
-    # TFDS has a manual directory by default, for all data sets: if it holds
-    # none of our files, we download. One that was asked for has to hold them.
+    # TFDS has a default manual directory, shared by all data sets: if it has
+    # none of our files, we download. An explicit one must have them.
     self._manual_dir_asked = download_config.manual_dir is not None
     super()._download_and_prepare(dl_manager, download_config)
 
@@ -140,10 +140,10 @@ class Builder(CaseBuilder):
   def _find_source(
     self, dl_manager: tfds.download.DownloadManager
   ) -> sources.Source:
-    """Take the manual directory's files, or else download them."""
+    """Find the manual directory's files, or download them."""
     try:
       manual_dir = dl_manager.manual_dir
-    except AssertionError as error:  # TFDS's way to say: absent or empty.
+    except AssertionError as error:  # It is absent or empty.
       if self._manual_dir_asked:
         raise DataError(str(error)) from error
       return self._download(dl_manager)
@@ -159,7 +159,7 @@ class Builder(CaseBuilder):
   def _download(
     self, dl_manager: tfds.download.DownloadManager
   ) -> sources.Source:
-    """Download the files; TFDS checks the SHA-256 of those that it knows."""
+    """Download the files; TFDS verifies those whose SHA-256 is recorded."""
     urls = (sources.TABLE_URL, *sources.IMAGE_URLS)
     for url in urls:
       if url not in (self.url_infos or {}):
@@ -190,7 +190,7 @@ class Builder(CaseBuilder):
         return check_jpeg(data, where)
       return reduce_to_square(data, size, where)
 
-    # Pillow lets go of the interpreter's lock while it decodes and resizes.
+    # Pillow releases the GIL while it decodes and resizes.
     with (
       source.open_images() as archive,
       concurrent.futures.ThreadPoolExecutor() as pool,
@@ -203,9 +203,9 @@ class Builder(CaseBuilder):
 
 
 def _fingerprint(cases: Sequence[Case], archive: ImageArchive) -> str:
-  """Compute the SHA-256, in hex, of all that cases tell and image sizes.
+  """Compute a SHA-256, in hex, of the cases' fields and the images' sizes.
 
-  Where files lie, zipped or not, and how the table is written don't matter.
+  The files' location, zipped or not, and the table's format don't matter.
   """
   digest = hashlib.sha256()
   for case in cases:

@@ -1,4 +1,4 @@
-"""Reads somebody's table of images: their ids, lesions and classes."""
+"""Reads a user's table of images: their ids, lesions and classes."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from tfds_ham10000 import files
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.tables import CLASSES
 
-# Names of columns, in lower case; the first that a table has is taken.
+# Names of columns, in lower case, in order of precedence.
 _IDS = ("image_id", "image", "image_name", "file_name", "filename", "path")
 _IDS += ("filepath", "isic_id", "id")
 _CLASSES = ("dx", "label", "class", "diagnosis", "category", "target", "y")
@@ -19,12 +19,12 @@ _BLANK = ("", "na", "nan", "none", "null")
 
 _ISIC = re.compile(r"isic_\d{7}(?!\d)", re.I)
 _SUFFIX = re.compile(r"\.(jpe?g|png|bmp|tiff?|gif|webp|npy)$", re.I)
-# An id or a path rather than the name of a column.
+# An id or a path, as opposed to the name of a column.
 _BARE = re.compile(rf"[/\\]|{_SUFFIX.pattern}|^[\w-]*\d[\w-]*$", re.I)
 
 
 class Row(NamedTuple):
-  """An image in somebody's table; lesion and label are empty if not given."""
+  """An image in a user's table; lesion and label are empty if not given."""
 
   image_id: str
   lesion: str
@@ -35,8 +35,8 @@ class Row(NamedTuple):
 def image_id(text: str) -> str:
   r"""Reduce a path or file name to the id of its image.
 
-  An ISIC id counts wherever it is, so that `C:\x\ISIC_0027419_flipped.JPG` is
-  ISIC_0027419; of other names folders and suffix are dropped.
+  An ISIC id is found anywhere: `C:\x\ISIC_0027419_flipped.JPG` gives
+  ISIC_0027419. Other names lose their folders and their suffix.
   """
   if found := _ISIC.findall(text):
     return found[-1].upper()
@@ -45,17 +45,17 @@ def image_id(text: str) -> str:
 
 
 def read(path: str, name: str) -> list[Row]:
-  """Read a table of images, or a plain list of their ids.
+  """Read a table of images, or a plain list of image ids.
 
-  The class is in one column, or has one of its own with a 1, as in the ISIC
-  challenges; a row with none or several of these at 1 has no label.
+  The class is in one column, or one-hot encoded with one column per class, as
+  in the ISIC challenges. A row with no or several columns at 1 has no label.
 
   Args:
     path: UTF-8 text, delimited by commas, semicolons or tabs.
-    name: what the user calls it, for messages: "--train".
+    name: the user's name for it, for messages: "--train".
 
   Raises:
-    DataError: it can't be read, or is no table of images.
+    DataError: the file can't be read, or is not a table of images.
   """
   where = f"{name}={path}"
   (first, header), *rows = _lines(path, name)
@@ -66,7 +66,7 @@ def read(path: str, name: str) -> list[Row]:
   if not id_column:
     raise DataError(
       f"{where} has no column of image ids: its first line names "
-      f"{files.show(', '.join(header))}; one of {', '.join(_IDS)} is wanted"
+      f"{files.show(', '.join(header))}; one of {', '.join(_IDS)} is expected"
     )
   if not rows:
     raise DataError(f"{where} has no line below its header")
@@ -75,7 +75,7 @@ def read(path: str, name: str) -> list[Row]:
     if not row[id_column]:
       raise DataError(
         f"{where}, line {line}: the column {id_column} is empty; an image id "
-        "or a path is wanted"
+        "or a path is expected"
       )
     lesion = row.get("lesion_id", "")
     lesion = "" if lesion.lower() in _BLANK else lesion
@@ -85,7 +85,7 @@ def read(path: str, name: str) -> list[Row]:
 
 
 def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
-  """Split a file into the fields of its lines that aren't blank, numbered."""
+  """Split a file's non-blank lines into fields, with line numbers."""
   where, place = f"{name}={path}", epath.Path(os.path.expanduser(path))
   if not place.exists():
     raise DataError(f"{where}: there is no such file")
@@ -95,7 +95,7 @@ def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
     raise DataError(f"{name}: {error}") from error
   rows = files.split_rows(text, where)
   if not rows:
-    raise DataError(f"{where} is empty: a table of images is wanted")
+    raise DataError(f"{where} is empty: a table of images is expected")
   return rows
 
 
@@ -104,11 +104,11 @@ def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def _label(row: dict[str, str], id_column: str) -> str:
-  """Return the class of a row, empty if it has none or several."""
+  """Return the class of a row; empty if it has none or several."""
   if column := _first(_CLASSES, row):
     return row[column]
   known = {name for name in row if name in CLASSES}
-  if len(known) > 1:  # one column is no one-hot code
+  if len(known) > 1:  # one column is not one-hot encoding
     for columns in (known, row.keys() - known - {id_column, "lesion_id"}):
       on, _ = files.one_hot(row, columns)
       if on:

@@ -1,8 +1,8 @@
 """Checks JPEG images and turns them into small square PNG images.
 
-Pixels are taken as they are stored, as TensorFlow's decoder takes those of the
-original files: what a file says besides of how to turn them or of their colour
-space (EXIF, ICC) is not looked at, and may be wrong or damaged.
+Pixels are used as stored, as TensorFlow's decoder does for the original files:
+metadata about orientation and colour space (EXIF, ICC) are ignored, and may be
+wrong or damaged.
 """
 
 import io
@@ -13,26 +13,26 @@ from PIL.JpegImagePlugin import JpegImageFile
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.files import describe, show
 
-# The published images have 600 x 450 pixels, the largest that dermatoscopes'
-# cameras take about 6000 x 4000. Beyond, a small file could fill the memory.
+# Published images have 600 x 450 pixels, the largest from dermatoscope cameras
+# about 6000 x 4000. Without a limit, a small file could fill the memory.
 SHORTEST, LONGEST = 8, 8192
 
-# What Pillow raises for bytes that it can't decode or won't.
+# Raised by Pillow for bytes that it can't or won't decode.
 _UNDECODABLE = (OSError, OverflowError, SyntaxError, ValueError)
 _OTHER_FORMATS = ("PNG", "GIF", "BMP", "TIFF", "WEBP")
 _EXPECTED = "a JPEG image of mode RGB is expected"
 
 
 class _Jpeg(JpegImageFile):
-  """A JPEG image whose EXIF block is not read, so that it may be damaged."""
+  """A JPEG image whose EXIF block is ignored, so that it may be damaged."""
 
   def getexif(self) -> Image.Exif:
-    """Return what an image without such a block has."""
+    """Return empty EXIF, as for an image without such a block."""
     return Image.Exif()
 
 
 def check_jpeg(data: bytes, where: str) -> bytes:
-  """Return the bytes of a JPEG image after decoding it once, whole.
+  """Return the bytes of a JPEG image after decoding it completely, once.
 
   Args:
     data: the file's bytes.
@@ -42,8 +42,8 @@ def check_jpeg(data: bytes, where: str) -> bytes:
     The same bytes.
 
   Raises:
-    DataError: the bytes are no whole JPEG image of mode RGB whose sides have
-      `SHORTEST` to `LONGEST` pixels; the message says what they are.
+    DataError: the bytes are not a complete RGB JPEG image with sides of
+      `SHORTEST` to `LONGEST` pixels; the message describes them.
   """
   _decode(data, where)
   return data
@@ -61,16 +61,16 @@ def reduce_to_square(data: bytes, size: int, where: str) -> bytes:
     The bytes of a PNG file, [size, size, 3] uint8 RGB.
 
   Raises:
-    DataError: the bytes are no whole JPEG image of mode RGB whose sides have
-      `SHORTEST` to `LONGEST` pixels; the message says what they are.
+    DataError: the bytes are not a complete RGB JPEG image with sides of
+      `SHORTEST` to `LONGEST` pixels; the message describes them.
   """
   return encode_png(read_square(data, size, where))
 
 
 def read_square(data: bytes, size: int, where: str) -> Image.Image:
-  """Return the picture that `reduce_to_square` returns as a PNG file."""
-  # The decoder may skip resolution, as long as twice the size remains for the
-  # antialiasing filter to work on.
+  """Return the image that `reduce_to_square` encodes as PNG."""
+  # The decoder may reduce the resolution, as long as twice the size remains for
+  # the antialiasing filter.
   image = _decode(data, where, draft_size=2 * size)
   return to_square(image, size)
 
@@ -87,23 +87,23 @@ def to_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def encode_png(image: Image.Image) -> bytes:
-  """Return the bytes of a PNG file of the image."""
+  """Encode an image as the bytes of a PNG file."""
   buffer = io.BytesIO()
   # Level 4 takes under half the time of the default 6, for 3 % more bytes.
-  # A colour profile, if there is one, is larger than a small image.
+  # A colour profile would be larger than a small image.
   image.save(buffer, "PNG", compress_level=4, icc_profile=None)
   return buffer.getvalue()
 
 
 def _decode(data: bytes, where: str, draft_size: int | None = None):
-  """Decode a JPEG image, at no less than draft_size if one is given."""
+  """Decode a JPEG image, at draft_size or more if that is given."""
   if not data.startswith(b"\xff\xd8"):
     raise DataError(
       f"{where}: {_name(data)}; {_EXPECTED}: fetch the published file"
     )
   try:
-    # Image.open would warn of a large image in its own words, after which
-    # there is no asking for the size, and read on after the first image.
+    # Image.open would warn about a large image before we can check its size,
+    # and would read on after a file's first image.
     image = _Jpeg(io.BytesIO(data))
     _check_header(image, where)
     if draft_size is not None:
@@ -113,13 +113,13 @@ def _decode(data: bytes, where: str, draft_size: int | None = None):
     raise
   except _UNDECODABLE as error:
     raise DataError(
-      f"{where}: no whole JPEG image ({show(error)}); fetch it again"
+      f"{where}: not a complete JPEG image ({show(error)}); fetch it again"
     ) from error
   return image
 
 
 def _check_header(image: Image.Image, where: str) -> None:
-  """Refuse an image by its mode or its size, before it is decoded."""
+  """Refuse an image by its mode or size, before it is decoded."""
   if image.mode != "RGB":
     raise DataError(
       f"{where}: a JPEG image of mode {image.mode}; {_EXPECTED}: fetch the "
@@ -133,9 +133,9 @@ def _check_header(image: Image.Image, where: str) -> None:
 
 
 def _name(data: bytes) -> str:
-  """Say what bytes are that are no JPEG image."""
+  """Describe bytes that are not a JPEG image."""
   try:
     image = Image.open(io.BytesIO(data), formats=_OTHER_FORMATS)
     return f"a {image.format} image of mode {image.mode}"
-  except Exception:  # Whatever it trips over, this is for the message only.
-    return describe(data) or "no image"
+  except Exception:  # No failure matters: this is only for a message.
+    return describe(data) or "not an image"

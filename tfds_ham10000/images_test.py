@@ -48,7 +48,7 @@ def test_original_bytes_are_kept():
 @pytest.mark.parametrize(
   ("case", "message"),
   [
-    ("cut", "no whole JPEG image"),
+    ("cut", "not a complete JPEG image"),
     ("text", "a web page, .*; a JPEG image of mode RGB is expected"),
     ("png", "a PNG image of mode RGB; a JPEG image of mode RGB"),
     ("grey", "a JPEG image of mode L; a JPEG image of mode RGB"),

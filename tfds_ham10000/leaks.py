@@ -1,16 +1,16 @@
-r"""Tells whether a train/test split of HAM10000 leaks.
+r"""Checks whether a train/test split of HAM10000 leaks.
 
   python -m tfds_ham10000.leaks --train=a.csv --test=b.csv \
     --manual_dir=~/Downloads/ham10000 --csv=leaks.csv
 
-Tells by class which test images share an image, a lesion or a known duplicate
+Reports by class which test images share an image, a lesion or a known duplicate
 with training. A table of images is CSV with a column image_id (or image, path
-and the like), or plain text with an id or a path a line. Lesions are looked up
-in HAM10000's table of cases in the manual directory, without one in ham10000
-as TFDS has prepared it, and in the tables' own column lesion_id.
+etc.), or plain text with one id or path per line. Lesions are looked up in
+HAM10000's table of cases in the manual directory (without one, in ham10000 as
+prepared by TFDS) and in the tables' own column lesion_id.
 
-Exit codes: 0 no leak, and all could be traced; 1 some test images leak; 2 bad
-input; 3 no leak was found, but not all could be traced.
+Exit codes: 0 no leak, and all images could be traced; 1 some test images leak;
+2 bad input; 3 no leak was found, but not all images could be traced.
 """
 
 import argparse
@@ -28,18 +28,18 @@ from tfds_ham10000 import command_line, image_tables, sources, splits, tables
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.image_tables import Row
 
-# What a test image can share with training, the plainest first.
+# What a test image can share with training, the most direct first.
 KINDS = ("image", "lesion", "duplicate")
 _SHOWN = 10  # leaking images that are printed
 
 
 class Known(NamedTuple):
-  """HAM10000's own table, empty if there is none.
+  """HAM10000's own table; empty if there is none.
 
   Attributes:
     lesions: lesion id by image id.
     labels: diagnosis by image id.
-    where: it was found.
+    where: its location.
   """
 
   lesions: dict[str, str]
@@ -56,15 +56,15 @@ class Leak(NamedTuple):
 
 
 class Result(NamedTuple):
-  """What was found.
+  """The result of a check.
 
   Attributes:
     leaks: the test images that leak, in the test table's order.
-    lesions: lesion id by image id, of all images that have one.
-    labels: the class of every test image, "?" if nothing tells it.
-    untraced: by `train` and `test`, the images whose lesion nothing tells,
-      without those that leak all the same.
-    pairs_apart: how many known duplicates could not be compared.
+    lesions: lesion id by image id, for all images that have one.
+    labels: the class of every test image, "?" if unknown.
+    untraced: for `train` and `test`, the images whose lesion is unknown,
+      without those that leak anyway.
+    pairs_apart: the number of known duplicates that could not be compared.
   """
 
   leaks: list[Leak]
@@ -82,14 +82,14 @@ class Result(NamedTuple):
 
 
 def look_up(manual_dir: str, data_dir: str) -> Known:
-  """Read HAM10000's table, or the same from what TFDS has prepared.
+  """Read HAM10000's table, or the same data as prepared by TFDS.
 
   Args:
     manual_dir: the directory with the table; empty to use `data_dir`.
     data_dir: TFDS's data directory; empty for its default.
 
   Raises:
-    DataError: there is no such table, or what is prepared can't be read.
+    DataError: there is no such table, or the prepared data can't be read.
   """
   if not manual_dir:
     return _prepared(data_dir)
@@ -105,7 +105,7 @@ def judge(
   known: Known,
   pairs: Sequence[tuple[str, str]],
 ) -> Result:
-  """Find what leaks, and what can't be traced.
+  """Find the images that leak, and those that can't be traced.
 
   Args:
     train: the table of training images.
@@ -131,7 +131,7 @@ def judge(
     "train": [image for image in train_ids if image not in lesions],
     "test": [image for image in test_ids if image not in told],
   }
-  # Where HAM10000's table is known, so are the lesions of all duplicates.
+  # HAM10000's table has the lesions of all known duplicates.
   traced, apart = lesions.keys() | {*train_ids, *test_ids}, 0
   if not known.lesions and any(i.startswith("ISIC_") for i in traced):
     apart = sum(not traced.issuperset(pair) for pair in pairs)
@@ -144,17 +144,17 @@ def find_leaks(
   known: dict[str, str],
   pairs: Iterable[tuple[str, str]],
 ) -> list[Leak]:
-  """Find the test images that training has seen in one way or another.
+  """Find the test images that share something with training images.
 
   Args:
     train: image ids.
     test: image ids.
-    known: lesion id by image id, also of images in neither; an image without
-      one is taken for the only one of its lesion.
-    pairs: image ids known to show one lesion; they join whole lesions.
+    known: lesion id by image id; it may have further images. An image without a
+      lesion id counts as the only one of its lesion.
+    pairs: image ids known to show one lesion; they merge whole lesions.
 
   Returns:
-    One leak for each test image that has any, of the first kind of KINDS.
+    One leak for each test image that leaks, of the first kind in KINDS.
   """
   lesion = {image: f"only {image}" for image in (*train, *test)} | known
   groups = splits.join_groups(lesion, pairs)
@@ -183,7 +183,7 @@ def _prepared(data_dir: str) -> Known:
           image = example["image_id"].decode()
           lesions[image] = example["lesion_id"].decode()
           labels[image] = classes[example["label"]]
-    except Exception as error:  # of TFDS, array_record, protobuf and others
+    except Exception as error:  # from TFDS, array_record, protobuf and others
       raise DataError(
         f"{name}, prepared in --data_dir={data_dir}, can't be read ({error}); "
         "remove it, or give --manual_dir"
@@ -193,7 +193,7 @@ def _prepared(data_dir: str) -> Known:
 
 
 def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[dict]:
-  """Read examples in either file format without decoding their images."""
+  """Read examples of either file format without decoding their images."""
   decoders = {"image": tfds.decode.SkipDecoding()}
   if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
     return builder.as_data_source(split, decoders=decoders)
@@ -203,10 +203,10 @@ def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[dict]:
 def _lesions(
   train: Iterable[Row], test: Iterable[Row], known: dict[str, str]
 ) -> dict[str, str]:
-  """Name the lesion of each image, by HAM10000's table before own ids.
+  """Return the lesion of each image; HAM10000's table overrides own ids.
 
-  Own ids count only where they can be compared: not if they are other ones
-  than HAM10000's, nor if the two tables have none of one kind.
+  Own ids are used only if they can be compared: not if any differs from
+  HAM10000's, nor if the two tables share no kind of id.
   """
   own: dict[str, str] = {}
   kinds, clash = [], ""
@@ -220,7 +220,7 @@ def _lesions(
         )
     ids = {known.get(row.image_id, row.lesion) for row in table} - {""}
     kinds.append({re.sub(r"\d+", "0", lesion) for lesion in ids})
-  if not kinds[0] & kinds[1]:  # HAM_0000118 and IL_0000118 never meet
+  if not kinds[0] & kinds[1]:  # HAM_0000118 never equals IL_0000118
     return known
   if any(known.get(image, lesion) != lesion for image, lesion in own.items()):
     return known
@@ -230,7 +230,7 @@ def _lesions(
 
 
 def _counts(result: Result) -> list[tuple[str, ...]]:
-  """List what was found by class and in all, below the columns' names."""
+  """List the counts by class and in total, below the columns' names."""
   found = {leak.image_id: leak.kind for leak in result.leaks}
   found |= dict.fromkeys(result.untraced["test"], "untraced")
   kinds = ("same image", "same lesion", "known duplicate")
@@ -257,7 +257,7 @@ def _leaks(result: Result) -> list[tuple[str, ...]]:
 
 
 def _print_aligned(rows: list[tuple[str, ...]], align) -> None:
-  """Print rows in columns, of which all but the first are aligned so."""
+  """Print rows in columns; `align` pads all columns but the first."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   for first, *others in rows:
     fields = [first.ljust(widths[0]), *map(align, others, widths[1:])]
@@ -265,16 +265,16 @@ def _print_aligned(rows: list[tuple[str, ...]], align) -> None:
 
 
 def _print(result: Result, known: Known) -> None:
-  """Print the counts by class, the first leaks and what can't be traced."""
+  """Print the counts by class, the first leaks and the untraced images."""
   where = (
-    known.where or "the tables' own lesion ids; HAM10000's table is absent"
+    known.where or "the tables' own lesion ids; HAM10000's table is missing"
   )
   print(f"Lesions are looked up in {where}.")
   _print_aligned(_counts(result), str.rjust)
   for name, images in result.untraced.items():
     if images:
       print(
-        f"--{name}: nothing tells the lesion of {len(images)} images (as "
+        f"--{name}: the lesion of {len(images)} images is unknown (such as "
         f"{images[0]}); they are compared by image id only."
       )
   if result.pairs_apart:
@@ -290,21 +290,21 @@ def _print(result: Result, known: Known) -> None:
     )
   elif result.exit_code == 3:
     print(
-      "A leak can't be excluded, as not all could be traced: of "
-      f"{total} test images {total - len(result.untraced['test'])} could, and "
-      "none of them is known to leak."
+      "A leak can't be excluded, as not all images could be traced: "
+      f"{total - len(result.untraced['test'])} of {total} test images could, "
+      "and none of them is known to leak."
     )
     if not known.where:
       print(
-        "--manual_dir=DIR names the directory with HAM10000_metadata.csv; or "
+        "Name the directory with HAM10000_metadata.csv by --manual_dir=DIR, or "
         "give both tables a column lesion_id with ids of one kind."
       )
   else:
-    print(f"{leaking} of {total} test images leak, as")
+    print(f"{leaking} of {total} test images leak, such as")
     columns = ("test image", "class", "shares its", "with", "lesion")
     _print_aligned([columns, *_leaks(result)[1 : 1 + _SHOWN]], str.ljust)
     if leaking > _SHOWN:
-      print(f"and {leaking - _SHOWN} more; --csv=FILE has all.")
+      print(f"and {leaking - _SHOWN} more; --csv=FILE lists all.")
 
 
 def _work(args: argparse.Namespace) -> int:
@@ -328,8 +328,8 @@ def main(argv: list[str] | None = None) -> int:
   add = parser.add_argument
   add("--train", required=True, help="table of the training images")
   add("--test", required=True, help="table of the test images")
-  add("--manual_dir", default="", help="has HAM10000's table of cases")
-  add("--data_dir", default="", help="TFDS's, where it is not the default")
+  add("--manual_dir", default="", help="directory of HAM10000's table")
+  add("--data_dir", default="", help="TFDS's, if not the default")
   add("--csv", help="file to write all leaks to")
   return parser.run(_work, argv)
 

@@ -231,15 +231,15 @@ def test_what_is_printed_and_written(tmp_path, capsys):
     "0.0%         1",
     "total           16           0           12                0       12  "
     "75.0%         1",
-    "--test: nothing tells the lesion of 1 images (as V15); they are compared "
-    "by image id only.",
-    "12 of 16 test images leak, as",
+    "--test: the lesion of 1 images is unknown (such as V15); they are "
+    "compared by image id only.",
+    "12 of 16 test images leak, such as",
   ]
   assert lines[9:11] == [
     "test image  class  shares its  with  lesion",
     "V0          5      lesion      T0    L0",
   ]
-  assert lines[-1] == "and 2 more; --csv=FILE has all."
+  assert lines[-1] == "and 2 more; --csv=FILE lists all."
   with (tmp_path / "leaks.csv").open(newline="") as file:
     rows = list(csv.DictReader(file))
   assert len(rows) == 12
@@ -265,8 +265,8 @@ def test_no_leak_is_said_only_of_what_was_traced(tmp_path, capsys):
     assert code == 3
     text = "\n".join(lines)
     assert "No leak" not in text
-    assert "--test: nothing tells the lesion of 1 images (as img_0001)" in text
-    assert "of 1 test images 0 could" in text
+    assert "the lesion of 1 images is unknown (such as img_0001)" in text
+    assert "0 of 1 test images could" in text
     assert ("--manual_dir=DIR" in text) == (not more)
 
 

@@ -150,7 +150,7 @@ def _point_outside(folder):
 @pytest.mark.parametrize(
   ("damage", "message"),
   [
-    (_cut_image, r"ISIC_0000004.jpg: no whole JPEG image"),
+    (_cut_image, r"ISIC_0000004.jpg: not a complete JPEG image"),
     (_differ, "image ISIC_0000002 differs between"),
     (_point_outside, "leads outside of the zip file"),
     (
@@ -168,7 +168,7 @@ def _point_outside(folder):
     (lambda folder: _edit_table(folder, "vasc", "wart"), "diagnosis 'wart'"),
     (
       lambda folder: _edit_table(folder, "ISIC_0000001", "ISIC_0000000"),
-      "line 3: image ISIC_0000000 stands in line 2 already",
+      "line 3: image ISIC_0000000 is already in line 2",
     ),
     (lambda folder: shutil.rmtree(folder), "manual does not exist"),
   ],

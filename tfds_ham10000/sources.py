@@ -1,4 +1,4 @@
-"""Knows where HAM10000's files come from and by what names they go."""
+"""HAM10000's sources, the names of its files, and how to find them."""
 
 import collections
 import dataclasses
@@ -32,14 +32,14 @@ Get HAM10000 from {PUBLISHER} (Harvard Dataverse), or
 from https://www.kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000, or the
 training data of https://challenge.isic-archive.com/data/#2018 (task 3), and put
 into the manual directory:
-* the table of cases, as HAM10000_metadata, with .csv, .tab, .tsv or nothing
-  behind it, or the two tables {_TRUTH} and
+* the table of cases, as HAM10000_metadata, with or without .csv, .tab or .tsv,
+  or the two tables {_TRUTH} and
   {_GROUPINGS};
 * the images, as HAM10000_images_part_1.zip and HAM10000_images_part_2.zip, or
   unpacked, or {_ISIC}_Input.zip, or any folders of JPEG files;
-* or, in place of both, Kaggle's archive.zip.
-Upper and lower case are the same in these names, and a browser's " (1)" behind
-a name does no harm. A zip file inside of a zip file has to be unpacked."""
+* or, instead of both, Kaggle's archive.zip.
+These names are case-insensitive, and a browser's " (1)" after a name is
+ignored. A zip file inside a zip file must be unpacked."""
 
 # Browsers name the second download of a file "a (1).zip", people "a(1).zip".
 _COPY = r"(\s*\(\d+\))?"
@@ -50,21 +50,21 @@ def _name(*names: str) -> re.Pattern:
   return re.compile(rf"({'|'.join(names)}){_ENDS}", re.I)
 
 
-# Harvard Dataverse gives out the table without an extension or as .tab.
+# Harvard Dataverse serves the table without an extension or as .tab.
 _TABLES = {
   "cases": _name("HAM10000_metadata"),
   "truth": _name(f"{_ISIC}_GroundTruth"),
   "groupings": _name(f"{_ISIC}_LesionGroupings"),
 }
-# Folders and zip files of these names, which also may hold the tables. Kaggle
-# adds .zip to the name of a single file.
+# Published names of folders and zip files, which may also hold the tables.
+# Kaggle adds .zip to the name of a single file.
 _PUBLISHED = re.compile(
   rf"(HAM10000_(images_part_[12]|metadata)|skin-cancer-mnist-ham10000|"
   rf"{_ISIC}_(Input|GroundTruth|LesionGroupings)){_ENDS}(\.zip)?{_COPY}",
   re.I,
 )
 _ARCHIVE = re.compile(rf"(archive|dataverse_files){_COPY}(\.zip)?", re.I)
-_SHOWN = 4  # of a folder's entries, in a message
+_SHOWN = 4  # entries of a folder that a message lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Table:
   """A table of cases.
 
   Attributes:
-    where: it lies, for messages.
+    where: its location, for messages.
     cases: its rows, checked, sorted by image id.
   """
 
@@ -87,8 +87,8 @@ class Source:
   Attributes:
     table: the table of cases.
     places: zip files and folders of images.
-    others: where images may lie that are in none of these.
-    name: where all this is from, for people.
+    others: where to look for images that are not in `places`.
+    name: where all this comes from, for people.
   """
 
   table: Table
@@ -100,8 +100,8 @@ class Source:
     """Open the images that the table names.
 
     Raises:
-      DataError: one is nowhere, or is not to be read (see `ImageArchive`). The
-        message says what there is.
+      DataError: one is missing, or must not be read (see `ImageArchive`). The
+        message describes what was found.
     """
     cases = self.table.cases
     wanted = {case.image_id for case in cases}
@@ -118,7 +118,7 @@ class Source:
         raise DataError(
           f"{self.name}: no images found; looked for "
           "HAM10000_images_part_1.zip, HAM10000_images_part_2.zip and any "
-          f"zip file or folder with JPEG files as {case.image_id}.jpg; "
+          f"zip file or folder with JPEG files like {case.image_id}.jpg; "
           f"found {found or 'nothing'}.\n{INSTRUCTIONS}"
         )
       places = ", ".join(map(str, self.places or self.others))
@@ -133,13 +133,13 @@ def find_source(folder: epath.PathLike) -> Source:
   """Find HAM10000's files in a folder.
 
   Args:
-    folder: where someone has put them; it may hold other files too.
+    folder: where the user has put them; it may hold other files too.
 
   Returns:
-    The files. The images are looked for by `Source.open_images`.
+    The files. `Source.open_images` looks for the images.
 
   Raises:
-    DataError: as `find_table`.
+    DataError: as in `find_table`.
   """
   folder = epath.Path(folder)
   table = find_table(folder)
@@ -151,16 +151,16 @@ def find_table(folder: epath.PathLike) -> Table:
   """Find and read HAM10000's table of cases in a folder.
 
   Args:
-    folder: where someone has put it, or a zip file with it; it may hold other
+    folder: where the user has put it, or a zip file with it; it may hold other
       files too.
 
   Returns:
-    The table. HAM10000's own goes before those of ISIC 2018, which know less.
+    The table. HAM10000's own overrides those of ISIC 2018, which have less.
 
   Raises:
-    DataError: there is none, there are two different ones, it is no such table
-      (see `tables.read_cases`), or nothing tells the lesions. The message says
-      what there is, what was looked for, and where it can be had.
+    DataError: there is no table, there are two different ones, the table is
+      invalid (see `tables.read_cases`), or the lesions are unknown. The message
+      describes what was found, what was looked for, and where to get it.
   """
   folder = epath.Path(folder)
   found = collections.defaultdict(list)
@@ -191,10 +191,10 @@ def find_table(folder: epath.PathLike) -> Table:
       )
   for kind, wanted in (("truth", _GROUPINGS), ("groupings", _TRUTH)):
     if found[kind]:
-      lacks = "which images show one lesion" if kind == "truth" else "diagnoses"
+      lacks = "the images' lesions" if kind == "truth" else "diagnoses"
       raise DataError(
-        f"{found[kind][0].where} does not tell {lacks}: put {wanted} "
-        "beside it, or HAM10000_metadata.csv in its place"
+        f"{found[kind][0].where} does not list {lacks}: put {wanted} "
+        "next to it, or HAM10000_metadata.csv in its place"
       )
   if walk.faults:
     raise walk.faults[0]
@@ -203,7 +203,7 @@ def find_table(folder: epath.PathLike) -> Table:
       check_is_file(entry, "a table of cases")
   raise DataError(
     f"{folder}: no table of cases found; looked for HAM10000_metadata.csv, "
-    f".tab, .tsv or without an ending, and for {_TRUTH}; found "
+    f".tab, .tsv or without an extension, and for {_TRUTH}; found "
     f"{_describe_folder(folder)}.\n{INSTRUCTIONS}"
   )
 
@@ -217,16 +217,16 @@ def holds_any(folder: epath.PathLike) -> bool:
 
 
 def _only(tables: Sequence[Table]) -> Table:
-  """Return the one table that all are, or say which two differ."""
+  """Return one table if all are the same, or report which two differ."""
   # The column `dataset` is not in all copies.
   known = lambda case: dataclasses.replace(case, dataset=UNKNOWN, line=0)
-  # NaN is no NaN's equal, so compare as text.
+  # NaN does not equal NaN, so compare as text.
   first, *others = [repr(list(map(known, table.cases))) for table in tables]
   for table, other in zip(tables[1:], others, strict=True):
     if other != first:
       raise DataError(
         f"{tables[0].where} and {table.where} are different tables of cases; "
-        "remove the one that does not count"
+        "remove the wrong one"
       )
   return max(tables, key=lambda table: table.cases[0].dataset != UNKNOWN)
 
@@ -239,7 +239,7 @@ def _text(file: File) -> str:
 
 
 def _table_files(folder: epath.Path, walk: Walk) -> Iterator[File]:
-  """Yield the files among which the tables are looked for."""
+  """Yield the files that may be a table."""
   for entry in _entries(folder):
     if not entry.is_dir() and not is_zip(entry):
       yield file_at(entry)
@@ -258,7 +258,7 @@ def _places(folder: epath.Path) -> list[epath.Path]:
 
 
 def _describe_folder(folder: epath.Path) -> str:
-  """Say what a folder holds, briefly: 'images/ with 132 .png, a.txt'."""
+  """Describe a folder's content briefly: 'images/ with 132 .png, a.txt'."""
   shown, loose = [], []
   entries = _entries(folder)
   with Walk() as walk:
@@ -285,7 +285,7 @@ def _describe_folder(folder: epath.Path) -> str:
 
 
 def _count(names: Iterable[str]) -> str:
-  """Count names by their endings: '132 .png and 2 .csv'."""
+  """Count names by extension: '132 .png and 2 .csv'."""
   ends = collections.Counter(
     show(epath.Path(name).suffix.lower())[:10] or "others" for name in names
   )

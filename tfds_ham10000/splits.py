@@ -1,8 +1,8 @@
 """Divides cases into folds and splits so that no lesion is in two of them.
 
-Groups are ranked within their class by a hash, so who goes where depends on
-nothing but the seed and the groups: not on the order of the examples, the
-machine, or the version of a random number generator.
+Groups are ranked within their class by a hash. The result therefore depends on
+the seed and the groups only: not on the order of the examples, the machine, or
+the version of a random number generator.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
-# Percent of a class's groups up to which train and validation reach.
+# Percent of a class's groups at which train and validation end.
 _CUTS = (70, 80)
 _SPLIT_SEED = 0
 
@@ -20,15 +20,15 @@ _SPLIT_SEED = 0
 def join_groups(
   lesions: Mapping[str, str], pairs: Iterable[tuple[str, str]]
 ) -> dict[str, str]:
-  """Join lesions that pairs of images show to be one.
+  """Merge lesions that pairs of images show to be the same.
 
   Args:
     lesions: lesion id of every image id.
     pairs: image ids that show one lesion; a pair with an image that is not in
-      `lesions` joins nothing.
+      `lesions` is ignored.
 
   Returns:
-    The group of every image id: the smallest of the lesion ids joined.
+    The group of every image id: the smallest of the merged lesion ids.
   """
   parent = {lesion: lesion for lesion in lesions.values()}
 
@@ -47,17 +47,16 @@ def join_groups(
 def folds(
   groups: Sequence[Any], labels: Sequence[Any], k: int, seed: int
 ) -> np.ndarray:
-  """Deal the groups of every class out over k folds.
+  """Distribute the groups of every class over k folds.
 
   Within a class, groups are ranked by the SHA-256 of seed and group and dealt
-  out in turn, so the folds' numbers of groups differ by one at most in every
-  class.
+  out in turn, so folds differ by at most one group in every class.
 
   Args:
     groups: [n] str or bytes, the group of every example.
-    labels: [n] the class of every example, one a group.
+    labels: [n] the class of every example, one per group.
     k: number of folds, at least 2.
-    seed: which of the divisions.
+    seed: selects the partition.
 
   Returns:
     [n] int64, the fold of every example, 0 to k - 1.
@@ -86,12 +85,12 @@ def folds(
 def assign_splits(
   groups: Sequence[Any], labels: Sequence[Any], seed: int = _SPLIT_SEED
 ) -> np.ndarray:
-  """Cut the ranking of every class at 70 and 80 percent of its groups.
+  """Assign splits: cut every class at 70 and 80 percent of its ranked groups.
 
   Args:
     groups: [n] str or bytes, the group of every example.
-    labels: [n] the class of every example, one a group.
-    seed: which of the divisions; the data sets are divided by the default.
+    labels: [n] the class of every example, one per group.
+    seed: selects the partition; the data sets use the default.
 
   Returns:
     [n] str, the split of every example: train, validation or test.
@@ -115,31 +114,31 @@ def fold_splits(
   num_folds: int,
   seed: int,
 ) -> np.ndarray:
-  """Name the split of every example when a fold is tested on.
+  """Return the split of every example, with a fold as the test split.
 
   Args:
     groups: [n] str or bytes, the group of every example.
-    labels: [n] the class of every example, one a group.
-    fold: the test split; the next, or the first after the last, is the
-      validation split, and the rest the training split. -1 means the data
-      sets' own splits, for which num_folds and seed are nothing.
+    labels: [n] the class of every example, one per group.
+    fold: the test split; the next fold (after the last, the first) is the
+      validation split, and the rest is the training split. -1 means the data
+      sets' own splits, whatever num_folds and seed.
     num_folds: at least 3.
-    seed: which of the divisions into folds.
+    seed: selects the partition into folds.
 
   Returns:
     [n] str, the split of every example: train, validation or test.
 
   Raises:
-    ValueError: there is no such fold; else as `folds` and `assign_splits`.
+    ValueError: there is no such fold; or as in `folds` and `assign_splits`.
   """
   if fold == -1:
     return assign_splits(groups, labels)
   if num_folds < 3 or not 0 <= fold < num_folds:
     raise ValueError(
-      f"fold {fold} of {num_folds}; a fold from 0 to one less than their "
-      "number, which is at least 3, or -1 for the fixed splits"
+      f"fold {fold} of {num_folds}; a fold must be from 0 to one less than the "
+      "number of folds, which must be at least 3, or -1 for the fixed splits"
     )
-  # 0 for what is tested on, 1 for what is validated on.
+  # 0: test, 1: validation.
   place = (folds(groups, labels, num_folds, seed) - fold) % num_folds
   return np.array(("test", "validation", "train"))[np.minimum(place, 2)]
 
@@ -147,7 +146,7 @@ def fold_splits(
 def _rank_groups(
   groups: Sequence[Any], labels: Sequence[Any], seed: int
 ) -> dict[Any, list[bytes]]:
-  """List the groups of every class by the SHA-256 of seed and group."""
+  """Sort the groups of every class by the SHA-256 of seed and group."""
   if len(groups) != len(labels):
     raise ValueError(f"{len(groups)} groups but {len(labels)} labels")
   label_of: dict[bytes, Any] = {}
@@ -166,5 +165,5 @@ def _rank_groups(
 
 
 def _encode(group: Any) -> bytes:
-  """Make text that TFDS gives back as bytes equal to the text it was."""
+  """Encode text, so that it equals the bytes that TFDS returns."""
   return group if isinstance(group, bytes) else str(group).encode()

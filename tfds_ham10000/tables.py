@@ -1,10 +1,10 @@
 """Reads the table of cases: which image shows which lesion, and what it is.
 
-The table comes as comma-separated text (`HAM10000_metadata.csv`) or as
-tab-separated text (`HAM10000_metadata`, `.tab`, `.tsv`), with or without the
-column `dataset`. Spreadsheets of many countries save it with semicolons, and
-with commas in its numbers. The header tells which it is, not the name. Lines
-may end as on any system, and a byte order mark may stand before the first.
+The table is comma-separated (`HAM10000_metadata.csv`) or tab-separated text
+(`HAM10000_metadata`, `.tab`, `.tsv`), with or without the column `dataset`.
+Spreadsheets of many countries save it with semicolons, and with decimal commas.
+The delimiter is inferred from the header, not from the file's name. Any line
+endings and a byte order mark are accepted.
 """
 
 import collections
@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 
 _NEEDED = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex")
 _NEEDED += ("localization",)
-# What the ISIC archive calls the values of dx_type.
+# The ISIC archive's names of dx_type's values.
 _CONFIRMED = {
   "histopathology": "histo",
   "serial imaging showing no change": "follow_up",
@@ -40,20 +40,20 @@ _LONGEST_ID = 100
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """One image of one lesion, as the table has it.
+  """One image of one lesion: a row of the table.
 
   Attributes:
     image_id: name of the image file without its extension.
     lesion_id: the lesion that the image shows; several images may share it.
     dx: the diagnosis, one of `CLASSES`.
-    dx_type: how it was made: histo, follow_up, consensus or confocal. It gives
-      the label away (follow_up is always nv): no model may see it.
-    age: the patient's, in years, 0 to 120; NaN where the table has none.
+    dx_type: how it was made: histo, follow_up, consensus or confocal. It leaks
+      the label (follow_up is always nv): no model may see it.
+    age: the patient's age in years, 0 to 120; NaN where the table has none.
     sex: male, female or unknown.
     localization: part of the body, or unknown.
     dataset: where the image was collected; unknown where the table has no such
       column.
-    line: where the table has it, counted from 1.
+    line: its line in the table, counted from 1.
   """
 
   image_id: str
@@ -70,8 +70,7 @@ class Case:
 def read_cases(path: epath.PathLike) -> list[Case]:
   """Read and check a whole table of cases.
 
-  Spaces around a value don't count, nor do rows with nothing in any field.
-  Columns of other names are left alone.
+  Spaces around values, empty rows and columns of other names are ignored.
 
   Args:
     path: the table, UTF-8 text whose first line names the columns.
@@ -80,16 +79,16 @@ def read_cases(path: epath.PathLike) -> list[Case]:
     The cases, sorted by image id.
 
   Raises:
-    DataError: the text is no such table, a column is absent or stands twice,
-      a value is wrong (an image id that is no plain file name, too), an image
-      stands in two rows, or a lesion has two diagnoses. The message names the
-      file, the line (where it begins) and what would be right.
+    DataError: the text is not such a table, a column is missing or occurs
+      twice, a value is invalid (such as an image id that is not a plain file
+      name), an image has two rows, or a lesion has two diagnoses. The message
+      names the file, the row's first line and what is expected.
   """
   return parse_cases(read_text(epath.Path(path), "a table of cases"), str(path))
 
 
 def parse_cases(text: str, path: str) -> list[Case]:
-  """Parse the text of a table of cases, as `read_cases` does."""
+  """Parse the text of a table of cases; see `read_cases`."""
   rows = _rows(text, path, _NEEDED)
   return _consistent([_parse_case(row, line, path) for line, row in rows], path)
 
@@ -100,26 +99,27 @@ def parse_isic(
   """Parse the two tables of the ISIC 2018 challenge, task 3.
 
   Args:
-    truth: text of the table with the columns image, MEL, NV, BCC, AKIEC, BKL,
-      DF and VASC, of which each row has a 1 in one.
-    truth_path: where it lies, for messages.
+    truth: text of the table with the column image and the one-hot columns MEL,
+      NV, BCC, AKIEC, BKL, DF and VASC.
+    truth_path: its location, for messages.
     groupings: text of the table with the columns image and lesion_id, and
       perhaps diagnosis_confirm_type.
-    groupings_path: where it lies, for messages.
+    groupings_path: its location, for messages.
 
   Returns:
     The cases, sorted by image id, as `read_cases` returns them. Patients are
-    unknown. Rows of `groupings` that are not in `truth` are left out.
+    unknown. Rows of `groupings` that are not in `truth` are ignored.
 
   Raises:
-    DataError: as `read_cases`; or an image has no lesion, or not one diagnosis.
+    DataError: as in `read_cases`; or an image has no lesion, or not exactly one
+      diagnosis.
   """
   lesions = {}
   for line, row in _rows(groupings, groupings_path, ("image", "lesion_id")):
     if lesions.setdefault(row["image"], row) is not row:
       raise DataError(
-        f"{groupings_path}: line {line}: image {show(row['image'])} stands in "
-        "an earlier line already; every image must have one row"
+        f"{groupings_path}: line {line}: image {show(row['image'])} is already "
+        "in an earlier line; every image must have one row"
       )
   cases = []
   columns = [name.upper() for name in CLASSES]
@@ -127,13 +127,13 @@ def parse_isic(
     on, odd = one_hot(row, columns)
     if len(on) != 1 or odd:
       raise DataError(
-        f"{truth_path}: line {line}: not one 1 and six 0 in the columns "
-        f"{', '.join(columns)}"
+        f"{truth_path}: line {line}: one 1 and six 0 are expected in the "
+        f"columns {', '.join(columns)}"
       )
     if row["image"] not in lesions:
       raise DataError(
         f"{truth_path}: line {line}: image {show(row['image'])} has no row in "
-        f"{groupings_path}, which must tell its lesion"
+        f"{groupings_path}, which must list its lesion"
       )
     lesion = lesions[row["image"]]
     confirmed = lesion.get("diagnosis_confirm_type", "")
@@ -160,7 +160,9 @@ def _rows(
   """Return a table's numbered rows by column."""
   header, rows = _split(text, path, needed)
   if not rows:
-    raise DataError(f"{path}: no rows below the header; one an image expected")
+    raise DataError(
+      f"{path}: no rows below the header; one per image is expected"
+    )
   return by_column(header, rows, path)
 
 
@@ -188,7 +190,7 @@ def _split(
 
 
 def _parse_case(values: dict[str, str], line: int, path: str) -> Case:
-  """Turn a row into a Case, or say what is wrong with it."""
+  """Convert a row to a Case, or report what is wrong with it."""
   for name in ("image_id", "lesion_id"):
     if fault := _find_fault(values[name], is_file=name == "image_id"):
       raise DataError(f"{path}: line {line}: {name} {fault}")
@@ -211,7 +213,7 @@ def _parse_case(values: dict[str, str], line: int, path: str) -> Case:
 
 
 def _find_fault(value: str, is_file: bool) -> str | None:
-  """Say what is wrong with an id, None if nothing is."""
+  """Describe what is wrong with an id; None if nothing is."""
   if not value:
     return "is empty"
   fault = None
@@ -227,16 +229,16 @@ def _find_fault(value: str, is_file: bool) -> str | None:
 
 
 def _parse_age(text: str, where: str) -> float:
-  """Read an age in years; NaN for the ways tables leave it out."""
+  """Read an age in years; NaN where the table has none."""
   if text.lower() in _NO_AGE:
     return math.nan
-  # float() knows more ways to write a number than people do: 1_0, 1e1, inf.
+  # float() accepts more than ages: 1_0, 1e1, inf.
   if re.fullmatch(r"\d{1,3}(\.\d*|,\d\d?)?", text, re.ASCII):
     age = float(text.replace(",", "."))
     if age <= _OLDEST:
       return age
   raise DataError(
-    f"{where}: age '{show(text)}'; a number of years from 0 to {_OLDEST} "
+    f"{where}: age '{show(text)}'; a number of years from 0 to {_OLDEST} is "
     "expected, or nothing where it is unknown"
   )
 
@@ -249,8 +251,8 @@ def _consistent(cases: Sequence[Case], path: str) -> list[Case]:
     first = by_image.setdefault(case.image_id, case)
     if first is not case:
       raise DataError(
-        f"{path}: line {case.line}: image {case.image_id} stands in line "
-        f"{first.line} already; every image must have one row"
+        f"{path}: line {case.line}: image {case.image_id} is already in line "
+        f"{first.line}; every image must have one row"
       )
     first = by_lesion.setdefault(case.lesion_id, case)
     if first.dx != case.dx:

@@ -69,7 +69,7 @@ def test_ages(tmp_path, text, age):
   ("row", "message"),
   [
     ("L3,I3,nevus,histo,1,male,back", "line 4: image I3 has.*'nevus'.*akiec"),
-    ("L3,I1,nv,histo,1,male,back", "line 4: image I1 stands in line 3 already"),
+    ("L3,I1,nv,histo,1,male,back", "line 4: image I1 is already in line 3"),
     ("L1,I3,mel,histo,1,male,back", "line 4: lesion L1 is mel.*nv in line 2"),
     ("L3,I3,nv,histo,old,male,back", "line 4: age 'old'; a number.*0 to 120"),
     ("L3,I3,nv,histo,-1,male,back", "line 4: age '-1'"),

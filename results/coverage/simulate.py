@@ -1,12 +1,13 @@
-"""Simulates whole studies, and counts how often their intervals are right.
+"""Simulates whole studies, and counts how often their intervals are correct.
 
   python results/coverage/simulate.py --studies=1000 --seed=1 --processes=2
 
-A study here has the lesions of HAM10000 by class and number of images, dealt
-out over folds by `tfds_ham10000.folds`; classifiers are fitted on overlapping
-training folds, chosen on validation folds and compared on test folds by
-`skinjax.metrics.statistics`. Only images and networks are simple: Gaussian
-features, linear discriminants. README.md tells the model and the result.
+A simulated study has HAM10000's numbers of lesions by class and number of
+images, distributed over folds by `tfds_ham10000.folds`. Classifiers are fitted
+to overlapping training folds, chosen on validation folds and compared on test
+folds by `skinjax.metrics.statistics`. Only images and networks are simplified:
+Gaussian features and linear discriminants. README.md describes the model and
+the result.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import tfds_ham10000  # noqa: E402
 from skinjax.metrics import classification, statistics  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 
-# HAM10000's lesions of 1, 2, … images.
+# HAM10000's numbers of lesions with 1, 2, … images.
 LESIONS = {
   "akiec": (151, 57, 18, 2),
   "bcc": (175, 118, 33, 1),
@@ -42,19 +43,19 @@ LESIONS = {
 DIMENSIONS = 8
 SEPARATION = 0.8  # of class means, in standard deviations of an image
 LESION_PART = 0.7  # of that variance; the rest is the image's own
-# The classifiers that are chosen from, each with and without synthetic images:
-# how far the covariance is shrunk, and the power of the classes' frequencies
-# that is their prior.
+# Candidate classifiers, each with and without synthetic images: shrinkage of
+# the covariance, and exponent of the classes' frequencies in the prior.
 ARMS = ((0.02, 0.0), (0.3, 0.0), (0.1, 0.1))
-LUCK = 1.75  # see Fold.luck
+LUCK = 1.75  # see Fold.seeds
 FILL_TO = 1000  # training images of a class, synthetic ones included
-# Of a generator's class means, the part that it has from elsewhere; and how
-# wrong it is there, in standard deviations of an image in each dimension.
+# The share of a generator's class means that does not come from the training
+# lesions; and that part's error by scenario, in standard deviations of an image
+# in each dimension.
 ELSEWHERE = 0.75
 SCENARIOS = {"no change": 0.42, "help": 0.2, "hurt": 0.6}
 NUM_FOLDS = 5
-# A fold's arm is chosen by the first seeds: for all seeds by the same, or for
-# each of the first ones by the others of them.
+# A fold's arm is chosen by the first seeds: one arm for all seeds by all of the
+# first, or for each of the first seeds by the others.
 CHOICES = ("by all", "by the others")
 SEEDS, SEEDS_MOST, UNTIL = 3, 10, 0.015
 TEST_TO_TRAIN = 1 / 3  # folds
@@ -62,12 +63,12 @@ TEST_TO_TRAIN = 1 / 3  # folds
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """How much is computed; the defaults are those of the results."""
+  """The size of the computation; the defaults are those of the results."""
 
-  lesions: float = 1.0  # of HAM10000's, the part
+  lesions: float = 1.0  # share of HAM10000's lesions
   resamples: int = 500
-  # What the true values are computed from, twice, in each fold: seeds, and
-  # new images of each class.
+  # The true values are computed twice in each fold, from this number of seeds
+  # and of new images per class.
   true_seeds: int = 20
   true_images: int = 1500
 
@@ -92,9 +93,9 @@ class Images:
 
 
 class Population:
-  """Classes of lesions: Gaussian around their means, each with its scales.
+  """Gaussian classes of lesions, each with its own mean and scales.
 
-  Also the directions in which generators are wrong about them.
+  It also has the directions of the generators' errors.
   """
 
   def __init__(self):
@@ -105,7 +106,7 @@ class Population:
     self.error = rng.normal(0, 1, shape).astype(np.float32)
 
   def draw(self, rng: np.random.Generator, images: np.ndarray, label) -> Images:
-    """Draw lesions [L] of so many images and of these labels."""
+    """Sample lesions [L] with the given numbers of images and labels."""
     normal = lambda n: rng.standard_normal((n, DIMENSIONS), np.float32)
     lesion = np.repeat(np.arange(len(images)), images)
     own = normal(len(images))[lesion] * np.float32(np.sqrt(LESION_PART))
@@ -125,7 +126,7 @@ def moments(images: Images, weights: np.ndarray) -> np.ndarray:
 def fit(sums: np.ndarray, shrinkage: float, power: float) -> np.ndarray:
   """Fit linear discriminants to moments [S, K, …]: [S, K, D + 1], offset last.
 
-  Classes weigh alike in the covariance.
+  All classes have the same weight in the covariance.
   """
   mean, covariance = gaussians(sums)
   pooled = shrink(covariance.mean(1), shrinkage)
@@ -152,7 +153,7 @@ def shrink(covariance: np.ndarray, part: float) -> np.ndarray:
 
 
 def correct(classifiers: np.ndarray, images: Images) -> np.ndarray:
-  """Tell whether classifiers [S, K, D + 1] are right: [S, N]."""
+  """Return whether classifiers [S, K, D + 1] are correct: [S, N]."""
   x = np.concatenate([images.x, np.ones((len(images.x), 1), np.float32)], 1)
   right = np.empty((len(classifiers), len(x)), bool)
   for k, of in enumerate(_by_class(images.label)):
@@ -167,7 +168,7 @@ def recalls(right: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _by_class(label: np.ndarray) -> list[slice]:
-  """Tell where each class is in sorted labels."""
+  """Return the slice of each class in sorted labels."""
   ends = np.searchsorted(label, np.arange(len(LESIONS) + 1))
   return [slice(*pair) for pair in itertools.pairwise(ends)]
 
@@ -178,11 +179,11 @@ def synthesize(
   population: Population,
   error: float,
 ) -> np.ndarray:
-  """Fit a generator, and draw what fills up classes: moments [1, K, …].
+  """Fit a generator, and fill up the classes from it: moments [1, K, …].
 
-  A Gaussian for each class. Its covariance is of all training images, half of
-  this class and half of the average class; its mean is of those and of a
-  picture of the class that the generator has from elsewhere.
+  The generator has one Gaussian per class. Its covariance is half the class's
+  own and half the mean over classes, from the training images. Its mean is a
+  mixture of the training images' mean and of a mean from elsewhere.
   """
   sums = moments(training, np.ones((1, len(training.label)), np.float32))
   mean, covariance = (x[0] for x in gaussians(sums))
@@ -199,7 +200,7 @@ def synthesize(
 
 
 class Fold:
-  """Training images, synthetic ones, and the classifiers of any seeds."""
+  """Training images, synthetic images, and classifiers for any seeds."""
 
   def __init__(self, rng, training: Images, population: Population):
     self.rng, self.training = rng, training
@@ -209,10 +210,10 @@ class Fold:
     }
 
   def seeds(self, number: int) -> np.ndarray:
-    """Draw new seeds: the moments of the training images, as each weighs them.
+    """Sample new seeds: moments of the training images, weighted by each seed.
 
-    Lesions weigh as powers of what is exponentially distributed (distributed
-    so, they would be a Bayesian bootstrap, Rubin 1981), with mean 1.
+    A lesion's weight is a power of an exponentially distributed number, with
+    mean 1. (The number itself would give a Bayesian bootstrap, Rubin 1981.)
     """
     lesions = self.training.lesion.max() + 1
     luck = self.rng.standard_exponential((number, lesions), np.float32)
@@ -229,8 +230,8 @@ class Fold:
     """Choose arms by their first seeds.
 
     Returns:
-      Each of `CHOICES` to the arms [S] that seeds are scored with, and their
-      classifiers [S, K, D + 1].
+      For each of `CHOICES`, the arms [S] with which the seeds are scored, and
+      their classifiers [S, K, D + 1].
     """
     arms = np.array(
       [self.train(kind, arm, self.seeds(SEEDS)) for arm in range(len(ARMS))]
@@ -253,9 +254,9 @@ class Fold:
 def tallies(
   right: np.ndarray, label: np.ndarray, weights: np.ndarray
 ) -> list[statistics.Tally]:
-  """Tally [S, N] as far as balanced accuracy needs it.
+  """Tally [S, N], as far as balanced accuracy needs it.
 
-  All that is wrong counts as the next class; what is not needed is 0.
+  Errors count as the next class; values that are not needed are 0.
   """
   weights = np.concatenate([np.ones((1, len(label)), np.float32), weights])
   classes = len(LESIONS)
@@ -271,7 +272,7 @@ def tallies(
 
 
 def simulate(number: int, seed: int, size: Size) -> list[dict]:
-  """Simulate one study: a row for each scenario and rule of its seeds."""
+  """Simulate one study: one row per scenario, choice and rule for seeds."""
   rng = np.random.default_rng([seed, number])
   population = Population()
   images, label = _lesions(size.lesions)
@@ -282,7 +283,7 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
     NUM_FOLDS,
     seed,
   )
-  # The classical arms, the weights and the lesions are those of all scenarios.
+  # All scenarios share the classical arms, the weights and the lesions.
   kinds = (None, *SCENARIOS)
   predicted = {(choice, kind): [] for choice in CHOICES for kind in kinds}
   true = {key: [] for key in predicted}
@@ -291,8 +292,8 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
     test, validation = everything[after == 0], everything[after == 1]
     fold = Fold(rng, everything[after > 1], population)
     weights = _weights(test, f, size.resamples, seed)
-    # The arms' true values are of the same seeds and images, and so is less of
-    # their difference luck. Twice, to tell how much is.
+    # The arms' true values share seeds and images, which makes their difference
+    # less noisy. They are computed twice, to estimate the remaining noise.
     many = np.repeat(np.arange(len(LESIONS)), size.true_images)
     one_each = np.ones_like(many)
     halves = [
@@ -310,7 +311,7 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
         right = correct(classifiers, test)
         predicted[choice, kind].append(tallies(right, test.label, weights))
         true[choice, kind].append(value[by_seed])
-  # [F, K], the folds' shares of each class.
+  # [F, K]: the folds' shares of each class.
   share = np.zeros((NUM_FOLDS, len(LESIONS)))
   np.add.at(share, (fold_of, everything.label), 1)
 
@@ -338,8 +339,8 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
 def _weights(test: Images, fold: int, resamples: int, seed: int) -> np.ndarray:
   """Resample a fold's lesions.
 
-  A fold has as many lesions of a class in all studies, and new ones: the
-  weights of the first, the second, … can be the same.
+  A fold has the same number of lesions per class in all studies, but always new
+  ones, so all studies can share the weights.
   """
   _, first, lesion = np.unique(
     test.lesion, return_index=True, return_inverse=True
@@ -366,7 +367,7 @@ def _lesions(part: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
-  """Give the intervals of a difference, by several rules of seeds."""
+  """Compute a difference's intervals by several rules for seeds."""
   pair = [predicted[arm] for arm in arms]
 
   def compare(seeds, folds=NUM_FOLDS):
@@ -412,7 +413,7 @@ _CELL = ("scenario", "choice", "rule")
 
 
 def summarize(rows: list[dict]) -> list[dict]:
-  """Count what is right: a row for each scenario and rule."""
+  """Count correct results: one row per scenario, choice and rule."""
   cells = {}
   for row in rows:
     cells.setdefault(tuple(row[name] for name in _CELL), []).append(row)
@@ -426,7 +427,7 @@ def summarize(rows: list[dict]) -> list[dict]:
     low, high, truth = column["low"], column["high"], column["truth"]
     says_helps, says_hurts = low > 0, high < 0
     false = says_helps & (truth <= 0) | says_hurts & (truth >= 0)
-    # NaN where there is no interval, as between the folds of one.
+    # NaN where there is no interval, as between folds if there is only one.
     covers = lambda start, end, value: np.where(
       np.isnan(start), np.nan, (start <= value) & (value <= end)
     )
@@ -458,7 +459,7 @@ def summarize(rows: list[dict]) -> list[dict]:
   return table
 
 
-# What README.md shows of a row: heading, and how.
+# Columns of the table in README.md: heading and format.
 _SHOWN = (
   ("scenario", lambda row: row["scenario"]),
   ("arms chosen", lambda row: row["choice"]),
@@ -489,7 +490,7 @@ def _percent(row: dict, name: str) -> str:
 
 
 def show(table: list[dict], readme: str) -> str:
-  """Put the rows of all folds between README.md's marks."""
+  """Write the rows for all folds between README.md's marks."""
   start, end = "<!-- written by simulate.py -->", "<!-- /simulate.py -->"
   lines = [[heading for heading, _ in _SHOWN], ["---"] * len(_SHOWN)]
   lines += [
@@ -503,7 +504,7 @@ def show(table: list[dict], readme: str) -> str:
 
 
 def main() -> None:
-  """Simulate, and write what is in this folder."""
+  """Simulate, and write the files of this folder."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   add = parser.add_argument
   add("--studies", type=int, default=1000)
@@ -511,7 +512,7 @@ def main() -> None:
   add("--processes", type=int, default=2)
   add("--out", type=pathlib.Path, default=ROOT / "results" / "coverage")
   args = parser.parse_args()
-  # Each process has a core; read when numpy is imported, thus by those to come.
+  # One core per process. NumPy reads these when the new processes import it.
   os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
   start, rows = time.monotonic(), []
   work = functools.partial(simulate, seed=args.seed, size=Size())
@@ -528,7 +529,7 @@ def main() -> None:
 
 
 def write(rows: list[dict], out: pathlib.Path, **notes) -> None:
-  """Write coverage.json, coverage.csv and, if there, README.md's table."""
+  """Write coverage.json, coverage.csv and, if it exists, README.md's table."""
   table = summarize(rows)
   out.mkdir(parents=True, exist_ok=True)
   notes["size"] = dataclasses.asdict(Size())

@@ -1,15 +1,15 @@
-"""Trains generators for equal minutes, and measures their images.
+"""Trains generators for the same time, and measures their images.
 
   python results/generators/measure.py STAGE --manual_dir=DIR --workdir=DIR \
     [--rows=NAME,…] [--seeds=0,1,2] [--minutes=15] [--test]
 
-Stages: `times` benchmarks the steps of the rows, interleaved, on a quiet
-machine; `run` trains a generator of each row and seed for as many of those
-minutes, and measures 500 of its images a class against validation lesions, or
-with --test against test lesions; `table` adds what was measured to table.json,
-and its sheets, beside this file; `waves` writes waves.json there, in which a
-grid shows, for those rows and seeds that are trained. What is done is not done
-again, and a training that was stopped goes on. README.md says what came out.
+Stages: `times` benchmarks the rows' steps, interleaved, on an idle machine;
+`run` trains a generator for each row and seed for that many minutes, and
+measures 500 of its images per class against validation lesions, or with --test
+against test lesions; `table` adds the measurements to table.json next to this
+file, with sheets of images; `waves` writes waves.json there, which reveals grid
+patterns, for the rows and seeds that are trained. Finished work is skipped, and
+a training run that was stopped resumes. README.md has the results.
 """
 
 import argparse
@@ -53,35 +53,35 @@ from skinjax.runtime import (  # noqa: E402
 from skinjax.synthesis import generators, synthesize  # noqa: E402
 from skinjax.training import loop, schedules, tasks, trained  # noqa: E402
 
-BASELINE = "acgan-today"  # whose step all times are told in
-PER_CLASS = 500  # images that are judged
+BASELINE = "acgan-today"  # all times are relative to its step
+PER_CLASS = 500  # evaluated images
 _SIZE = 64
 _FOLD = 0  # the fixed split has too few validation lesions of a class
-_ROUNDS, _CALL = 7, 10  # of the benchmark, and steps in one call
-_NEVER = 1_000_000  # steps: a cadence that no training here reaches
+_ROUNDS, _CALL = 7, 10  # of the benchmark, and steps per call
+_NEVER = 1_000_000  # steps that no training run here reaches
 _FAMILIES = {"acgan": acgan, "progan": progan}
 
 
 class Row(NamedTuple):
-  """A generator that is compared."""
+  """A generator in the comparison."""
 
   family: str  # its config's module
-  variant: str  # an argument of that
-  what: str  # it differs in, in words
-  changes: Mapping[str, Any] = {}  # values of the config, by key
+  variant: str  # the config's argument
+  what: str  # description of the difference
+  changes: Mapping[str, Any] = {}  # changed values of the config, by key
 
 
 def _addition(what: str, **changes: Any) -> Row:
-  """Return what a change makes of the screening's baseline.
+  """Return the screening's baseline with changes.
 
-  `changes` have `__` for the dots.
+  Keys of `changes` have `__` instead of dots.
   """
   changes = {key.replace("__", "."): value for key, value in changes.items()}
   return Row("acgan", "projected", what, changes)
 
 
-# What was tried, the latest first; each row changes one thing of that which it
-# names. `variant=projected` has by default what validation lesions chose.
+# Screened changes, the latest first; each row changes one thing in the row that
+# it names. Validation lesions chose the defaults of `variant=projected`.
 _NEAREST = {"model__upsampling": "nearest", "train__decay": 0.0}
 _NO_NOISE = {**_NEAREST, "model__pixel_noise": False}
 _NO_PIXELS = {**_NO_NOISE, "model__projected__pixels": False}
@@ -161,7 +161,7 @@ def _say(text: str) -> None:
 
 
 def config_of(row: Row, seed: int, manual_dir: str):
-  """Return the config that a row is trained with, its steps left open."""
+  """Return a row's training config, with the number of steps left open."""
   config = _FAMILIES[row.family].get_config(
     f"dataset=ham10000,variant={row.variant}"
   )
@@ -175,9 +175,9 @@ def config_of(row: Row, seed: int, manual_dir: str):
 
 
 def steps_in(config, times: list[float], minutes: float) -> int:
-  """Return the steps that a training does in so many minutes.
+  """Return the number of training steps that fit into a number of minutes.
 
-  `times` are the seconds of a step of each of its phases.
+  `times` are the seconds per step of each phase.
   """
   left = 60 * minutes
   phases = tasks.named(config.task).phases(config)
@@ -188,7 +188,7 @@ def steps_in(config, times: list[float], minutes: float) -> int:
 
 
 def measure_times(args) -> None:
-  """Add the times of rows to times.json, in steps of the baseline's."""
+  """Add the rows' step times, relative to the baseline's, to times.json."""
   file = args.workdir / "times.json"
   known = json.loads(file.read_text()) if file.exists() else {}
   wanted = [name for name in args.rows if name not in known.get("rows", {})]
@@ -225,7 +225,7 @@ def _seconds(args, name: str) -> list[float]:
 
 
 def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
-  """Return the config of a lesion classifier from scratch."""
+  """Return the config of a lesion classifier trained from scratch."""
   config = classifiers.get_config("dataset=ham10000")
   config.data.manual_dir, config.data.fold = args.manual_dir, _FOLD
   config.seed = seed
@@ -235,7 +235,7 @@ def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
 
 
 def judge(args, dataset) -> trained.Trained:
-  """Return a classifier that no generator learns through or is chosen by."""
+  """Return a classifier that no generator is trained through or chosen by."""
   path, config = args.workdir / "classifier", classifier_config(args, 0)
   loop.train(tasks.named(config.task), config, path, dataset)
   return trained.load_classifier(path)
@@ -244,8 +244,8 @@ def judge(args, dataset) -> trained.Trained:
 def measure(path: pathlib.Path, classifier, args, dataset) -> dict[str, Any]:
   """Measure a trained generator's images; write a sheet of them.
 
-  What is held out of `dataset` is its test split. Returns a score's value of
-  all classes and, `by_class`, of each, by the names that table.json has.
+  The held-out images are the test split of `dataset`. Returns scores by their
+  names in table.json: the value for all classes and, in `by_class`, for each.
   """
   info, generator = dataset.info, generators.load(path)
   labels = np.repeat(np.arange(info.num_classes, dtype=np.int32), PER_CLASS)
@@ -273,7 +273,7 @@ def measure(path: pathlib.Path, classifier, args, dataset) -> dict[str, Any]:
 
 
 def _by_class(values: dict[str, float]) -> dict[str, Any]:
-  """Put the mean of a score over classes beside it."""
+  """Return a score by class, with the mean over classes."""
   return {"value": float(np.mean(list(values.values()))), "by_class": values}
 
 
@@ -301,12 +301,12 @@ def _distances(kind, extractor, splits, names) -> dict[str, dict]:
 
 
 def _extracted(extractor, images: np.ndarray) -> np.ndarray:
-  """Compute features; those of real images are the same for each row."""
+  """Compute features; a cache keeps those of real images for all rows."""
   return features.extract(extractor, images, cache_dir=sources.features_dir())
 
 
 def _copies(splits, names) -> dict[str, dict]:
-  """Measure which part of the images is suspected of being copies."""
+  """Measure the share of images that are suspected copies."""
   extractor = features.efficientnet()
   extract = lambda images, what: _extracted(extractor, images)
   upright = [extract(split.images, "") for split in splits]
@@ -324,7 +324,7 @@ def _copies(splits, names) -> dict[str, dict]:
 
 
 def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
-  """Train classifiers on synthetic images alone, and on as many real ones."""
+  """Train classifiers on synthetic images only, and on as many real ones."""
   seed = int(path.name)
   config = classifier_config(args, seed)
   place = path / f"classifiers-{args.minutes:g}"
@@ -332,7 +332,7 @@ def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
   shared.mkdir(parents=True, exist_ok=True)
   place.mkdir(exist_ok=True)
   if not (place / "real").exists():
-    (place / "real").symlink_to(shared)  # the same for each row
+    (place / "real").symlink_to(shared)  # the same for all rows
   found = synthetic_training.classification_accuracy_score(
     config, place, dataset, split, generator.origin["groups"]
   )
@@ -348,10 +348,10 @@ def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
 
 
 def run(args) -> None:
-  """Train and measure what was not measured yet."""
+  """Train and measure what has not been measured yet."""
   config = config_of(ROWS[BASELINE], 0, args.manual_dir)
   dataset = datasets.load(config.data)
-  # Test lesions are looked at in the end only.
+  # Test lesions are used only at the end.
   kind = "test" if args.test else "validation"
   held = dataset._replace(test=getattr(dataset, kind))
   classifier, known = judge(args, dataset), known_scores(args)
@@ -380,16 +380,16 @@ def most_unlike_wave(images: np.ndarray, real: np.ndarray) -> dict[str, Any]:
 
   Returns:
     y, x: the wave's cycles per image along either axis; y may be negative.
-    power: the mean over images of its power in their grey values, as a multiple
-      of that over real ones.
-    fixed: the part of it, from 0 to 1, that is at the same place in all images.
+    power: the mean over images of its power in grey values, relative to the
+      mean over real images.
+    fixed: the share of it, from 0 to 1, with the same phase in all images.
   """
   grey = lambda x: x.mean(-1) - x.mean((1, 2, 3))[:, None, None]
-  # Real values: half of the waves along x are the others' mirror images.
+  # The input is real, so half of the waves along x mirror the other half.
   waves, of_real = np.fft.rfft2(grey(images)), np.fft.rfft2(grey(real))
   power = (np.abs(waves) ** 2).mean(0)
   ratio = power / np.maximum((np.abs(of_real) ** 2).mean(0), 1e-9)
-  ratio[0, 0] = 0.0  # the mean, which was taken away
+  ratio[0, 0] = 0.0  # the mean, which was subtracted
   y, x = np.unravel_index(ratio.argmax(), ratio.shape)
   return {
     "y": int(y) if y <= len(ratio) / 2 else int(y) - len(ratio),
@@ -400,7 +400,7 @@ def most_unlike_wave(images: np.ndarray, real: np.ndarray) -> dict[str, Any]:
 
 
 def find_waves(args) -> None:
-  """Add to waves.json what `most_unlike_wave` finds, by class."""
+  """Add the results of `most_unlike_wave`, by class, to waves.json."""
   config = config_of(ROWS[BASELINE], 0, args.manual_dir)
   dataset = datasets.load(config.data)
   file, train = HERE / "waves.json", dataset.train
@@ -422,10 +422,10 @@ def find_waves(args) -> None:
 
 
 def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
-  """Read what was measured, here or for the table as it is.
+  """Read the measurements in the workdir and in the existing table.
 
   Returns:
-    By row, minutes and lesions what `run` has measured for each seed.
+    By row, minutes and lesions, the measurements of `run` for each seed.
   """
   known = collections.defaultdict(dict)
   for row in _tabled():
@@ -442,9 +442,9 @@ def _tabled() -> list[dict[str, Any]]:
 
 
 def table(args) -> dict[str, Any]:
-  """Return what table.json holds, of all that was measured."""
+  """Return the content of table.json, from all measurements."""
   known = known_scores(args)
-  # Of keys that helped nothing and were taken out.
+  # Rows whose config keys did not help and were removed.
   gone = [row for row in _tabled() if row["name"] not in ROWS]
   return {
     "hardware": args.hardware,
@@ -470,8 +470,9 @@ def table(args) -> dict[str, Any]:
 def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
   """Average scores over seeds.
 
-  `low` and `high` are of the 95% interval of the mean over seeds (Student's t),
-  for shares within 0 and 1; None of one seed alone. `raw` has a value a seed.
+  `low` and `high` are the 95% interval of the mean over seeds (Student's t),
+  clipped to [0, 1] for shares; None for a single seed. `raw` has one value per
+  seed.
   """
   found = {key: measured[0][key] for key in ("steps", "images")}
   for key in [key for key in measured[0] if key not in found]:
@@ -484,9 +485,9 @@ def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def by_seed(row: dict[str, Any]) -> dict[int, dict[str, Any]]:
-  """Return what was measured for each seed of a row of the table.
+  """Return the measurements for each seed of a row of the table.
 
-  The inverse of `summary`.
+  This is the inverse of `summary`.
   """
   scores = {k: x for k, x in row.items() if isinstance(x, dict) and "raw" in x}
   return {
@@ -519,13 +520,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   )
   add = parser.add_argument
   add("stage", choices=("times", "run", "table", "waves"))
-  add("--manual_dir", required=True, help="of the archives of HAM10000")
+  add("--manual_dir", required=True, help="with HAM10000's archives")
   add("--workdir", type=pathlib.Path, required=True)
-  add("--rows", default=",".join(ROWS), help="names, by default all")
-  add("--seeds", default="0", help="0,1,2")
+  add("--rows", default=",".join(ROWS), help="names; default: all")
+  add("--seeds", default="0", help="such as 0,1,2")
   add("--minutes", type=float, default=15)
   add("--test", action="store_true", help="measure with test lesions")
-  add("--hardware", default="", help="for the table, as in '2 cores of …'")
+  add("--hardware", default="", help="for the table, such as '2 cores of …'")
   args = parser.parse_args(argv)
   args.seeds = [int(seed) for seed in args.seeds.split(",")]
   args.rows = args.rows.split(",")
@@ -535,7 +536,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-  """Do what a stage does."""
+  """Run a stage."""
   args = parse()
   cache = os.path.join(sources.cache_dir(), "compiled")
   command_line.set_up(cache, None, None, None)

@@ -1,1 +1,1 @@
-"""Data sets and image folders, their provenance, and what is drawn of them."""
+"""Data sets and image folders, their provenance, batches and augmentation."""

@@ -1,9 +1,9 @@
-"""Augmentation on the device, each example from a key of its own.
+"""Augmentation on the device, with one random key per example.
 
 Images are floats [batch, height, width, channels] in [-1, 1], keys are [batch],
-and what comes out has the shape and dtype of what went in. Flips and right
-angles keep a lesion's label; colour carries diagnostic meaning, so its strength
-is capped by the config and nothing here changes hue.
+and results have the shape and dtype of the images. Flips and right-angle
+rotations keep a lesion's label; colour carries diagnostic meaning, so its
+strength is capped by the config and nothing here changes hue.
 """
 
 import jax
@@ -25,10 +25,10 @@ def _coins(keys: jax.Array, name: str) -> jax.Array:
 
 
 def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
-  """Turn each square image into one of its 8 flips and right-angle rotations.
+  """Apply a random one of 8 flips and right-angle rotations to square images.
 
-  A transposition and two flips, each with probability 1/2, make the dihedral
-  group of the square with equal probability.
+  A transposition and two flips, each with probability 1/2, give all 8 elements
+  of the square's dihedral group equal probability.
   """
   transpose, vertical, horizontal = (
     _coins(keys, name) for name in ("transpose", "vertical", "horizontal")
@@ -39,10 +39,10 @@ def orient(images: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
-  """Change brightness, contrast and saturation of each image, clipped.
+  """Randomly change each image's brightness, contrast and saturation.
 
-  Brightness moves by at most `strength` (of the half range 1), and contrast and
-  saturation are scaled by 1 - strength to 1 + strength.
+  Brightness moves by at most `strength` (half the range is 1); contrast and
+  saturation are scaled by 1 - strength to 1 + strength. The result is clipped.
   """
 
   def uniform(name):
@@ -63,7 +63,7 @@ def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
 def augment(
   images: jax.Array, keys: jax.Array, *, orientations: bool, jitter: float
 ) -> jax.Array:
-  """Apply what a config's `augment` asks for; see `orient` and `colour`."""
+  """Augment as a config's `augment` sets; see `orient` and `colour`."""
   if orientations:
     images = orient(images, keys)
   if jitter:
@@ -74,14 +74,14 @@ def augment(
 def mixup(
   images: jax.Array, keys: jax.Array, alpha: float
 ) -> tuple[jax.Array, jax.Array]:
-  """Mix each image with its neighbour's (Zhang et al. 2018, mixup).
+  """Mix each image with its neighbour (mixup, Zhang et al. 2018).
 
-  An image has the greater share in what takes its place, so that this keeps its
-  label; shares are drawn from Beta(alpha, alpha).
+  Shares are drawn from Beta(alpha, alpha). The larger share goes to the image
+  itself, so that its mixture keeps its label.
 
   Returns:
-    The mixed images, and the share [batch], from 1/2 to 1, of each image's own;
-    what remains is that of its neighbour (see `neighbours`).
+    The mixed images, and each image's own share [batch], from 1/2 to 1; the
+    rest is its neighbour's (see `neighbours`).
   """
   draw = lambda key: jax.random.beta(key, alpha, alpha, dtype=images.dtype)
   share = jax.vmap(draw)(keys)
@@ -93,7 +93,8 @@ def mixup(
 def neighbours(x: jax.Array) -> jax.Array:
   """Swap examples 0 and 1, 2 and 3, … of an array [even batch, …].
 
-  They follow each other, so that devices that share a batch do not part them.
+  Neighbours are adjacent, so that dividing a batch among devices keeps them
+  together.
   """
   return x.reshape(len(x) // 2, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
 
@@ -108,9 +109,9 @@ def all_orientations(images: jax.Array) -> jax.Array:
 def seen_in_training(
   batch: dict[str, jax.Array], keys: jax.Array, config
 ) -> jax.Array:
-  """Return a batch's images as a network in training sees them.
+  """Return a batch's images as a network sees them in training.
 
-  Augmented as the config's `augment` asks, floats in [-1, 1] of uint8.
+  They are augmented as the config's `augment` sets, as floats in [-1, 1].
   """
   return augment(
     batches.to_float(batch["image"]),
@@ -121,11 +122,11 @@ def seen_in_training(
 
 
 def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
-  """Shift each square image, by up to an eighth of its size along each axis.
+  """Shift each square image by up to an eighth of its size along each axis.
 
-  What comes in from outside is 0, the middle of the range. The translation of
-  DiffAugment (Zhao et al. 2020), differentiable in the images; those under 8
-  pixels stay as they are.
+  The border is padded with 0, the middle of the range. This is DiffAugment's
+  translation (Zhao et al. 2020), differentiable in the images; images under 8
+  pixels are unchanged.
   """
   size = images.shape[1]
   most = size // 8
@@ -134,8 +135,7 @@ def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
   )
   shifts = jax.vmap(draw)(keys)
   places = jnp.arange(size)
-  # Products with rows of at most one 1: on a CPU the gradient of indexing is
-  # much slower.
+  # Multiply by 0-1 matrices: on a CPU the gradient of indexing is much slower.
   picked = places[:, None] + shifts[..., None, None] == places
   return _resampled(images, picked.astype(images.dtype))
 
@@ -143,13 +143,13 @@ def translate(images: jax.Array, keys: jax.Array) -> jax.Array:
 def affine(images: jax.Array, keys: jax.Array) -> jax.Array:
   """Shift and zoom each square image, bilinearly.
 
-  Shifts are uniform, up to an eighth of the size along each axis, zooms about
-  the centre log-uniform, up to 15% in both directions. Differentiable in the
-  images; those under 8 pixels stay as they are.
+  Shifts are uniform, up to an eighth of the size along each axis; zooms about
+  the centre are log-uniform, up to 15% in both directions. The result is
+  differentiable in the images; images under 8 pixels are unchanged.
 
-  What comes in from outside is 0, the middle of the range, as of `translate`.
-  Its edge shows what was done, so that a generator cannot pass shifted or
-  zoomed images off as real ones; reflections would hide it.
+  The border is padded with 0, the middle of the range, as in `translate`. Its
+  edge reveals the transform, so that a generator cannot pass off shifted or
+  zoomed images as real ones; reflection padding would hide it.
   """
   if images.shape[1] < 8:
     return images
@@ -164,10 +164,11 @@ def affine(images: jax.Array, keys: jax.Array) -> jax.Array:
 def shifted_and_zoomed(
   images: jax.Array, shifts: jax.Array, zooms: jax.Array
 ) -> jax.Array:
-  """Enlarge square images about their centre, then move them.
+  """Zoom square images about their centre, then shift them.
 
-  `zooms` are [batch], from 1 on larger; `shifts` are pixels down and to the
-  right, [batch, 2]. What is between pixels is bilinear, what is outside 0.
+  `zooms` are [batch], above 1 to enlarge; `shifts` are pixels down and to the
+  right, [batch, 2]. Values between pixels are interpolated bilinearly; the
+  border is padded with 0.
   """
   places = jnp.arange(images.shape[1], dtype=images.dtype)
   centre = (images.shape[1] - 1) / 2
@@ -178,34 +179,35 @@ def shifted_and_zoomed(
 
 
 def _resampled(images: jax.Array, weights: jax.Array) -> jax.Array:
-  """Weigh each image's rows, then columns, by [batch, 2, size, size]."""
+  """Resample rows, then columns, with weights [batch, 2, size, size]."""
   down, right = jnp.moveaxis(weights, 1, 0)
   exact = jax.lax.Precision.HIGHEST
   images = jnp.einsum("bij,bjwc->biwc", down, images, precision=exact)
   return jnp.einsum("bij,bhjc->bhic", right, images, precision=exact)
 
 
-# By name in configs: what all images go through before a discriminator.
+# What a discriminator's images may go through, by its name in configs.
 DISCRIMINATOR = {
   "": lambda images, keys: images,
   "translation": translate,
   "affine": affine,
 }
-# The most that `adapted` may say (Karras et al. 2020): from there on generated
-# images begin to look augmented.
+# Upper bound of `adapted` (Karras et al. 2020): above it generated images begin
+# to look augmented.
 MOST_ADAPTED = 0.8
 
 
 def for_discriminator(
   images: jax.Array, keys: jax.Array, config, share: jax.Array | float
 ) -> jax.Array:
-  """Show images, real or generated, as a discriminator sees them.
+  """Augment images, real or generated, for the discriminator.
 
-  A `share` of them, in [0, 1], goes through what the config's `augment`
-  names: the transform `discriminator`, the 8 orientations with
-  `discriminator_turns`, a brightness moved by at most
-  `discriminator_brightness`. The others stay as they are, bit for bit. Without
-  cutout and colour, which leak into generated images, and colour is diagnostic.
+  A `share` of them, in [0, 1], is augmented as `config`, a config's `augment`,
+  sets: by the transform `discriminator`, by the 8 orientations if
+  `discriminator_turns`, and by changes of brightness up to
+  `discriminator_brightness`. The others are unchanged, bit for bit. There is no
+  cutout and no change of colour: both leak into generated images, and colour is
+  diagnostic.
   """
   seen = DISCRIMINATOR[config.discriminator](images, keys)
   if config.discriminator_turns:
@@ -226,9 +228,9 @@ def adapted(
 ) -> jax.Array:
   """Move the share [] of augmented images by `speed`, up or down.
 
-  Up where `sign`, the mean sign of the logits of real images, is over the
-  target: the discriminator overfits (ADA, Karras et al. 2020). It stays within
-  [0, MOST_ADAPTED].
+  It goes up if `sign`, the mean sign of the logits of real images, is above the
+  target: then the discriminator overfits (ADA, Karras et al. 2020). It stays
+  within [0, MOST_ADAPTED].
   """
   moved = share + speed * jnp.sign(sign - target)
   return jnp.clip(moved, 0, MOST_ADAPTED).astype(share.dtype)

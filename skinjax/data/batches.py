@@ -1,4 +1,4 @@
-"""Batches: drawn at random on the device to train, in turn to evaluate."""
+"""Batches: sampled on the device for training, in order for evaluation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,20 +10,24 @@ import numpy as np
 from skinjax.data.datasets import Added, Split
 from skinjax.runtime import randomness
 
-# The exponent of the class frequencies: draws of class c go as counts**power.
+# Exponents of the class counts: class c is sampled in proportion to
+# counts[c]**power.
 SAMPLERS = {"natural": 1.0, "tempered": 0.5, "balanced": 0.0}
 
 
 def on_device(
   split: Split, num_classes: int, added: Added | None = None
 ) -> dict[str, Any]:
-  """Return what the compiled programs draw from, of examples sorted by label.
+  """Return the arrays that compiled programs sample batches from.
+
+  The split's examples are sorted by label.
 
   Returns:
     `images`, `labels` as in the split, `counts` and `starts` int32 [classes]:
     the images of class c are `images[starts[c] : starts[c] + counts[c]]`. If
-    there are `added` images, `added` has the same of them, and of Added the
-    `share` of each class, float32 [classes], `weight` and `pretraining`, [].
+    there are `added` images, `added` has the same arrays for them, and the
+    fields of Added: `share` by class, float32 [classes], `weight` and
+    `pretraining`, [].
   """
   data = _by_label(split, num_classes)
   if added is None:
@@ -52,21 +56,21 @@ def draw(
   sampler: str,
   step: jax.Array | int = 0,
 ) -> dict[str, jax.Array]:
-  """Draw a batch by index, with replacement, inside a compiled program.
+  """Sample a batch with replacement, inside a compiled program.
 
-  From what `on_device` returns, an example from each of the keys [batch]. The
-  sampler is `natural` (every image is equally likely), `balanced` (every class)
-  or `tempered` (a class by the square root of its count). `step` counts the
-  steps done, for `pretraining`.
+  `data` is from `on_device`; each of the keys [batch] gives one example. The
+  sampler is `natural` (all images are equally likely), `balanced` (all classes
+  are) or `tempered` (classes by the square root of their counts). `step` counts
+  the steps done, for `pretraining`.
 
   Returns:
     `image` uint8 [batch, size, size, channels] and `label` int32 [batch]; with
-    added images also the `weight` of each in the loss, float32 [batch].
+    added images also each image's `weight` in the loss, float32 [batch].
   """
   counts = data["counts"]
   if "added" in data:
     share = _share(data["added"], step)
-    # A share s of added images comes on top of the others.
+    # A share s of added images comes in addition to the real ones.
     counts = counts / jnp.where(share < 1, 1 - share, 1)
   logits = _class_logits(counts, sampler)
 
@@ -97,7 +101,7 @@ def draw(
 def draw_labels(
   keys: jax.Array, counts: tuple[int, ...], sampler: str
 ) -> jax.Array:
-  """Draw a label from each of the keys [batch], as `draw` does; int32."""
+  """Sample an int32 label from each of the keys [batch], as `draw` does."""
   logits = _class_logits(jnp.asarray(counts), sampler)
   draw = lambda key: jax.random.categorical(key, logits)
   return jax.vmap(draw)(keys).astype(jnp.int32)
@@ -114,7 +118,7 @@ def _place(data, label, key):
 
 
 def _share(added, step):
-  """Compute which part of each class's draws are added images, [classes]."""
+  """Compute the share of added images in each class's samples, [classes]."""
   pretraining = added["pretraining"]
   alone = (added["counts"] > 0).astype(jnp.float32)
   staged = jnp.where(step < pretraining, alone, 0.0)
@@ -135,8 +139,8 @@ def in_order(split: Split, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
   """Yield a split once, in order, the last batch padded with zeros.
 
   Yields:
-    `image` uint8 [batch_size, …], `label` int32 and `mask` bool, False where an
-    example is padding.
+    `image` uint8 [batch_size, …], `label` int32 and `mask` bool, False for
+    padding.
   """
   for start in range(0, len(split.labels), batch_size):
     part = slice(start, start + batch_size)

@@ -14,27 +14,28 @@ from skinjax.data.sources import Split
 from skinjax.runtime import errors
 from tfds_ham10000.splits import fold_splits
 
-# What a report says where `DataInfo.groups_known` is False.
+# For reports, if `DataInfo.groups_known` is False.
 GROUPS_UNKNOWN = (
-  "Nothing tells which images show one lesion: identical images count as one, "
-  "all others as lesions of their own. If there are several images of a lesion "
-  "or a patient, scores flatter whatever has learnt from some of them."
+  "It is not recorded which images show the same lesion: identical images "
+  "count as one lesion, every other image as its own. If the data have several "
+  "images of a lesion or patient, some may be in both training and test, and "
+  "scores are then too high."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class DataInfo:
-  """A hashable record of the data, static in every compiled program."""
+  """A hashable description of the data, static in compiled programs."""
 
   name: str
   size: int  # height and width in pixels
   channels: int  # 1 or 3
   class_names: tuple[str, ...]  # by label
   class_counts: tuple[int, ...]  # training images by label
-  drawn: bool  # as of sources.Source
-  collapse: float  # as of sources.Source
-  groups_known: bool  # whether it is known which images show one lesion
-  # The side that images are resized to before they are reduced by a whole
+  drawn: bool  # as in sources.Source
+  collapse: float  # as in sources.Source
+  groups_known: bool  # whether it is known which images show the same lesion
+  # The side that images are resized to before they are reduced by an integer
   # factor, or padded, to `size`.
   stored: int
   fingerprint: str  # SHA-256 of the training split's ids, labels, pixels
@@ -46,16 +47,16 @@ class DataInfo:
 
 
 class Added(NamedTuple):
-  """Images that a classifier learns from beside those of the training split.
+  """Images that a classifier is trained on in addition to the training split.
 
-  They are as large a part of a class's draws as they are of its images, but at
-  most `share`. With `pretraining` that many first steps draw them alone, where
-  a class has any, and all steps after that the others alone.
+  Their share of a class's samples is their share of its images, but at most
+  `share`. With `pretraining` above 0, the first `pretraining` steps sample only
+  them, for classes that have any, and all later steps only the others.
   """
 
   split: Split
   share: float = 1.0
-  weight: float = 1.0  # of each in the loss
+  weight: float = 1.0  # of each image in the loss
   pretraining: int = 0
 
 
@@ -66,10 +67,10 @@ class Dataset(NamedTuple):
   train: Split
   validation: Split
   test: Split
-  # The groups that generators of training images have learnt from; None if
-  # that is unknown.
+  # The groups that the generators of training images were trained on; None if
+  # unknown.
   inherited: tuple[str, ...] | None = ()
-  # The group of each image of classes that are not used, by its id.
+  # The group of each image of the unused classes, by image id.
   left_out: Mapping[str, str] = types.MappingProxyType({})
   added: Added | None = None
 
@@ -79,7 +80,7 @@ class Dataset(NamedTuple):
     return self.train, self.validation, self.test
 
   def group_of(self) -> dict[str, str]:
-    """Return the group of each image that the data set knows, by its id."""
+    """Return the group of every image of the data set, by image id."""
     groups = dict(self.left_out)
     for split in self.splits:
       groups |= split.group_of()
@@ -87,22 +88,22 @@ class Dataset(NamedTuple):
 
 
 def load(config) -> Dataset:
-  """Read a data set, preparing it first where it is not yet prepared.
+  """Read a data set, preparing it first if needed.
 
-  Of `data` of a config (see configs/common.py), fold -1 means the data set's
-  own splits; fold i is the test split, fold i+1 mod k the validation split, the
-  rest the training split.
+  `config` is the `data` section of a config (see configs/common.py). Fold -1
+  means the data set's own splits. Otherwise fold i is the test split, fold i+1
+  mod k the validation split, and the rest the training split.
 
   Raises:
-    InputError: a data set, size, class or fold that does not exist, or a class
-      without training images.
+    InputError: there is no such data set, size, class or fold, or a class has
+      no training images.
     tfds_ham10000.DataError: the user's files are not HAM10000.
   """
   return divided(sources.read(config), config)
 
 
 def divided(raw: sources.Raw, config) -> Dataset:
-  """Divide what was read as `data` of a config asks for; see `load`."""
+  """Split data that were read as `data` of a config sets; see `load`."""
   names, source = raw.class_names, sources.SOURCES[config.name]
   splits = _resplit(raw.splits, names, config)
   pool = joined(splits.values())
@@ -119,7 +120,7 @@ def divided(raw: sources.Raw, config) -> Dataset:
     if not len(split.labels):
       raise errors.InputError(
         f"The {key} split has no image: {raw.name} has too few lesions or "
-        "images for it; about 10 of each class are wanted."
+        "images; about 10 per class are needed."
       )
   info = DataInfo(
     name=raw.name,
@@ -139,7 +140,7 @@ def divided(raw: sources.Raw, config) -> Dataset:
 def _no_training_image(
   raw: sources.Raw, name: str, pool: Split
 ) -> errors.InputError:
-  """Say why a class has no training image; folds give each class some."""
+  """Explain why a class has no training image; folds give each class some."""
   number = int(np.sum(pool.labels == raw.class_names.index(name)))
   fault = f"has no image of class {name!r}"
   if number:
@@ -147,17 +148,17 @@ def _no_training_image(
   place = f" ({raw.origin})" if raw.origin else ""
   return errors.InputError(
     f"{raw.name}{place} {fault}: use other classes (data.classes), or data "
-    "with enough of it."
+    "with enough images of it."
   )
 
 
 def extended(
   dataset: Dataset, added: Added, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Add images to what is learnt from.
+  """Add images to the training data.
 
-  `inherited` are the groups that their maker has learnt from: whoever learns
-  from its images learns from them. None if that is unknown.
+  `inherited` are the groups that their generator was trained on; None if
+  unknown. A network trained on the generator's images inherits them.
   """
   return dataset._replace(added=added, inherited=_inherited(dataset, inherited))
 
@@ -165,7 +166,7 @@ def extended(
 def trained_on(
   dataset: Dataset, train: Split, inherited: Iterable[str] | None
 ) -> Dataset:
-  """Put other images in the place of the training split; see `extended`."""
+  """Replace the training split by other images; see `extended`."""
   counts = np.bincount(train.labels, minlength=dataset.info.num_classes)
   info = dataclasses.replace(
     dataset.info,
@@ -191,7 +192,7 @@ def fingerprint(split: Split) -> str:
 
 
 def joined(splits: Iterable[Split]) -> Split:
-  """Put the examples of several splits into one."""
+  """Concatenate several splits."""
   columns = zip(*splits, strict=True)
   return Split(*(np.concatenate(column) for column in columns))
 
@@ -199,11 +200,11 @@ def joined(splits: Iterable[Split]) -> Split:
 def _resplit(
   splits: dict[str, Split], names: tuple[str, ...], config
 ) -> dict[str, Split]:
-  """Cut the pooled examples into folds, or return the data set's own cut."""
+  """Divide the pooled examples into folds, or return the own splits."""
   if config.fold == -1:
     if "validation" in splits:
       return splits
-    # A data set without a validation split lends a tenth of its training set.
+    # Without a validation split, a tenth of the training set becomes it.
     train = splits["train"]
     tenth = tfds_ham10000.folds(train.groups, train.labels, 10, 0)
     return splits | {
@@ -227,12 +228,12 @@ def _resplit(
 
 
 def _asked(config) -> tuple[str, ...]:
-  """Return the classes that the config names; a digit may be a number."""
+  """Return the classes that the config names; digits may be integers."""
   return tuple(map(str, config.classes))
 
 
 def _subset(split: Split, names: tuple[str, ...], config) -> Split:
-  """Keep the classes that the config names and number them in its order."""
+  """Keep the classes that the config names, relabelled in its order."""
   asked = _asked(config)
   if not asked:
     return split

@@ -1,18 +1,18 @@
-"""External test sets, scored beside the internal test split.
+"""External test sets, scored in addition to the internal test split.
 
 ```
 FOLDER/TABLE.csv, FOLDER/NAME.jpg or FOLDER/ANY/NAME.jpg
 FOLDER/CLASS/NAME.jpg
 ```
 
-The table is the only .csv file of the folder. It has the columns `image` (or
+The table is the only .csv file in the folder. It has the columns `image` (or
 `image_id`: an id or a file name), `label` (or `dx`) and, if known, `group` (or
-`lesion_id`); without labels every other column is a class, and a row has 1.0 in
-one of them and 0.0 elsewhere, as the truth of the ISIC challenges has it.
-Columns of weights (`score_weight`) are passed over.
+`lesion_id`). Without a label column every other column is a class, and a row
+has 1.0 in one of them and 0.0 elsewhere, as in the ISIC challenges' ground
+truth. Columns of weights (`score_weight`) are ignored.
 
-Nothing may be chosen by these images, and none of them may have been used for
-training or choosing.
+These images may not be used for model selection, and none of them may have been
+used for training or model selection.
 """
 
 import collections
@@ -36,19 +36,19 @@ _GROUP = ("group", "lesion_id")
 
 
 class External(NamedTuple):
-  """An external test set without a leak that could be found."""
+  """An external test set in which no leak was found."""
 
   name: str  # of its folder
   split: Split  # with the classes of the data set
-  traced: int  # images that the data set knows by their id or group
-  own_test: int  # of them those of lesions in the internal test split
-  left_out: Mapping[str, int]  # images by a class that the data set lacks
-  groups_known: bool  # as of datasets.DataInfo
-  fingerprint: str  # as of datasets.fingerprint
+  traced: int  # images whose id or group is in the data set
+  own_test: int  # traced images of lesions in the internal test split
+  left_out: Mapping[str, int]  # images of each class that the data set lacks
+  groups_known: bool  # as in datasets.DataInfo
+  fingerprint: str  # as from datasets.fingerprint
 
   @property
   def note(self) -> str:
-    """Say, in a line, how much is known of a leak."""
+    """Summarize in one line what is known about leaks."""
     total = len(self.split.labels)
     own = ""
     if self.own_test:
@@ -61,8 +61,8 @@ class External(NamedTuple):
       )
     return (
       f"{self.traced} of {total} images could be traced{own}; none is known to "
-      "show a lesion that was learnt from, and none has the pixels of an image "
-      f"that was.{rest}"
+      "show a lesion used in training, and none has the pixels of an image "
+      f"used in training.{rest}"
     )
 
 
@@ -70,7 +70,7 @@ class _Found(NamedTuple):
   path: pathlib.Path
   name: str  # path within the folder
   label: str
-  group: str  # empty where nothing tells
+  group: str  # empty if unknown
 
 
 def load(
@@ -81,14 +81,14 @@ def load(
   """Read an external test set, its images resized as the training images were.
 
   Classes are those of the data set, in upper or lower case; images of other
-  classes are counted and left out. `origin` says what else was learnt from, as
-  provenance.py has it: by the maker of synthetic images.
+  classes are counted and left out. `origin` describes what the generator of
+  synthetic images was trained on; see provenance.py.
 
   Raises:
-    InputError: there is no such folder, no table or class in it that could be
-      read, a row without image, no image of a known class; or an image whose
-      id, group or pixels, or a known duplicate of which, is in the training or
-      the validation split or among what `origin` names.
+    InputError: there is no such folder, it has no readable table or class, a
+      row has no image, no image is of a known class, or an image leaks: its id,
+      group, pixels or known duplicate is in the training or validation split or
+      in `origin`.
   """
   folder = files.user_path(folder)
   found = _find(folder)
@@ -101,8 +101,8 @@ def load(
     told = ", ".join(f"{name} {count}" for name, count in left_out.items())
     lacking = (
       f"{left_out.total()} of {left_out.total() + len(found)} images of "
-      f"external={folder} are of classes that {dataset.info.name} as it is "
-      f"used here lacks ({told})"
+      f"external={folder} are of classes that {dataset.info.name}, as used "
+      f"here, lacks ({told})"
     )
     if not found:
       known = ", ".join(dataset.info.class_names)
@@ -152,9 +152,9 @@ def _numbers(names: Iterable[str]):
 
 
 def _id(name: str, known: Iterable[str]) -> str:
-  """Return the id that an image has elsewhere too, empty if it has none.
+  """Return the id that identifies an image across data sets, else "".
 
-  The names of files in users' folders are no ids: `nv/1.jpg` is another image
+  File names in users' folders are not such ids: `nv/1.jpg` is a different image
   in every folder.
   """
   reduced = image_tables.image_id(name)
@@ -162,19 +162,19 @@ def _id(name: str, known: Iterable[str]) -> str:
 
 
 def _known(dataset: datasets.Dataset) -> dict[str, str]:
-  """Return the group of each image, by the id that it has elsewhere too."""
+  """Return the group of each image, by its id across data sets if any."""
   groups = dataset.group_of()
   return {_id(name, groups) or name: group for name, group in groups.items()}
 
 
 def _refuse_leaks(folder, dataset, known, origin, found, ids, digests) -> None:
-  """Refuse images that were learnt from, or that something was chosen by."""
+  """Refuse images that were used for training or model selection."""
   made_of_ids, made_of_groups = provenance.named(origin)
   seen = datasets.joined([dataset.train, dataset.validation])
   seen_ids = [*seen.image_ids.tolist(), *sorted(made_of_ids)]
   lesions = {_id(name, known) or name: f"only {name}" for name in seen_ids}
   train = list(lesions)
-  # Groups that are told without images stand as images of them.
+  # For groups known without images, a placeholder stands for their images.
   for group in sorted(made_of_groups.union(dataset.inherited or ())):
     train.append(f"an image of {group}")
     lesions[train[-1]] = group
@@ -197,9 +197,9 @@ def _refuse_leaks(folder, dataset, known, origin, found, ids, digests) -> None:
     more = ", …" if told[1:] else ""
     raise errors.InputError(
       f"{len(told)} of {len(found)} images of external={folder} are in the "
-      "training or validation split, or among what the synthetic images were "
-      f"learnt from ({told[0]}{more}): leave them out, or use a fold that "
-      "tests on them."
+      "training or validation split, or were used to train the synthetic "
+      f"images' generator ({told[0]}{more}): leave them out, or use a fold "
+      "that tests on them."
     )
 
 
@@ -209,8 +209,8 @@ def _find(folder: pathlib.Path) -> list[_Found]:
   if len(found) > 1:
     raise errors.InputError(
       f"external={folder} has {len(found)} tables "
-      f"({', '.join(path.name for path in found)}): leave the one that tells "
-      "the classes of its images."
+      f"({', '.join(path.name for path in found)}): keep only the one with the "
+      "classes of its images."
     )
   if found:
     return _in_table(folder, found[0])
@@ -232,9 +232,9 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
   ]
   if not image or not (label or classes):
     raise errors.InputError(
-      f"{table} is no table of images and their classes: its first line names "
-      f"{', '.join(columns)}; image and label are wanted, or image and a "
-      "column for each class with 1.0 in one of them."
+      f"{table} is not a table of images and classes: its first line names "
+      f"{', '.join(columns)}; image and label are expected, or image and one "
+      "column per class, with 1.0 in one of them."
     )
   places, unused = _places(folder)
   found, absent, first = [], [], {}
@@ -242,7 +242,7 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
     where, name = f"{table}, line {line}", row[image]
     told = row[label] if label else _one_hot(row, classes, where)
     if not name or not told:
-      raise errors.InputError(f"{where}: an image and a class are wanted.")
+      raise errors.InputError(f"{where}: an image and a class are expected.")
     paths = places.get(name, ())
     if not paths:
       absent.append(f"{name}, line {line}")
@@ -250,12 +250,12 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
     if len(paths) > 1:
       both = " and ".join(sorted(_within(path, folder) for path in paths)[:2])
       raise errors.InputError(
-        f"{where}: {name} could be {both}: name it by its path within {folder}."
+        f"{where}: {name} could be {both}: give its path within {folder}."
       )
     (path,) = paths
     if path in first:
       raise errors.InputError(
-        f"{where}: {name} stands in line {first[path]} already: name an image "
+        f"{where}: {name} is already in line {first[path]}: list each image "
         "once."
       )
     first[path] = line
@@ -264,8 +264,8 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
   if absent:
     raise errors.InputError(
       f"{len(absent)} of {len(rows)} images of {table} are not in {folder} or "
-      f"a folder of it ({absent[0]}{', …' if absent[1:] else ''}): files of "
-      f"{', '.join(images.SUFFIXES)} with these names are wanted there."
+      f"its subfolders ({absent[0]}{', …' if absent[1:] else ''}): files with "
+      f"these names and {', '.join(images.SUFFIXES)} are expected there."
     )
   if unused := sorted(unused - first.keys()):
     logging.info(
@@ -280,13 +280,13 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
 
 
 def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
-  """Return the class whose column has the only 1 of a row."""
+  """Return the class whose column has a row's only 1."""
   on, odd = one_hot(row, classes)
   if odd or len(on) != 1:
     has = f"{odd[0]} is {row[odd[0]]!r:.40}" if odd else f"{len(on)} are 1"
     raise errors.InputError(
-      f"{where}: {has}; without a column label, each column but image and "
-      "group is a class, 1.0 for that of the image and 0.0 for all others."
+      f"{where}: {has}; without a label column, each column except image and "
+      "group is a class: 1.0 for the image's class, 0.0 for all others."
     )
   return on[0]
 
@@ -294,7 +294,7 @@ def _one_hot(row: Mapping[str, str], classes: list[str], where: str) -> str:
 def _places(
   folder: pathlib.Path,
 ) -> tuple[dict[str, set[pathlib.Path]], set[pathlib.Path]]:
-  """List the images in a folder and its folders, by all that may name them."""
+  """List the images in a folder and its subfolders, by each possible name."""
   places = collections.defaultdict(set)
   paths = {
     path

@@ -1,25 +1,24 @@
-"""Image folders: what makers of images write, and what judges and studies read.
+"""Image folders: written by generators, read by evaluations and studies.
 
 A folder has `CLASS/NAME.png` (or JPEG). torchvision's ImageFolder, TFDS's and
-Hugging Face's imagefolder read it as it is. Two files may stand beside the
-classes: `metadata.csv` (`file_name`, `label`, a SHA-256 of each image, and the
-scores that it was drawn with, see synthesis/quality.py), and
-`provenance.json`, which says who made the images and what the maker has learnt
-from:
+Hugging Face's imagefolder read it as it is. Next to the classes there may be
+two files: `metadata.csv` (`file_name`, `label`, a SHA-256 of each image, and
+its scores, see synthesis/quality.py), and `provenance.json`, which describes
+the generator of the images and what it was trained on:
 
 ```
 {
   name: "ACGAN", command, skinjax: version, seed,
   generator: {state_sha256, step, workdir, config},
   trained_on: {groups: [str] or image_ids: [str], …},   # see provenance.py
-  pretrained: [networks that the maker has learnt through],
-  truncation, filter: what the images were chosen by, with the SHA-256 of its
-    networks; see synthesis/filtering.py
+  pretrained: [pretrained networks that the generator was trained through],
+  truncation, filter: how the images were selected, with the SHA-256 of the
+    filter's networks; see synthesis/filtering.py
   classes: {class: images}, metadata_sha256
 }
 ```
 
-Of a folder that skinjax has not written only `trained_on` is asked for.
+Folders that skinjax did not write need only `trained_on`.
 """
 
 import csv
@@ -44,31 +43,31 @@ class ImageFolder(NamedTuple):
   """An image folder, read."""
 
   path: pathlib.Path
-  split: Split  # each image a group of its own; its id is CLASS/NAME
-  provenance: Mapping[str, Any]  # what provenance.json holds, if it is there
+  split: Split  # each image is its own group; its id is CLASS/NAME
+  provenance: Mapping[str, Any]  # the content of provenance.json, if it exists
 
   @property
   def origin(self) -> Mapping[str, Any] | None:
-    """Return what the images' maker has learnt from; None if it isn't told."""
+    """Return what the generator was trained on; None if not recorded."""
     trained_on = self.provenance.get("trained_on")
     return trained_on if isinstance(trained_on, Mapping) else None
 
   @property
   def pretrained(self) -> frozenset[str]:
-    """Return the pretrained networks that the maker says it learnt through."""
+    """Return the pretrained networks that the generator was trained through."""
     told = self.provenance.get("pretrained")
     return frozenset(map(str, told if isinstance(told, list) else []))
 
   @property
   def chosen_by(self) -> frozenset[str]:
-    """Return the SHA-256 of networks that have chosen the images."""
+    """Return the SHA-256 of the networks that filtered the images."""
     told = self.provenance.get("filter")
     told = told.get("networks") if isinstance(told, Mapping) else None
     return frozenset(map(str, told if isinstance(told, list) else []))
 
   @property
   def title(self) -> str:
-    """Return what reports call the images, a plural that begins a sentence."""
+    """Return the images' name in reports, a plural with an initial capital."""
     name = self.provenance.get("name")
     return f"{name} images" if isinstance(name, str) else "Synthetic images"
 
@@ -85,9 +84,9 @@ def write(
 ) -> None:
   """Write a folder that does not exist yet, whole or not at all.
 
-  The images, uint8 [images, size, size, channels], were drawn with the seed;
-  `provenance` is what is known of their maker, and `scores` [images] by name
-  are columns of metadata.csv.
+  The images, uint8 [images, size, size, channels], were sampled with the seed;
+  `provenance` describes their generator, and `scores` [images] by name are
+  columns of metadata.csv.
   """
   directory = pathlib.Path(directory)
   partial = directory.with_name(f"{directory.name}.partial")
@@ -134,25 +133,25 @@ def read(
 ) -> ImageFolder:
   """Read an image folder, its images resized as the real ones of `info` were.
 
-  Folders and files whose names begin with a dot, and files beside the folders,
-  are passed over. Of a folder that skinjax has written every image is compared
-  with what was written.
+  Folders and files whose names begin with a dot, and files next to the class
+  folders, are ignored. If skinjax wrote the folder, every image is verified by
+  its SHA-256.
 
   Raises:
-    InputError: there is no such folder, a folder that is no class, no image (of
-      a class, if `all_classes`), something that is no PNG or JPEG image, or an
-      image that is not the one that was written.
+    InputError: there is no such folder, a subfolder is not a class, there is no
+      image (of a class, if `all_classes`), a file is not a PNG or JPEG image,
+      or an image differs from the one that was written.
   """
   directory = files.user_path(directory)
   if not directory.is_dir():
     raise errors.InputError(
-      f"{directory} is no folder: name one that has a folder of images for "
+      f"{directory} is no folder: give one that has a folder of images for "
       f"each of {', '.join(info.class_names)}."
     )
   provenance = {}
   if (directory / "provenance.json").exists():
     provenance = files.read_json(
-      directory / "provenance.json", "it tells where the images come from"
+      directory / "provenance.json", "it records where the images come from"
     )
   for folder in sorted(directory.iterdir()):
     if folder.is_dir() and folder.name[0] != ".":
@@ -166,15 +165,15 @@ def read(
       of_class = images.files_in(directory / name)
     if all_classes and not of_class:
       raise errors.InputError(
-        f"{directory / name} has no images: give some of each class, or name "
-        "the classes that there are with --config.data.classes."
+        f"{directory / name} has no images: give some of each class, or list "
+        "the classes that have some in --config.data.classes."
       )
     paths += of_class
     labels += [label] * len(of_class)
   if not paths:
     raise errors.InputError(
-      f"{directory} has no images: a folder of PNG or JPEG images for each "
-      f"of {', '.join(info.class_names)} is wanted in it."
+      f"{directory} has no images: a folder of PNG or JPEG images is expected "
+      f"in it for each of {', '.join(info.class_names)}."
     )
   names = [f"{path.parent.name}/{path.name}" for path in paths]
   written = None
@@ -185,8 +184,8 @@ def read(
     name, path = item
     if written and files.digest(path) != written[name]:
       raise errors.InputError(
-        f"{path} is not the image that metadata.csv speaks of: make the "
-        "folder anew."
+        f"{path} is not the image that metadata.csv lists: generate the folder "
+        "again."
       )
     pixels = images.read(path, info.size, info.stored)
     return images.in_channels(pixels, info.channels)
@@ -199,19 +198,19 @@ def read(
 
 def _written(directory, digest, names) -> dict[str, str]:
   """Read the SHA-256 of each image from metadata.csv."""
-  table, again = directory / "metadata.csv", "make the folder anew."
+  table, again = directory / "metadata.csv", "generate the folder again."
   try:
     text = table.read_text()
   except (*errors.ABSENT, ValueError) as error:
     raise errors.InputError(f"{table} cannot be read: {again}") from error
   if hashlib.sha256(text.encode()).hexdigest() != digest:
     raise errors.InputError(
-      f"{table} is not the table that provenance.json speaks of: {again}"
+      f"{table} is not the table that provenance.json describes: {again}"
     )
   rows = csv.DictReader(io.StringIO(text))
   written = {row["file_name"]: row["sha256"] for row in rows}
   for name in sorted(written.keys() ^ set(names)):
-    there = "is there, and not in" if name in names else "is missing, and in"
+    there = "is not listed in" if name in names else "is missing, but listed in"
     raise errors.InputError(f"{directory / name} {there} {table}: {again}")
   return written
 

@@ -1,7 +1,7 @@
-"""Images of any file and size, as networks are shown them.
+"""Reads images of any size for networks.
 
-Whoever reads an image for a network reads it here, so that a user's own images,
-a GAN's and those to be classified are resized as the training images were.
+All images are read here, so that a user's own images, a GAN's images and those
+to be classified are resized as the training images were.
 """
 
 import io
@@ -27,16 +27,16 @@ def read(
   """Read a PNG or JPEG file and resize it; see `resized`.
 
   Raises:
-    InputError: it is no whole PNG or JPEG image.
+    InputError: it is not a complete PNG or JPEG image.
     OSError: it may not be read.
   """
   content = pathlib.Path(path).read_bytes()
   try:
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-      if image.format == "JPEG":  # as the data set's builder has it
+      if image.format == "JPEG":  # as in the data set's builder
         image.draft(image.mode, (2 * (stored or size),) * 2)
       return resized(image, size, stored)
-  # Whatever Pillow makes of a damaged image, and of one of absurd size.
+  # What Pillow raises for damaged images and for those of absurd size.
   except (
     *(OSError, OverflowError, ValueError, SyntaxError),
     Image.DecompressionBombError,
@@ -49,14 +49,14 @@ def read(
 def resized(
   image: Image.Image, size: int, stored: int | None = None
 ) -> np.ndarray:
-  """Cut the centre square out of an image and resize it, antialiased.
+  """Crop an image to its centre square and resize it, antialiased.
 
-  An image of [size, size] stays as it is. `stored` is the side that training
-  images were stored at, before they were reduced by a whole factor, or padded
-  with zeros, to `size`; None where they were not.
+  An image of [size, size] is unchanged. `stored` is the side that the training
+  images were stored at before they were reduced by an integer factor, or padded
+  with zeros, to `size`; None if they were stored at `size`.
 
   Returns:
-    uint8 [size, size, channels]; 1 channel of a grey image, else 3.
+    uint8 [size, size, channels]; 1 channel if the image is grey, else 3.
   """
   grey = image.mode in ("1", "L", "LA")
   image = image.convert("L" if grey else "RGB")
@@ -70,7 +70,7 @@ def resized(
 
 
 def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
-  """Make uint8 [height, width, 1 or 3] grey (ITU-R BT.601) or coloured."""
+  """Convert uint8 [height, width, 1 or 3] to grey (ITU-R BT.601) or RGB."""
   if image.shape[-1] == channels:
     return image
   if channels == 3:
@@ -79,7 +79,7 @@ def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
 
 
 def reduce(images: np.ndarray, factor: int) -> np.ndarray:
-  """Reduce uint8 images [n, h, w, c] by a whole factor, box by box."""
+  """Reduce uint8 images [n, h, w, c] by an integer factor, by box averages."""
   if factor == 1:
     return images
   n, height, width, channels = images.shape
@@ -90,17 +90,17 @@ def reduce(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def in_threads(call: Callable, items: Sequence) -> list:
-  """Call a function of each item; Pillow decodes in several threads."""
+  """Call a function on each item, in threads; Pillow releases the GIL."""
   with futures.ThreadPoolExecutor(THREADS) as pool:
     return list(pool.map(call, items))
 
 
 def files_in(directory: pathlib.Path) -> list[pathlib.Path]:
-  """List a folder's image files by name, but for those that begin with a dot.
+  """List a folder's image files by name, except those that begin with a dot.
 
   Raises:
-    InputError: something in it is no image file, as a folder or a link to
-      nowhere; says how many there are.
+    InputError: an entry is not an image file, such as a folder or a broken
+      link; the message has their number.
   """
   entries = sorted(p for p in directory.iterdir() if p.name[0] != ".")
   image = lambda path: path.is_file() and path.suffix.lower() in SUFFIXES
@@ -108,10 +108,10 @@ def files_in(directory: pathlib.Path) -> list[pathlib.Path]:
   if odd:
     kind = "a folder" if odd[0].is_dir() else "a file of another kind"
     if odd[0].is_symlink() and not odd[0].exists():
-      kind = "a link to nowhere"
+      kind = "a broken link"
     raise errors.InputError(
-      f"{directory} holds {len(entries) - len(odd)} images, and {len(odd)} "
-      f"entries that are none ({odd[0].name} is {kind}): only files of "
-      f"{', '.join(SUFFIXES)} are wanted there."
+      f"{directory} holds {len(entries) - len(odd)} images and {len(odd)} "
+      f"other entries ({odd[0].name} is {kind}): only files of "
+      f"{', '.join(SUFFIXES)} are expected there."
     )
   return entries

@@ -1,11 +1,11 @@
-"""Anybody's images as a data set: a folder a class, or a table beside them.
+"""A user's images as a data set: one folder per class, or images with a table.
 
 ```
 FOLDER/CLASS/NAME.jpg            or    FOLDER/images.csv: image, label[, group]
 ```
 
-Images of one `group` (of one lesion, one patient) are never divided between
-training and test. Where no table tells groups, identical images are one.
+Images of one `group` (one lesion or patient) are never divided between training
+and test. Without a table with groups, identical images form one group.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ class Found(NamedTuple):
   paths: list[pathlib.Path]
   names: list[str]  # their ids: paths within the folder
   labels: list[str]  # class names
-  groups: list[str] | None  # what they show; None where nothing tells
+  groups: list[str] | None  # lesions or patients; None if unknown
 
 
 def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
-  """Find the images of a folder, named by a config's `key`, and their classes.
+  """Find the images of a folder and their classes; `key` names it in errors.
 
   Raises:
-    InputError: there is no such folder, nothing in it that could be read as
-      above, or a row of the table without an image.
+    InputError: there is no such folder, it has neither of the layouts above, or
+      a row of the table has no image.
   """
   folder = files.user_path(folder)
   if not folder.is_dir():
@@ -55,7 +55,7 @@ def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
     loose = sum(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir())
     raise errors.InputError(
       f"{key}={folder} holds {loose} images and no folder: a folder of "
-      f"images for each class is wanted, or a table {TABLE} (image, label)."
+      f"images for each class is expected, or a table {TABLE} (image, label)."
     )
   paths, labels = [], []
   for directory in classes:
@@ -75,12 +75,12 @@ def read(
   """Read the images of a folder, resized as all images are.
 
   Returns:
-    uint8 [images, size, size, channels], of one channel where all images are
-    grey; what was found; the group of each image; class names, in order.
+    uint8 [images, size, size, channels], with one channel if all images are
+    grey; what `find` returns; the group of each image; class names, in order.
 
   Raises:
-    InputError: as `find`; a file is no image; or identical images have two
-      labels.
+    InputError: as `find`; a file is not an image; or identical images have
+      different labels.
   """
   found = find(folder)
   pixels = images.in_threads(lambda path: images.read(path, size), found.paths)
@@ -114,14 +114,14 @@ def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
 def read_table(
   table: pathlib.Path,
 ) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-  """Read a table of images; see tfds_ham10000.files for what may part fields.
+  """Read a table of images; see tfds_ham10000.files for the delimiters.
 
   Returns:
-    The columns, and the rows by column, each with its line.
+    The columns, and each row with its line number, as a dict by column.
 
   Raises:
-    InputError: it is no table or has no row, or a row has not as many fields as
-      there are columns.
+    InputError: it is no table, it has no row, or a row's number of fields is
+      not that of the columns.
     OSError: it may not be read.
   """
   try:
@@ -133,8 +133,7 @@ def read_table(
     raise errors.InputError(f"{error}.") from error
   if not named:
     raise errors.InputError(
-      f"{table} has no row below a line that names its columns: one for each "
-      "image is wanted."
+      f"{table} has no row below its header: one row per image is expected."
     )
   return columns, named
 
@@ -146,7 +145,7 @@ def _in_table(folder: pathlib.Path) -> Found:
     if column not in columns:
       raise errors.InputError(
         f"{table} has no column {column!r}: its first line names "
-        f"{', '.join(columns)}; image, label and, if known, group are wanted."
+        f"{', '.join(columns)}; image, label and, if known, group are expected."
       )
   grouped = "group" in columns
   found = Found([], [], [], [] if grouped else None)
@@ -154,15 +153,15 @@ def _in_table(folder: pathlib.Path) -> Found:
     image, label = row["image"], row["label"]
     if not image or not label or (grouped and not row["group"]):
       raise errors.InputError(
-        f"{table}, line {line}: a field is empty; image, label and, where the "
-        "table has that column, group are wanted in every row."
+        f"{table}, line {line}: a field is empty; every row needs image, label "
+        "and, if the table has that column, group."
       )
     places = [folder / (image + suffix) for suffix in ("", *images.SUFFIXES)]
     path = next(filter(pathlib.Path.is_file, places), None)
     if path is None:
       raise errors.InputError(
         f"{table}, line {line}: there is no image {folder / image} (nor with "
-        f"{', '.join(images.SUFFIXES)} after it)."
+        f"{', '.join(images.SUFFIXES)} appended)."
       )
     found.paths.append(path)
     found.names.append(_name(path, folder))
@@ -171,5 +170,5 @@ def _in_table(folder: pathlib.Path) -> Found:
       found.groups.append(row["group"])
   if len(set(found.names)) < len(found.names):
     twice = next(n for n in found.names if found.names.count(n) > 1)
-    raise errors.InputError(f"{table} has {twice} twice: name an image once.")
+    raise errors.InputError(f"{table} has {twice} twice: list each image once.")
   return found

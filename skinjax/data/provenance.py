@@ -1,9 +1,9 @@
-"""What a network or a folder of images has learnt from, and where it may go.
+"""Records what a network or image folder was trained on, and refuses leaks.
 
 A workdir's `data.json` and the `trained_on` of an image folder's
-`provenance.json` say it alike: `groups` (lesions) or `image_ids`, and, where
-skinjax wrote them, `name`, `fingerprint`, `class_names`, `info` and, of what
-learnt through pretrained networks, their names in `pretrained`.
+`provenance.json` have the same keys: `groups` (lesions) or `image_ids` and, if
+skinjax wrote them, `name`, `fingerprint`, `class_names`, `info` and, for what
+was trained through pretrained networks, their names in `pretrained`.
 """
 
 import dataclasses
@@ -21,17 +21,18 @@ def write_origin(
   dataset: datasets.Dataset,
   frozen: Mapping[str, Any] | None = None,
 ) -> None:
-  """Record in a workdir's `data.json` what a run learns from, or compare it.
+  """Record a run's training data in its workdir's `data.json`, or compare them.
 
-  `frozen` is what it learns through, as the task's `frozen` returns it: of each
-  part the SHA-256 is recorded.
+  `frozen` are the frozen weights that the run is trained through, as returned
+  by the task's `frozen`; the SHA-256 of each part is recorded.
 
   Raises:
-    InputError: the workdir was begun on other images, or through other weights.
+    InputError: the workdir's run was started on other images, or with other
+      frozen weights.
   """
-  processes.require_same("The training data", dataset.info.fingerprint)
+  processes.require_same("The training set", dataset.info.fingerprint)
   through = frozen_record(frozen)
-  processes.require_same("What is frozen", repr(sorted(through.items())))
+  processes.require_same("The frozen part", repr(sorted(through.items())))
   processes.on_first(lambda: _agree(path, dataset, through))
 
 
@@ -41,8 +42,8 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset, through) -> None:
     before, now = read_origin(path), _fingerprints(dataset)
     if any(before.get(key) != value for key, value in now.items()):
       raise errors.InputError(
-        f"{path} was begun on other images than {info.name} has now: use "
-        "another directory, or the data that it was begun with."
+        f"{path} was started on other images than {info.name} has now: use "
+        "another directory, or the data that it was started with."
       )
     _require_same_weights(path, before, through)
     return
@@ -52,7 +53,7 @@ def _agree(path: pathlib.Path, dataset: datasets.Dataset, through) -> None:
 def origin_of(
   dataset: datasets.Dataset, through: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-  """Return what `data.json` says of what a run learns from.
+  """Return the content of `data.json`: the record of a run's training data.
 
   `through` is what `frozen_record` returns, if anything is frozen.
   """
@@ -75,7 +76,7 @@ def origin_of(
 
 
 def frozen_record(frozen: Mapping[str, Any] | None) -> dict[str, Any]:
-  """Return what `data.json` says of what a run learns through.
+  """Return the keys of `data.json` that describe frozen weights, if any.
 
   `frozen` is what the task's `frozen` returns.
   """
@@ -94,14 +95,14 @@ def _fingerprints(dataset: datasets.Dataset) -> dict[str, Any]:
 
 
 def _require_same_weights(path, before, through) -> None:
-  """Refuse other frozen weights than those that a workdir was begun with."""
+  """Refuse other frozen weights than those that a workdir was started with."""
   old, new = before.get("frozen", {}), through.get("frozen", {})
   for name in sorted(old.keys() | new.keys()):
     if old.get(name) != new.get(name):
       raise errors.InputError(
-        f"{path} was begun with other weights of what is frozen ({name}: "
-        f"SHA-256 {old.get(name)}, now {new.get(name)}): use another "
-        "directory, or the versions of the packages that it was begun with."
+        f"{path} was started with other frozen weights ({name}: SHA-256 "
+        f"{old.get(name)}, now {new.get(name)}): use another directory, or the "
+        "package versions that it was started with."
       )
 
 
@@ -110,23 +111,23 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
 
   Returns:
     `name`, `fingerprint`, `class_names` and `groups`, the lesions; unless the
-    workdir is of an earlier version, `info`, and by class the `diversity` of
-    the training images; and, if it learnt through frozen weights, `pretrained`,
-    the networks' names, and `frozen`, the SHA-256 of each part.
+    workdir is from an earlier version, `info`, and the `diversity` of the
+    training images by class; and, if it was trained through frozen weights,
+    `pretrained`, the networks' names, and `frozen`, the SHA-256 of each part.
 
   Raises:
     InputError: there is no such record.
   """
   record = pathlib.Path(path) / "data.json"
-  origin = files.read_json(record, "nothing tells what was learnt from there")
+  origin = files.read_json(record, "the run's training data are unknown")
   return checked_origin(origin, record)
 
 
 def checked_origin(origin: Any, record: pathlib.Path) -> dict[str, Any]:
-  """Return an origin that was read from a file; see `read_origin`.
+  """Check an origin that was read from a file; see `read_origin`.
 
   Raises:
-    InputError: it is not as it was written.
+    InputError: it is damaged.
   """
   origin = origin if isinstance(origin, dict) else {}
   texts = [origin.get("name"), origin.get("fingerprint")]
@@ -142,10 +143,10 @@ def checked_origin(origin: Any, record: pathlib.Path) -> dict[str, Any]:
 
 
 def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
-  """Return what compiled programs know of the data that a network learnt from.
+  """Return the DataInfo of the data that a network was trained on.
 
-  An `origin` without `info`, as earlier versions wrote it, is of a data set
-  that they knew; `size` is that of the network's config.
+  Earlier versions wrote no `info` to `origin`; it is then derived from the data
+  set's name and from `size`, that of the network's config.
 
   Raises:
     InputError: the record is damaged.
@@ -163,7 +164,7 @@ def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
       size=size,
       channels=1 if origin["name"] == "mnist" else 3,
       class_names=names,
-      class_counts=(1,) * len(names),  # of training only
+      class_counts=(1,) * len(names),  # unknown, and used in training only
       drawn=source.drawn,
       collapse=source.collapse,
       groups_known=True,
@@ -172,23 +173,23 @@ def info_of(origin: Mapping[str, Any], size: int) -> datasets.DataInfo:
     )
   except (KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
-      f"The record of what a network learnt from is damaged ({error}): its "
-      "data.json is not as the run has written it."
+      f"The record of a network's training data is damaged ({error}): its "
+      "data.json is not as the run wrote it."
     ) from error
 
 
 def groups_learnt(
   origin: Mapping[str, Any] | None, dataset: datasets.Dataset
 ) -> frozenset[str] | None:
-  """Find out which of a data set's groups something has learnt from.
+  """Find which groups of a data set are in the training data of `origin`.
 
   Returns:
-    The groups; None if they cannot be traced: `origin` says nothing, or ids
-    that this data set does not have.
+    The groups; None if they cannot be traced, because `origin` lists none, or
+    ids that this data set does not have.
   """
   ids, groups = named(origin)
   group_of = dataset.group_of()
-  if (origin or {}).get("unknown_origin"):  # it has learnt from such images
+  if (origin or {}).get("unknown_origin"):  # trained on images of that kind
     return None
   own = (origin or {}).get("name") == dataset.info.name
   traced = ids <= group_of.keys() and groups <= set(group_of.values())
@@ -216,15 +217,15 @@ def refuse_seen(
   what: str,
   place: str | pathlib.Path,
 ) -> bool:
-  """Refuse what has learnt from groups that are tested on.
+  """Refuse what was trained on groups of the test or validation split.
 
-  `what` names it, as "The generator", and `place` its workdir or folder.
+  `what` names it, such as "The generator"; `place` is its workdir or folder.
 
   Returns:
-    Whether a leak is excluded; False where its origin cannot be traced.
+    Whether a leak is excluded; False if its origin cannot be traced.
 
   Raises:
-    InputError: it has seen lesions of the test or the validation split.
+    InputError: it was trained on lesions of the test or validation split.
   """
   learnt = groups_learnt(origin, dataset)
   if learnt is None:

@@ -1,4 +1,4 @@
-"""Where images come from: TFDS, prepared and read without TensorFlow."""
+"""Sources of images: TFDS, used without TensorFlow, or a user's folder."""
 
 import contextlib
 import functools
@@ -22,15 +22,15 @@ from skinjax.runtime import errors, files
 
 
 class Source(NamedTuple):
-  """What is known of a data set before it is read."""
+  """Facts about a data set that hold before it is read."""
 
   stored: tuple[int, ...]  # sizes that its TFDS builder stores, if it has one
-  size: int  # that it is used at unless the user says otherwise
-  drawn: bool = False  # by a program: nobody may take it for real
-  upright: bool = False  # whether flips change what it shows, as of digits
-  # A class of generated images whose diversity is under so much of the real
-  # images' counts as collapsed; digits fill their frames alike, lesions differ
-  # in skin and light too.
+  size: int  # default size in pixels
+  drawn: bool = False  # by a program: must not be mistaken for real data
+  upright: bool = False  # whether flips change the meaning, as for digits
+  # A class of generated images has collapsed if its diversity, relative to real
+  # images, is below this. The limit is lower for lesions than for digits, as
+  # their real images also differ in skin and light.
   collapse: float = 0.5
   # Synthetic images for each real one of a class, in a study.
   dose: float = 1.0
@@ -45,7 +45,7 @@ SOURCES = {
 
 
 class Split(NamedTuple):
-  """Images in host memory, sorted by label, then as the data set has them."""
+  """Images in host memory, sorted by label, else in the data set's order."""
 
   images: np.ndarray  # uint8 [examples, size, size, channels]
   labels: np.ndarray  # int32 [examples]
@@ -53,7 +53,7 @@ class Split(NamedTuple):
   groups: np.ndarray  # str [examples]; images of one group show one lesion
 
   def group_of(self) -> dict[str, str]:
-    """Return the group of each image, by its id."""
+    """Return the group of each image, by image id."""
     return dict(zip(self.image_ids.tolist(), self.groups.tolist(), strict=True))
 
   def take(self, index: np.ndarray) -> "Split":
@@ -63,38 +63,38 @@ class Split(NamedTuple):
 
 
 def cache_dir() -> str:
-  """Return where skinjax keeps what it can make again."""
+  """Return the directory for files that skinjax can generate again."""
   root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   return os.path.join(root, "skinjax")
 
 
 def features_dir() -> str:
-  """Return where features of images are kept, by their content."""
+  """Return the directory of cached image features."""
   return os.path.join(cache_dir(), "features")
 
 
 def default_dir() -> str:
-  """Return where data sets are prepared unless a config says otherwise."""
+  """Return where data sets are prepared unless a config sets a directory."""
   return os.environ.get("TFDS_DATA_DIR") or os.path.join(cache_dir(), "tfds")
 
 
 class Raw(NamedTuple):
   """A data set as it was read."""
 
-  name: str  # what reports call it
+  name: str  # in reports
   class_names: tuple[str, ...]  # by label
   splits: dict[str, Split]  # train, test and, if there is one, validation
-  groups_known: bool  # as of datasets.DataInfo
-  stored: int  # as of datasets.DataInfo
-  origin: str  # where it was read, and what that was made from
+  groups_known: bool  # as in datasets.DataInfo
+  stored: int  # as in datasets.DataInfo
+  origin: str  # where it was read, and which files it was prepared from
 
 
 def read(config) -> Raw:
-  """Read `data` of a config as it is split, preparing it if need be.
+  """Read the data set of a config's `data`, preparing it first if needed.
 
   Raises:
-    InputError: a data set or size that does not exist, or a user's folder that
-      is none of images by class.
+    InputError: there is no such data set or size, or a user's folder does not
+      hold images by class.
     tfds_ham10000.DataError: the user's files are not HAM10000, or not those
       that it was prepared from.
   """
@@ -118,7 +118,7 @@ def read(config) -> Raw:
   origin = ""
   if config.name == "ham10000":
     origin = f"{builder.data_dir}, prepared from " + (
-      builder.prepared_from or "what an earlier version did not record"
+      builder.prepared_from or "files that an earlier version did not record"
     )
     number = sum(len(split.labels) for split in splits.values())
     _tell_origin(f"ham10000 {stored}x{stored}: {number:,} images, {origin}")
@@ -132,19 +132,19 @@ def read(config) -> Raw:
 
 @functools.cache
 def _tell_origin(message: str) -> None:
-  """Log where a data set is from, once a process: a study reads it often."""
+  """Log a data set's origin once per process; a study reads it often."""
   logging.info("%s", message)
 
 
 def _read_folder(config) -> Raw:
-  """Read a user's own images, and cut them as HAM10000 is cut."""
+  """Read a user's own images, and split them as HAM10000 is split."""
   if not config.folder:
     raise errors.InputError(
       "data.folder is empty: name the folder of your images, with a folder for "
       "each class, or with a table images.csv (image, label, group)."
     )
   if config.size < 8:
-    raise errors.InputError(f"data.size={config.size}: 8 or more is wanted.")
+    raise errors.InputError(f"data.size={config.size}: use 8 or more.")
   pixels, found, groups, names = own_images.read(config.folder, config.size)
   labels = np.array([names.index(label) for label in found.labels], np.int32)
   pool = Split(pixels, labels, np.array(found.names), np.array(groups))
@@ -161,7 +161,7 @@ def _read_folder(config) -> Raw:
 
 @contextlib.contextmanager
 def _whole(place: str) -> Iterator[None]:
-  """Say of whatever goes wrong in a prepared data set that it is damaged.
+  """Report any error in reading a prepared data set as damage.
 
   Raises:
     PermissionError: it may not be read.
@@ -171,27 +171,28 @@ def _whole(place: str) -> Iterator[None]:
     yield
   except (errors.InputError, tfds_ham10000.DataError):
     raise
-  # What array_record, protobuf, Pillow and TFDS make of damaged files.
+  # What array_record, protobuf, Pillow and TFDS raise for damaged files.
   except (
     *(OSError, LookupError, RuntimeError, SyntaxError, ValueError),
     *(json_format.Error, message.Error),
   ) as error:
-    # Of permission each library has words of its own.
+    # Each library reports missing permission differently: opening each file
+    # raises the usual PermissionError.
     for path in sorted(pathlib.Path(place).rglob("*")):
       if path.is_file():
         path.open("rb").close()
     raise errors.InputError(
-      f"{place} is damaged ({str(error)[-120:]}): remove it to have it "
-      "prepared anew."
+      f"{place} is damaged ({str(error)[-120:]}): remove it, and it will be "
+      "prepared again."
     ) from error
 
 
 def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
-  """Prepare a data set, while other processes that want it wait."""
+  """Prepare a data set, while other processes that need it wait."""
   root = files.user_path(config.data_dir or default_dir())
   files.make_directory(root, "data.data_dir")
   with files.locked(root / f".{config.name}.lock", wait=True):
-    # TFDS removes what it had half done, unless it was killed.
+    # TFDS removes unfinished work itself, unless it was killed.
     for partial in place.parent.glob(f"incomplete.*{place.name}*"):
       shutil.rmtree(partial, ignore_errors=True)
     _builder(config)[0].download_and_prepare(
@@ -202,7 +203,7 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
 
 
 def stored_size(name: str, size: int) -> int:
-  """Return the side of the stored pictures that images of a size come from.
+  """Return the side of the stored images that a size is reduced from.
 
   Raises:
     InputError: there are no images of this size.
@@ -212,18 +213,18 @@ def stored_size(name: str, size: int) -> int:
   if not fits:
     raise errors.InputError(
       f"{name} has no size {size}: use {', '.join(map(str, known))}, or one of "
-      "them divided by a whole number, from 8 on."
+      "them divided by an integer, down to 8."
     )
   return fits[0]
 
 
 def is_prepared(config) -> bool:
-  """Return whether `read` would find a data set of TFDS prepared."""
+  """Return whether a data set of TFDS is already prepared."""
   return _builder(config)[0].is_prepared()
 
 
 def _builder(config):
-  """Return the builder and the side of the pictures that it stores."""
+  """Return the builder and the side of the images that it stores."""
   data_dir = str(files.user_path(config.data_dir or default_dir()))
   if config.name == "mnist":
     if config.size != 32:
@@ -243,8 +244,8 @@ def _builder(config):
       if "file format" not in str(error).lower():
         raise
       raise errors.InputError(
-        f"{data_dir} has {variant} in another format than array_record: name "
-        f"another directory with data.data_dir. ({error})"
+        f"{data_dir} has {variant} in another format than array_record: set "
+        f"data.data_dir to another directory. ({error})"
       ) from error
   return builder, stored
 
@@ -272,7 +273,8 @@ def _read(builder, key: str, config, stored: int) -> Split:
 def _examples(builder, key: str) -> list[Mapping[str, Any]]:
   """Read the features of a split's examples as TFDS stores them.
 
-  TFDS would make NumPy arrays one by one, slower than all the rest of reading.
+  TFDS would convert them to NumPy one by one, which takes longer than all other
+  work of reading.
   """
   source = builder.as_data_source(
     key, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
@@ -284,9 +286,9 @@ def _examples(builder, key: str) -> list[Mapping[str, Any]]:
 
 
 def _decode(contents: list[bytes]) -> np.ndarray:
-  """Decode pictures of one size to uint8 [pictures, size, size, channels]."""
-  # Threads hold each other up where pictures are small (a digit has 300 bytes,
-  # a lesion at 64x64 7000), and beyond a few of them.
+  """Decode images of one size to uint8 [images, size, size, channels]."""
+  # Threads slow each other down if images are small (a digit has 300 bytes, a
+  # lesion at 64x64 has 7000), or if there are more than a few threads.
   small = len(contents[0]) < 2048
   share = len(contents) if small else -(-len(contents) // images.THREADS)
   parts = [contents[i : i + share] for i in range(0, len(contents), share)]
@@ -295,6 +297,6 @@ def _decode(contents: list[bytes]) -> np.ndarray:
 
 
 def _decode_part(contents: list[bytes]) -> np.ndarray:
-  # TFDS stores PNG; Pillow, not told, takes a tenth longer to find that out.
+  # TFDS stores PNG; without the hint Pillow takes a tenth longer.
   pictures = (Image.open(io.BytesIO(c), formats=("PNG",)) for c in contents)
   return np.stack([np.asarray(picture) for picture in pictures])

@@ -1,1 +1,1 @@
-"""What images are worth: distances, copies, usefulness, and their page."""
+"""Evaluations of images: distances, copies, usefulness, and their page."""

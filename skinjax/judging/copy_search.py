@@ -1,6 +1,6 @@
 """Searches images for copies of training images, in pixels and in features.
 
-Real images set the thresholds of either; see metrics/copies.py.
+Thresholds for both are calibrated on real images; see metrics/copies.py.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ ORIENTATIONS = tuple(
   for flipped in ("", "transposed, ")
   for turned in ("", "turned by 90°", "turned by 180°", "turned by 270°")
 )
-_MOST = 4000  # held-out images
+_MOST = 4000  # held-out images to calibrate on
 
 
 class Vectors(NamedTuple):
-  """Images as vectors: of training [n, d], of the others [8, m, d].
+  """Images as vectors: training images [n, d], the others [8, m, d].
 
-  `orient` returns all orientations of the training images at some indices.
+  `orient` returns the training images at some indices in all orientations.
   """
 
   train: np.ndarray
@@ -32,16 +32,16 @@ class Vectors(NamedTuple):
 
 
 class Found(NamedTuple):
-  """What was found, by kind of vector where that matters."""
+  """The results of a search; those in dicts are by kind of vector."""
 
   summary: dict[str, Any]  # `copies` of an evaluation; see judging/page.py
-  suspects: list[copies.Suspect]  # nearest first, by share of the threshold
+  suspects: list[copies.Suspect]  # sorted by distance over threshold
   training: dict[str, neighbours.Nearest]  # of each synthetic image
   held_out: dict[str, neighbours.Nearest]  # of each synthetic image
 
 
 def some(held_out: datasets.Split, seed: int) -> np.ndarray:
-  """Draw the indices of as many held-out images as thresholds need at most."""
+  """Sample indices of held-out images to calibrate on, up to `_MOST`."""
   order = np.random.default_rng(seed).permutation(len(held_out.labels))
   return np.sort(order[:_MOST])
 
@@ -67,9 +67,9 @@ def of_features(
 ) -> Vectors:
   """Describe images by features.
 
-  `extract` computes those of images [n, size, size, channels], which it names
-  in messages by its second argument; `upright` are the features [n, d] of the
-  three splits as they are.
+  `extract` computes the features of images [n, size, size, channels]; its
+  second argument is their name in messages. `upright` are the features [n, d]
+  of the three splits in their original orientation.
   """
 
   def oriented(images, first, what):
@@ -98,8 +98,8 @@ def search(
 ) -> Found:
   """List suspected copies, and test each class for memorization.
 
-  `vectors` are by kind, "pixels" and "features": the test and authenticity are
-  of the latter. `seed` decides permutations and halves.
+  `vectors` are by kind, "pixels" and "features"; the test and authenticity use
+  the features. `seed` determines permutations and halves.
   """
   listed, nearest, flags = [], {}, []
   for kind, of_kind in vectors.items():

@@ -1,8 +1,8 @@
-"""Distances of generated images beside what real images reach.
+"""Distances of generated images, compared with those of real images.
 
-Beside a distance stand the floor, how far held-out real images are, and the
-ceiling, how far another class is: all three from the same training images, at
-the same numbers.
+Each distance comes with a floor, the distance of held-out real images, and a
+ceiling, the distance of another class. All three are to the same training
+images, at the same numbers of images.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ import numpy as np
 from skinjax.data import datasets
 from skinjax.metrics import frechet, kernel, prdc
 
-LEAST = 10  # images and lesions without which a distance says nothing
-MOST = 1000  # images of a class that are compared
+LEAST = 10  # images and lesions that a distance needs to be meaningful
+MOST = 1000  # images per class that are compared
 
 
 class Splits(NamedTuple):
-  """What is compared, or something of each: features, say."""
+  """The splits to compare, or something of each, such as features."""
 
   train: Any
   held_out: Any
@@ -26,7 +26,7 @@ class Splits(NamedTuple):
 
 
 class Features(NamedTuple):
-  """A split's features [images, dims], labels and lesions [images] of each."""
+  """A split's features [images, dims], with labels and lesions [images]."""
 
   values: np.ndarray
   labels: np.ndarray
@@ -38,7 +38,7 @@ class Features(NamedTuple):
 
 
 def of_split(values: np.ndarray, split: datasets.Split) -> Features:
-  """Put a split's features beside its labels and lesions."""
+  """Combine a split's features with its labels and lesions."""
   _, lesions = np.unique(split.groups, return_inverse=True)
   return Features(values, split.labels, lesions)
 
@@ -50,20 +50,20 @@ def compare(
   class_names: tuple[str, ...],
   seed: int,
 ) -> list[dict[str, Any]]:
-  """Measure by class, and of all classes, what is how far from real images.
+  """Measure distances to real images, by class and for all classes together.
 
-  Fréchet distance, precision, recall, density and coverage depend on how many
-  images there are, so as many of each kind are compared. The kernel distance
-  does not: of synthetic images it has all, up to MOST of a class. Of all
-  classes together each kind has as many of a class as the others, and training
-  images are in the same proportions.
+  Fréchet distance, precision, recall, density and coverage depend on the number
+  of images, so the same number of each kind is compared. The kernel distance
+  does not; it uses all synthetic images, up to MOST per class. For all classes
+  together, all kinds have the same number of images per class, and training
+  images have the same class proportions.
 
-  `seed` decides which images are taken, and resamples.
+  `seed` determines the sampled images and the resamples.
 
   Returns:
-    By class (None: all of them) and comparison, with `against` the class that
-    is the ceiling: that whose mean feature is nearest. Either what `measure`
-    returns, or the numbers of images and `refused`, why there is nothing more.
+    One row per class (None: all of them) and comparison, with what `measure`
+    returns. In a row of the ceiling, `against` is the other class: the one
+    whose mean feature is nearest.
   """
   rng = np.random.default_rng(seed)
   labels = range(len(class_names))
@@ -94,7 +94,7 @@ def compare(
       ceiling = real[other].take(slice(counts[k]))
       add(name, "ceiling", real[k], ceiling, against=class_names[other])
   if len(class_names) > 1:
-    # Training images in the same proportions, or those would be a distance.
+    # Other class proportions of the training images would add to the distance.
     times = min(
       len(part.labels) / count
       for part, count in zip(real, counts, strict=True)
@@ -115,12 +115,12 @@ def measure(
 ) -> dict[str, Any]:
   """Measure all distances of one pair of sets: training images and others.
 
-  The kernel distance is of `everything`, by default of `fake`.
+  The kernel distance is that of `everything`, by default of `fake`.
 
   Returns:
-    `num_real`, `num_fake`, and `frechet` of all images, its `curve`, `kernel`
-    and `prdc`, the last three as dicts of what skinjax/metrics returns; or,
-    of fewer than LEAST lesions, `refused`, why there is nothing more.
+    `num_real`, `num_fake`, `frechet` of all images, its `curve`, `kernel` and
+    `prdc`, the last three as dicts of what skinjax/metrics returns. With fewer
+    than LEAST lesions: the two numbers, and the reason as `refused`.
   """
   numbers = {"num_real": len(real.labels), "num_fake": len(fake.labels)}
   for what, features in (("training", real), ("compared", fake)):
@@ -128,7 +128,7 @@ def measure(
     if lesions < LEAST:
       return numbers | {
         "refused": f"{lesions} {what} lesions or images: at least {LEAST} are "
-        "needed to say anything.",
+        "needed for a distance.",
       }
   pair = real.values, fake.values
   whole = everything or fake

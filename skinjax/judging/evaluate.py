@@ -1,4 +1,4 @@
-"""The task that judges images: how real, how various, copied from whom."""
+"""The task that evaluates images: distances, diversity, copies, usefulness."""
 
 import dataclasses
 import functools
@@ -28,38 +28,38 @@ from skinjax.synthesis import generators, synthesize
 from skinjax.training import trained
 from skinjax.training.writer import progress
 
-_SHOWN = 12  # images of a class, and pairs
+_SHOWN = 12  # images per class, and pairs, on the page
 _STEPS = 10  # images from one latent to another
 
 
 class Judged(NamedTuple):
-  """The images that are judged."""
+  """The images to evaluate."""
 
   split: datasets.Split
   subject: str  # what they are, in words
-  # The groups of the real data that their generator has learnt from; None
-  # where these cannot be traced.
+  # The groups of the real data that their generator was trained on; None if
+  # they cannot be traced.
   learnt: frozenset[str] | None
-  pretrained: frozenset[str]  # networks that it has learnt through
-  chosen_by: frozenset[str]  # digests of networks that the images are chosen by
+  pretrained: frozenset[str]  # networks that it was trained through
+  chosen_by: frozenset[str]  # digests of the networks that filtered the images
   interpolations: Mapping[str, np.ndarray]  # empty without a generator
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
-  """Judge images as configs/evaluate.py says, in a workdir.
+  """Evaluate images as described in configs/evaluate.py, in a workdir.
 
   Returns:
-    What evaluation.json holds (see judging/page.py); index.html shows it.
+    The content of evaluation.json (see judging/page.py); index.html shows it.
 
   Raises:
-    InputError: no images, images of a generator that has seen lesions which
-      are held out here, or an extractor or classifier that cannot be loaded.
+    InputError: there are no images, their generator has seen lesions that are
+      held out here, or an extractor or classifier cannot be loaded.
   """
   config = ml_collections.FrozenConfigDict(config)
   if bool(config.generator) == bool(config.synthetic):
     raise errors.InputError(
-      "One of config.generator (the workdir of a trained GAN) and "
-      "config.synthetic (a folder of images by class) is wanted."
+      "Set exactly one of config.generator (the workdir of a trained GAN) and "
+      "config.synthetic (a folder of images by class)."
     )
   synthesize.require_several(config.per_class)
   dataset = datasets.load(config.data)
@@ -91,18 +91,18 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     found = findings.describe(evaluation)
     for sentence in (found.headline, *found.sentences):
       logging.info("%s", sentence)
-    logging.info("All of it is in %s", path / "index.html")
+    logging.info("The whole evaluation is in %s", path / "index.html")
     return evaluation
 
 
 def _require(network, dataset: datasets.Dataset, what: str) -> None:
-  """Refuse a network that does not fit the data, or leaks."""
+  """Refuse a network that does not fit the data, or that causes a leak."""
   trained.require_for(network, dataset.info)
   provenance.refuse_seen(network.origin, dataset, what, network.path)
 
 
 def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
-  """Return the images, drawn first where a generator is given."""
+  """Return the images; generate them first if a generator is given."""
   strips = {}
   if generator:
     counts = np.full(dataset.info.num_classes, config.per_class)
@@ -111,11 +111,11 @@ def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
     )
     strips = interpolations(generator, config.seed)
   provenance.refuse_seen(
-    folder.origin, dataset, "What made the images", folder.path
+    folder.origin, dataset, "The generator of the images", folder.path
   )
   return Judged(
     folder.split,
-    f"{folder.title}, of {config.generator or config.synthetic}",
+    f"{folder.title}, from {config.generator or config.synthetic}",
     provenance.groups_learnt(folder.origin, dataset),
     folder.pretrained,
     folder.chosen_by,
@@ -126,12 +126,12 @@ def _read(config, path: pathlib.Path, dataset, generator, folder) -> Judged:
 def interpolations(
   generator: generators.Generator, seed: int
 ) -> dict[str, np.ndarray]:
-  """Draw by class what lies between two random latents.
+  """Generate images between two random latents for each class.
 
   Returns:
-    By class uint8 [images, size, size, channels], along the great circle that
-    joins the two (White 2016): latents on it are as long as those that were
-    trained on, and those on the straight line are not.
+    By class, uint8 [images, size, size, channels], along the great circle that
+    joins the two (White 2016): latents on it are as long as those used in
+    training, and those on the straight line are not.
   """
   names = generator.class_names
   key = randomness.named(jax.random.key(seed), "interpolation")
@@ -153,7 +153,7 @@ def interpolations(
 def _judge(
   config, path, dataset, judged: Judged, classifier, inception
 ) -> tuple[dict[str, Any], page.Pictures]:
-  """Compute an evaluation and the pictures beside it; see judging/page.py."""
+  """Compute an evaluation and its pictures; see judging/page.py."""
   info, names = dataset.info, dataset.info.class_names
   held_out = datasets.joined([dataset.validation, dataset.test])
   splits = Splits(dataset.train, held_out, judged.split)
@@ -170,7 +170,7 @@ def _judge(
     features.squeezenet(),
     *filter(None, [inception, classifier and of_classifier(classifier)]),
   ]
-  # The first decides: one whose network the images' maker has not seen.
+  # The first decides: one that the generator was not trained through.
   has_seen = lambda extractor: extractor.pretrained in judged.pretrained
   extractors.sort(key=has_seen)
   images = [split.images for split in splits]
@@ -181,14 +181,14 @@ def _judge(
   ]
   rows = []
   for extractor, of_splits in zip(extractors, upright, strict=True):
-    logging.info("Distances of %s by class", extractor.name)
+    logging.info("Distances in %s by class", extractor.name)
     parts = map(distances.of_split, of_splits, splits)
     rows += [
       {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
       | row
       for row in distances.compare(*parts, names, config.seed)
     ]
-  logging.info("Nearest real images of each synthetic one")
+  logging.info("Nearest real images of each synthetic image")
   chosen = copy_search.some(held_out, config.seed)
   searched = splits._replace(held_out=held_out.take(chosen))
   first = upright[0]._replace(held_out=upright[0].held_out[chosen])
@@ -224,7 +224,7 @@ def _judge(
     "copies": found.summary,
     "notes": _notes(config, info),
     "next_steps": [
-      "Whether the images help a classifier that has real ones, too: "
+      "To test whether the images help a classifier that also has real ones: "
       f"configs/study.py with --config.{kind}={config[kind]}"
       for kind in ("generator", "synthetic")
       if config[kind]
@@ -250,14 +250,14 @@ def _judge(
 
 
 def of_classifier(network: trained.Trained) -> features.Extractor:
-  """Make the extractor "NAME@SIZE" of a classifier of this project.
+  """Make the extractor "NAME@SIZE" from a classifier of this project.
 
-  NAME is the data set, "lesions" for HAM10000. Features that know the classes
-  see differences that ImageNet's do not. Those of images that it was trained
-  on are other than those of new ones.
+  NAME is the data set, "lesions" for HAM10000. Features trained on the classes
+  see differences that ImageNet features do not. The features of the images that
+  the classifier was trained on differ from those of new images.
 
   Raises:
-    InputError: it has no features.
+    InputError: the network has no features.
   """
   task, config, info = network.task, network.config, network.info
   if task.features is None:
@@ -287,7 +287,7 @@ def of_classifier(network: trained.Trained) -> features.Extractor:
 def _extract(
   extractor: features.Extractor, images: np.ndarray, what: str
 ) -> np.ndarray:
-  """Compute features, or find them in the user's cache."""
+  """Compute features, or read them from the user's cache."""
   return features.extract(
     extractor,
     images,
@@ -327,28 +327,28 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
 
 
 def _notes(config, info) -> list[str]:
-  """Say what a reader has to know of the numbers."""
+  """Return what a reader must know about the numbers."""
   notes = [
     "Held-out images are those of the validation and the test lesions; the "
     "classifiers are scored on the test lesions alone. The Fréchet distance, "
-    "precision, recall, density and coverage are of as many synthetic images "
-    "as there are held-out ones; the kernel distance is of all synthetic "
-    f"images, up to {distances.MOST} of a class."
+    "precision, recall, density and coverage compare the same number of "
+    "synthetic and held-out images; the kernel distance uses all synthetic "
+    f"images, up to {distances.MOST} per class."
   ]
   if not info.groups_known:
     notes.append(datasets.GROUPS_UNKNOWN)
   if config.classifier:
     notes.append(
-      "The classifier whose features are compared has been trained on the "
-      "training images, and knows them from held-out ones: its floor is not 0."
+      "The classifier whose features are compared was trained on the training "
+      "images, so its features of held-out images differ: its floor is not 0."
     )
   return notes
 
 
 def _pairs(splits: Splits, found: copy_search.Found) -> list[page.Pair]:
-  """Show the suspects, or else the images that are nearest to training.
+  """Return pairs of the suspects, or else of the nearest images.
 
-  Synthetic ones are turned as they are nearest.
+  Synthetic images are turned to the orientation in which they are nearest.
   """
   kinds = {}  # an image may be suspected by pixels and by features
   for suspect in found.suspects:

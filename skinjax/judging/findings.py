@@ -1,17 +1,17 @@
-"""What the numbers of an evaluation allow to be said, in words."""
+"""Describes in words what the numbers of an evaluation show."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What the kernel distance (KID) of a class's synthetic images says of them.
+# Conclusions from the kernel distance (KID) of a class's synthetic images.
 NEAR = "as near as held-out real images"
 UNCLEAR = "cannot tell"
 FAR = "farther than held-out real images"
 BEYOND = "farther than real images of another class"
 NOT_MEASURED = "too few images"
 KINDS = (NEAR, UNCLEAR, FAR, BEYOND, NOT_MEASURED)
-# Of the page's style: see style.css.
+# Classes of the page's style; see style.css.
 TONES = {NEAR: "helps", FAR: "hurts", BEYOND: "hurts"}
 
 
@@ -23,14 +23,14 @@ class Findings:
   tone: str  # "helps", "hurts" or "cannot", which colours the headline
   sentences: tuple[str, ...]
   cautions: tuple[str, ...]  # how the numbers must not be read
-  nearness: Mapping[str, Mapping[str | None, str]]  # as of `judge`
+  nearness: Mapping[str, Mapping[str | None, str]]  # see `judge`
 
 
 def describe(evaluation: Mapping[str, Any]) -> Findings:
-  """Say in words what an evaluation (see judging/page.py) found.
+  """Describe in words what an evaluation (see judging/page.py) found.
 
-  The first extractor decides the headline; the others only stand beside it.
-  Of extractors the first is one that the images' maker has not seen.
+  The first extractor alone decides the headline. The generator of the images
+  was not trained through it.
   """
   nearness = judge(evaluation["distances"])
   first = next(iter(nearness.values()), {})
@@ -49,7 +49,7 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
       "real ones as held-out real images are"
     )
   else:
-    headline = "Too little to tell how near to real ones these images are"
+    headline = "Too little data to tell how near these images are to real ones"
   if not evaluation.get("leak_excluded", True):
     headline = f"A leak cannot be excluded. {headline}"
   if collapsed:
@@ -75,14 +75,14 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
 
 
 def judge(distances: list[Mapping[str, Any]]) -> dict[str, dict]:
-  """Judge each class by its kernel distance, its floor and its ceiling.
+  """Evaluate each class by its kernel distance, its floor and its ceiling.
 
-  `FAR` and `BEYOND` ask for the whole interval to lie above the floor's
-  interval or another class's value; `NEAR` asks it to reach the floor's value
-  and not the other class's.
+  `FAR` requires that the whole interval is above the floor's interval, `BEYOND`
+  that it is above another class's value. `NEAR` requires that it reaches the
+  floor's value and not the other class's.
 
   Returns:
-    Extractor to class (None: all of them) to one of KINDS.
+    One of KINDS by extractor and class (None: all of them).
   """
   kernels: dict = {}
   for row in distances:
@@ -145,8 +145,8 @@ def _of_distances(nearness) -> Iterator[str]:
 def _of_diversity(diversity, collapsed) -> Iterator[str]:
   if collapsed:
     yield (
-      f"Collapsed: {', '.join(collapsed)}. The synthetic images there are "
-      "nearly alike, whatever else the numbers say."
+      f"Collapsed: {', '.join(collapsed)}. The synthetic images of these "
+      "classes are nearly identical, whatever the other numbers show."
     )
   elif diversity:
     yield f"None of {_count(len(diversity), 'class')} collapsed."
@@ -162,8 +162,8 @@ def _of_copies(found, suspects, searched) -> Iterator[str]:
   )
   if found["heldout_flagged"] is not None:
     text += (
-      f"; of as many held-out real images, which are no copies, about "
-      f"{found['heldout_flagged'] * searched:.0f} would be suspected"
+      "; of the same number of held-out real images, which are no copies, "
+      f"about {found['heldout_flagged'] * searched:.0f} would be suspected"
     )
   yield text + "."
   tested = {
@@ -171,7 +171,7 @@ def _of_copies(found, suspects, searched) -> Iterator[str]:
     for name, row in found["classes"].items()
     if row["p_value"] is not None
   }
-  # Bonferroni: of many classes, one is unlikely by chance alone.
+  # Bonferroni: among many classes, one may have a small p-value by chance.
   nearer = [
     name
     for name, row in tested.items()
@@ -179,9 +179,10 @@ def _of_copies(found, suspects, searched) -> Iterator[str]:
   ]
   if nearer:
     yield (
-      f"Drawn to the training images: {', '.join(nearer)}. More of the "
-      "synthetic images there lie nearer to them than to as many held-out "
-      "ones than chance explains: a small distance may come from copying."
+      f"Nearer to training images than expected: {', '.join(nearer)}. More of "
+      "their synthetic images than chance explains are nearer to a training "
+      "image than to any of the same number of held-out images: a small "
+      "distance may come from copying."
     )
 
 
@@ -194,8 +195,9 @@ def _of_training(cas) -> Iterator[str]:
   }
   yield (
     "A classifier trained on synthetic images alone has a balanced accuracy of "
-    f"{shown['synthetic']} on held-out real images; trained on as many real "
-    f"ones, {shown['real']}; always answering one class, {cas['majority']:.2f}."
+    f"{shown['synthetic']} on held-out real images; trained on the same number "
+    f"of real images, {shown['real']}; always predicting one class, "
+    f"{cas['majority']:.2f}."
   )
 
 
@@ -206,45 +208,46 @@ def _cautions(evaluation) -> Iterator[str]:
   if evaluation["distances"]:
     yield (
       "An interval that reaches the floor does not show that the images are as "
-      "good as real ones: with few images intervals are wide, and those of "
-      "small distances hold the true one less often than in 95%, mostly as too "
-      "low."
+      "good as real ones: with few images, intervals are wide. Intervals of "
+      "small distances contain the true one in less than 95% of cases; mostly, "
+      "they are too low."
     )
     yield (
-      "Fréchet distances are biased upwards by few images. KID has no such "
-      "bias: for small classes, it is the one to read."
+      "With few images, Fréchet distances are biased upwards. KID has no such "
+      "bias: use it for small classes."
     )
     yield (
-      "Distances in other features, of another panel of this page or of a "
+      "Distances in other features, in another panel of this page or in a "
       "paper, cannot be compared with these."
     )
 
 
 def _of_knowledge(evaluation) -> Iterator[str]:
-  """Say which judges the images' maker has learnt through."""
+  """Warn about evaluators that are not independent of the generator."""
   useful = evaluation["usefulness"] or {}
   if useful.get("chosen_by_it"):
     yield (
-      "The images were chosen by agreement with the classifier that is asked "
-      "here: its agreement says nothing of them."
+      "The images were selected by agreement with the classifier that is used "
+      "here: its agreement says nothing about them."
     )
   through = evaluation.get("pretrained", [])
   if not through:
     return
-  maker = f"What made the images learnt through {', '.join(through)}"
+  maker = f"The generator was trained through {', '.join(through)}"
   if seen := evaluation["seen"]:
     others = [
       row["extractor"]
       for row in evaluation["distances"]
       if row["extractor"] not in seen
     ]
-    text = f"{maker}: numbers in features of {', '.join(seen)} flatter them."
-    yield f"{text} Read those of {others[0]}." if others else text
+    text = f"{maker}: numbers in features of {', '.join(seen)} flatter it."
+    yield f"{text} Use those of {others[0]}." if others else text
   if shared := {*through}.intersection(useful.get("pretrained", ())):
     yield (
-      f"{maker}, and a classifier here begins with the weights of "
-      f"{', '.join(sorted(shared))}: its agreement, and what it learns, are no "
-      "independent judgement. Give one that has learnt from scratch."
+      f"{maker}, and a classifier here starts from the weights of "
+      f"{', '.join(sorted(shared))}: its agreement, and its scores after "
+      "training on the images, are not independent evaluations. Use one that "
+      "was trained from scratch."
     )
 
 

@@ -1,13 +1,13 @@
-"""The page that judges a set of synthetic images: one HTML file.
+"""Renders the evaluation of a set of synthetic images as one HTML file.
 
-It is made from an evaluation, which is plain JSON:
+An evaluation is plain JSON:
 
 ```
 {
   schema: 1, name, data, drawn: bool, leak_excluded: bool, command,
-  pretrained: [networks that the images' maker has learnt through],
-  seen: [extractors that are of such a network],
-  subject: what was judged, in words (a folder, or a generator),
+  pretrained: [networks that the images' generator was trained through],
+  seen: [extractors that use such a network],
+  subject: the evaluated images, in words (a folder, or a generator),
   classes: [{name, train_images, heldout_images, synthetic_images}],
   diversity: {class: {real, generated, ratio, collapsed: bool}},
   distances: [{extractor, frechet_name, class: str|null (all classes),
@@ -18,13 +18,14 @@ It is made from an evaluation, which is plain JSON:
                frechet, curve: {counts, values, limit, spread},
                kernel: ESTIMATE, prdc: {precision, recall, density, coverage}}],
   usefulness: null|{classifier: str,
-                    pretrained: [networks that its classifiers begin with],
-                    chosen_by_it: bool, whether the images are, by agreement,
+                    pretrained: [networks that its classifiers start from],
+                    chosen_by_it: bool, whether it selected the images,
                     agreement: {class: ESTIMATE and images},
                     cas: null|{classes: {class: PAIR},
                                balanced_accuracy: PAIR,
-                               majority: balanced accuracy of one answer,
-                               images: {class: trained on, of either}}},
+                               majority: balanced accuracy of always
+                                 predicting one class,
+                               images: {class: training images, each kind}}},
   copies: {classes: {class: {images, suspects, nearer_share, nearer_low,
                              nearer_high, p_value, authenticity}},
            heldout_flagged: share|null,
@@ -35,11 +36,11 @@ It is made from an evaluation, which is plain JSON:
 ESTIMATE = {value, low, high}; PAIR = {synthetic: ESTIMATE, real: ESTIMATE}
 ```
 
-A number that does not exist is null. All of `distances` are from a class's
-training images; the first extractor, which is none of `seen`, decides the
-headline. Of `copies`,
-`nearer_share` is that of the synthetic images nearer to a training image than
-to any of as many held-out ones: a half is expected of images that copy nothing.
+A number that does not exist is null. All `distances` are to the training images
+of a class. The first extractor, which is not in `seen`, decides the headline.
+In `copies`, `nearer_share` is the share of synthetic images that are nearer to
+a training image than to any of the same number of held-out images; one half is
+expected if nothing is copied.
 """
 
 import dataclasses
@@ -55,7 +56,7 @@ from skinjax.report import rendering, sheets
 from skinjax.runtime import files
 
 _COLUMNS = 4
-# Rows of the table of suspects: all of them are in the evaluation.
+# Rows in the table of suspects; the evaluation lists all of them.
 _MOST_SUSPECTS = 50
 
 
@@ -72,7 +73,7 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-  """What an evaluation shows: by class uint8 [n, H, W, C], or nothing."""
+  """The images on a page: by class, uint8 [n, H, W, C]; any may be absent."""
 
   real: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   synthetic: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -150,7 +151,7 @@ def _png(image):
 
 
 def _grid(images, columns):
-  """Embed images, which the page's style enlarges; None of none."""
+  """Embed images, which the page's style enlarges; None if there are none."""
   if len(images):
     return rendering.jpeg_uri(sheets.grid(images, columns))
   return None

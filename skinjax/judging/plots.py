@@ -1,7 +1,7 @@
 """Figures of the page of an evaluation; see judging/page.py for its schema.
 
-A colour and a marker say what was compared with the training images of a
-class, so that they are told apart in grey too.
+Colours and markers show what was compared with the training images of a class,
+so that they can be distinguished in grey, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from skinjax.report.figures import (
   wrapped,
 )
 
-# Of each comparison: its name, marker, colour, and where it is in a row.
+# Name, marker, colour and offset within a row of each comparison.
 _COMPARISONS = {
   "synthetic": ("synthetic images", "o", COLORS[1], 0.0),
   "floor": ("floor: held-out real images", "s", COLORS[0], -0.25),
@@ -30,7 +30,7 @@ _COMPARISONS = {
 }
 _SHARES = ("precision", "recall", "density", "coverage")
 _ALL = "all classes"
-_MOST_POINTS = 1500  # of each set: more would only cover each other
+_MOST_POINTS = 1500  # of each set; more would only overlap
 
 
 class Projection(NamedTuple):
@@ -55,7 +55,7 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
       mark = {"marker": marker, "vertical": False}
       whisker(axis, row["kernel"], place, color, size, **mark)
     axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.set_xlabel("KID (0: alike)", fontsize=9)
+    axis.set_xlabel("KID (0: same distribution)", fontsize=9)
   _class_rows(axes[0], classes)
   return _finished(figure, _marks(rows))
 
@@ -63,7 +63,7 @@ def kernels(rows: Sequence[Mapping[str, Any]]) -> Figure:
 def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
   """Draw precision, recall, density and coverage: a row for each extractor."""
   extractors, classes = _names(rows)
-  # Three rows at least, so that an extractor's name finds its place.
+  # At least three rows, so that an extractor's name fits.
   inches = 0.3 * max(len(classes), 3)
   figure = Figure(figsize=(WIDTH, 0.6 + len(extractors) * (0.7 + inches)))
   axes = figure.subplots(len(extractors), 4, sharey=True, squeeze=False)
@@ -80,13 +80,13 @@ def shares(rows: Sequence[Mapping[str, Any]]) -> Figure:
       axis.grid(axis="x", color=FAINT, linewidth=0.5)
     _class_rows(line[0], classes)
     if len(extractors) > 1:
-      # Beside the names of the classes, never over the panels' titles.
+      # Next to the class names, and never over the panels' titles.
       line[0].set_ylabel(wrapped(extractor, int(14 * inches)), fontsize=8)
   return _finished(figure, _marks(rows))
 
 
 def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-  """Draw Fréchet distances of one extractor over 1 / n, a panel a class."""
+  """Draw Fréchet distances in one extractor over 1 / n, one panel per class."""
   _, classes = _names(rows)
   figure, axes = _panels([name or _ALL for name in classes])
   for axis, name in zip(axes, classes, strict=True):
@@ -132,15 +132,15 @@ def frechet_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
 def project(real: np.ndarray, synthetic: np.ndarray) -> Projection:
   """Project features on the first two principal components of real ones.
 
-  The plane is that of the real images alone: synthetic ones, however odd,
-  cannot turn it towards themselves. Features are as of `checks.feature_pair`.
+  The plane depends on the real images alone, so unusual synthetic images cannot
+  rotate it. Features are as in `checks.feature_pair`.
   """
   real, synthetic = checks.feature_pair(real, synthetic, least=1)
   mean = real.mean(0)
   centred = real - mean
   variances, axes = np.linalg.eigh(centred.T @ centred)
   axes = axes.T[:-3:-1]
-  # The sign of an axis is free: its largest part is made positive.
+  # The sign of an axis is arbitrary: make its largest component positive.
   largest = axes[[0, 1], np.abs(axes).argmax(1)]
   axes = axes * np.where(largest < 0, -1, 1)[:, None]
   shares = variances[:-3:-1] / max(variances.sum(), np.finfo(float).tiny)
@@ -155,7 +155,7 @@ def embedding(
   synthetic_labels: np.ndarray,
   classes: Sequence[str],
 ) -> Figure:
-  """Draw the map of images: a panel a class, all real images in grey behind.
+  """Draw a map of images: one panel per class, all real images in grey.
 
   Labels are integers [n] of the real and [m] of the synthetic points.
   """
@@ -166,7 +166,7 @@ def embedding(
   kinds = (
     ("all real images", ".", FAINT, 2),
     ("real images of the class", "s", COLORS[0], 2.5),
-    ("synthetic ones of it", "o", COLORS[1], 2.5),
+    ("synthetic images of the class", "o", COLORS[1], 2.5),
   )
   for axis, label in zip(axes, labels, strict=True):
     axis.set_xticks([])
@@ -176,7 +176,7 @@ def embedding(
     for of_kind, (_, marker, color, size) in zip(
       (points.real, real, fake), kinds, strict=True
     ):
-      # As pixels: thousands of marks would make a large page.
+      # Rasterized, as thousands of vector marks would make a large page.
       step = -(-len(of_kind) // _MOST_POINTS) or 1
       axis.plot(
         *of_kind[::step].T,
@@ -194,7 +194,7 @@ def embedding(
 
 
 def _names(rows):
-  """Return the names of extractors, and of classes, that of all (None) last."""
+  """Return the names of extractors and of classes, all of them (None) last."""
   extractors = list(dict.fromkeys(row["extractor"] for row in rows))
   classes = list(dict.fromkeys(row["class"] for row in rows))
   return extractors, sorted(classes, key=lambda name: name is None)
@@ -208,7 +208,7 @@ def _class_rows(axis, classes):
 
 
 def _measured(axis, rows, classes):
-  """Yield rows with their mark and place; say which class was not measured."""
+  """Yield rows with marker, colour and position; label classes without one."""
   for row in rows:
     _, marker, color, offset = _COMPARISONS[row["comparison"]]
     place = classes.index(row["class"])
@@ -237,7 +237,7 @@ def _panels(titles, **options):
 
 
 def _finished(figure, marks):
-  """Lay the panels out, and say what the marks are."""
+  """Lay out the panels, and add a legend of the marks."""
   figure.tight_layout()
   axis = figure.axes[0]
   handles = [
@@ -257,6 +257,6 @@ def _finished(figure, marks):
 
 
 def _marks(rows):
-  """Name, marker and colour of each comparison that is there."""
+  """Return name, marker and colour of each comparison in the rows."""
   there = {row["comparison"] for row in rows}
   return [mark[:3] for kind, mark in _COMPARISONS.items() if kind in there]

@@ -1,4 +1,4 @@
-"""Whether images show their class, and what a classifier learns from them."""
+"""Measures whether images show their class and can train a classifier."""
 
 import pathlib
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from skinjax.data import datasets
 from skinjax.metrics import statistics
 from skinjax.training import loop, predictions, tasks, trained
 
-KINDS = ("synthetic", "real")  # what a classifier learns from
+KINDS = ("synthetic", "real")  # what a classifier is trained on
 
 
 def agreement(
   classifier: trained.Trained, split: datasets.Split
 ) -> dict[str, dict[str, float]]:
-  """Measure by class how often a classifier sees the class asked for.
+  """Measure by class how often a classifier predicts the requested class.
 
   Returns:
-    By class that has generated images in `split`: `value`, the share; `low`
+    For each class with generated images in `split`: `value`, the share; `low`
     and `high` of its 95% interval (Wilson 1927); `images`.
   """
   agrees = trained.agrees(classifier, split)
@@ -50,20 +50,21 @@ def classification_accuracy_score(
 ) -> dict[str, Any]:
   """Train a classifier on generated images alone, and one on real ones.
 
-  Both have the same number of images of each class: as many as there are of
-  either kind (Ravuri, Vinyals 2019). Both are scored on the test lesions.
+  Both have the same number of images of each class: the smaller number of the
+  two kinds (Ravuri, Vinyals 2019). Both are scored on the test lesions.
 
   Args:
     config: of both trainings.
-    path: where their workdirs are; what is done there is not done again.
+    path: the directory of their workdirs; finished work there is not repeated.
     dataset: the real images.
-    synthetic: the generated ones.
-    inherited: the groups that their generator has learnt from; None where
-      these cannot be traced.
+    synthetic: the generated images.
+    inherited: the groups that their generator was trained on; None if they
+      cannot be traced.
 
   Returns:
-    `cas` of an evaluation; see judging/page.py. Intervals of 95% are over
-    lesions (one training each: without the variance between seeds).
+    `cas` of an evaluation; see judging/page.py. The 95% intervals are over
+    lesions; each classifier is trained once, so they lack the variance between
+    seeds.
   """
   info = dataset.info
   counts = np.minimum(
@@ -83,7 +84,7 @@ def classification_accuracy_score(
     place.mkdir(parents=True, exist_ok=True)
     if not (place / predictions.FILE).exists():
       logging.info(
-        "A classifier learns from %d %s images.", len(split.labels), kind
+        "Training a classifier on %d %s images.", len(split.labels), kind
       )
       taught = datasets.trained_on(dataset, split, seen)
       state = loop.train(tasks.named(config.task), config, place, taught)
@@ -109,7 +110,7 @@ def classification_accuracy_score(
 def _first(
   split: datasets.Split, counts: np.ndarray, seed: int
 ) -> datasets.Split:
-  """Take so many images of each class, chosen at random."""
+  """Choose `counts` images of each class at random."""
   rng = np.random.default_rng(seed)
   places = [
     rng.permutation(np.flatnonzero(split.labels == label))[:count]

@@ -1,1 +1,1 @@
-"""Numbers that say how good classifiers and generated images are."""
+"""Metrics of classifiers and of generated images."""

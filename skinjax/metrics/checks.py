@@ -1,4 +1,4 @@
-"""What every distance between two sets of features asks of them."""
+"""Input checks of the distances between two sets of features."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def feature_pair(
 
   Raises:
     ValueError: a set is not of rank 2, has fewer than `least` rows or numbers
-      that are not finite, or the two differ in d.
+      that are not finite, or the sets differ in d.
   """
   real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
   for name, features in (("real", real), ("fake", fake)):

@@ -1,10 +1,11 @@
 """Scores of predicted class probabilities, as functions of example weights.
 
-Weights have any leading shape, and so has every score: all ones give the value
-on the test set, a row of weights for each resample its bootstrap.
+Weights may have any leading shape, which every score then has too. Weights of
+one give the value on the test set; one row of weights per resample gives its
+bootstrap.
 
-A class that no weighted example belongs to has recall, F1 and AUC NaN, and
-means over classes run over the classes that are present.
+If no weighted example belongs to a class, its recall, F1 and AUC are NaN. Means
+over classes include only the classes that are present.
 """
 
 import numpy as np
@@ -19,8 +20,8 @@ SCALARS = (
   "brier",
 )
 BY_CLASS = ("recall", "auc")
-# Those that compare the probabilities of images with each other, or with how
-# often they come true: they are of one network.
+# Scores that compare images' probabilities with each other, or with observed
+# frequencies: they are defined for a single network only.
 WITHIN = ("mean_auc", "ece", "auc")
 # The largest value of each score; the smallest is 0.
 LARGEST = dict.fromkeys((*SCALARS, *BY_CLASS), 1.0) | {"brier": 2.0}
@@ -37,7 +38,7 @@ def scores(
   * `balanced_accuracy`: mean recall over the classes present, the metric of
     the ISIC challenges.
   * `macro_f1`: mean over the classes present of 2TP / (2TP + FP + FN).
-  * `accuracy`: to be read beside `majority_line`.
+  * `accuracy`: compare it with `majority_line`.
   * `mean_auc`: mean of `auc` over the classes present.
   * `ece`: expected calibration error with 15 bins of equal width (Guo et al.,
     "On Calibration of Modern Neural Networks", 2017).
@@ -45,7 +46,7 @@ def scores(
     summed over classes, 0 to 2 (Brier, 1950; some libraries halve it).
   * `recall`, `auc`: by class; AUC is one-vs-rest, ties count half.
 
-  The predicted class is the most probable one, the first of those that tie.
+  The predicted class is the most probable one; of ties, the first.
 
   Args:
     probabilities: [N, K] floats, rows that sum to one.
@@ -78,7 +79,7 @@ def scores(
 
 
 def of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-  """Compute those of `scores` that follow from `confusion` [..., K, K]."""
+  """Compute the `scores` that depend on `confusion` [..., K, K] only."""
   hits = np.diagonal(counts, axis1=-2, axis2=-1)
   support = counts.sum(-1)
   recall = _ratio(hits, support)
@@ -92,10 +93,10 @@ def of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def majority_line(labels: np.ndarray, train_counts: np.ndarray) -> float:
-  """Score "always the class most frequent in training" by accuracy on `labels`.
+  """Compute the accuracy on `labels` of the majority-class baseline.
 
-  The class is chosen by the training set's `train_counts` [K], as a classifier
-  would have to choose it; of classes that tie, the first.
+  The class is the most frequent one in the training set, by its `train_counts`
+  [K], as a classifier does not know the test labels; of ties, the first.
   """
   return float(np.mean(np.asarray(labels) == np.argmax(train_counts)))
 
@@ -107,7 +108,7 @@ def confusion(
 ) -> np.ndarray:
   """Count examples by true class (rows) and predicted class (columns).
 
-  Arguments as of `scores`.
+  Arguments are as in `scores`.
 
   Returns:
     [..., K, K] float64, sums of weights.
@@ -129,11 +130,11 @@ def reliability(
 
   Bin m holds the examples whose largest probability lies in
   (m / num_bins, (m + 1) / num_bins], as in Guo et al. (2017). Other arguments
-  are as of `scores`.
+  are as in `scores`.
 
   Returns:
     `confidence` and `accuracy`, [..., num_bins] means over the bin's
-    examples, NaN where it is empty; `share`, its part of all examples.
+    examples, NaN if it is empty; `share`, its fraction of all examples.
   """
   probabilities, labels, weights = _checked(probabilities, labels, weights)
   confidence = probabilities.max(-1)
@@ -164,7 +165,7 @@ def _auc(score, positive, weights):
 
 
 def _sums(weights, index, size):
-  """Sum weights [..., N] by the cell each example is in, to [..., size]."""
+  """Sum weights [..., N] by each example's cell, to [..., size]."""
   num = len(index)
   cells = sparse.csr_array(
     (np.ones(num), (index, np.arange(num))), shape=(size, num)
@@ -174,13 +175,13 @@ def _sums(weights, index, size):
 
 
 def _ratio(numerator, denominator):
-  """Divide, with 0 / 0 = NaN and no warning."""
+  """Divide without warnings; 0 / 0 is NaN."""
   with np.errstate(invalid="ignore", divide="ignore"):
     return np.true_divide(numerator, denominator)
 
 
 def _mean_of_present(values):
-  """Average over the last axis what is not NaN; NaN where nothing is."""
+  """Average over the last axis, ignoring NaN; NaN if all are."""
   present = ~np.isnan(values)
   return _ratio(np.where(present, values, 0).sum(-1), present.sum(-1))
 

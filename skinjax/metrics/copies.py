@@ -1,9 +1,9 @@
 """Finds generated images that are copies of training images.
 
-How near is too near is learnt from real images alone: those of other lesions
-than training's are no copies, however alike, and hardly any may be flagged.
+The distance thresholds are calibrated on real images alone: real images of
+held-out lesions are no copies, however similar, so hardly any may be flagged.
 Images are compared as vectors of pixels (pixels.py) or as features, in all 8
-orientations; each kind of vector has thresholds of its own.
+orientations; each kind of vector has its own thresholds.
 """
 
 import dataclasses
@@ -13,30 +13,31 @@ from scipy import special
 
 from skinjax.metrics import neighbours
 
-# Real lesions that one kind of vector may flag: of two kinds, 1% at most.
+# The fraction of real lesions that one kind of vector may flag: two kinds flag
+# at most 1%.
 RATE = 0.005
 
 
 @dataclasses.dataclass(frozen=True)
 class Suspect:
-  """A generated image that is nearer to a training image than real ones are."""
+  """A generated image that is nearer to training images than real ones are."""
 
   synthetic: int  # index
   training: int  # index
   orientation: int  # of the generated image; see pixels.orientations
-  kind: str  # of vector that was compared, "pixels" or "features"
+  kind: str  # of the compared vectors, "pixels" or "features"
   distance: float
-  threshold: float  # that the distance is under
+  threshold: float  # the distance is below it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Criterion:
-  """What tells copies of training images by one kind of vector."""
+  """A criterion for copies of training images, by one kind of vector."""
 
   kind: str  # of vector, "pixels" or "features"
   training: np.ndarray  # float32 [n, d]
   real: np.ndarray  # float64 [h], distances of real images that are no copies
-  limits: np.ndarray  # float64 [classes], below which an image is suspected
+  limits: np.ndarray  # float64 [classes], images below them are suspected
 
   def nearest(self, oriented: np.ndarray) -> neighbours.Nearest:
     """Find the nearest training image of each of [8, m, d] vectors."""
@@ -45,7 +46,7 @@ class Criterion:
   def suspects(
     self, found: neighbours.Nearest, labels: np.ndarray
   ) -> list[Suspect]:
-    """List images nearer than the threshold of their class, of labels [m]."""
+    """List images with labels [m] that are nearer than their class's limit."""
     limit = self.limits[labels]
     return [
       Suspect(
@@ -68,10 +69,10 @@ def calibrate(
   groups: np.ndarray,
   num_classes: int,
 ) -> Criterion:
-  """Learn from real images how near to the training images is too near.
+  """Calibrate a criterion for copies on real images of held-out lesions.
 
-  `training` are [n, d] floats; `real` [8, h, d] those of real images of other
-  lesions in all orientations, with integer labels and lesions (groups) [h].
+  `training` are [n, d] floats; `real` [8, h, d] are held-out real images in all
+  orientations, with integer labels and lesions (groups) [h].
   """
   distances = neighbours.nearest(real, training).distance
   limits = thresholds(distances, labels, groups, num_classes)
@@ -81,10 +82,10 @@ def calibrate(
 def flagged(
   criterion: Criterion, labels: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
-  """Tell which real images the thresholds of half of the others would flag.
+  """Find which real images are flagged by thresholds set on the other half.
 
-  Thresholds of all of them would flag too few of themselves. Takes labels and
-  groups [h] of the images that set the criterion; returns booleans [h].
+  Thresholds set on the same images would flag too few. Takes labels and groups
+  [h] of the images that the criterion was calibrated on; returns booleans [h].
   """
   names, lesions = np.unique(groups, return_inverse=True)
   half = np.random.default_rng(0).integers(2, size=len(names))[lesions]
@@ -108,21 +109,22 @@ def thresholds(
   rate: float = RATE,
   confidence: float = 0.95,
 ) -> np.ndarray:
-  """Set by class the distance under which an image is suspected, float64 [K].
+  """Compute each class's distance threshold for suspects, float64 [K].
 
   The rate-quantile of real distances would be too high for half of all
-  calibrations. So it is the largest order statistic below which less than
-  `rate` of all lesions lies with the given confidence (a tolerance limit;
+  calibrations. So the threshold is the largest order statistic below which less
+  than `rate` of all lesions lie with the given confidence (a tolerance limit;
   Wilks, "Determination of Sample Sizes for Setting Tolerance Limits", 1941),
-  whatever the distribution. Images of one lesion are alike: each lesion
-  counts once, with the smallest of its distances.
+  for any distribution. Images of one lesion are alike: each lesion counts once,
+  with its smallest distance.
 
-  That takes 598 lesions for 0.5% at 95%. A class with fewer has that of
-  all classes together, or its own smallest distance, whichever is less; if
-  all together are too few, that of the smallest of all, which promises less.
+  That takes 598 lesions for 0.5% at 95%. A class with fewer uses the threshold
+  of all classes together, or its own smallest distance if that is less. If all
+  classes together have too few, the smallest distance of all is used, which
+  guarantees less.
 
-  `distances` [n >= 1] are to the nearest training image, of real images of
-  lesions that training has not, with integer labels and groups (lesions) [n].
+  `distances` [n >= 1] are those from real images of held-out lesions to their
+  nearest training images, with integer labels and groups (lesions) [n].
   """
   lesions = _least_by_group(distances, groups)
   rank = _rank(len(lesions), rate, confidence)
@@ -146,9 +148,9 @@ def _least_by_group(distances, groups):
 
 
 def _rank(count: int, rate: float, confidence: float) -> int:
-  """Find which order statistic is a lower tolerance limit; 0 for none.
+  """Find which order statistic is a lower tolerance limit; 0 if none is.
 
-  The share of the distribution below the r-th of n is distributed as
+  The share of the distribution below the r-th of n values has the distribution
   Beta(r, n - r + 1).
   """
   ranks = np.arange(1, count + 1)

@@ -9,7 +9,7 @@ from scipy.spatial import distance
 
 @dataclasses.dataclass(frozen=True)
 class ClassDiversity:
-  """Mean pairwise distances of one class; collapsed: with too small a ratio."""
+  """Mean pairwise distances of one class; collapsed if the ratio is too low."""
 
   real: float
   generated: float
@@ -20,11 +20,11 @@ class ClassDiversity:
 def mean_pairwise_distance(images: np.ndarray) -> float:
   """Average the distance of two images over all pairs.
 
-  The distance is the root mean square of the difference of pixels scaled to
-  [0, 1], whatever the size. The mean does not depend on the number of images
-  but for noise.
+  The distance is the root mean square difference of pixels scaled to [0, 1],
+  for any size. Except for noise, the mean does not depend on the number of
+  images.
 
-  `images` are uint8 [N >= 2, H, W, C]; memory is of N^2 + N * H * W * C.
+  `images` are uint8 [N >= 2, H, W, C]; memory is O(N^2 + N * H * W * C).
   """
   flat = images.reshape(len(images), -1) / 255.0
   return float(distance.pdist(flat).mean() / np.sqrt(flat.shape[1]))
@@ -38,12 +38,12 @@ def distances(
   num_images: int = 100,
   seed: int = 0,
 ) -> dict[str, float]:
-  """Measure by class of [N, H, W, C] uint8 how far apart the images are.
+  """Measure how far apart the images [N, H, W, C] uint8 of each class are.
 
-  Of a larger class, `num_images` are drawn without replacement.
+  From larger classes, `num_images` are sampled without replacement.
 
   Returns:
-    By class that has at least two images, `mean_pairwise_distance`.
+    `mean_pairwise_distance` of each class that has at least two images.
   """
   result = {}
   for label, name in enumerate(class_names):
@@ -61,8 +61,8 @@ def compare(
 ) -> dict[str, ClassDiversity]:
   """Test each class for collapse: samples much more alike than real images.
 
-  Takes the `distances` of both; under the ratio `threshold` a class counts as
-  collapsed. Left out are classes whose real images are all the same.
+  Takes the `distances` of both; a class has collapsed if its ratio is below
+  `threshold`. Classes whose real images are all identical are left out.
   """
   result = {}
   for name, distance_of_two in generated.items():

@@ -1,7 +1,7 @@
 """Features of images, for Fréchet and kernel distances between sets of them.
 
-Distances compare only where the features are of one extractor, one input size
-and one way of resizing; so they carry the extractor's name, "EffLite0@64".
+Distances are comparable only for the same extractor, input size and resizing,
+so each is reported with the extractor's name, such as "EffLite0@64".
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from skinjax.models import inception as inceptions
 from skinjax.models import squeezenet as squeezenets
 from skinjax.runtime import checkpoint, errors, files
 
-# Of how features are computed: with another one, what is cached is void.
+# Version of how features are computed; a change invalidates the cache.
 _VERSION = 1
 _PRETRAINED = {
   "EffLite0": efficientnets.NAME,
@@ -36,24 +36,24 @@ _DIGEST_BYTES = 32
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Extractor:
-  """A network that makes features of images."""
+  """A network that computes features of images."""
 
   name: str  # the network and its input size, as in "EffLite0@64"
   size: int  # height and width that images are resized to
-  channels: int  # that it takes, 1 or 3
+  channels: int  # of the images that it takes, 1 or 3
   dims: int  # features of an image
   # Pure: maps variables and images float32 [batch, size, size, channels] in
   # [0, 255] to features [batch, dims].
   apply: Callable[[Any, jax.Array], jax.Array]
-  variables: Any  # its weights, in the host's memory
-  digest: str  # of all that decides the features besides the name
-  pretrained: str = ""  # the network whose published weights are its own
+  variables: Any  # its weights, in host memory
+  digest: str  # of everything but the name that determines the features
+  pretrained: str = ""  # the network whose published weights it uses
 
   @property
   def frechet_name(self) -> str:
-    """Name the Fréchet distance of its features.
+    """Return the name of the Fréchet distance of its features.
 
-    FID is that of Inception's at 299 pixels alone (Heusel et al. 2017).
+    FID is only that of Inception at 299 pixels (Heusel et al. 2017).
     """
     return "FID" if self.name == _FID else f"FD({self.name})"
 
@@ -71,8 +71,8 @@ def efficientnet(size: int = 64) -> Extractor:
 def squeezenet(size: int = 96) -> Extractor:
   """Load SqueezeNet 1.1, trained on ImageNet at 227 pixels.
 
-  Its features are not normalized: a kernel distance of them is hundreds of
-  times one of EfficientNet-Lite0's.
+  Its features are not normalized: their kernel distances are hundreds of times
+  those of EfficientNet-Lite0's.
 
   Raises:
     InputError: the package with its weights is not installed, or the size is
@@ -85,7 +85,7 @@ def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:
   """Load the Inception-v3 of FID from pt_inception-2015-12-05-6726825d.pth.
 
   Raises:
-    InputError: it is no file of this network, or the size is under 75.
+    InputError: the file is not of this network, or the size is under 75.
   """
   return _pretrained("Inception", size, 75, inceptions, _inception, path)
 
@@ -98,20 +98,21 @@ def extract(
   cache_dir: str | pathlib.Path | None = None,
   progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-  """Compute features; how many at a time changes nothing but rounding.
+  """Compute features of images.
 
   Images are resized by antialiased bicubic interpolation and clipped, without
   rounding, as Parmar et al. 2022 (clean-fid) advise; FID as first published
   resized bilinearly and without antialiasing.
 
   Args:
-    extractor: what computes them.
-    images: uint8 [n, height, width, channels] in [0, 255]; 1 or 3 channels.
-      One is repeated where the extractor takes 3.
-    batch_size: images at a time; more than 32 take longer on a CPU.
-    cache_dir: where features are kept, by the images' content and the
-      extractor's, if it is writable. It may be removed at any time.
-    progress: called with the numbers of images done, and of all.
+    extractor: the network.
+    images: uint8 [n, height, width, channels] in [0, 255]; 1 or 3 channels. A
+      single channel is repeated if the extractor takes 3.
+    batch_size: images at a time; it affects rounding only. More than 32 take
+      longer on a CPU.
+    cache_dir: the cache, if writable, keyed by the content of images and
+      extractor. It may be removed at any time.
+    progress: called with the number of images done, and of all images.
 
   Returns:
     float32 [n, dims].
@@ -174,7 +175,7 @@ def _batch(variables, images, *, apply, size, channels):
     shape = (len(images), size, size, channels)
     images = jax.image.resize(images, shape, "bicubic", antialias=True)
     images = jnp.clip(images, 0, 255)
-  # Else a GPU or TPU rounds the factors of its products: other distances.
+  # Else GPUs and TPUs use lower precision, which changes distances.
   with jax.default_matmul_precision("float32"):
     return apply(variables, images)
 
@@ -184,7 +185,7 @@ def _computed(extractor, images, batch_size, progress):
   variables = jax.device_put(extractor.variables)
   for start in range(0, len(images), batch_size):
     part = images[start : start + batch_size]
-    # Every batch is whole, so that one program does.
+    # Pad the last batch, so that one compiled program is enough.
     padding = ((0, batch_size - len(part)), (0, 0), (0, 0), (0, 0))
     features[start : start + len(part)] = _batch(
       variables,
@@ -199,7 +200,7 @@ def _computed(extractor, images, batch_size, progress):
 
 
 def _key(extractor: Extractor, images: np.ndarray) -> str:
-  """Compute the SHA-256 of all that the features follow from, in hex."""
+  """Compute the SHA-256 of everything the features depend on, in hex."""
   what = (_VERSION, images.shape, extractor.name, extractor.digest)
   digest = hashlib.sha256(repr(what).encode())
   digest.update(images)
@@ -211,7 +212,7 @@ def _keep(path: pathlib.Path, features: np.ndarray) -> None:
   buffer = io.BytesIO()
   np.save(buffer, features, allow_pickle=False)
   content = buffer.getvalue()
-  own = path.with_suffix(f".{os.getpid()}")  # others may write the same
+  own = path.with_suffix(f".{os.getpid()}")  # others may write the same file
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(own, content + hashlib.sha256(content).digest())
@@ -223,27 +224,27 @@ def _keep(path: pathlib.Path, features: np.ndarray) -> None:
 @functools.cache
 def _warn_once(directory: pathlib.Path, error: str) -> None:
   logging.warning(
-    "Features cannot be kept in %s, and are computed anew each time (%s): set "
-    "XDG_CACHE_HOME to a directory to write in.",
+    "Features cannot be cached in %s, and are recomputed each time (%s): set "
+    "XDG_CACHE_HOME to a directory that is writable.",
     directory,
     error,
   )
 
 
 def _read(path: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray | None:
-  """Read what `_keep` wrote; None if it is not there, or not whole."""
+  """Read a file of `_keep`; None if it does not exist or is damaged."""
   try:
     content = path.read_bytes()
-  except OSError:  # no such file, or directory: `_keep` says so
+  except OSError:  # no such file, or no such directory: `_keep` warns
     return None
   content, digest_read = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
   try:
     if hashlib.sha256(content).digest() != digest_read:
-      raise ValueError("its SHA-256 is another")
+      raise ValueError("its SHA-256 differs")
     features = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     if features.dtype != np.float32 or features.shape != shape:
       raise ValueError(f"it has {features.dtype} {list(features.shape)}")
-  except Exception as error:  # whatever a forged file makes of the reader
-    logging.warning("%s is damaged (%s): it is computed anew.", path, error)
+  except Exception as error:  # whatever the reader raises for a forged file
+    logging.warning("%s is damaged (%s): it is recomputed.", path, error)
     return None
   return features

@@ -1,7 +1,7 @@
 """Kernel distance (KID) of two sets of features, and its interval.
 
-It has no bias of sample size: an estimate from 115 images is only noisier
-than one from 1000. So all images of a small class are used.
+It has no sample-size bias: an estimate from 115 images is only noisier than one
+from 1000. So all images of a small class are used.
 """
 
 import dataclasses
@@ -10,16 +10,19 @@ import numpy as np
 
 from skinjax.metrics import checks, statistics
 
-# Of the kernel's means within real, within fake, and across.
+# Factors of the kernel's means within real, within fake, and across.
 _SIGNS = (1, 1, -2)
 
-# Groups of a set under which a bootstrap has too little to draw from.
+# With fewer groups in a set, a bootstrap has too little to resample.
 _LEAST_DRAWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class KernelInterval:
-  """Kernel distance (below 0 for half of equal distributions) and interval."""
+  """Kernel distance and its interval.
+
+  For equal distributions, half of the estimates are below 0.
+  """
 
   value: float
   low: float
@@ -35,19 +38,20 @@ def kernel_distance(
 ) -> float:
   """Estimate the kernel distance (KID) without bias.
 
-  The squared maximum mean discrepancy for the kernel (x.y / d + 1)^3: its
-  mean over pairs of different real images, plus that of fake ones, less twice
-  that over pairs of both (Bińkowski et al., "Demystifying MMD GANs", 2018).
+  This is the squared maximum mean discrepancy for the kernel (x.y / d + 1)^3:
+  its mean over pairs of different real images, plus its mean over pairs of
+  fake ones, minus twice its mean over pairs of a real and a fake one (Bińkowski
+  et al., "Demystifying MMD GANs", 2018).
 
-  Images of one group are not independent, no more than an image is of itself:
-  pairs of them are left out too. Memory is of n^2 + m^2 + n * m.
+  Images of one group are not independent, so pairs of them are left out, like
+  pairs of an image with itself. Memory is O(n^2 + m^2 + n * m).
 
   Args:
     real: [n, d] floats, n >= 2.
     fake: [m, d] floats, m >= 2.
     groups: [n] integers, the lesion of each real image; by default each image
-      is of its own.
-    fake_groups: [m] integers, the same for a second set that is real as well.
+      is its own group.
+    fake_groups: [m] integers, the same if the second set is real too.
 
   Raises:
     ValueError: see `checks.feature_pair`; or `groups` are not [n] integers
@@ -72,24 +76,24 @@ def kernel_distance_interval(
 ) -> KernelInterval:
   """Estimate the kernel distance with a bootstrap interval.
 
-  Whole groups are resampled, of both sets. Copies of a group are not a pair:
-  they would count as alike what is the same.
+  Whole groups are resampled, in both sets. Two copies of a group in a resample
+  are not a pair, as identical images would count as similar ones.
 
-  Where the distributions are (nearly) alike, the bootstrap of such a mean over
+  If the distributions are (nearly) equal, the bootstrap of such a mean over
   pairs fails (Arcones and Giné, "On the Bootstrap of U and V Statistics",
-  1992): its part linear in the weights, zero in truth, has noise of twice the
-  variance of the quadratic part, which alone is right. The variance linear
-  less quadratic is right for distributions alike and apart; the deviations
-  are scaled to it. (Unscaled, they are sqrt(3) too wide for equal ones.)
+  1992): its part that is linear in the weights, which is truly zero, has noise
+  of twice the variance of the quadratic part, which alone is right. The linear
+  part's variance minus the quadratic part's is right for equal and for distant
+  distributions; the deviations are scaled to it. (Unscaled, they are sqrt(3)
+  too wide for equal ones.)
 
-  Between alike and apart, intervals of 95% are too narrow and lie too low: of
-  uniform variables shifted by 0.1 (one feature) they hold the true distance in
-  0.83 of 1000 draws of 60 images, and in 0.87 of 600 draws of 120.
+  In between, 95% intervals are too narrow and too low: for uniform variables
+  shifted by 0.1 (one feature) they contain the true distance in 0.83 of 1000
+  draws of 60 images, and in 0.87 of 600 draws of 120.
 
-  Arguments and errors are as of `kernel_distance`, but that both sets have 10
-  groups or more. `level` is the part of such intervals that should hold the
-  true value. Of a set larger than `most_images` so many are drawn without
-  replacement, for `value` too.
+  Arguments and errors are as in `kernel_distance`, except that both sets need
+  at least 10 groups. `level` is the confidence level. From a set larger than
+  `most_images`, that many are sampled without replacement, for `value` too.
   """
   real, fake = checks.feature_pair(real, fake, _LEAST_DRAWN)
   rng = np.random.default_rng(seed)
@@ -106,7 +110,7 @@ def kernel_distance_interval(
     _SIGNS,
     strict=True,
   ):
-    # About its mean, a kernel keeps its digits in float32.
+    # Centred, a kernel keeps its digits in float32.
     mean = kernel.sum() / pairs.sum()
     kernel = (kernel - pairs * mean).astype(np.float32)
     count = ((x @ pairs.astype(np.float32)) * y).sum(-1)
@@ -125,7 +129,7 @@ def kernel_distance_interval(
 
 
 def _drawn(x, groups, most_images, resamples, rng):
-  """Draw the images used of a set, with groups and weights of resamples."""
+  """Sample a set's images to use, with groups and resamples' weights."""
   groups = _checked_groups(groups, len(x))
   kept = rng.permutation(len(x))[:most_images]
   groups = _checked_groups(groups[kept], len(kept), _LEAST_DRAWN)
@@ -138,7 +142,7 @@ def _drawn(x, groups, most_images, resamples, rng):
 def _kernels(real, fake, groups, fake_groups):
   """Compute kernel matrices within real, within fake and across, with pairs.
 
-  Each is zero off its pairs, the 0-1 matrix that says which entries count.
+  `pairs` is the mask of the entries that count; a kernel is zero elsewhere.
   """
   result = []
   for x, y, pairs in (

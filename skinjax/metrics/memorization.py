@@ -1,6 +1,6 @@
-"""Whether a generator's images are nearer to its own training images.
+"""Tests whether generated images are nearer to training than to other images.
 
-A generator that has learnt a class, and not its pictures, draws images that
+If a generator has learnt a class rather than its training images, its images
 are as near to other lesions of the class as to those it was trained on.
 """
 
@@ -12,8 +12,8 @@ from scipy import special
 
 from skinjax.metrics import neighbours
 
-# Of the nearest lesions of an image, so many are looked at that no held-out
-# one is among them with this probability at most; and never more than _MOST.
+# The number of nearest lesions considered per image is such that the
+# probability of no held-out lesion among them is at most this; up to _MOST.
 _UNSEEN = 1e-6
 _MOST = 1000
 
@@ -29,17 +29,17 @@ class Reals:
 
 @dataclasses.dataclass(frozen=True)
 class NearerTest:
-  """Whether training images are nearer than as many held-out ones.
+  """Whether training images are nearer than an equal number of held-out ones.
 
-  The share and the margin are about 1/2 and 0 without memorization.
+  Without memorization, the share is about 1/2 and the margin about 0.
   """
 
-  share: float  # of generated images that are nearer to training
+  share: float  # of generated images that are nearer to training images
   low: float  # end of the share's interval
   high: float  # end of the share's interval
-  # Mean logarithm of the distance to held-out images over that to training.
+  # Mean log of the distance to held-out over that to training images.
   margin: float
-  p_value: float  # of such a margin were the two interchangeable; in (0, 1]
+  p_value: float  # of the margin, if the two were interchangeable; in (0, 1]
 
 
 def nearer_to_training(
@@ -56,40 +56,41 @@ def nearer_to_training(
 ) -> NearerTest:
   """Test one class for memorization, at equal numbers of real images.
 
-  More images are nearer by their number alone. So of the larger set of real
-  images as many lesions are drawn as have the smaller one's number of images;
-  share and margin are averages over all such draws, in closed form (the rank
-  of the nearest lesion that was drawn is hypergeometric).
+  The larger set would be nearer just because it has more images. So lesions are
+  drawn from it until they have as many images as the smaller set; share and
+  margin are averages over all such draws, in closed form (the rank of the
+  nearest drawn lesion is hypergeometric).
 
-  The p-value is of a permutation test: which lesions were trained on is drawn
-  anew, and all is computed as before. Lesions are what was drawn at random
-  when the data were split, which makes the test exact, whatever the generated
-  images are; a sign or rank test that takes these for independent finds
-  memorization wherever one held-out lesion looks unlike the rest. p-values
-  are at least 1 / (permutations + 1) and, with held-out lesions a share h of
-  all, not much under (1 - h)^c for copies of c lesions: few copies are found
-  by copies.py, not here.
+  The p-value is that of a permutation test: the assignment of lesions to
+  training is drawn again, and everything is recomputed. As the data were split
+  by lesion at random, the test is exact for any generated images. A sign or
+  rank test that takes generated images as independent would find memorization
+  wherever one held-out lesion looks unlike the rest. p-values are at least
+  1 / (permutations + 1) and, if a share h of all lesions is held out, not much
+  below (1 - h)^c for copies of c lesions: copies of few lesions are found by
+  copies.py, not here.
 
-  The margin is tested, and not the share: a tenth of copies moves the share
-  by a few hundredths, like any statistic of ranks (as C_T of Meehan et al., "A
-  Non-Parametric Test to Detect Data-Copying in Generative Models", 2020); but
-  copies are nearer by far, which the margin sees.
+  The margin is tested rather than the share: if a tenth of the images are
+  copies, the share moves by a few hundredths only, like any rank statistic
+  (such as C_T of Meehan et al., "A Non-Parametric Test to Detect Data-Copying
+  in Generative Models", 2020); but copies are much nearer, which the margin
+  shows.
 
-  The interval of the share is from halves of the lesions of either set and of
-  the generated images (delete-half jackknife, Shao and Wu 1989). A bootstrap
-  would draw neighbours twice, which are then no neighbours more.
+  The share's interval uses halves of both sets' lesions and of the generated
+  images (delete-half jackknife, Shao and Wu 1989). A bootstrap would draw
+  neighbours twice, which adds no neighbours.
 
   `fake` are [k, m, d] floats of generated images in k orientations, or [m, d];
-  `train` [n, d] and `held_out` [h, d] are of real ones of the class, with
+  `train` [n, d] and `held_out` [h, d] are real images of the class, with
   lesions [n] and [h]. The result does not depend on the order of images.
 
   Raises:
-    ValueError: as neighbours.nearest; or sets share a lesion, or have fewer
-      than two each.
+    ValueError: as neighbours.nearest; or the sets share a lesion, or one has
+      fewer than two.
   """
   if set(train_groups) & set(held_out_groups):
     raise ValueError("Training and held-out images share a lesion.")
-  # Lesions by name, then shuffled: of equal distances either may come first.
+  # Sorted by name, then shuffled, so that ties are broken at random.
   names, codes, sizes = np.unique(
     np.concatenate([train_groups, held_out_groups]),
     return_inverse=True,
@@ -97,7 +98,7 @@ def nearer_to_training(
   )
   held = np.isin(names, held_out_groups)
   if min(held.sum(), (~held).sum()) < 2:
-    raise ValueError("Expected two lesions or more of each kind.")
+    raise ValueError("Expected at least two lesions of each kind.")
   distances = neighbours.distances_by_group(
     fake, np.concatenate([train, held_out]), codes
   )
@@ -142,7 +143,8 @@ def by_class(
   """Run `nearer_to_training` for each class.
 
   Returns:
-    By class that has generated images and two lesions of each kind.
+    The test of each class that has generated images and at least two lesions of
+    each kind.
   """
   result = {}
   for label, name in enumerate(class_names):
@@ -171,23 +173,25 @@ def authentic(
   *,
   orient: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-  """Tell which generated images are no nearer than real ones are to another.
+  """Find the generated images that are no nearer than real ones are.
 
-  An image is authentic if its nearest training image (of `found`) is at least
-  as far from it as that one is from the nearest training image of another
-  lesion. Their share is AuthPct of Alaa et al., "How Faithful is your
-  Synthetic Data?" (2022), but for other photographs of one lesion, which hide
-  copies. Most new images are authentic (0.85 of HAM10000's held-out ones, by
-  pixels): whoever is the nearest of many has near neighbours itself.
+  An image is authentic if its distance to its nearest training image (in
+  `found`) is at least the distance of that training image to the nearest
+  training image of another lesion. The share of authentic images is AuthPct of
+  Alaa et al., "How Faithful is your Synthetic Data?" (2022), except that other
+  photographs of the same lesion are skipped, as they would hide copies. Most
+  new images are authentic (0.85 of HAM10000's held-out ones, by pixels): an
+  image that is the nearest of many has near neighbours itself.
 
   `train` are [n, d] floats. `orient` returns the orientations [k, asked, d] of
-  those at some indices [asked], to compare them as the generated ones are; by
-  default they are compared as they are.
+  the training images at indices [asked], to compare them like the generated
+  images; by default they are compared without reorientation.
 
   Returns:
-    Booleans, one a generated image. Of one training lesion alone none is.
+    One boolean per generated image; with a single training lesion all are
+    False.
   """
-  # Only of those that are anybody's nearest.
+  # Only training images that are the nearest of some generated image.
   asked, place = np.unique(found.index, return_inverse=True)
   own = neighbours.nearest(
     orient(asked) if orient else train[asked],
@@ -201,27 +205,27 @@ def authentic(
 def rank(distances: np.ndarray, rarer: float) -> tuple[np.ndarray, np.ndarray]:
   """Sort the nearest lesions of each generated image.
 
-  `distances` [m, g] are floats from 0 on; `rarer` is the share of lesions of
-  the kind that is rarer, in (0, 1/2].
+  `distances` [m, g] are non-negative floats; `rarer` is the share of lesions of
+  the rarer kind, in (0, 1/2].
 
   Returns:
     int64 [m, top], the columns of the nearest; and the logarithms of their
-    distances, of which those under a hundredth of the median count as that.
-    Rows are in an order of their own.
+    distances, which are clipped from below to a hundredth of the median. Rows
+    are reordered.
   """
-  # Half of the lesions are left out for the interval.
+  # The interval leaves out half of the lesions.
   enough = int(np.ceil(np.log(_UNSEEN) / np.log1p(-rarer / 2)))
   top = min(distances.shape[1], enough, _MOST)
-  # So that the given order of rows does not matter.
+  # Makes the result independent of the given order of rows.
   distances = distances[np.lexsort(distances.T[:4])]
   near = np.argpartition(distances, top - 1, axis=1)[:, :top]
-  # By column first: equal distances come in the shuffled order.
+  # By column first, so that ties are in the shuffled order.
   near.sort(axis=1)
   values = np.take_along_axis(distances, near, 1)
   order = np.argsort(values, axis=1, kind="stable")
   near, values = (np.take_along_axis(x, order, 1) for x in (near, values))
   least = 0.01 * np.median(values[:, 0])
-  least = least or 1e-3 * values.mean() or 1  # most are copies; all are
+  least = least or 1e-3 * values.mean() or 1  # if most, or all, are copies
   return near, np.log(np.maximum(values, least))
 
 
@@ -232,20 +236,20 @@ def share_and_margin(
   sizes: np.ndarray,
   kept: np.ndarray | None = None,
 ) -> tuple[float, float]:
-  """Compute both statistics of one assignment of lesions to the two kinds.
+  """Compute both statistics for one assignment of lesions to the two kinds.
 
-  Each is an average over all ways to draw as many lesions of the larger kind
-  as have the smaller one's number of images. What has no lesion of a kind
-  among its nearest is taken to be as far from it as from the last of these.
+  Each is an average over all draws of lesions of the larger kind that have the
+  smaller one's number of images. If an image has no lesion of a kind among its
+  nearest, its distance to that kind is taken to be that of the last of these.
 
-  `near` and `logs` are of `rank`; of g lesions `held` are booleans, whether
-  they count as held-out, `sizes` their numbers of images, and `kept` booleans,
-  whether they count at all.
+  `near` and `logs` are from `rank`. For each of g lesions, `held` is whether it
+  counts as held-out, `sizes` is its number of images, and `kept` whether it
+  counts at all.
   """
   counted = slice(None) if kept is None else kept
   images = sizes[counted][held[counted]].sum()
   total = sizes[counted].sum()
-  if 2 * images > total:  # then training is the smaller one
+  if 2 * images > total:  # training is the smaller kind
     share, margin = share_and_margin(near, logs, ~held, sizes, kept)
     return 1 - share, -margin
   many = int((~held[counted]).sum())
@@ -258,7 +262,8 @@ def share_and_margin(
   rows = np.arange(len(near))
   first = np.where(is_held.any(1), is_held.argmax(1), top)
   before = np.cumsum(is_train, axis=1)
-  # Training lesions nearer than any held-out one, and if one was drawn.
+  # Training lesions nearer than any held-out one; weights: the probability that
+  # a lesion is the nearest of those drawn.
   closer = np.where(first > 0, before[rows, first - 1], 0)
   weights = np.diff(nearer)[np.maximum(before - 1, 0)] * is_train
   to_train = (weights * logs).sum(1) + (1 - weights.sum(1)) * logs[:, -1]
@@ -267,7 +272,10 @@ def share_and_margin(
 
 
 def _some_drawn(many: int, drawn: int, most: int) -> np.ndarray:
-  """Compute how likely the first 0, …, `most` of `many` have one of `drawn`."""
+  """Compute the probabilities that the first 0, …, `most` include a drawn one.
+
+  `drawn` of `many` lesions are drawn without replacement.
+  """
   first = np.arange(most + 1)
   rest = np.maximum(many - first, 0)
   choose = lambda n: (

@@ -1,8 +1,8 @@
-"""Nearest real images of generated ones, however those are turned.
+"""Nearest real images of generated ones, in any orientation.
 
 A lesion has no upright position, and networks are trained on its flips and
-right-angle rotations: a copy may be any of the 8. Each image is a vector here,
-a query as many as it has orientations, and the nearest of these counts.
+right-angle rotations: a copy may be any of the 8. Each reference is one vector,
+each query one vector per orientation, of which the nearest counts.
 """
 
 import dataclasses
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-# Rows of distances held at a time: few enough to stay near the processor.
+# Rows of distances computed at a time: few enough to stay in caches.
 _BLOCK = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class Nearest:
-  """The nearest reference of each of m queries; of none -1, infinitely far."""
+  """The nearest reference of each of m queries; if none, -1 and infinity."""
 
   index: np.ndarray  # int64 [m], of the reference
   orientation: np.ndarray  # int64 [m], of the query; see pixels.orientations
@@ -32,11 +32,11 @@ def nearest(
 ) -> Nearest:
   """Find the nearest reference of each query, in any orientation.
 
-  Products of matrices find the best of each orientation, whose distances are
-  then computed anew by subtraction, so that that of a copy is 0.
+  Matrix products find the nearest reference for each orientation. Its distance
+  is then recomputed by subtraction, so that it is 0 for a copy.
 
-  `queries` are [k, m, d] floats, one [m, d] an orientation, or [m, d];
-  `references` are [n, d]. Where lesions are given, `query_groups` [m] and
+  `queries` are [k, m, d] floats, one [m, d] per orientation, or [m, d];
+  `references` are [n, d]. If lesions are given, `query_groups` [m] and
   `reference_groups` [n], references of the query's own lesion are skipped.
 
   Raises:
@@ -70,10 +70,10 @@ def nearest(
 def distances_by_group(
   queries: np.ndarray, references: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
-  """Measure how far each query is from the nearest image of each lesion.
+  """Compute each query's distance to the nearest image of each lesion.
 
-  `queries` and `references` are as of `nearest`, and so is what is refused;
-  `groups` are [n] integers, 0 to g - 1 of g lesions.
+  `queries`, `references` and errors are as in `nearest`; `groups` are [n]
+  integers, 0 to g - 1 for g lesions.
 
   Returns:
     float32 [m, g] Euclidean distances. Those of copies may differ from 0 by
@@ -84,7 +84,7 @@ def distances_by_group(
   starts = np.searchsorted(groups[order], range(max(groups) + 1))
   result = np.full((queries.shape[1], len(starts)), np.inf, np.float32)
   for _, rows, block in _blocks(queries, references[order]):
-    # Of most lesions there is one image.
+    # Most lesions have one image.
     least = block
     if len(starts) < len(order):
       least = np.minimum.reduceat(block, starts, axis=1)
@@ -105,7 +105,7 @@ def _require_vectors(queries, references):
 
 def _blocks(queries, references) -> Iterator[tuple[int, slice, np.ndarray]]:
   """Yield orientation, slice of queries, and squared distances to all."""
-  # Distances keep more digits about the mean.
+  # Centring keeps more digits of the distances.
   centre = references.mean(0)
   references = references - centre
   norms = np.einsum("nd,nd->n", references, references)

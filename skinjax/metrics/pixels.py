@@ -1,20 +1,20 @@
-"""Images as vectors of pixels that survive JPEG, colour shifts and turns."""
+"""Pixel vectors of images, robust to JPEG, colour shifts and rotations."""
 
 import numpy as np
 
-# Height and width of the pictures that are compared.
+# Height and width of the thumbnails that are compared.
 _THUMBNAIL = 16
 # Images reduced at a time.
 _BLOCK = 512
 
 
 def orientations(images: np.ndarray) -> np.ndarray:
-  """Turn images [n, size, size, channels] into all 8 flips and rotations.
+  """Return all 8 flips and rotations of images [n, size, size, channels].
 
   Returns:
-    [8, n, size, size, channels]: k of the first four is the image after k
-    quarter turns counter-clockwise; k of the last four is its transposition
-    after k - 4 of them. The first is the image as it is.
+    [8, n, size, size, channels]: number k of the first four is the image after
+    k quarter turns counter-clockwise; number k of the last four is its
+    transposition after k - 4 of them. The first is the unchanged image.
   """
   return np.stack(
     [
@@ -28,16 +28,16 @@ def orientations(images: np.ndarray) -> np.ndarray:
 def vectors(images: np.ndarray) -> np.ndarray:
   """Describe images by their coarse structure, as vectors to compare.
 
-  An image is reduced to 16x16 by averaging over areas, which takes away most
-  of what JPEG changes. Each channel is brought to mean 0, which takes away
-  shifts of its values, and the picture to standard deviation 1, which takes
-  away contrast. (Not each channel: one that varies little is mostly JPEG's
-  noise, and hides copies.) What varies by less than one grey level is
-  rounding, and stays near 0.
+  An image is reduced to 16x16 by area averaging, which removes most of JPEG's
+  changes. Each channel is shifted to mean 0, which removes colour shifts, and
+  the thumbnail is scaled to standard deviation 1, which removes contrast.
+  (Channels are not scaled separately: one that varies little is mostly JPEG
+  noise, which would hide copies.) Variation below one grey level is rounding,
+  and stays near 0.
 
-  The Euclidean distance of two vectors is the root mean square of their
-  pictures' difference: 0 for the same, sqrt(2) expected of unrelated ones, at
-  most 2. Reduction commutes with flips and rotations.
+  The Euclidean distance of two vectors is the root mean square difference of
+  their thumbnails: 0 for equal ones, about sqrt(2) for unrelated ones, at most
+  2. Reduction commutes with flips and rotations.
 
   Images are uint8 [n, size, size, channels].
 

@@ -7,15 +7,15 @@ import numpy as np
 
 from skinjax.metrics import checks
 
-# Rows of distances held at a time.
+# Rows of distances computed at a time.
 _BLOCK = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Prdc:
-  """Fidelity and diversity, as parts of images near those of the other set.
+  """Fidelity and diversity, as fractions of images near the other set.
 
-  The density of equal distributions is expected to be 1; it may exceed 1.
+  For equal distributions density has expectation 1; it may exceed 1.
   """
 
   precision: float  # fake images near some real one
@@ -27,20 +27,20 @@ class Prdc:
 def precision_recall_density_coverage(
   real: np.ndarray, fake: np.ndarray, *, neighbours: int = 5
 ) -> Prdc:
-  """Measure how sets [n, d] and [m, d] of features lie among each other.
+  """Compute precision, recall, density and coverage of [n, d] and [m, d].
 
-  Near an image is what is closer to it than its k-th nearest neighbour in its
-  own set, k = `neighbours`. Precision and recall are of Kynkäänniemi et al.,
-  "Improved Precision and Recall Metric for Assessing Generative Models" (2019);
-  density and coverage of Naeem et al., "Reliable Fidelity and Diversity Metrics
-  for Generative Models" (2020). All but density depend on n and m: compare
-  them at equal numbers of images.
+  An image is near another one if it is closer to it than that one's k-th
+  nearest neighbour in its own set, k = `neighbours`. Precision and recall are
+  from Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing
+  Generative Models" (2019); density and coverage from Naeem et al., "Reliable
+  Fidelity and Diversity Metrics for Generative Models" (2020). All but density
+  depend on n and m: compare them at equal numbers of images.
 
   Raises:
     ValueError: see `checks.feature_pair`, with n, m > k.
   """
   real, fake = checks.feature_pair(real, fake, neighbours + 1)
-  # Distances keep more digits about the mean.
+  # Centring keeps more digits of the distances.
   centre = real.mean(0)
   real, fake = real - centre, fake - centre
   of_real, of_fake = _radii(real, neighbours), _radii(fake, neighbours)
@@ -65,9 +65,9 @@ def _radii(features, neighbours):
   """Compute the squared distance of rows to their k-th nearest other, [n]."""
   radii = np.empty(len(features))
   for rows, distances in _squared_distances(features, features):
-    # A row is the nearest of itself, hence there are k before its k-th.
+    # Each row is its own nearest, so its k-th nearest other is at index k.
     radii[rows] = np.partition(distances, neighbours, axis=1)[:, neighbours]
-  # A copy of the k-th neighbour is not closer than it, whatever the rounding.
+  # Despite rounding, a copy of the k-th neighbour must not count as closer.
   return radii * (1 - 1e-9)
 
 

@@ -1,17 +1,17 @@
 """Intervals that account for variation between test lesions and between seeds.
 
 A study has classifiers by fold and seed; each predicts its fold's test split.
-Two things would come out otherwise if it were run again: other lesions in the
-test splits and other seeds. Lesions are resampled (a bootstrap, whole lesions
-at a time, since images of one lesion are alike, within their class and fold);
-seeds are too few to be resampled (a bootstrap of S seeds misses 1/S of their
-variance, and the tails altogether), so that their part is Student's t, with
-folds * (S - 1) degrees of freedom, added to each resample.
+Two things would differ if it were run again: the lesions in the test splits and
+the seeds. Lesions are resampled by a bootstrap within their class and fold,
+whole lesions at a time, since images of one lesion are alike. Seeds are too few
+to be resampled (a bootstrap of S seeds misses 1/S of their variance, and the
+tails altogether). So their part is Student's t with folds * (S - 1) degrees of
+freedom, added to each resample.
 
-What this does not account for: other training lesions. The folds share most of
-theirs, and no unbiased estimate of that variance exists (Bengio, Grandvalet
-2004); `between_folds` is the usual approximation. Nor does it for other
-generators, where the seeds of a fold share one.
+This does not account for other training lesions: the folds share most of them,
+and no unbiased estimate of that variance exists (Bengio, Grandvalet 2004);
+`between_folds` is the usual approximation. Nor does it account for other
+generators, if the seeds of a fold share one.
 """
 
 import dataclasses
@@ -24,27 +24,27 @@ from scipy import special
 
 from skinjax.metrics import classification
 
-# Of a bootstrap, unless somebody asks for another number.
+# Default number of bootstrap resamples.
 RESAMPLES = 2000
 
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
-  """What one classifier's predictions of one test split come to.
+  """Summary of one classifier's predictions of one test split.
 
-  Each array begins with an axis [1 + R]: the split itself, and its resamples.
+  The first axis of each array is [1 + R]: the split itself, then its resamples.
   """
 
   confusion: np.ndarray  # [1 + R, K, K]
   squared_error: np.ndarray  # [1 + R], summed over images
-  within: dict[str, np.ndarray]  # scores that folds are averaged by
+  within: dict[str, np.ndarray]  # scores that are averaged over folds
 
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
   """Values of one score: on the test splits, and on their resamples.
 
-  As in Tally, the axis [1 + R] begins with the splits themselves.
+  As in Tally, the axis [1 + R] starts with the splits themselves.
   """
 
   value: np.ndarray  # [1 + R, ...], all folds and seeds together
@@ -52,7 +52,7 @@ class Draws:
   bounds: tuple[float, float]  # the score's range
 
   def __sub__(self, other: "Draws") -> "Draws":
-    """Pair two arms: the same seeds and the same resampled lesions."""
+    """Subtract paired arms: same seeds and same resampled lesions."""
     (low, high), (other_low, other_high) = self.bounds, other.bounds
     return Draws(
       self.value - other.value,
@@ -68,7 +68,7 @@ class Interval:
   value: np.ndarray
   low: np.ndarray
   high: np.ndarray
-  seed_sd: np.ndarray  # from one seed of all folds to another; NaN for one
+  seed_sd: np.ndarray  # between seeds, all folds together; NaN for one seed
 
 
 def bootstrap_weights(
@@ -83,10 +83,10 @@ def bootstrap_weights(
   class, so that no class vanishes from a resample (a test fold has about 15
   df lesions, and balanced accuracy without df is another quantity): it
   conditions on the number of lesions of each class, as balanced accuracy
-  and recall do anyway. A group with several labels stands with the rarest.
+  and recall do anyway. A group with several labels counts for the rarest.
 
-  Of a class's G groups G - 1 are drawn and weighted by G / (G - 1), which
-  makes the variance of a mean unbiased where drawing G is too small by
+  From a class's G groups G - 1 are drawn and weighted by G / (G - 1), which
+  makes the variance of a mean unbiased; drawing G would make it too small by
   (G - 1) / G (Rao and Wu, "Resampling inference with complex survey data",
   1988). The only group of a class has weight one: its variation is unknown.
 
@@ -95,7 +95,7 @@ def bootstrap_weights(
   """
   labels = np.asarray(labels)
   group_names, group = np.unique(np.asarray(groups), return_inverse=True)
-  # From the commonest label to the rarest: the last one written stays.
+  # From the most frequent label to the rarest: the last one written stays.
   order = np.argsort(-np.bincount(labels)[labels], kind="stable")
   stratum = np.empty(len(group_names), labels.dtype)
   stratum[group[order]] = labels[order]
@@ -114,10 +114,10 @@ def bootstrap_weights(
 def tally(
   probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> Tally:
-  """Sum up predictions [N, K] of labels [N], and of their resamples.
+  """Summarize predictions [N, K] of labels [N], and their resamples.
 
-  `weights` [R, N] are of `bootstrap_weights`, the same for all classifiers
-  that are compared.
+  `weights` [R, N] are from `bootstrap_weights`, the same for all compared
+  classifiers.
   """
   weights = np.concatenate([np.ones((1, len(labels))), weights])
   scores = classification.scores(probabilities, labels, weights)
@@ -129,12 +129,13 @@ def tally(
 
 
 def draw(tallies: Sequence[Sequence[Tally]]) -> dict[str, Draws]:
-  """Score an arm: its tallies by fold and seed, as many seeds in each fold.
+  """Score an arm, given its tallies by fold and seed.
 
-  Folds are pooled: their counts are added up, each seed with the same weight.
-  Scores in `classification.WITHIN` compare probabilities with each other, which
-  networks of different folds need not have in common: they are averaged over
-  the folds that have them.
+  All folds have the same number of seeds. Folds are pooled: their counts are
+  added up, with equal weight for each seed. Scores in `classification.WITHIN`
+  compare probabilities with each other, and those of different folds' networks
+  need not be comparable: these scores are averaged over the folds that have
+  them.
 
   Returns:
     Each score of `classification.scores` to its draws.
@@ -166,29 +167,29 @@ def interval(
 
   A resample's value is that of the test splits, plus two parts.
 
-  Lesions: deviation of the resample's value from the average resample.
-  (Centred, because some scores are biased on a resample: ECE is larger by as
-  much again as it is on the test set.) It is shrunk to the variance of what the
-  seeds have in common; where seeds answer a lesion differently, that is within
-  the seeds' own part, and not to be counted twice.
+  Lesions: the deviation of the resample's value from the average resample. (It
+  is centred because some scores are biased on a resample: there, ECE has its
+  test-set bias once more.) It is shrunk to the variance that the seeds have in
+  common; where seeds predict a lesion differently, that variance is in the
+  seeds' own part, and must not be counted twice.
 
-  Seeds: t times the standard error that the seeds give, their variances within
-  folds summed up over the folds; t is Student's with F * (S - 1) degrees of
-  freedom. Few make the interval wide, as they must: t reaches 2.2 for 3 seeds
-  of 5 folds, 4.3 for 3 of one fold, 12.7 for 2. With one seed this part is
-  unknown and left out: such an interval must not be the ground of a verdict.
+  Seeds: t times the standard error between seeds, from their variances within
+  folds, summed over the folds; t is Student's with F * (S - 1) degrees of
+  freedom. Few seeds make the interval wide, as they should: t reaches 2.2 for 3
+  seeds of 5 folds, 4.3 for 3 of one fold, 12.7 for 2. With one seed this part
+  is unknown and left out: no verdict may be based on such an interval.
 
   Args:
-    draws: of `draw`, or a difference of two.
-    level: the part of such intervals that should hold the true value.
-    seed: of the draws of t.
-    first: by how many seeds, the first ones, the seeds' variance is estimated;
-      by default all. Where their number was decided by these (see
-      `seeds_needed`) it has to stay with these (Stein 1945).
+    draws: from `draw`, or a difference of two.
+    level: the confidence level.
+    seed: for the draws of t.
+    first: the number of seeds, the first ones, that the seeds' variance is
+      estimated from; by default all. If the number of seeds was decided by
+      these (see `seeds_needed`), only these may be used (Stein 1945).
 
   Returns:
-    Arrays [...]; ends are clipped to the score's range, and NaN where any
-    resample is.
+    Arrays [...]; ends are clipped to the score's range, and NaN if any resample
+    is.
   """
   parts = _parts(draws, first)
   low, high = _ends(parts, parts.seeds, level, seed)
@@ -201,7 +202,7 @@ def interval(
 def p_value(draws: Draws, first: int | None = None) -> np.ndarray:
   """Compute the two-sided p-values [...] of differences from zero.
 
-  Of Student's t with the standard error of both parts of `interval`, and
+  They use Student's t, with the standard error of both parts of `interval` and
   degrees of freedom after Satterthwaite (1946); NaN for one seed.
   """
   parts = _parts(draws, first)
@@ -219,10 +220,11 @@ def p_value(draws: Draws, first: int | None = None) -> np.ndarray:
 def seeds_needed(
   draws: Draws, half_width: float, most: int, level: float = 0.95, seed: int = 0
 ) -> int | None:
-  """Compute once how many seeds make the interval of a difference so narrow.
+  """Compute the number of seeds for which an interval is narrow enough.
 
-  The second stage of Stein (1945): S, the seeds there are, if these do already,
-  at most `most`; None where no number would do, as lesions alone exceed it.
+  This is the second stage of Stein (1945), to be used once: the present number
+  of seeds if they suffice, at most `most`; None if no number suffices, because
+  the lesions' part alone exceeds `half_width`.
   """
   parts = _parts(draws, None)
 
@@ -241,9 +243,9 @@ def between_folds(
 ) -> tuple[float, float]:
   """Compute the interval of a mean over folds, from the folds' values alone.
 
-  Student's t with F - 1 degrees of freedom; the variance is corrected for
-  training sets that overlap (Nadeau, Bengio 2003): 1 / F + n_test / n_train
-  times that of the values. (NaN, NaN) for a single fold.
+  It uses Student's t with F - 1 degrees of freedom. The variance is corrected
+  for overlapping training sets (Nadeau, Bengio 2003): 1 / F + n_test / n_train
+  times that of the values. A single fold gives (NaN, NaN).
   """
   folds = len(values)
   if folds < 2:
@@ -254,7 +256,7 @@ def between_folds(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-  """Adjust p-values so that any at most alpha holds for all (Holm 1979)."""
+  """Adjust p-values for multiple tests (Holm 1979)."""
   order = np.argsort(p_values)
   left = np.arange(len(order), 0, -1)
   raised = np.maximum.accumulate(np.asarray(p_values, float)[order] * left)
@@ -264,10 +266,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class _Parts(NamedTuple):
-  """What an interval is made of."""
+  """The parts of an interval."""
 
   spread: np.ndarray  # [R, ...], the lesions' part
-  variance: np.ndarray  # [...], of a seed of all folds
+  variance: np.ndarray  # [...], between seeds, all folds together
   freedom: int  # the variance's degrees of freedom; 0 for one seed
   seeds: int
 
@@ -281,7 +283,7 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
   variance = told[:, :, 0].var(1, ddof=1).sum(0)
   resampled = draws.by_seed[:, :, 1:]
   own = (resampled - resampled.mean(1, keepdims=True)).var(2).sum((0, 1))
-  # Seeds that score alike by chance have no part of their own to be counted in.
+  # If seeds score equally by chance, their own part is zero: shrink nothing.
   own = np.where(variance > 0, own / (seeds * (seeds - 1)), 0)
   both = draws.value[1:].var(0)
   # Without any spread (both = 0) there is nothing to shrink.
@@ -291,11 +293,11 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
 
 
 def _ends(parts: _Parts, seeds: float, level: float, seed: int):
-  """Compute the ends of an interval around 0, with so many seeds."""
+  """Compute the ends of an interval around 0, for a number of seeds."""
   spread = parts.spread
   if parts.freedom:
-    # Evenly spaced quantiles in random order: t without its own noise.
-    # (scipy.stats has the same numbers, and takes a while to import.)
+    # Evenly spaced quantiles in random order: t without sampling noise.
+    # (scipy.stats gives the same numbers, but is slow to import.)
     resamples = len(spread)
     rank = np.random.default_rng(seed).permutation(resamples) + 0.5
     t = special.stdtrit(parts.freedom, rank / resamples)
@@ -306,7 +308,7 @@ def _ends(parts: _Parts, seeds: float, level: float, seed: int):
 
 
 def _pooled(scores: Callable, *sums: np.ndarray) -> dict[str, Draws]:
-  """Score sums [F, S, 1 + R, ...], seeds averaged and folds added up."""
+  """Score sums [F, S, 1 + R, ...]: seeds are averaged, folds added up."""
   means = [x.mean(1) for x in sums]
   totals = [mean.sum(0) for mean in means]
   alone = [

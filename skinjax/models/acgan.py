@@ -1,10 +1,11 @@
 """ACGAN's networks (Odena, Olah, Shlens 2017), for any power of two from 8.
 
 The paper has one pair of networks for 32 pixels and one for 128. Here the
-generator halves its channels as it doubles its size, the discriminator does the
-reverse. Strided layers are 4x4 (the paper's are 5x5 and 3x3): a kernel that the
-stride divides covers all pixels equally often (Odena, Dumoulin, Olah 2016). Its
-weights can still learn a grid; see `upsampling` and results/generators.
+generator halves its channels as it doubles its size, and the discriminator does
+the reverse. Strided layers are 4x4 (the paper's are 5x5 and 3x3): a kernel size
+that the stride divides covers all pixels equally often (Odena, Dumoulin, Olah
+2016). The weights can still learn a grid; see `upsampling` and
+results/generators.
 """
 
 import functools
@@ -33,8 +34,8 @@ def _bilinear(x: jax.Array, kernel: jax.Array) -> jax.Array:
   return layers.smoothed(convolution.upsample_conv(x, kernel))
 
 
-# How the generator doubles a size: by a transposed convolution, or before an
-# ordinary one by repeating pixels or by mixing them.
+# How the generator doubles the size: by a transposed convolution, or by an
+# ordinary one after nearest-neighbour or bilinear upsampling.
 UPSAMPLING = {
   "transposed": functools.partial(_Conv, form=convolution.conv_transpose),
   "nearest": functools.partial(
@@ -60,18 +61,19 @@ def widths(size: int, width: int) -> list[int]:
 
 
 class Generator(nn.Module):
-  """Draws images of the asked classes.
+  """Generates images of given classes.
 
-  From `conditional_from` pixels on labels matter. At 4 the label is joined to
-  the latent (the paper's way); otherwise a vector for each class is added to
-  what each layer reads that draws so many pixels or more, so that what is
-  coarser is learnt from all classes (Shahbazi et al. 2022; Khorram et al.
-  2024).
+  Labels matter from `conditional_from` pixels on. At 4 the one-hot label is
+  concatenated with the latent (as in the paper). Otherwise one vector per class
+  is added to the input of each layer whose output has at least that many
+  pixels, so that the coarser layers are trained on all classes (Shahbazi et al.
+  2022; Khorram et al. 2024).
 
-  With `nearest` or `bilinear` upsampling a hidden layer of the images' size
-  and a 3x3 convolution follow, which smooth over pixels that the transposed one
-  draws each by weights of its own (Odena, Dumoulin, Olah 2016). With
-  `pixel_noise` texture needs no place of its own; see layers.PixelNoise.
+  With `nearest` or `bilinear` upsampling, a hidden layer of the images' size
+  and a 3x3 convolution follow. They smooth over neighbouring pixels, which a
+  transposed convolution generates with different weights (Odena, Dumoulin, Olah
+  2016). With `pixel_noise`, texture is not tied to fixed positions; see
+  layers.PixelNoise.
   """
 
   size: int  # height and width of the images, a power of two from 8
@@ -81,7 +83,7 @@ class Generator(nn.Module):
   conditional_from: int = 4  # pixels, a power of two up to `size`
   upsampling: str = "transposed"  # of UPSAMPLING
   pixel_noise: bool = False  # after every normalization but the first
-  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  dtype: str = "float32"  # of the convolutions, one of layers.DTYPES
   axis_name: str | None = None  # the device axis inside pmap
 
   @nn.compact
@@ -100,7 +102,7 @@ class Generator(nn.Module):
     x = nn.relu(norm()(x, train=train))
     up = UPSAMPLING[self.upsampling]
     smooth = self.upsampling != "transposed"
-    # Of the noise: what a latent draws stays a function of it.
+    # Keys of the noise: images stay a function of their latents.
     keys = randomness.by_content(latents)
     for width in [
       *features[1:],
@@ -129,12 +131,13 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class; attributes as of Generator.
+  """Classifies images as real or generated, and by class.
 
-  `spectral` normalization (Miyato et al. 2018) is of every layer, instead of
-  batch normalization of all convolutions but the first. With an `embedding`,
-  class logits are the cosines of so many features with the classes' proxies,
-  instead of a linear map (see layers.CosineLogits).
+  Attributes are as in Generator. `spectral` applies spectral normalization
+  (Miyato et al. 2018) to every layer, instead of batch normalization to all
+  convolutions but the first. With an `embedding`, class logits are the cosines
+  of that many features with the classes' proxies, instead of a linear map (see
+  layers.CosineLogits).
   """
 
   size: int
@@ -156,14 +159,14 @@ class Discriminator(nn.Module):
     train: bool,
     update_stats: bool = False,
   ) -> tuple[jax.Array, ...]:
-    """Judge images [batch, size, size, channels] in [-1, 1].
+    """Map images [batch, size, size, channels] in [-1, 1] to logits.
 
-    `keys` [batch] are of noise and dropout, None in evaluation; `update_stats`
-    says whether spectral norms are estimated anew.
+    `keys` [batch] are for noise and dropout, None in evaluation; `update_stats`
+    is whether to update the estimates of spectral norms.
 
     Returns:
       Source logits [batch] (positive: real), class logits [batch, classes];
-      with an embedding, its unit vectors [batch, embedding], too.
+      with an embedding, also its unit vectors [batch, embedding].
     """
 
     def apply(layer, x):

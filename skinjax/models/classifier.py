@@ -1,4 +1,4 @@
-"""Classifiers: a residual network, and a pretrained one to be fine-tuned."""
+"""Classifiers: a residual network, and a pretrained one for fine-tuning."""
 
 import functools
 
@@ -14,8 +14,9 @@ _Conv = functools.partial(layers.Conv, use_bias=False)
 class Block(nn.Module):
   """A residual block of two 3x3 convolutions, with `features` output channels.
 
-  Where it halves the size, the second convolution is followed by a mean over
-  2x2 pixels, and the shortcut by the same mean (He et al. 2019, ResNet-D).
+  If it halves the size, the second convolution is followed by average pooling
+  over 2x2 pixels, and the shortcut is pooled in the same way (He et al. 2019,
+  ResNet-D).
   """
 
   features: int
@@ -37,7 +38,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Tells the class of an image of 32 to 128 pixels (He et al. 2016).
+  """Classifies images of 32 to 128 pixels (He et al. 2016).
 
   A strided 4x4 convolution halves the image; the blocks halve it further, down
   to 4x4, with channels that double each time, to at most 8 times `width`.
@@ -47,7 +48,7 @@ class ResNet(nn.Module):
   width: int  # channels of the first layer
   num_classes: int
   dropout: float  # the rate before the last layer
-  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  dtype: str = "float32"  # of the convolutions, one of layers.DTYPES
   axis_name: str | None = None  # the device axis inside pmap
 
   @nn.compact
@@ -61,11 +62,12 @@ class ResNet(nn.Module):
   ) -> jax.Array:
     """Map images [batch, size, size, channels] in [-1, 1] to logits.
 
-    `keys` [batch] are of dropout, None in evaluation.
+    `keys` [batch] are for dropout, None in evaluation.
 
     Returns:
-      Logits [batch, num_classes]; with `pooled`, what these are computed from,
-      features [batch, channels], at least 0: the mean over all places.
+      Logits [batch, num_classes]; with `pooled`, the features that these are
+      computed from, [batch, channels], non-negative: the mean over all
+      positions.
     """
     stem = functools.partial(convolution.conv, stride=2)
     x = layers.lowered(images, self.dtype)
@@ -86,16 +88,16 @@ class ResNet(nn.Module):
 
 
 class FineTuned(nn.Module):
-  """Tells the class of an image by a network pretrained on ImageNet.
+  """Classifies images with a network pretrained on ImageNet.
 
-  EfficientNet-Lite0 with its batch statistics frozen, as they are folded into
-  its weights, and a new last layer, which begins at 0.
+  EfficientNet-Lite0 with frozen batch statistics, which are folded into its
+  weights, and a new last layer, initialized to 0.
   """
 
   size: int  # pixels that images are resized to, even, from 32 on
   num_classes: int
   dropout: float  # the rate before the last layer
-  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  dtype: str = "float32"  # of the convolutions, one of layers.DTYPES
 
   @nn.compact
   def __call__(
@@ -108,8 +110,8 @@ class FineTuned(nn.Module):
   ) -> jax.Array:
     """Map square images [batch, height, width, 1 or 3] in [-1, 1] to logits.
 
-    `keys` and `pooled` are as of ResNet; `train` changes nothing. The features
-    are 1280, those of the layer `extractor`.
+    `keys` and `pooled` are as in ResNet; `train` has no effect. The 1280
+    features are those of the layer `extractor`.
     """
     del train
     x = layers.lowered(_as_pretrained(images, self.size), self.dtype)
@@ -124,7 +126,7 @@ class FineTuned(nn.Module):
 
 
 def _as_pretrained(images, size):
-  """Make images what the pretrained network takes; see EfficientNet."""
+  """Resize and normalize images for the network; see EfficientNet."""
   if images.shape[1] != size:
     shape = (len(images), size, size, images.shape[3])
     images = jnp.clip(jax.image.resize(images, shape, "bicubic"), -1, 1)

@@ -1,10 +1,10 @@
-"""The one convolution of the project, chosen by platform.
+"""The convolutions of the project, implemented by platform.
 
 GPUs and TPUs run XLA's native convolution. XLA's CPU backend is slow at the
 gradients of a convolution, and very slow at any convolution inside a loop, so
-there the same numbers come out of matrix products. Both are plain JAX: they
-differentiate any number of times, forwards and backwards, and batch (but of a
-depthwise one there are gradients only).
+there the same numbers are computed by matrix products. Both are plain JAX: they
+can be differentiated any number of times, in forward and reverse mode, and
+batched (a depthwise convolution has only reverse-mode gradients).
 
 Images are NHWC, kernels HWIO; both must have the same floating dtype, which is
 the dtype of the result.
@@ -76,7 +76,7 @@ def conv_downsample(x: Array, kernel: Array) -> Array:
 
 
 def depthwise(x: Array, kernel: Array, *, stride: int = 1) -> Array:
-  """Convolve every channel with a kernel of its own, padded as SAME.
+  """Convolve every channel with its own kernel, with SAME padding.
 
   Maps images [B, H, W, C] with kernels [k, k, 1, C] to
   [B, ceil(H / stride), ceil(W / stride), C].
@@ -94,7 +94,7 @@ def _by_platform(x, kernel, *, cpu, native):
 
 
 def _check(x, kernel, stride):
-  """Raise ValueError unless the convolution is one of those promised."""
+  """Raise ValueError unless the convolution is supported."""
   k = kernel.shape[0]
   if (
     x.ndim != 4

@@ -1,8 +1,8 @@
 """Depthwise convolution, for XLA's CPU backend.
 
-Its own takes 10 to 80 times as long as sums of shifted images; and of such sums
-the gradients that it derives are slow as well, so that both are written here,
-in forms that it compiles to loops over contiguous memory.
+The backend's own takes 10 to 80 times as long as a sum of shifted images. The
+gradients derived from such a sum are slow as well. So both are written here, in
+forms that the backend compiles to loops over contiguous memory.
 """
 
 import functools
@@ -13,14 +13,14 @@ from jax import lax
 
 Array = jax.Array
 
-# Planes up to this height and width are computed pixel by pixel; larger ones so
-# are faster too, but take long to compile.
+# Planes up to this height and width are computed pixel by pixel. That is faster
+# for larger ones too, but takes long to compile.
 _SMALL = 2
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: Array, kernel: Array, stride: int) -> Array:
-  """Sum shifted images; shapes are those of convolution.depthwise."""
+  """Convolve by summing shifted images; shapes as in convolution.depthwise."""
   k = len(kernel)
   kernel = kernel[:, :, 0]
   (height, rows), (width, columns) = (
@@ -44,11 +44,11 @@ def conv(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def _axis(size, k, stride):
-  """List what is under the taps along an axis.
+  """List the indices under the taps along an axis.
 
   Returns:
-    The size of the output; every (tap, place of the output, place of the input)
-    but those in the padding.
+    The size of the output; every (tap, output index, input index) except those
+    in the padding.
   """
   out = -(-size // stride)
   before = max((out - 1) * stride + k - size, 0) // 2
@@ -59,7 +59,7 @@ def _axis(size, k, stride):
 
 
 def _pixels(rows, columns, x, kernel):
-  """Sum pixel by pixel, of (tap, place in x) for each row and each column."""
+  """Sum pixel by pixel, given (tap, index in x) for each row and column."""
   pixel = lambda row, column: sum(
     x[:, source, place] * kernel[i, j]
     for i, source in row
@@ -85,7 +85,7 @@ conv.defvjp(_forward, _backward)
 
 
 def _to_input(gradient, kernel, sizes, stride):
-  """Return the input's gradient: a sum of shifted gradients, too."""
+  """Return the input's gradient, which is also a sum of shifted gradients."""
   k = len(kernel)
   axes = [_axis(size, k, stride)[1] for size in sizes]
   if max(sizes) <= _SMALL:
@@ -97,7 +97,7 @@ def _to_input(gradient, kernel, sizes, stride):
       ),
       *(gradient, kernel),
     )
-  # By phases: the input's pixels that are under the same taps.
+  # By phases: a phase is the input's pixels that are under the same taps.
   (rows, top), (columns, left) = (_phases(size, k, stride) for size in sizes)
   height, width = (-(-size // stride) for size in sizes)
   padding = [(p, p) for p in (top, left)]
@@ -115,10 +115,10 @@ def _to_input(gradient, kernel, sizes, stride):
 
 
 def _phases(size, k, stride):
-  """List for each place modulo the stride the taps over it.
+  """List the taps over each phase, which is an index modulo the stride.
 
   Returns:
-    A list a phase of (tap, shift of the gradient), and the largest shift.
+    One list of (tap, shift of the gradient) per phase, and the largest shift.
   """
   out = -(-size // stride)
   before = max((out - 1) * stride + k - size, 0) // 2
@@ -134,10 +134,10 @@ def _phases(size, k, stride):
 
 
 def _to_kernel(gradient, x, k, stride):
-  """Return the kernel's gradient, a product with ones for each tap.
+  """Return the kernel's gradient: for each tap, a product with ones.
 
-  The terms of a row are added up one by one, which XLA makes one loop of; its
-  own sums over all but the channels are ten times as slow.
+  The terms of a row are added up one by one, which XLA compiles to one loop;
+  its own sums over all axes but the channels are ten times as slow.
   """
   (_, rows), (_, columns) = (_axis(size, k, stride) for size in x.shape[1:3])
 

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0, trained on ImageNet (Tan, Le 2019).
 
-"Lite" is EfficientNet-B0 without squeeze-and-excitation, and with ReLU6 for
-swish. Its weights come with a Python package, so they are there offline.
+"Lite" is EfficientNet-B0 without squeeze-and-excitation, and with ReLU6 instead
+of swish. Its weights come with a Python package, so they are available offline.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ _CLASSES = 1000
 _EPSILON = 1e-3  # of its batch normalization
 
 
-# Blocks, their kernel, stride of the first of them, expansion and features.
+# Number of blocks, kernel size, stride of the first, expansion and features.
 _STAGES = (
   (1, 3, 1, 1, 16),
   (2, 3, 2, 6, 24),
@@ -35,7 +35,7 @@ _STAGES = (
   (4, 5, 2, 6, 192),
   (1, 3, 1, 6, 320),
 )
-# Of a layer, the name of the normalization after it.
+# Names of the layers, and of the normalization after each.
 _NORMS = {
   "_conv_stem": "_bn0",
   "_conv_head": "_bn1",
@@ -48,7 +48,7 @@ _NORMS = {
 class Block(nn.Module):
   """An inverted residual block (Sandler et al. 2018, MobileNetV2).
 
-  `expansion` is that of the channels in between, over the input's.
+  `expansion` is the ratio of the inner channels to those of the input.
   """
 
   features: int
@@ -73,7 +73,7 @@ def _scales(images: jax.Array) -> list[jax.Array]:
   """Run the stem and all blocks, as layers of the module that calls this.
 
   Returns:
-    The last output of each size, from half the images' on.
+    The last output of each size, starting at half the images' size.
   """
   x = nn.relu6(folded.Conv(32, (3, 3), 2, name="_conv_stem")(images))
   number, outputs = 0, []
@@ -88,9 +88,9 @@ def _scales(images: jax.Array) -> list[jax.Array]:
 
 
 class Taps(nn.Module):
-  """EfficientNet-Lite0 as far as its last block, with what it makes before.
+  """EfficientNet-Lite0 up to its last block, with the features before it.
 
-  Its weights are those of EfficientNet but for the last two layers'.
+  Its weights are those of EfficientNet, except for the last two layers.
   """
 
   @nn.compact
@@ -107,7 +107,7 @@ class Taps(nn.Module):
 class EfficientNet(nn.Module):
   """EfficientNet-Lite0; its layers have PyTorch's names."""
 
-  head: bool = True  # whether it has the layer of ImageNet's logits
+  head: bool = True  # whether to compute ImageNet's logits
 
   @nn.compact
   def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -117,9 +117,9 @@ class EfficientNet(nn.Module):
       images: [batch, height, width, 3], (RGB - 127) / 128.
 
     Returns:
-      Features [batch, 1280], the mean over all places of what the last
-      convolution makes, in [0, 6]; logits [batch, 1000] of ImageNet's classes,
-      None without `head`.
+      Features [batch, 1280] in [0, 6], the mean over all positions of the last
+      convolution's output; logits [batch, 1000] of ImageNet's classes, None
+      without `head`.
     """
     *_, x = _scales(images)
     x = nn.relu6(folded.Conv(DIMS, (1, 1), name="_conv_head")(x))
@@ -129,7 +129,7 @@ class EfficientNet(nn.Module):
 
 
 def normalized(images: jax.Array) -> jax.Array:
-  """Make images of 1 or 3 channels in [-1, 1] what the network takes.
+  """Normalize images of 1 or 3 channels in [-1, 1] for the network.
 
   One channel is repeated; (RGB - 127) / 128, where RGB = 127.5 (images + 1).
   """
@@ -138,10 +138,10 @@ def normalized(images: jax.Array) -> jax.Array:
 
 
 def weights_path() -> pathlib.Path:
-  """Find the weights' file; run nothing of the package that has it.
+  """Find the weights file; run nothing of the package that has it.
 
   Raises:
-    InputError: the package is not installed, or is without the file.
+    InputError: the package is not installed, or lacks the file.
   """
   return pretrained.find(
     NAME, PACKAGE, _VERSION, PACKAGE.replace("-", "_"), _FILE

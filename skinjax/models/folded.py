@@ -1,8 +1,8 @@
 """Layers of pretrained networks.
 
-Batch normalization that has been trained is a linear map by channel, so it is
-folded into the convolution before it: half the layers, and nothing to go over
-the images twice for. What is trained further are the folded weights.
+Trained batch normalization is a linear map per channel, so it is folded into
+the convolution before it: half the layers, and no second pass over the images.
+Fine-tuning changes the folded weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ from jax import lax
 
 from skinjax.models import convolution
 
-# Of a layer's names in the tree, those of its weights and its normalization
-# in the file; None for a layer that has a bias of its own instead.
+# Maps a layer's path in the tree to the names of its weights and of its
+# normalization in the file; None for a layer with its own bias instead.
 Names = Callable[[tuple[str, ...]], tuple[str, str | None]]
 
 
 class Conv(nn.Module):
   """A convolution with bias."""
 
-  features: int  # outputs; 0 for a depthwise one, with as many as its input
+  features: int  # outputs; 0 for a depthwise convolution
   kernel_size: tuple[int, int]
   stride: int = 1  # of both axes
-  padding: str = "SAME"  # as TensorFlow has it, or "VALID"
+  padding: str = "SAME"  # as in TensorFlow, or "VALID"
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,7 +52,7 @@ def _conv(x, kernel, stride, padding):
     return convolution.conv(x, kernel)
   even = x.shape[1] % 2 == x.shape[2] % 2 == 0
   if (len(kernel), stride, padding) == (3, 2, "SAME") and even:
-    # SAME pads an even image at the end only, for 4x4 kernels on both sides.
+    # SAME pads an even image at the end only; for 4x4 kernels, on both sides.
     kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
     return convolution.conv(x, kernel, stride=2)
   return lax.conv_general_dilated(
@@ -74,8 +74,9 @@ def from_torch(
 ) -> dict[str, Any]:
   """Convert PyTorch's weights, by its names, to variables of a folded network.
 
-  This is of `Conv` and `nn.Dense` and takes images of `size` pixels; `names`
-  finds a layer's weights; `epsilon` is what normalization adds to the variance.
+  The network consists of `Conv` and `nn.Dense` and takes images of `size`
+  pixels; `names` finds a layer's weights; `epsilon` is what normalization adds
+  to the variance.
 
   Returns:
     Variables: float32 arrays in the host's memory.

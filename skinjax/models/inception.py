@@ -1,8 +1,8 @@
-"""The Inception-v3 that the Fréchet inception distance is made of.
+"""The Inception-v3 of the Fréchet inception distance (FID).
 
-Heusel et al. 2017 took a TensorFlow graph of 2015 with 1008 classes (Szegedy
-et al. 2016), which differs from later Inception-v3s: its mean pooling leaves
-out the padding, and its very last block pools the maximum. Its weights are
+Heusel et al. 2017 used a TensorFlow graph of 2015 with 1008 classes (Szegedy
+et al. 2016), which differs from later Inception-v3s: its average pooling
+excludes the padding, and its last block uses max pooling. Its weights are
 published for PyTorch as pt_inception-2015-12-05-6726825d.pth; other weights
 give other distances.
 """
@@ -43,12 +43,12 @@ def _max_pool(x: jax.Array) -> jax.Array:
 
 
 def mean_around(x: jax.Array) -> jax.Array:
-  """Average 3x3 pixels, those of them that are within the image."""
+  """Average 3x3 pixels, excluding those outside the image."""
   return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
 def max_around(x: jax.Array) -> jax.Array:
-  """Take the maximum of 3x3 pixels, those of them that are within."""
+  """Take the maximum of 3x3 pixels, excluding those outside the image."""
   return nn.max_pool(x, (3, 3), padding="SAME")
 
 
@@ -145,7 +145,7 @@ class Inception(nn.Module):
         network was trained on 299.
 
     Returns:
-      [batch, 2048], at least 0: the mean over all places.
+      [batch, 2048], non-negative: the mean over all positions.
     """
     x = _halving(images, "Conv2d_1a_3x3", 32, 3, 3)
     x = _layer(x, "Conv2d_2a_3x3", 32, 3, 3, padding="VALID")

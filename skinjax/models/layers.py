@@ -2,7 +2,7 @@
 
 Parameters are created in JAX's default float type, so that a test can run
 everything in float64. Convolutions compute in the type of their input: that of
-the parameters, or bfloat16, which networks lower theirs to (`lowered`).
+the parameters, or bfloat16 if a network casts its input with `lowered`.
 """
 
 import math
@@ -17,7 +17,7 @@ from skinjax.runtime import randomness
 
 Initializer = Callable[..., jax.Array]
 
-# Weights of DCGAN and ACGAN (Radford et al. 2016): N(0, 0.02).
+# Initial weights of DCGAN and ACGAN (Radford et al. 2016): N(0, 0.02).
 dcgan_init = nn.initializers.normal(0.02)
 
 # What a config's `model.dtype` may be.
@@ -25,12 +25,12 @@ DTYPES = ("float32", "bfloat16")
 
 
 def lowered(x: jax.Array, dtype: str) -> jax.Array:
-  """Cast to bfloat16 where that is asked for; float32 means as it is."""
+  """Cast to bfloat16 if that is the dtype; float32 leaves `x` unchanged."""
   return x.astype(jnp.bfloat16) if dtype == "bfloat16" else x
 
 
 def _kernel(layer: nn.Module, shape: tuple[int, ...]) -> jax.Array:
-  """Create a layer's kernel; scale it where the layer has a gain."""
+  """Create a layer's kernel; scale it if the layer has a gain."""
   if layer.gain is None:
     return layer.param("kernel", layer.kernel_init, shape)
   kernel = layer.param("kernel", nn.initializers.normal(1.0), shape)
@@ -41,15 +41,15 @@ class Conv(nn.Module):
   """A convolution with bias; see convolution.py for the shapes it takes.
 
   A `gain` is for an equalized learning rate (Karras et al. 2018, section 4.1):
-  the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(inputs of an
-  output) whenever it is used, so that Adam's steps have one size relative to
-  every layer's weights. None: the kernel is used as it is.
+  the kernel is drawn from N(0, 1), and multiplied by gain / sqrt(fan-in)
+  whenever it is used, so that Adam's steps have the same size relative to the
+  weights of every layer. None: the kernel is used as it is.
   """
 
   features: int
   kernel_size: int = 3  # 1, 3, 4 or 5
-  form: Callable = convolution.conv  # which sets the output's size
-  use_bias: bool = True  # False where what follows subtracts the mean
+  form: Callable = convolution.conv  # determines the output's size
+  use_bias: bool = True  # False if the next layer subtracts the mean
   kernel_init: Initializer = nn.initializers.he_normal()
   gain: float | None = None
 
@@ -65,7 +65,7 @@ class Conv(nn.Module):
 
 
 class PixelNoise(nn.Module):
-  """Adds noise to every pixel, by a learnt weight for each feature.
+  """Adds noise to every pixel, with a learned weight for each feature.
 
   Karras et al. 2019 (StyleGAN), section 3.2. The noise is N(0, 1), and the
   same for all features.
@@ -73,7 +73,7 @@ class PixelNoise(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, keys: jax.Array) -> jax.Array:
-    """Map [batch, height, width, features], keys are [batch]."""
+    """Map [batch, height, width, features]; keys are [batch]."""
     weights = self.param("weight", nn.initializers.zeros_init(), x.shape[-1:])
     keys = randomness.stream(keys, f"noise {x.shape[1]}")
     noise = randomness.normal(keys, (*x.shape[1:3], 1))
@@ -81,7 +81,7 @@ class PixelNoise(nn.Module):
 
 
 def smoothed(images: jax.Array) -> jax.Array:
-  """Weigh each pixel by 1/2 and its neighbours by 1/4, along either axis.
+  """Blur with the kernel [1/4, 1/2, 1/4] along both axes.
 
   Maps [batch, height, width, channels]; edges are repeated. It removes the
   highest frequency, which changes sign at each pixel.
@@ -98,7 +98,7 @@ def smoothed(images: jax.Array) -> jax.Array:
 
 
 class Dense(nn.Module):
-  """A linear map, in the parameters' type; attributes as of Conv."""
+  """A linear map, in the parameters' type; attributes as in Conv."""
 
   features: int
   use_bias: bool = True
@@ -118,7 +118,7 @@ class Dense(nn.Module):
 class CosineLogits(nn.Module):
   """Cosines of features and the classes' proxies (ReACGAN, Kang et al. 2021).
 
-  Both are divided by their norms, so that no class gains by long vectors.
+  Both are divided by their norms, so that no class gains from long vectors.
   """
 
   num_classes: int
@@ -134,7 +134,7 @@ class CosineLogits(nn.Module):
 
 
 def _unit(x: jax.Array, axis: int) -> jax.Array:
-  # 0, which has no direction, stays 0, and has a finite gradient.
+  # A zero vector has no direction: it stays 0, with a finite gradient.
   squares = jnp.sum(x**2, axis=axis, keepdims=True)
   return x * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
 
@@ -145,18 +145,18 @@ def pixel_norm(x: jax.Array) -> jax.Array:
   x / sqrt(mean(x^2) + 1e-8) over the last axis (Karras et al. 2018, section
   4.2), of [batch, …, features].
   """
-  # In the type of the statistics: bfloat16 would lose the epsilon.
+  # In float32 or better: bfloat16 would lose the epsilon.
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   scale = jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + 1e-8)
   return (wide * scale).astype(x.dtype)
 
 
 def minibatch_deviation(x: jax.Array, group: int = 4) -> jax.Array:
-  """Append a feature that says how much the images of a group differ.
+  """Append a feature that measures how much the images of a group differ.
 
   Karras et al. 2018, section 3: the standard deviation of every feature over
-  the group, averaged over features and places. Groups are of examples that
-  follow each other, so that the devices that hold a batch do not split them.
+  the group, averaged over features and positions. Groups are consecutive
+  examples, so that the devices that share a batch do not split them.
 
   Maps [batch, height, width, features] to [batch, height, width, features + 1].
 
@@ -191,7 +191,7 @@ class BatchNorm(nn.Module):
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     """Normalize by the batch in training, else by running statistics.
 
-    These are float32 or better, the result has the type of the input.
+    The statistics are float32 or better; the result has the input's type.
     """
     return nn.BatchNorm(
       use_running_average=not train,
@@ -203,12 +203,12 @@ class BatchNorm(nn.Module):
 
 
 def in_default_float(variables):
-  """Cast variables: flax creates running statistics in float32."""
+  """Cast variables, because flax creates running statistics in float32."""
   return jax.tree.map(lambda x: x.astype(jnp.result_type(float)), variables)
 
 
 def dropout(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
-  """Drop elements and scale up what is kept (Srivastava et al. 2014).
+  """Drop elements and scale up the others (Srivastava et al. 2014).
 
   `x` is [batch, …], `keys` are [batch]; `rate` is in [0, 1), rounded to 1/256.
   """

@@ -1,7 +1,7 @@
-"""Published weights that are a pickle of NumPy arrays, read as arrays alone.
+"""A safe reader of published weights that are a pickle of NumPy arrays.
 
-Of what the pickle names, nothing is found but the parts of float32 arrays, and
-these are only records here: NumPy's own are never called.
+It resolves only the names that a pickle of float32 arrays needs, and replaces
+them by plain records: NumPy's own are never called.
 """
 
 import io
@@ -16,7 +16,7 @@ from skinjax.runtime import errors
 
 
 class _DType:
-  """Of a pickled dtype, its name and byte order."""
+  """The name and byte order of a pickled dtype."""
 
   def __init__(self, name: str, *_: Any):
     self.name = name
@@ -26,7 +26,7 @@ class _DType:
 
 
 class _Array:
-  """Of a pickled array, its shape, dtype and bytes."""
+  """The shape, dtype and bytes of a pickled array."""
 
   def __init__(self, *_: Any):
     self.state = None
@@ -36,7 +36,7 @@ class _Array:
 
 
 class _Marker:
-  """Stands for `numpy.ndarray`, which is named and never called."""
+  """Stands for `numpy.ndarray`, which pickles name but never call."""
 
 
 _KNOWN = {
@@ -56,14 +56,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read(path: str | pathlib.Path, digest: str) -> dict[str, list[np.ndarray]]:
-  """Read a pickled dict of lists of arrays, whose SHA-256 is `digest`.
+  """Read a pickled dict of lists of arrays, whose SHA-256 must be `digest`.
 
   Returns:
     float32 arrays, read-only.
 
   Raises:
-    InputError: there is no such file, it is another one, or it is not of
-      float32 arrays alone.
+    InputError: there is no such file, it has another SHA-256, or it holds
+      anything but float32 arrays.
   """
   content = pretrained.content(path, digest)
   try:
@@ -72,15 +72,15 @@ def read(path: str | pathlib.Path, digest: str) -> dict[str, list[np.ndarray]]:
       str(name): [_array(record) for record in records]
       for name, records in named.items()
     }
-  except Exception as error:  # whatever a damaged file makes of the reader
+  except Exception as error:  # a damaged file can raise anything
     raise errors.InputError(
-      f"Cannot read {path}: no pickle of float32 arrays ({error})."
+      f"Cannot read {path}: not a pickle of float32 arrays ({error})."
     ) from error
 
 
 def _array(record: _Array) -> np.ndarray:
   _, shape, dtype, fortran, numbers = record.state
   if dtype.name != "<f4":
-    raise ValueError(f"it has a {dtype.name}")
+    raise ValueError(f"its dtype is {dtype.name}")
   order = "F" if fortran else "C"
   return np.frombuffer(numbers, np.dtype("<f4")).reshape(shape, order=order)

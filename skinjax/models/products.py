@@ -1,7 +1,7 @@
 """Convolutions as matrix products, for XLA's CPU backend.
 
-It multiplies matrices at the speed of the machine, but is slow at the gradients
-of a convolution. Plain JAX, so that all of its transformations work.
+The backend multiplies matrices at the speed of the machine, but is slow at the
+gradients of a convolution. This is plain JAX, so all its transformations work.
 """
 
 import jax
@@ -14,15 +14,15 @@ Array = jax.Array
 def conv(x: Array, kernel: Array, stride: int) -> Array:
   """Convolve by matrix products.
 
-  Products are fast; the copies around them are what takes time. So a kernel is
+  Products are fast; the copies around them take the time. So a kernel is
   applied to tiles of 2x2 outputs, with half the products or less and few
-  copies; or, where that copies much less (an image's few channels), to the
-  pixels under it laid side by side.
+  copies. If it takes far fewer copies (an image with few channels), the kernel
+  is instead applied to the pixels under it, laid side by side (im2col).
 
   Shapes are those of convolution.conv.
   """
   dtype = x.dtype
-  if dtype.itemsize < 4:  # Sums of tiles need the digits.
+  if dtype.itemsize < 4:  # Sums of tiles need the precision.
     x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
   k, _, c, o = kernel.shape
   taps = -(-k // stride)
@@ -41,7 +41,7 @@ def _columns(x, kernel, stride):
   before = (k - stride) // 2
   below, right = k - stride - before, stride * (taps - 1) - before
   x = jnp.pad(x, ((0, 0), (before, below), (before, right), (0, 0)))
-  # What lies side by side in the image is copied as one piece.
+  # Pixels that are adjacent in the image are copied as one piece.
   x = x.reshape(b, -1, w + taps - 1, stride * c)
   pieces = [
     x[:, i::stride, j : j + w, : min(stride, k - stride * j) * c][:, :h]
@@ -52,11 +52,10 @@ def _columns(x, kernel, stride):
   return _times(x, kernel.reshape(-1, kernel.shape[3]))
 
 
-# Two outputs of a filter of so many taps from one product more than it has
-# taps, instead of twice as many:
+# By number of taps n: two outputs of a filter take n + 1 products, not 2 n:
 #   y = outputs @ ((inputs @ x) * (weights @ kernel))
-# (Winograd 1980; of images: Lavin, Gray 2016). Larger tiles need still fewer
-# products, but lose digits, and took longer.
+# (Winograd 1980; for images: Lavin, Gray 2016). Larger tiles take even fewer
+# products, but lose precision, and took longer.
 _FAST = {
   2: (
     ((1, -1, 0), (0, 1, 0), (0, -1, 1)),
@@ -72,10 +71,10 @@ _FAST = {
 
 
 def _tiles(x, kernel, stride):
-  """Convolve tile by tile of 2x2 outputs.
+  """Convolve in tiles of 2x2 outputs.
 
-  At stride 2 every 2x2 pixels count as one of four times the channels, of a
-  convolution of stride 1 with half as many taps.
+  At stride 2, every 2x2 pixels are treated as one pixel with four times the
+  channels, in a convolution of stride 1 with half as many taps.
   """
   b, height, width, c = x.shape
   k, o = kernel.shape[1], kernel.shape[3]
@@ -90,7 +89,7 @@ def _tiles(x, kernel, stride):
   kernel = jnp.pad(kernel, ((0, stride * taps - k),) * 2 + ((0, 0),) * 2)
   kernel = kernel.reshape(taps, stride, taps, stride, c, o)
   reach = range(taps + 1)
-  # A tile's pixels: its own two of each axis, then the first of the next tile.
+  # A tile's pixels: its own two on each axis, then the first of the next tile.
   x = _unstack(x, 2)
   x = [x[i % 2][:, i // 2 : i // 2 + rows] for i in reach]
   x = [_combine(row, x) for row in inputs]
@@ -121,7 +120,7 @@ def _tiles(x, kernel, stride):
 
 @jax.custom_jvp
 def _interleave(y):
-  """Make images of four images that hold every second row and column."""
+  """Interleave four images that each hold every second row and column."""
   b, rows, columns, o = y[0][0].shape
   y = jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2)
   return y.reshape(b, 2 * rows, 2 * columns, o)
@@ -129,10 +128,10 @@ def _interleave(y):
 
 @_interleave.defjvp
 def _interleave_tangent(y, tangent):
-  """As the function, by way of a padded image.
+  """Interleave, by way of a padded image.
 
-  The gradient then pads, too, which makes XLA store the gradient that it is
-  given instead of computing it anew in each of the 9 or 16 sums that use it.
+  The gradient is then padded too, which makes XLA store the incoming gradient
+  instead of recomputing it in each of the 9 or 16 sums that use it.
   """
   (y,), (tangent,) = y, tangent
   rows = y[0][0].shape[1]
@@ -141,17 +140,17 @@ def _interleave_tangent(y, tangent):
 
 
 def _unstack(x, axis):
-  """Take an axis apart.
+  """Split an array along an axis.
 
-  As indexing does, but its gradient is one concatenation. That of indexing is
-  a sum of padded arrays, which XLA makes as often as there are uses of it.
+  This does the same as indexing, but its gradient is one concatenation. That of
+  indexing is a sum of padded arrays, which XLA recomputes for each use.
   """
   parts = lax.split(x, [1] * x.shape[axis], axis)
   return [part.squeeze(axis) for part in parts]
 
 
 def _combine(weights, arrays):
-  """Add up arrays with weights, of which most are 0, 1 or -1."""
+  """Sum weighted arrays; most weights are 0, 1 or -1."""
   terms = [
     array if weight == 1 else weight * array
     for weight, array in zip(weights, arrays, strict=True)
@@ -162,10 +161,10 @@ def _combine(weights, arrays):
 
 def _times(x, kernel):
   """Multiply [..., K] by [K, O]."""
-  # A batch of any size, as an exported program's, counts as a large one.
+  # A symbolic batch size, as in an exported program, counts as a large one.
   if export.is_symbolic_dim(x.size) or x.size > 4 * x.shape[-1] * len(kernel):
-    # The kernel's gradient is a product of two tall matrices of which XLA
-    # transposes one: the narrow one, if the kernel is laid out like this.
+    # The kernel's gradient is a product of two tall matrices, one of which XLA
+    # transposes: the narrow one, if the kernel is laid out like this.
     kernel = lax.optimization_barrier(kernel.T)
     return lax.dot_general(x, kernel, (((x.ndim - 1,), (1,)), ((), ())))
   return x @ kernel

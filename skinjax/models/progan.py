@@ -1,9 +1,9 @@
 """ProGAN's networks (Karras, Aila, Laine, Lehtinen 2018), from 4x4 upwards.
 
-A network has the weights of all its levels from the beginning; level n works at
-4 * 2^n pixels. How far it has grown is two arguments of a call: `level`, which
-is static, and `fade`, a number that is not, so that one program serves all of
-the time at a resolution. At fade 0 the newest level has no influence.
+A network has the weights of all its levels from the start; level n works at
+4 * 2^n pixels. Two arguments of a call define how far it has grown: `level`,
+which is static, and `fade`, which is not, so that each resolution needs only
+one compiled program. At fade 0 the newest level has no influence.
 """
 
 import functools
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from skinjax.models import convolution, layers
 from skinjax.models.layers import downsampled
 
-_GAIN = math.sqrt(2)  # of layers that leaky_relu follows (He et al. 2015)
+_GAIN = math.sqrt(2)  # of layers before a leaky_relu (He et al. 2015)
 _Conv = functools.partial(layers.Conv, gain=_GAIN)
 _UpConv = functools.partial(_Conv, form=convolution.upsample_conv)
 _DownConv = functools.partial(_Conv, form=convolution.conv_downsample)
@@ -24,10 +24,10 @@ _activation = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
 def levels(size: int) -> int:
-  """Return how many levels lead from 4x4 to a size: 1 for 4, 5 for 64.
+  """Return the number of levels from 4x4 to a size: 1 for 4, 5 for 64.
 
   Raises:
-    ValueError: the size is no power of two from 4 on.
+    ValueError: the size is not a power of two from 4 on.
   """
   count = int(math.log2(size)) - 1 if size >= 4 else 0
   if count < 1 or 2 << count != size:
@@ -36,10 +36,10 @@ def levels(size: int) -> int:
 
 
 def width(level: int, base: int, most: int) -> int:
-  """Return the features of a level: min(base / 2^level, most).
+  """Return the number of features of a level: min(base / 2^level, most).
 
-  In the paper, 4x4 to 32x32 have `most` = 512; `base` = 4096 halves that from
-  64x64 on.
+  In the paper, `most` = 512 applies from 4x4 to 32x32; `base` = 4096 halves the
+  features from 64x64 on.
   """
   return max(1, min(base >> level, most))
 
@@ -54,7 +54,7 @@ def _mixed(old: jax.Array, new: jax.Array, fade: jax.Array) -> jax.Array:
 
 
 def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
-  """Show real images as a network sees them that has grown to a level.
+  """Return real images as a network that has grown to a level sees them.
 
   Maps images of that size or more to [batch, 4 * 2^level, 4 * 2^level,
   channels]; `fade` is the share of the newest level's detail, from 0 to 1.
@@ -69,26 +69,26 @@ def at_level(images: jax.Array, level: int, fade: jax.Array) -> jax.Array:
 def products(level: int, base: int, most: int) -> int:
   """Count an image's products in the 3x3 convolutions of a grown generator.
 
-  What a step takes follows it roughly.
+  The time of a step is roughly proportional to it.
   """
   widths = [width(n, base, most) for n in range(level + 1)]
   sides = [16 * 4**n for n in range(level + 1)]
   begin = 9 * sides[0] * widths[0] ** 2
   return begin + sum(
-    # The first of a level, fused with upsampling, needs 16/4 products a pixel.
+    # The first of a level, fused with upsampling: 16/4 products per pixel.
     sides[n] * widths[n] * (4 * widths[n - 1] + 9 * widths[n])
     for n in range(1, level + 1)
   )
 
 
 class Generator(nn.Module):
-  """Draws images of the asked classes.
+  """Generates images of given classes.
 
-  From the level `conditional_from` on labels matter. At 0 the label is joined
-  to the latent (the paper's way); otherwise a vector for each class is added to
-  the features with which this level and those above it begin, so that what is
-  coarser is drawn alike for all classes, and learnt from all of them (as UTLO
-  has it, Khorram et al. 2024). With one class, labels are not used.
+  Labels matter from level `conditional_from` on. At 0 the one-hot label is
+  concatenated with the latent (as in the paper). Otherwise one vector per class
+  is added to the input features of this level and of those above it, so that
+  coarser levels are the same for all classes and trained on all of them (as in
+  UTLO, Khorram et al. 2024). With a single class, labels are not used.
   """
 
   size: int  # height and width at the last level, a power of two from 4
@@ -97,14 +97,14 @@ class Generator(nn.Module):
   most: int  # the most features of a level
   num_classes: int
   conditional_from: int = 0
-  label_scale: float = 1.0  # the 1 of a one-hot label that is joined
-  dtype: str = "float32"  # of layers.DTYPES, what the convolutions compute in
+  label_scale: float = 1.0  # the 1 of a concatenated one-hot label
+  dtype: str = "float32"  # of the convolutions, one of layers.DTYPES
 
   def setup(self):
-    """Make the layers of all levels."""
+    """Create the layers of all levels."""
     widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
-    # A quarter of the usual gain, and a bias for each feature, not for each
-    # place, as the authors have it.
+    # A quarter of the usual gain, and a bias per feature, not per position, as
+    # in the authors' code.
     self.dense = layers.Dense(16 * widths[0], use_bias=False, gain=_GAIN / 4)
     zeros = nn.initializers.zeros_init()
     self.bias = self.param("bias", zeros, (widths[0],))
@@ -124,13 +124,13 @@ class Generator(nn.Module):
   def __call__(
     self, latents: jax.Array, labels: jax.Array, level: int, fade: jax.Array
   ) -> jax.Array:
-    """Draw images of latents [batch, dims] and labels, int32 [batch].
+    """Generate images from latents [batch, dims] and labels, int32 [batch].
 
     The network has grown to `level`, from 0; `fade` is the share of the newest.
 
     Returns:
-      [batch, 4 * 2^level, 4 * 2^level, channels]; linear: training keeps them
-      near [-1, 1].
+      [batch, 4 * 2^level, 4 * 2^level, channels]; the output is linear, and
+      training keeps it near [-1, 1].
     """
     x = self._begin(latents, labels)
     before = None
@@ -143,7 +143,7 @@ class Generator(nn.Module):
     return _mixed(upsampled(old), images, fade)
 
   def all_levels(self, latents: jax.Array, labels: jax.Array) -> None:
-    """Use every layer once, which is how their weights are created."""
+    """Use every layer once, which creates all weights."""
     x = self._begin(latents, labels)
     for n, to_pixels in enumerate(self.to_pixels):
       x = self._grow(x, n, labels) if n else x
@@ -171,10 +171,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-  """Tells real from generated, and which class; attributes as of Generator.
+  """Classifies images as real or generated, and by class.
 
-  With an `embedding`, class logits are the cosines of so many features with the
-  classes' proxies, instead of a linear map (see layers.CosineLogits).
+  Attributes are as in Generator. With an `embedding`, class logits are the
+  cosines of that many features with the classes' proxies, instead of a linear
+  map (see layers.CosineLogits).
   """
 
   size: int
@@ -187,10 +188,10 @@ class Discriminator(nn.Module):
   dtype: str = "float32"
 
   def setup(self):
-    """Make the layers of all levels."""
+    """Create the layers of all levels."""
     widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
     self.from_pixels = [_Conv(w, kernel_size=1) for w in widths]
-    # Level n ends with the features of level n - 1, and 4x4 is its own last.
+    # Level n ends with the features of level n - 1; 4x4 keeps its own.
     self.first = [_Conv(w) for w in widths]
     self.second = [_DownConv(w) for w in widths[:-1]]
     self.dense = layers.Dense(widths[0], gain=_GAIN)
@@ -203,13 +204,14 @@ class Discriminator(nn.Module):
   def __call__(
     self, images: jax.Array, level: int, fade: jax.Array
   ) -> tuple[jax.Array, ...]:
-    """Judge images [batch, 4 * 2^level, 4 * 2^level, channels].
+    """Map images [batch, 4 * 2^level, 4 * 2^level, channels] to logits.
 
-    `level` and `fade` are as of the generator.
+    `level` and `fade` are as in Generator.
 
     Returns:
-      Source logits [batch], class logits [batch, classes] (none of one class);
-      with an embedding, its unit vectors [batch, embedding], too.
+      Source logits [batch], class logits [batch, classes] (no columns with a
+      single class); with an embedding, also its unit vectors [batch,
+      embedding].
     """
     x = self._read(images, level)
     for n in range(level, 0, -1):
@@ -219,7 +221,7 @@ class Discriminator(nn.Module):
     return self._end(x, images.dtype)
 
   def all_levels(self, images: jax.Array) -> None:
-    """Use every layer once, which is how their weights are created."""
+    """Use every layer once, which creates all weights."""
     x = self._read(images, len(self.from_pixels) - 1)
     for n in range(len(self.from_pixels) - 1, 0, -1):
       images, x = downsampled(images), self._shrink(x, n)

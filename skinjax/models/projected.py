@@ -2,9 +2,9 @@
 
 It sees images through EfficientNet-Lite0, trained on ImageNet, and through
 random projections, both frozen: features of several scales are mixed across
-channels, then from coarse to fine, and small heads learn to tell real from
-generated in what comes out. Heads see labels too (Miyato, Koyama 2018, cGANs
-with Projection Discriminator).
+channels, then from coarse to fine. Small heads are trained to distinguish real
+from generated images by the mixed features. Heads see labels too (Miyato,
+Koyama 2018, cGANs with Projection Discriminator).
 """
 
 import functools
@@ -22,7 +22,7 @@ from skinjax.runtime import randomness
 
 # How heads see the class: in the source logits, by a class head, or both.
 CONDITIONING = ("projection", "class_head", "both")
-_HEADS = 3  # of the finest scales; the coarsest is but mixed into them
+_HEADS = 3  # of the finest scales; the coarsest is only mixed into them
 _DIMS = 64  # of a head's features
 _Dense = functools.partial(layers.Dense, use_bias=False)
 _Down = functools.partial(
@@ -36,14 +36,14 @@ _Down = functools.partial(
 def load(width: int, key: jax.Array) -> dict[str, Any]:
   """Read the pretrained network and draw the projections.
 
-  From the finest scale on, features have `width` channels after the projection,
-  twice as many at the next, and so on. Weights are normal with the variance
-  2 / inputs (He et al. 2015).
+  Projected features have `width` channels at the finest scale, twice as many at
+  the next, and so on. Weights are normal with the variance 2 / inputs (He et
+  al. 2015).
 
   Returns:
-    float32 arrays in the host's memory: `pretrained`, by the network's name,
-    and the `projections`: `channels`, a matrix for each scale, and `scales`,
-    one for each scale but the last, which maps the next one's features.
+    float32 arrays in host memory: `pretrained`, by the network's name, and the
+    `projections`: `channels`, one matrix per scale, and `scales`, one matrix
+    per scale but the last, which maps the features of the next scale.
 
   Raises:
     InputError: the package with the network's weights is not installed.
@@ -82,19 +82,19 @@ def features(
   dtype: str,
   pixels: int = 0,
 ) -> list[jax.Array]:
-  """Compute what the heads see.
+  """Compute the inputs of the heads.
 
   Args:
     frozen: what `load` returns.
     images: [batch, height, width, 1 or 3] in [-1, 1].
     size: pixels that they are resized to, bilinearly; a multiple of 32.
-    dtype: of layers.DTYPES, what the network computes in.
-    pixels: size in which the images themselves come first, resized likewise;
-      0: they do not.
+    dtype: of the network's computations, one of layers.DTYPES.
+    pixels: size of the images themselves, which come first and are resized
+      likewise; 0: without them.
 
   Returns:
     [batch, size / n, size / n, channels] for n = 4, 8 and 16, after the images
-    where pixels are asked for.
+    if `pixels` is not 0.
   """
   own = []
   if pixels:
@@ -122,10 +122,10 @@ def shapes(width: int, size: int) -> list[tuple[int, int, int]]:
 def mixed(
   taps: Sequence[jax.Array], projections: dict[str, Any]
 ) -> list[jax.Array]:
-  """Mix features across channels, then each scale's into the finer one's.
+  """Mix features across channels, then those of each scale into the finer one.
 
   Maps [batch, height, width, channels] of each scale, each half the size of the
-  one before; the projections are as of `load`.
+  one before; the projections are as in `load`.
   """
   apply = lambda x, matrix: x @ jnp.asarray(matrix, x.dtype)
   outputs = [
@@ -140,7 +140,7 @@ def mixed(
 
 
 class Heads(nn.Module):
-  """Tells real from generated, and which class, at each scale.
+  """Classifies images as real or generated, and by class, at each scale.
 
   Every layer has spectral normalization (Miyato et al. 2018).
   """
@@ -148,7 +148,7 @@ class Heads(nn.Module):
   num_classes: int
   least: int  # fewest features of a layer
   most: int
-  conditioning: str  # of CONDITIONING; with one class there is none
+  conditioning: str  # of CONDITIONING; unused with a single class
   embedding: int = 0  # features of the class head's cosines; 0: it is linear
   axis_name: str | None = None  # the device axis inside pmap
 
@@ -161,17 +161,17 @@ class Heads(nn.Module):
     train: bool,
     update_stats: bool = False,
   ) -> tuple[jax.Array, ...]:
-    """Judge features [batch, height, width, channels] of each scale.
+    """Map features [batch, height, width, channels] of each scale to logits.
 
     Labels are int32 [batch]. The statistics of batch normalization are those of
-    all images that are given. `update_stats` says whether spectral norms are
-    estimated anew, by one power iteration.
+    all given images. `update_stats` is whether to update the estimates of
+    spectral norms, by one power iteration.
 
     Returns:
       Source logits [batch, scales], psi(x) + e_label · phi(x) / 8 of a head's
       64 features phi(x), positive for real images; class logits [batch,
-      classes] of all heads' features together, with no column where
-      there is no class head; with an embedding, its unit vectors, too (see
+      classes] of all heads' features together, with no column if there is no
+      class head; with an embedding, also its unit vectors (see
       layers.CosineLogits).
     """
     normalized = lambda layer, x: nn.SpectralNorm(layer)(

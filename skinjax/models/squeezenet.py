@@ -1,8 +1,9 @@
 """SqueezeNet 1.1, trained on ImageNet (Iandola et al. 2016).
 
-Its weights come with a Python package, so they are there offline. They are
-Caffe's of 2016: made by others, of another architecture and another input than
-EfficientNet-Lite0's, so that it can judge what has learnt through that one.
+Its weights come with a Python package, so they are available offline. They are
+Caffe's of 2016: the authors, the architecture and the input differ from those
+of EfficientNet-Lite0, so SqueezeNet can evaluate generators trained through
+EfficientNet-Lite0.
 """
 
 import pathlib
@@ -17,22 +18,22 @@ from skinjax.models import folded, numpy_weights, pretrained
 
 NAME = "SqueezeNet 1.1"
 DIMS = 512
-# Of images in [0, 255], that its input is without. The blue channel comes
-# first: so the picture that the package brings, a pot plant and books before a
-# window, is most of all furniture, shoji, pot and window shade; with the red
-# one first it is a sewing machine.
+# Subtracted from images in [0, 255]. The blue channel comes first: in this
+# order the package's example picture, a pot plant and books in front of a
+# window, is classified as furniture, shoji, pot and window shade; with red
+# first, as a sewing machine.
 MEAN_BGR = (104.0, 117.0, 123.0)
 _PACKAGE, _VERSION = "ndf", "0.1.4"
 _FILE = "example_models/weights/squeezenet_weights.pkl"
 _SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
 _CLASSES = 1000
-# Of each fire module, the features that it squeezes to; it expands them to four
-# times as many, twice. None pools the maximum.
+# The features that each fire module squeezes to; it expands them to four times
+# as many, twice. None is a max pool.
 _SQUEEZED = (None, 16, 16, None, 32, 32, None, 48, 48, 64, 64)
 
 
 class Fire(nn.Module):
-  """Convolutions of 1x1 and 3x3 side by side, of few features."""
+  """Convolutions of 1x1 and 3x3 side by side, on few features."""
 
   squeezed: int
 
@@ -57,11 +58,11 @@ class SqueezeNet(nn.Module):
 
     Args:
       images: [batch, height, width, 3] of 32 pixels or more, BGR in [0, 255]
-        less `MEAN_BGR`.
+        minus `MEAN_BGR`.
 
     Returns:
-      Features [batch, 512], the mean over all places of what the last fire
-      module makes, at least 0; logits [batch, 1000] of ImageNet's classes.
+      Non-negative features [batch, 512], the mean over all positions of the
+      last fire module's output; logits [batch, 1000] of ImageNet's classes.
     """
     stem = folded.Conv(64, (3, 3), 2, padding="VALID", name="conv1")
     x, number = nn.relu(stem(images)), 2
@@ -76,13 +77,13 @@ class SqueezeNet(nn.Module):
 
 
 def _max_pool(x):
-  """Pool 3x3 at stride 2; where a last window sticks out, what is in it."""
+  """Pool 3x3 at stride 2, including a partial last window (ceil mode)."""
   behind = [(0, (size - 3) % 2) for size in x.shape[1:3]]
   return nn.max_pool(x, (3, 3), (2, 2), behind)
 
 
 def weights_path() -> pathlib.Path:
-  """Find the weights' file; see pretrained.find."""
+  """Find the weights file; see pretrained.find."""
   return pretrained.find(NAME, _PACKAGE, _VERSION, _PACKAGE, _FILE)
 
 

@@ -1,7 +1,8 @@
-"""Published weights files of PyTorch, read without PyTorch.
+"""A safe reader of published PyTorch weights, without PyTorch.
 
-Such a file is a row of pickles and raw numbers, as `torch.save` wrote it before
-PyTorch 1.6. Of what its pickles name, nothing is found but tensors' parts.
+Such a file is a sequence of pickles and raw numbers, as `torch.save` wrote it
+before PyTorch 1.6. Of the names in its pickles, only those that tensors need
+are resolved.
 """
 
 import io
@@ -66,31 +67,31 @@ def read(path: str | pathlib.Path, digest: str) -> dict[str, np.ndarray]:
     Arrays by name, in the file's order, read-only.
 
   Raises:
-    InputError: there is no such file, it is another one, or it is not of
-      tensors alone.
+    InputError: there is no such file, it has another SHA-256, or it holds
+      anything but tensors.
   """
   content = pretrained.content(path, digest)
   try:
     return _arrays(content)
-  except Exception as error:  # whatever a damaged file makes of the readers
+  except Exception as error:  # a damaged file can raise anything
     raise errors.InputError(
-      f"Cannot read {path}: no file of tensors that torch.save wrote before "
+      f"Cannot read {path}: not a file of tensors that torch.save wrote before "
       f"PyTorch 1.6 ({error})."
     ) from error
 
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
   file = io.BytesIO(content)
-  # Five pickles: what it is, of which version and machine, the tensors, and the
-  # keys of their storages in the order in which these follow.
+  # Five pickles: a magic number, the version, the machine, the tensors, and the
+  # keys of their storages in the order of the file.
   magic, _, system, tensors, keys = (_Unpickler(file).load() for _ in range(5))
   if magic != _MAGIC or not system["little_endian"]:
-    raise ValueError("its header is another")
+    raise ValueError("unknown header")
   storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
   numbers = {}
   for key in keys:
     size = 8 + storages[key].length * storages[key].dtype.itemsize
-    numbers[key] = file.read(size)[8:]  # after their number
+    numbers[key] = file.read(size)[8:]  # after their count
   return {
     name: np.ndarray(
       tensor.shape,

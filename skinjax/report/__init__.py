@@ -1,1 +1,1 @@
-"""What pages share: figures, sheets of images, rendering to one HTML file."""
+"""Shared by all pages: figures, sheets of images, rendering to one file."""

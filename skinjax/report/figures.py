@@ -1,4 +1,4 @@
-"""What all figures of the reports have alike: colours, axes, and their SVG."""
+"""Shared by all figures of the reports: colours, axes, and SVG output."""
 
 import io
 import textwrap
@@ -9,16 +9,16 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours: told apart with colour blindness and in print.
+# Okabe and Ito's colours: distinguishable with colour blindness and in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-COLORS += ("#7F7F7F", "#882255", "#332288", "#999933")  # digits are ten
+COLORS += ("#7F7F7F", "#882255", "#332288", "#999933")  # ten, for the digits
 INK = "#202124"
 FAINT = "#c4c7cc"
 WIDTH = 7.2
 
 
 def svg(figure: Figure) -> bytes:
-  """Write a figure as SVG with text as outlines, the same bytes every time."""
+  """Return a figure as SVG, always the same bytes, with text as outlines."""
   stream = io.BytesIO()
   with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "0"}):
     figure.savefig(
@@ -38,7 +38,7 @@ def whisker(
   hollow: bool = False,
   marker: str = "o",
 ) -> None:
-  """Draw one estimate: a dot and its interval; nothing where it is null."""
+  """Draw one estimate: a dot and its interval; nothing if it is null."""
   if estimate["value"] is None:
     return
   dot, ends = [estimate["value"]], [estimate["low"], estimate["high"]]
@@ -57,7 +57,7 @@ def whisker(
 
 
 def bare(axis: Axes) -> None:
-  """Leave an axis without frame, with faint ticks and small labels."""
+  """Style an axis: no frame, faint ticks, small labels."""
   axis.spines[["top", "right"]].set_visible(False)
   axis.spines[["left", "bottom"]].set_color(FAINT)
   axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
@@ -69,13 +69,13 @@ def literal(text: str) -> str:
 
 
 def panel(axis: Axes, title: str) -> None:
-  """Leave an axis bare but for a title."""
+  """Style an axis with `bare`, and give it a title."""
   bare(axis)
   axis.set_title(title, fontsize=9, color=INK)
 
 
 def wrapped(text: str, width: int) -> str:
-  """Break a title so that it keeps to its panel: two lines, shortened."""
+  """Wrap a title to fit its panel: at most two lines, the rest cut off."""
   lines = textwrap.wrap(text, max(width, 8)) or [""]
   if len(lines) > 2:
     lines = [lines[0], lines[1][:-1] + "…"]

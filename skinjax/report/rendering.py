@@ -1,4 +1,4 @@
-"""Numbers, pictures and figures as a page that is one file shows them."""
+"""Renders templates, numbers, images and figures for a one-file HTML page."""
 
 import base64
 import functools
@@ -17,7 +17,7 @@ _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 @functools.cache
 def environment() -> jinja2.Environment:
-  """Return the environment of the templates, which escapes all text."""
+  """Return the Jinja environment of the templates, which escapes all text."""
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_TEMPLATES),
     autoescape=True,
@@ -38,7 +38,7 @@ def environment() -> jinja2.Environment:
 
 
 def jpeg_uri(image: Image.Image) -> str:
-  """Embed many pictures: a third of a PNG's size, and all but the same."""
+  """Embed a large image: a third of a PNG's size, and almost as exact."""
   stream = io.BytesIO()
   image.save(stream, format="JPEG", quality=95, subsampling=0)
   return _uri("jpeg", stream.getvalue())
@@ -63,7 +63,7 @@ def _uri(kind: str, data: bytes) -> str:
 
 
 def number(value: float | None) -> str:
-  """Format a number of any size with three digits that mean something."""
+  """Format a number of any size with about three significant digits."""
   if value is None:
     return "n/a"
   size = abs(value)
@@ -77,14 +77,14 @@ def number(value: float | None) -> str:
 
 
 def p_value(value: float | None) -> str:
-  """Format a p-value: three decimals, or a bound that it is under."""
+  """Format a p-value: three decimals, or an upper bound."""
   if value is None:
     return "n/a"
   return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def signed(value: float | None) -> str:
-  """Format a difference: sign always shown, a true minus, three decimals."""
+  """Format a difference with its sign, a typographic minus, three decimals."""
   if value is None or math.isnan(value):
     return "n/a"
   text = f"{value:+.3f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Sheets of images for the eye: a row for each class, its name at the left."""
+"""Sheets of images: one row per class, with its name on the left."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ def contact_sheet(
   scale: int = 2,
   gap: int = 2,
 ) -> Image.Image:
-  """Lay images [rows, columns, H, W, C] uint8 out in labelled rows on white.
+  """Lay out images [rows, columns, H, W, C] uint8 in labelled rows on white.
 
-  C is 1 (grey) or 3 (RGB). Each pixel becomes a square with sides of `scale`,
-  unblurred, so that pictures of 32 or 64 pixels can be seen; `gap` pixels of
-  white are between images.
+  C is 1 (grey) or 3 (RGB). Each pixel becomes a sharp square with sides of
+  `scale`, so that images of 32 or 64 pixels are visible; `gap` white pixels
+  separate the images.
 
   Raises:
-    ValueError: another shape or type, or another number of names than rows.
+    ValueError: wrong shape or type, or different numbers of names and rows.
   """
   if images.ndim != 5 or len(row_names) != len(images):
     raise ValueError(
@@ -57,9 +57,9 @@ def contact_sheet(
 def grid(
   images: np.ndarray, columns: int, *, scale: int = 1, gap: int = 2
 ) -> Image.Image:
-  """Lay images [N, H, W, C] out row by row on white, without names.
+  """Lay out images [N, H, W, C] row by row on white, without names.
 
-  The last row may be shorter than `columns`; all else is as of `contact_sheet`.
+  The last row may be shorter than `columns`; see also `contact_sheet`.
   """
   if (
     images.dtype != np.uint8

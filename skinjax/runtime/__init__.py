@@ -1,1 +1,1 @@
-"""What a run stands on: devices, processes, checkpoints, files, randomness."""
+"""Runtime support: devices, processes, checkpoints, files, randomness."""

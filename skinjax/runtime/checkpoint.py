@@ -1,11 +1,11 @@
-"""Checkpoints: the only module that knows orbax.
+"""Checkpoints: the only module that uses Orbax.
 
-Orbax restores a file with a flipped bit silently more often than not, so each
-checkpoint has a manifest of SHA-256 digests, written last and verified first.
-A checkpoint without one was not finished.
+Orbax usually restores a file with a flipped bit without an error. So each
+checkpoint has a manifest of SHA-256 digests, written last and verified first. A
+checkpoint without a manifest is unfinished.
 
-Of several processes each saves and restores what its devices hold; the first
-alone writes, verifies and deletes.
+If there are several processes, each saves and restores what its devices hold;
+only the first writes manifests, verifies and deletes.
 """
 
 import hashlib
@@ -26,27 +26,30 @@ from orbax.checkpoint import checkpoint_managers
 from skinjax.runtime import errors, files, processes
 
 _MANIFEST = "manifest.json"
-# Metrics that are better the lower they are; of all others the highest is best.
+# Metrics for which lower is better; for all others higher is.
 _LOWEST = ("kid", "kid_squeezenet")
 
 
 class _Manager(ocp.CheckpointManager):
-  """Orbax's; of damaged metrics, which it reads on opening, it knows none."""
+  """Orbax's manager, which treats damaged metrics as missing.
+
+  Orbax reads metrics on opening, and would fail.
+  """
 
   def metrics(self, step: int) -> Any:
     try:
       return super().metrics(step)
-    except (OSError, ValueError, RecursionError):  # `is_whole` tells of it
+    except (OSError, ValueError, RecursionError):  # `is_whole` detects it
       return None
 
 
 class Checkpoints:
   """The checkpoints of a workdir, the latest and the best; a context manager.
 
-  The latest `keep` are kept, and the one with the best value of the metric
-  `best` if that is named. From two on, a damaged latest one costs only the time
-  since the one before it. With `read_only` the directory is left as it is, for
-  another process may be training there.
+  The latest `keep` are kept, and, if a metric `best` is given, the one with its
+  best value. With two or more, a damaged latest one costs only the time since
+  the one before it. With `read_only` the directory is not changed, as another
+  process may be training there.
 
   Raises:
     InputError: there is a file where the directory should be.
@@ -78,7 +81,7 @@ class Checkpoints:
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-        best_fn=self._merit if best else None,  # or no metrics are written
+        best_fn=self._merit if best else None,  # else Orbax writes no metrics
         enable_async_checkpointing=False,
         create=not read_only,
         read_only=read_only,
@@ -94,11 +97,10 @@ class Checkpoints:
   def save(self, step: int, state: Any, metrics: dict[str, float]) -> None:
     """Write the checkpoint of a state of global arrays, then its manifest.
 
-    Without the metric that decides, this checkpoint cannot be the best.
+    Without the metric `best`, this checkpoint cannot be the best one.
 
     Raises:
-      InputError: the disk is full, or fails. The checkpoints before this one
-        are as they were.
+      InputError: the disk is full or fails. Earlier checkpoints stay intact.
     """
     try:
       processes.together(lambda: self._save(step, state, metrics))
@@ -109,15 +111,15 @@ class Checkpoints:
       self._give_up(step, error)
 
   def restore(self, like: Any, *, best: bool = False) -> tuple[int, Any] | None:
-    """Restore the latest checkpoint that is whole, or the best of those.
+    """Restore the latest checkpoint that is intact, or the best of those.
 
     Returns:
       The step and the state, shaped and sharded as the ShapeDtypeStructs of
-      `like`; None where no checkpoint was finished yet or, for the best, none
-      has the metric.
+      `like`; None if no checkpoint is finished yet or, for the best, none has
+      the metric.
 
     Raises:
-      InputError: no checkpoint is whole, or they hold another network.
+      InputError: no checkpoint is intact, or they hold another network.
     """
     step = processes.on_first(self._best_whole if best else self._latest_whole)
     if step is None:
@@ -125,19 +127,19 @@ class Checkpoints:
     return step, processes.together(lambda: self._read(step, like))
 
   def drop_after(self, step: int) -> None:
-    """Delete what is later than a step or unfinished, so as to redo it."""
+    """Delete checkpoints that are unfinished or later than a step."""
     for later in processes.on_first(lambda: list(self._manager.all_steps())):
       if later > step:
         self._manager.delete(later)
     processes.on_first(self._drop_unfinished)
 
   def is_whole(self, step: int) -> bool:
-    """Return whether the checkpoint of a step is there, to its last bit."""
+    """Return whether the checkpoint of a step is complete and undamaged."""
     try:
       return json.loads(self._manifest(step).read_text()) == self._digests(step)
     except (FileNotFoundError, ValueError):
       return False
-    except OSError as error:  # which may pass: it is not to be deleted for that
+    except OSError as error:  # may be temporary: no reason to delete it
       raise errors.InputError(
         f"{self._manifest(step).parent} cannot be read: {error.strerror}."
       ) from error
@@ -159,14 +161,14 @@ class Checkpoints:
     self._manager.wait_until_finished()
 
   def _whole(self) -> Iterator[int]:
-    """Yield the steps of checkpoints that are whole, from the latest on."""
+    """Yield the steps of intact checkpoints, from the latest on."""
     for step in sorted(self._manager.all_steps(), reverse=True):
       if self.is_whole(step):
         yield step
       else:
         logging.warning(
-          "The checkpoint of step %d in %s is damaged or unfinished: one "
-          "before it is used.",
+          "The checkpoint of step %d in %s is damaged or unfinished: an "
+          "earlier one is used.",
           step,
           self._directory,
         )
@@ -176,27 +178,27 @@ class Checkpoints:
     steps = sorted(self._manager.all_steps())
     if step is None and any(self._manifest(s).exists() for s in steps):
       raise errors.InputError(
-        f"None of the checkpoints in {self._directory} is whole (steps "
-        f"{steps}): train anew in an empty workdir."
+        f"None of the checkpoints in {self._directory} is intact (steps "
+        f"{steps}): train again in an empty workdir."
       )
     return step
 
   def _best_whole(self) -> int | None:
     merits = {s: self._merit(self._manager.metrics(s)) for s in self._whole()}
     known = [step for step, merit in merits.items() if merit > -math.inf]
-    # Of equal ones the latest: it is the one that is kept, and comes first.
+    # Of ties, max returns the first, which is the latest and the one kept.
     return max(known, key=merits.get, default=None)
 
   def _merit(self, metrics: Any) -> float:
-    """Return what is higher for a better checkpoint; -inf if unknown."""
+    """Return a number that is higher if better; -inf if unknown."""
     value = metrics.get(self._best) if isinstance(metrics, dict) else None
     if not isinstance(value, int | float):
       return -math.inf
     return -value if self._best in _LOWEST else value
 
   def _give_up(self, step: int, error: Exception) -> None:
-    """Remove a checkpoint that the disk did not take, and say so."""
-    # Tensorstore raises ValueErrors, with the system's words among its own.
+    """Remove a checkpoint that could not be written, and report it."""
+    # Tensorstore raises ValueErrors that contain the system's message.
     reasons = [os.strerror(number) for number in errors.DISK]
     reason = next((r for r in reasons if r in str(error)), None)
     if reason is None:
@@ -206,13 +208,13 @@ class Checkpoints:
       if not self._manifest(step).exists():
         shutil.rmtree(self._directory / str(step), ignore_errors=True)
     before = [s for s in self._manager.all_steps() if s < step]
-    kept = "There is none before it."
+    kept = "There is no earlier one."
     if before:
-      kept = f"That of step {max(before)} is as it was."
+      kept = f"That of step {max(before)} is intact."
     raise errors.InputError(
       f"The checkpoint of step {step} could not be written to "
-      f"{self._directory}: {reason}. {kept} Once that is mended, "
-      "the same command goes on from there."
+      f"{self._directory}: {reason}. {kept} Once that is fixed, "
+      "the same command resumes from there."
     ) from error
 
   def _drop_unfinished(self) -> None:

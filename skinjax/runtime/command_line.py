@@ -1,4 +1,4 @@
-"""The command line: what comes before and after a run of the program."""
+"""The command line: flags, logging, set-up, and exit codes."""
 
 import ast
 import logging as python_logging
@@ -28,10 +28,10 @@ def run(
   values: flags.FlagValues,
   refusals: tuple[type[Exception], ...],
 ) -> None:
-  """Parse flags, run a program and exit; what it refuses is one line.
+  """Parse flags, run a program and exit; bad input is reported in one line.
 
   The exit code is 0, 2 for bad input (one of the `refusals`), or 128 + n for
-  signal n. `main` is given the program's name, and what is not a flag.
+  signal n. `main` gets the program's name and the arguments that are not flags.
   """
   try:
     app.run(main, flags_parser=lambda argv: parse(argv, values))
@@ -42,10 +42,10 @@ def run(
 
 
 def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
-  """Parse flags, or exit with one line that says what is wrong.
+  """Parse flags, or exit with one line that explains the error.
 
-  Returns the program's name, and what is not a flag; `values`, of which
-  `config` is a flag of ml_collections, get the flags' values.
+  Returns the program's name and the arguments that are not flags. Sets the
+  flags' values in `values`, of which `config` is a flag of ml_collections.
   """
   text = "\n".join(argv)
   try:
@@ -56,7 +56,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
       argv = [_quoted(argument, known) for argument in argv]
     return values(argv)
   except (flags.Error, OSError, errors.InputError) as error:
-    # What a config refuses is wrapped by what loads it: the words are inside.
+    # The config's loader wraps errors that a config raises: find the original.
     words = cause = error
     while cause := cause.__cause__ or cause.__context__:
       words = cause if isinstance(cause, errors.InputError) else words
@@ -64,7 +64,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
 
 
 def _quoted(argument: str, known: dict[str, Any]) -> str:
-  """Quote names of a tuple: `--config.data.classes=mel,nv` is as one means."""
+  """Quote names in a tuple, so that `--config.data.classes=mel,nv` works."""
   match = re.fullmatch(r"--?config\.([\w.]+)=([^()\[\]'\"]+)", argument)
   if not match or not isinstance(known[match[1]], tuple):
     return argument
@@ -77,9 +77,9 @@ def _quoted(argument: str, known: dict[str, Any]) -> str:
 
 
 def typed(without: str | None = None) -> str:
-  """Return the command that runs, as a shell takes it.
+  """Return the running command, quoted for a shell.
 
-  Arguments that name the config key `without` are left out.
+  Arguments that set the config key `without` are left out.
   """
   left_out = lambda argument: without and f"config.{without}" in argument
   return shlex.join(["python", *(a for a in sys.argv if not left_out(a))])
@@ -91,12 +91,12 @@ def set_up(
   num_processes: int | None,
   process_id: int | None,
 ) -> None:
-  """Set up logging, the cache of compiled programs, processes and signals.
+  """Set up logging, the compilation cache, processes and signals.
 
-  For processes see `processes.join`; without a coordinator there is one.
+  For processes see `processes.join`; without a coordinator there is only one.
 
   Raises:
-    InputError: the processes of the run cannot be found.
+    InputError: the processes of the run cannot find each other.
   """
   if coordinator is None and (num_processes, process_id) != (None, None):
     raise errors.InputError(
@@ -107,7 +107,7 @@ def set_up(
   parallel.keep_compiled(cache)
   if coordinator:
     processes.join(coordinator, num_processes, process_id)
-  interruption.end_at_once()  # joining has set a handler of its own
+  interruption.end_at_once()  # after joining, which sets its own handlers
   devices = ", ".join(map(str, jax.local_devices()))
   logging.info(
     "process %d of %d, %s", jax.process_index(), jax.process_count(), devices
@@ -117,8 +117,8 @@ def set_up(
 
 
 def show_progress() -> None:
-  """Have absl's log tell people what runs do, without what libraries tell."""
-  logging.use_absl_handler()  # absl's app.run does that, a notebook does not
+  """Log the progress of runs for people, without messages of libraries."""
+  logging.use_absl_handler()  # absl's app.run does this, notebooks do not
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
   handler.setFormatter(Formatter())
@@ -126,7 +126,7 @@ def show_progress() -> None:
 
 
 class Formatter(python_logging.Formatter):
-  """Formats messages for people: no time, no file, the level in words."""
+  """Formats messages for people: without time and file, the level as a word."""
 
   def format(self, record: python_logging.LogRecord) -> str:
     """Return the message, after "Warning: " or "Error: " if it is one."""
@@ -134,7 +134,7 @@ class Formatter(python_logging.Formatter):
 
 
 def _is_for_people(record):
-  """Leave out what libraries tell of themselves, and what Orbax raises too."""
+  """Leave out libraries' information, and errors that Orbax also raises."""
   if "orbax" in record.pathname:
     return record.levelno >= python_logging.ERROR and not record.exc_info
   if record.name == "asyncio" and record.exc_info:
@@ -144,10 +144,10 @@ def _is_for_people(record):
 
 
 def _is_said_already(error):
-  """Tell errors of what writes a checkpoint's other files, in its own threads.
+  """Recognize errors in the threads that write a checkpoint's other files.
 
-  Where a disk is full, Orbax raises for the first file that fails, which is
-  said in one line. The others fail, too, or find no event loop to report to.
+  If a disk is full, Orbax raises for the first file that fails, which is
+  reported in one line. The others fail too, or find their event loop closed.
   """
   words = [os.strerror(number) for number in errors.DISK]
   words.append("Event loop is closed")

@@ -1,28 +1,28 @@
-"""The error that a person is shown without a traceback."""
+"""Errors that are shown to users without a traceback."""
 
 import difflib
 import errno
 from collections.abc import Iterable
 
-# What a disk does to a run that is no fault of the program.
+# Disk errors that are not the program's fault.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-# What says that a path leads to no file, which a reader knows the meaning of.
-# What else the system says (permission, a disk's failure) `run.run` tells.
+# There is no file at a path: the reader of the file reports what that means.
+# Other errors of the system (permission, a failing disk) are left to `run.run`.
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class InputError(ValueError):
-  """Bad input, in words that name the file or key and what would be right."""
+  """Bad input; the message names the file or key and what would be right."""
 
 
 class InUseError(InputError):
-  """What is asked for is in the hands of another process for now."""
+  """The directory is in use by another process."""
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
-  """Build the error for the name of a `what`, as "class", that does not exist.
+  """Build the error for an unknown name of a `what`, such as "class".
 
-  It has the nearest right name, if one is near, and all of them.
+  The message suggests the closest known name, if one is close, and lists all.
   """
   known = list(known)
   near = difflib.get_close_matches(given, known, n=1)
@@ -33,6 +33,6 @@ def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
 
 
 def require_known(what: str, given: str, known: Iterable[str]) -> None:
-  """Raise the error of `unknown` unless the name that was given exists."""
+  """Raise the error of `unknown` unless the given name is known."""
   if given not in known:
     raise unknown(what, given, known)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whenever the program is killed."""
+"""Files that are complete or absent, even if the program is killed."""
 
 import contextlib
 import csv
@@ -22,16 +22,16 @@ from skinjax.runtime import errors
 
 
 def user_path(path: str | os.PathLike) -> pathlib.Path:
-  """Return the path that a user has named, with `~` expanded.
+  """Return a path given by the user, with `~` expanded.
 
   Raises:
-    InputError: it is a URL, or of a user that does not exist.
+    InputError: it is a URL, or in the home directory of an unknown user.
   """
   text = str(path)
   if re.match(r"[A-Za-z][\w+.-]+:/", text):  # pathlib makes one slash of two
     raise errors.InputError(
       f"{text} is a URL, and a path is expected: mount the bucket with Cloud "
-      "Storage FUSE (gcsfuse), and name the directory where it is mounted."
+      "Storage FUSE (gcsfuse), and use the directory where it is mounted."
     )
   try:
     return pathlib.Path(text).expanduser()
@@ -42,7 +42,7 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 def make_directory(path: pathlib.Path, name: str) -> None:
-  """Make a directory, called `name` by the user (a flag or key), if need be.
+  """Make a directory if needed; `name` is the user's flag or key for it.
 
   Raises:
     InputError: it cannot be made.
@@ -51,25 +51,24 @@ def make_directory(path: pathlib.Path, name: str) -> None:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise errors.InputError(
-      f"{name}={path} cannot be used as a directory to write in: "
-      f"{error.strerror}."
+      f"{name}={path} cannot be used as a writable directory: {error.strerror}."
     ) from error
 
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
-  """Hold a lock, which ends with the process however that ends.
+  """Hold a lock, which is released however the process ends.
 
-  The file stays, and says which process had the lock last. On a file system of
-  several hosts that takes cluster-wide `flock`, and the lock of a host that has
-  died may outlast it for as long as the file system thinks right.
+  The file stays, and records which process had the lock last. On a file system
+  shared by several hosts this needs cluster-wide `flock`, and the file system
+  decides how long the lock of a host that crashed remains.
 
   Raises:
-    InUseError: another process holds it, and it was not to be waited for.
-    InputError: it cannot be opened, or its file system knows no locks.
+    InUseError: another process holds it, and `wait` is False.
+    InputError: it cannot be opened, or its file system does not support locks.
   """
   path = pathlib.Path(path)
-  # A soft lock, where there are no others, would outlast a process.
+  # No soft locks as a fallback: they would outlast a killed process.
   lock = filelock.FileLock(path, fallback_to_soft=False)
   try:
     try:
@@ -86,8 +85,8 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
     path.write_text(f"{os.getpid()} on {socket.gethostname()}")
   except OSError as error:
     raise errors.InputError(
-      f"{path} cannot be locked ({error.strerror}): a directory to write in is "
-      "needed, on a file system with locks."
+      f"{path} cannot be locked ({error.strerror}): a writable directory is "
+      "needed, on a file system that supports locks."
     ) from error
   try:
     yield
@@ -96,7 +95,7 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-  """Write a file beside its place, flush it, and move it there."""
+  """Write a file atomically: to a temporary file, which is then renamed."""
   path = pathlib.Path(path)
   partial = path.with_name(f"{path.name}.partial")
   try:
@@ -123,7 +122,7 @@ def table(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Write indented JSON with null for what is not finite."""
+  """Write indented JSON, with null for numbers that are not finite."""
   write_text(path, json.dumps(plain(value), indent=2) + "\n")
 
 
@@ -131,8 +130,8 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   """Read a JSON object.
 
   Raises:
-    InputError: it is absent, damaged or no object; `otherwise` says, in words,
-      what that means.
+    InputError: it is absent, damaged or no object; `otherwise` completes the
+      message with what that means.
     OSError: it may not be read.
   """
   try:
@@ -140,7 +139,7 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
     if not isinstance(value, dict):
       raise ValueError("no object")
     plain(value)
-  # JSON that nests deeper than Python's stack is damaged, too.
+  # JSON nested deeper than Python's stack counts as damaged, too.
   except (*errors.ABSENT, ValueError, RecursionError) as error:
     raise errors.InputError(f"{path} cannot be read: {otherwise}.") from error
   return value
@@ -149,25 +148,24 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
 def short_digest(value: Any) -> str:
   """Return the first 12 hex digits of the SHA-256 of a value as JSON.
 
-  It tells files apart that follow from different values; see `plain` for what
-  these may hold.
+  It identifies a value in file names; see `plain` for what it may contain.
   """
   text = json.dumps(plain(value), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
-  """Write arrays by name, compressed, whole or not at all (.npz)."""
+  """Write arrays by name to a compressed .npz file, atomically."""
   buffer = io.BytesIO()
   np.savez_compressed(buffer, **arrays)
   write_bytes(path, buffer.getvalue())
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Read arrays by name; np.load would look for more kinds of files.
+  """Read arrays by name; unlike np.load, no other file formats are tried.
 
   Raises:
-    InputError: the file is not there, or damaged.
+    InputError: the file does not exist or is damaged.
   """
   try:
     with zipfile.ZipFile(path) as kept:
@@ -177,18 +175,18 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         )
         for name in kept.namelist()
       }
-  # Whatever a forged file makes of the readers.
+  # Whatever the readers raise for a forged file.
   except Exception as error:
     if isinstance(error, PermissionError):
       raise
     raise errors.InputError(
-      f"{path} cannot be read as arrays ({error}): remove it to have it made "
-      "anew."
+      f"{path} cannot be read as arrays ({error}): remove it, and it will be "
+      "made again."
     ) from error
 
 
 def plain(value: Any) -> Any:
-  """Convert to what JSON knows: no numpy, no tuples; NaN and inf to null."""
+  """Convert to JSON's types: no numpy, no tuples; NaN and inf become null."""
   if isinstance(value, Mapping):
     return {str(key): plain(item) for key, item in value.items()}
   if isinstance(value, np.ndarray):
@@ -208,7 +206,7 @@ def digest(path: pathlib.Path) -> str:
 
 
 def digests(root: pathlib.Path) -> dict[str, str]:
-  """Compute each file's SHA-256, by its path beneath a directory."""
+  """Compute the SHA-256 of each file in a directory, by relative path."""
   return {
     str(path.relative_to(root)): digest(path)
     for path in sorted(root.rglob("*"))

@@ -1,8 +1,8 @@
 """Signals that end a run: SIGTERM from a scheduler, SIGINT from Ctrl-C.
 
-A run that is killed loses what it did since its last checkpoint. One that is
-asked to stop saves first: schedulers and clouds that want their machines back
-send SIGTERM some 30 seconds before they take them.
+A run that is killed loses its work since the last checkpoint. A run that gets a
+signal saves first: schedulers and clouds that reclaim their machines send
+SIGTERM some 30 seconds before they do.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(BaseException):
-  """A signal has ended the run; not an Exception, so that nothing catches it.
+  """A signal ended the run; not an Exception, so that nothing catches it.
 
-  `number` is the signal's; `kept` says what becomes of the run's work.
+  `number` is the signal's; `kept` describes, in words, what was saved.
   """
 
   def __init__(self, number: int, kept: str):
@@ -25,14 +25,14 @@ class Interrupted(BaseException):
 
 
 def end_at_once() -> None:
-  """Let signals raise Interrupted wherever the program is.
+  """Let signals raise Interrupted at any point of the program.
 
-  Every file is whole or absent at any moment, so this is safe.
+  This is safe, as every file is complete or absent at any moment.
   """
 
   def handle(number, _):
     raise Interrupted(
-      number, "stopped. The same command goes on from what is done."
+      number, "stopped. The same command resumes from the finished work."
     )
 
   _handle(handle)
@@ -40,21 +40,21 @@ def end_at_once() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-  """Hold the first signal back, for what has something to save.
+  """Defer the first signal, for code that has something to save.
 
-  What ends without an exception has not stopped for it: the signal is sent
-  again then.
+  If the code ends without an exception, it did not stop for the signal, which
+  is then sent again.
 
   Yields:
-    `asked() -> int | None`, the number of the signal that has come. A second
-    one does what it would have done outside.
+    `asked() -> int | None`, the number of the signal received, if any. A second
+    signal is not deferred.
   """
   came = []
   before = {number: signal.getsignal(number) for number in _SIGNALS}
 
   def restore():
     for number, handler in before.items():
-      # None: it was set by another language, and cannot be had back.
+      # None: the handler was not set from Python, and cannot be restored.
       signal.signal(number, handler or signal.SIG_DFL)
 
   def handle(number, _):
@@ -68,12 +68,12 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     yield lambda: came[0] if came else None
   finally:
     restore()
-  if came:  # too late for what was done inside to stop
+  if came:  # too late for the code inside to stop
     signal.raise_signal(came[0])
 
 
 def _handle(handle: Callable) -> bool:
-  # Python takes signals in the main thread only.
+  # Python handles signals in the main thread only.
   if threading.current_thread() is not threading.main_thread():
     return False
   for number in _SIGNALS:

@@ -1,10 +1,10 @@
-"""Devices: the only module that knows of pmap, meshes and shardings.
+"""Devices: the only module that uses pmap, meshes and shardings.
 
 Three ways to run a step give the same numbers: `one` device; `pmap`, where
 each device holds its part of the batch and the step averages over the axis
-`AXIS`; `jit`, where the batch is a global array that is sharded over devices.
-State and data set are global, replicated arrays in all three, and the devices
-may belong to several processes, which all run the same program.
+`AXIS`; `jit`, where the batch is a global array sharded over devices. State and
+data set are global, replicated arrays in all three. The devices may belong to
+several processes, which all run the same program.
 """
 
 import functools
@@ -22,14 +22,15 @@ MODES = ("auto", "one", "pmap", "jit")
 
 
 def keep_compiled(path: str) -> None:
-  """Keep this process's compiled programs in a directory, for the next."""
+  """Cache compiled programs in a directory, for later processes."""
   jax.config.update("jax_compilation_cache_dir", path)
-  # JAX keeps what took a second to compile: evaluation takes half of that.
+  # JAX's default is to cache what took a second to compile: evaluation takes
+  # half of that.
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def mean(tree: Any, axis_name: str | None) -> Any:
-  """Average arrays over the device axis; None means there is none."""
+  """Average arrays over the device axis; None if there is no such axis."""
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
@@ -41,7 +42,7 @@ def gather(tree: Any, axis_name: str | None) -> Any:
 
 
 def resolve(mode: str) -> str:
-  """Return the mode that `auto` stands for: pmap from two devices on.
+  """Resolve `auto`: pmap with two or more devices, else one.
 
   Raises:
     InputError: there is no such mode, or it is not for several processes.
@@ -58,7 +59,7 @@ def resolve(mode: str) -> str:
 
 
 def _sharding(*axes: str) -> NamedSharding:
-  # Auto is what flax.linen assumes; jax.make_mesh would make them Explicit.
+  # flax.linen assumes Auto axes; jax.make_mesh would make them Explicit.
   mesh = Mesh(np.array(jax.devices()), (AXIS,), axis_types=(AxisType.Auto,))
   return NamedSharding(mesh, PartitionSpec(*axes))
 
@@ -72,8 +73,8 @@ def _replicated(mode: str):
 def place(tree: Any, mode: str) -> Any:
   """Put a tree of arrays on every device that `mode` uses.
 
-  Every process gives the same arrays; `device_put` would send them around to
-  make sure, all of the data set.
+  Every process passes the same arrays; `device_put` would check that by sending
+  all of them, including the data set, between processes.
   """
   sharding = _replicated(resolve(mode))
   if sharding.is_fully_addressable:
@@ -87,23 +88,23 @@ def place(tree: Any, mode: str) -> Any:
 
 
 def local(tree: Any) -> Any:
-  """Return a tree of replicated arrays as this process's first device has it.
+  """Return this process's first device's copy of a tree of replicated arrays.
 
-  What each process computes from it, it computes alone.
+  Computations on the copy are local to the process.
   """
   return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def create(init: Callable[..., Any], mode: str, *arguments: Any) -> Any:
-  """Call a function so that its arrays are born on every device.
+  """Call a function so that its results are created on every device.
 
-  `arguments` are trees of arrays, in every process the same.
+  `arguments` are trees of arrays, the same in every process.
   """
   return jax.jit(init, out_shardings=_replicated(resolve(mode)))(*arguments)
 
 
 def like(tree: Any, mode: str) -> Any:
-  """Return shapes, dtypes and shardings of what `create` would return."""
+  """Return the shapes, dtypes and shardings of a result of `create`."""
   sharding = _replicated(resolve(mode))
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
@@ -111,10 +112,10 @@ def like(tree: Any, mode: str) -> Any:
 
 
 def share(batch_size: int, mode: str) -> int:
-  """Return the examples that the step sees: a device's part under pmap.
+  """Return the step's batch size: a device's part under pmap, else all.
 
   Raises:
-    InputError: the devices do not divide the batch.
+    InputError: the number of devices does not divide the batch size.
   """
   mode = resolve(mode)
   devices = 1 if mode == "one" else jax.device_count()
@@ -129,10 +130,10 @@ def share(batch_size: int, mode: str) -> int:
 
 
 def parts(examples: int, mode: str) -> int:
-  """Return into how many parts a step had best divide its examples.
+  """Return the number of parts into which a step should divide its examples.
 
-  On a CPU parts of 8: what is computed of them stays in its caches, and memory
-  is saved. Elsewhere, and where the examples are sharded, there is one.
+  On a CPU, parts of 8 examples stay in its caches and save memory. On other
+  devices, and if the examples are sharded, there is one part.
   """
   if jax.default_backend() != "cpu" or resolve(mode) == "jit" or examples % 8:
     return 1
@@ -142,17 +143,17 @@ def parts(examples: int, mode: str) -> int:
 def compile_steps(call: Callable, mode: str) -> Callable:
   """Compile training steps.
 
-  That is `call(state, data, frozen, key, *, axis_name, shard) -> (state,
+  These are `call(state, data, frozen, key, *, axis_name, shard) -> (state,
   metrics)`, where `shard` splits the leading axis of a tree's arrays among the
   devices.
 
   Returns:
-    `compiled(state, data, frozen, key) -> (state, metrics)`; the state that it
-    is given is donated.
+    `compiled(state, data, frozen, key) -> (state, metrics)`; its state argument
+    is donated.
   """
   mode = resolve(mode)
   if mode == "pmap":
-    # pmap wants one mapped argument, though nothing that we pass is mapped.
+    # pmap needs at least one mapped argument, and ours are not mapped.
     mapped = jax.pmap(
       lambda state, data, frozen, key, _: call(
         state, data, frozen, key, axis_name=AXIS, shard=lambda tree: tree
@@ -175,7 +176,7 @@ def compile_steps(call: Callable, mode: str) -> Callable:
 
 
 def _global(tree: Any) -> Any:
-  """Join what pmap returns, replicated in each process, to global arrays."""
+  """Join pmap's results, replicated in each process, to global arrays."""
   if jax.process_count() == 1:
     return tree
   return jax.tree.map(

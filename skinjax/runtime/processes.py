@@ -1,8 +1,8 @@
-"""Processes: how those of one run find each other, agree, and who writes.
+"""Processes of one run: how they connect, agree, and which one writes.
 
-On several hosts each runs the same command. They compute the same, and only
-the first writes; a directory that all of them see is needed for the workdir.
-Alone, every function here is free.
+On several hosts each runs the same command. All compute the same, and only the
+first process writes; the workdir must be on a file system that all share. With
+a single process, the functions here cost nothing.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ from skinjax.runtime import errors
 
 
 def join(coordinator: str, processes: int | None, index: int | None) -> None:
-  """Join the processes of a run; to be called before any device is used.
+  """Connect the processes of a run; call it before any device is used.
 
-  The coordinator is the `HOST:PORT` of process 0, or `auto` where JAX finds out
-  all three by itself (Cloud TPU slices, Slurm, Open MPI, Kubernetes).
+  The coordinator is the `HOST:PORT` of process 0, or `auto` where JAX detects
+  all three arguments (Cloud TPU slices, Slurm, Open MPI, Kubernetes).
 
   Raises:
-    InputError: the others cannot be found.
+    InputError: the other processes cannot be reached.
   """
   address = None if coordinator == "auto" else coordinator
   if address and (processes is None or index is None):
     raise errors.InputError(
       f"--coordinator={coordinator} needs --num_processes and --process_id; "
-      "--coordinator=auto finds them out on TPU slices and under Slurm."
+      "--coordinator=auto detects them on TPU slices and under Slurm."
     )
   try:
     jax.distributed.initialize(address, processes, index)
@@ -50,10 +50,11 @@ def on_first(call: Callable[[], Any]) -> Any:
   """Call a function in the first process only, while the others wait.
 
   Returns:
-    What the call returned, which must be JSON, in every process.
+    In every process, the result of the call, which must be JSON.
 
   Raises:
-    InputError: the call failed, in every process; in the first, its own error.
+    InputError: in every process, if the call failed; the first process raises
+      the original error.
   """
   if jax.process_count() == 1:
     return call()
@@ -62,12 +63,13 @@ def on_first(call: Callable[[], Any]) -> Any:
 
 
 def together(call: Callable[[], Any]) -> Any:
-  """Call a function in every process; where it fails in one, it fails in all.
+  """Call a function in every process; if it fails in one, it fails in all.
 
-  A process that left alone would have the others wait for it.
+  Otherwise the remaining processes would wait forever for the failed one.
 
   Raises:
-    InputError: the call failed in another process; its own error otherwise.
+    InputError: the call failed in another process. A process whose own call
+      failed raises that error.
   """
   if jax.process_count() == 1:
     return call()
@@ -92,7 +94,7 @@ def _words(error: BaseException) -> str:
 
 
 def _gather(text: str) -> list[str]:
-  """Return the texts of all processes, by their index."""
+  """Return the texts of all processes, in order of their indices."""
   data = np.frombuffer(text.encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(len(data)))
   padded = np.zeros(max(sizes.max(), 1), np.uint8)
@@ -112,7 +114,7 @@ def in_any(flag: bool) -> bool:
 
 
 def require_same(what: str, text: str) -> None:
-  """Refuse processes that differ, as they would wait for each other forever.
+  """Refuse processes that differ; they would wait for each other forever.
 
   Raises:
     InputError: the text is not the same in all processes.

@@ -1,8 +1,8 @@
-"""Keys derived from one seed by name, step and example: nothing is stored.
+"""Random keys derived from one seed by name, step and example, never stored.
 
-What differs by example is drawn from a key of its own, made from the example's
-place in the whole batch. So step n draws the same numbers on any number of
-devices, and each device draws only its own part.
+Each example has its own key, derived from its index in the global batch. So
+step n draws the same numbers on any number of devices, and each device draws
+only its own part.
 """
 
 import math
@@ -20,10 +20,10 @@ def named(key: jax.Array, name: str) -> jax.Array:
 def by_example(
   key: jax.Array, batch_size: int, axis_name: str | None = None
 ) -> jax.Array:
-  """Derive keys [batch_size], by the examples' places in the whole batch.
+  """Derive keys [batch_size] from the examples' indices in the global batch.
 
-  The key is the same on every device; `batch_size` counts this device's
-  examples, its part of the batch along `axis_name`.
+  The key is the same on every device; `batch_size` is that of this device's
+  part of the batch along `axis_name`.
   """
   first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * batch_size
   places = first + jnp.arange(batch_size)
@@ -31,9 +31,9 @@ def by_example(
 
 
 def by_content(rows: jax.Array) -> jax.Array:
-  """Derive keys [batch] from the numbers of rows, floats [batch, n]."""
+  """Derive keys [batch] by hashing rows, floats [batch, n]."""
   bits = jax.lax.bitcast_convert_type(rows.astype(jnp.float32), jnp.uint32)
-  # An odd multiplier each: no place of a row counts for nothing.
+  # Odd multipliers are invertible, so every element affects the hash.
   places = jnp.arange(rows.shape[1], dtype=jnp.uint32)
   odd = 2 * places * jnp.uint32(0x9E3779B1) + 1
   words = (bits * odd).sum(1, dtype=jnp.uint32)
@@ -42,17 +42,17 @@ def by_content(rows: jax.Array) -> jax.Array:
 
 
 def stream(keys: jax.Array, name: str) -> jax.Array:
-  """Derive each example's key of a named stream, [batch] from [batch]."""
+  """Derive each example's key for a named stream, [batch] from [batch]."""
   return jax.vmap(lambda key: named(key, name))(keys)
 
 
 def normal(
   keys: jax.Array, shape: tuple[int, ...], most: float = 0.0
 ) -> jax.Array:
-  """Draw standard normal numbers [batch, *shape], an example from each key.
+  """Draw standard normal numbers [batch, *shape], one example from each key.
 
-  With `most` above 0 they are distributed as if those beyond ±`most` were
-  drawn again.
+  With `most` above 0 they are truncated: distributed as if those beyond ±`most`
+  were drawn again.
   """
 
   def draw(key):
@@ -66,12 +66,11 @@ def normal(
 def keep_mask(
   keys: jax.Array, shape: tuple[int, ...], rate: float
 ) -> jax.Array:
-  """Draw the elements that dropout keeps, booleans [batch, *shape].
+  """Draw a dropout mask, booleans [batch, *shape], True for kept elements.
 
-  True with probability 1 - round(256 rate) / 256, for rates in [0, 1). Elements
-  share the 32 bits of a draw, as many as the rate leaves room for: 4 in
-  general, 16 at 1/4, 32 at 1/2. `jax.random.bernoulli` takes 32 bits an
-  element.
+  The probability of True is 1 - round(256 rate) / 256, for rates in [0, 1). The
+  32 bits of a draw serve several elements: 4 in general, 16 at rate 1/4, 32 at
+  1/2. `jax.random.bernoulli` takes 32 bits per element.
   """
   dropped, width = round(256 * rate), 8  # dropped of 2**width
   while width > 1 and dropped % 2 ** (width // 2) == 0:

@@ -1,4 +1,4 @@
-"""A workdir: whose it is, what it was made with, one run at a time."""
+"""Workdirs: each belongs to one config, and to one run at a time."""
 
 import contextlib
 import pathlib
@@ -10,16 +10,16 @@ import ml_collections
 
 from skinjax.runtime import errors, files, processes
 
-_SHOWN = 4  # keys that differ are told one by one
-_LOOKS = 10  # for a directory that is to be shared, a second apart
-_CONTENTS = "inputs.json"  # what the paths in the config held, as SHA-256
+_SHOWN = 4  # differing keys that are listed
+_LOOKS = 10  # attempts to find a shared directory, a second apart
+_CONTENTS = "inputs.json"  # SHA-256 of the content of the config's paths
 
-# Of a key's value before and now: why the run cannot go on with the new one, in
-# words; None if it can.
+# Takes a key's old and new value; returns why the run cannot resume with the
+# new one, in words, or None if it can.
 Rule = Callable[[Any, Any], str | None]
-# Keys that say where and how a run is done, not what: they may change between
-# the runs of a workdir. What the data are is compared by their fingerprints;
-# see data/provenance.py.
+# Keys for where and how a run is done, not what it computes: they may change
+# between the runs of a workdir. The data themselves are compared by their
+# fingerprints; see data/provenance.py.
 _FREE = (
   "data.manual_dir",
   "data.data_dir",
@@ -58,25 +58,24 @@ def claim(
   contents: Mapping[str, str | None] | None = None,
   made_anew: bool = False,
 ) -> Iterator[pathlib.Path]:
-  """Take a workdir for one config and one run, and yield it.
+  """Claim a workdir for one config and one run, and yield it.
 
-  The config is kept in `config.json`, or compared with what is there. One that
-  is refused before anything came of it leaves no trace. The processes of one
-  run take the workdir together. If `shared`, other runs of the same config use
-  it too; they lock what they work on. What may be refused is to be looked at
-  before.
+  The config is written to `config.json`, or compared with the existing one. A
+  run that is refused before it wrote anything else leaves no trace. The
+  processes of one run claim the workdir together. If `shared`, other runs of
+  the same config may use it too; they lock what they work on. Check anything
+  that may be refused before claiming.
 
   Args:
     path: the workdir.
-    config: what is to be run there.
+    config: the config to run there.
     shared: whether other runs may use it at the same time.
-    rules: by key or section of the config, what may become of it. Whatever
-      has none stays. A config that goes further takes the place of the one
-      in `config.json`.
-    contents: by key of the config that is a path, the SHA-256 of what is there;
-      None where no path is given. It stays, by whichever path.
-    made_anew: whether each run makes all that is in the workdir anew, so that
-      other contents in the same place do no harm.
+    rules: by key or section of the config, how it may change. Without a rule it
+      may not. A changed config that is accepted replaces `config.json`.
+    contents: by config key whose value is a path, the SHA-256 of its content;
+      None if no path is given. The path may change, the content may not.
+    made_anew: whether each run rewrites everything in the workdir, so that the
+      content of a path may change.
 
   Raises:
     InUseError: another run uses it.
@@ -114,10 +113,10 @@ def claim(
 
 
 def _require_shared(path: pathlib.Path, text: str) -> None:
-  """Refuse a directory that is not that of the first process."""
+  """Refuse a directory that is not the first process's."""
   if processes.is_first():
     return
-  for _ in range(_LOOKS):  # network file systems show files a little later
+  for _ in range(_LOOKS):  # network file systems show files with a delay
     with contextlib.suppress(OSError):
       if (path / ".lock").read_text() == text:
         return
@@ -129,7 +128,7 @@ def _require_shared(path: pathlib.Path, text: str) -> None:
 
 
 def _agree(path: pathlib.Path, config, rules, contents, made_anew) -> bool:
-  """Compare with what is there; return whether the workdir had none before.
+  """Write or compare the workdir's records; return whether it had none.
 
   The arguments are those of `claim`.
   """
@@ -147,17 +146,17 @@ def _agree(path: pathlib.Path, config, rules, contents, made_anew) -> bool:
 
 
 def _require_same(path, before, now, rules, contents, made_anew) -> None:
-  """Refuse a config that is not that of a workdir, nor goes on from it."""
+  """Refuse a config that neither equals a workdir's nor may resume it."""
   flat_before = flat(before)
   if "data.fold" in flat_before and "data.folder" not in flat_before:
     raise errors.InputError(
-      f"--workdir={path} holds a run of version 0.1: what it trained can be "
-      "used (config.generator, config.classifier), and its training can not be "
+      f"--workdir={path} holds a run of version 0.1: its networks can be used "
+      "(config.generator, config.classifier), but its training cannot be "
       "resumed. Use another directory."
     )
   known = {}
   if contents and (path / _CONTENTS).exists():
-    words = "nothing tells what was used here, so that another directory is due"
+    words = "the inputs of this run are unknown; use another directory"
     known = files.read_json(path / _CONTENTS, words)
   settled = {*rules, *contents}
   differ = _differences(before, now, settled)
@@ -172,23 +171,23 @@ def _require_same(path, before, now, rules, contents, made_anew) -> None:
     if same or (same_place and made_anew):
       continue
     differ.append(
-      f"what config.{key}={new} holds has changed since this run began"
+      f"the content of config.{key}={new} has changed since this run started"
       if same_place
-      else f"config.{key} was {old!r}, is {new!r}, and holds something else"
+      else f"config.{key} was {old!r}, is {new!r}, and their contents differ"
     )
   if differ:
     more = f"; and {len(differ) - _SHOWN} more" if differ[_SHOWN:] else ""
     raise errors.InputError(
       f"--workdir={path} holds the run of another config "
       f"({'; '.join(differ[:_SHOWN])}{more}): use another directory, or the "
-      "config that it was begun with."
+      "config that it was started with."
     )
 
 
 def _differences(before: dict, now: dict, settled=frozenset()) -> list[str]:
-  """Say in which keys that are not free two configs differ.
+  """List the differences of two configs, except in keys that are free.
 
-  Those in `settled`, and what is in such sections, are left out.
+  Keys and sections in `settled` are left out.
   """
   before, now = flat(before), flat(now)
   return [
@@ -201,7 +200,7 @@ def _differences(before: dict, now: dict, settled=frozenset()) -> list[str]:
 
 
 def _at(config: dict, key: str) -> Any:
-  """Return the value or section of a key with dots; None if there is none."""
+  """Return the value or section of a dotted key; None if there is none."""
   for name in key.split("."):
     config = config.get(name) if isinstance(config, dict) else None
   return config
@@ -212,10 +211,10 @@ def _place(text: Any) -> pathlib.Path | None:
 
 
 def composed(config, part: str) -> ml_collections.ConfigDict:
-  """Make a training's config of a part of another's.
+  """Make a training config from a part of another config.
 
-  The part, as "gan" or "network.resnet", gets the whole's `seed`, `parallel`
-  and `data`.
+  The part, such as "gan" or "network.resnet", gets the `seed`, `parallel` and
+  `data` of the whole.
   """
   made = ml_collections.ConfigDict(_at(config.to_dict(), part))
   made.seed, made.parallel = config.seed, config.parallel
@@ -233,12 +232,12 @@ def is_of(path: str | pathlib.Path, config) -> bool:
 
 
 def is_free(key: str) -> bool:
-  """Return whether a key says where and how a run is done, not what."""
+  """Return whether a key is for where and how a run is done; see _FREE."""
   return any(key == free or key.endswith(f".{free}") for free in _FREE)
 
 
 def read_config(path: str | pathlib.Path) -> ml_collections.FrozenConfigDict:
-  """Read the config that a workdir was begun with, or taken further with.
+  """Read the config that a workdir was started, or last resumed, with.
 
   Raises:
     InputError: there is none.

@@ -1,1 +1,1 @@
-"""Whether images help a classifier: arms, intervals, verdict, and its page."""
+"""Studies: whether synthetic images help a classifier, and the report."""

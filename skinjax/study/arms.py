@@ -1,4 +1,4 @@
-"""What an arm of a study learns from: which images, and how they are drawn."""
+"""The training data of an arm: which images, and how they are sampled."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ from skinjax.data.sources import Split
 from skinjax.runtime import errors
 from skinjax.study import folds
 
-KINDS = ("", "synthetic", "duplicates")  # of what is added
+KINDS = ("", "synthetic", "duplicates")  # of added images
 
 
 def check(name: str, arm) -> None:
-  """Refuse an arm that cannot be.
+  """Refuse an invalid arm.
 
   Raises:
-    InputError: says which of its values is wrong.
+    InputError: one of its values is wrong.
   """
   errors.require_known(f"arm.{name}.added", arm.added, KINDS)
   for key, low, high in (
@@ -28,27 +28,28 @@ def check(name: str, arm) -> None:
   ):
     if not low <= arm[key] <= high:
       raise errors.InputError(
-        f"arm.{name}.{key}={arm[key]}: a number from {low} to {high} is wanted."
+        f"arm.{name}.{key}={arm[key]}: a number from {low} to {high} is "
+        "expected."
       )
   if not 0 < arm.fraction <= 1:
     raise errors.InputError(
-      f"arm.{name}.fraction={arm.fraction}: a number over 0, up to 1, is "
-      "wanted."
+      f"arm.{name}.fraction={arm.fraction}: a number above 0, up to 1, is "
+      "expected."
     )
   if arm.added and arm.fraction < 1:
     raise errors.InputError(
       f"arm.{name}: fraction={arm.fraction} with added={arm.added!r}: added "
-      "images come of all training lesions, so fraction=1 is wanted."
+      "images come from all training lesions, so fraction=1 is expected."
     )
 
 
 def is_synthetic(arm) -> bool:
-  """Return whether an arm learns from synthetic images."""
+  """Return whether an arm is trained on synthetic images."""
   return arm.added == "synthetic"
 
 
 def is_random(arm) -> bool:
-  """Return whether seeds learn from other images."""
+  """Return whether an arm's images depend on the seed."""
   return bool(arm.added) or arm.fraction < 1
 
 
@@ -70,18 +71,18 @@ def wanted(arm, counts: np.ndarray) -> np.ndarray:
 
 
 class Taken(NamedTuple):
-  """The images that an arm takes, by their places."""
+  """The images that an arm is trained on, as indices."""
 
   real: np.ndarray | None  # in the training split; None for all of them
-  pool: Split | None  # what is added is taken from
-  added: np.ndarray | None  # places there, by class
+  pool: Split | None  # the source of added images
+  added: np.ndarray | None  # indices in `pool`, class by class
 
 
 def taken(arm, fold: folds.Fold, seed: int) -> Taken:
-  """Choose the images that a classifier of an arm learns from.
+  """Choose the images that a classifier of an arm is trained on.
 
-  The seed chooses where an arm takes a part of what there is; arms that take
-  as many take the same.
+  If an arm uses only some of the available images, the seed chooses which; arms
+  that use the same number use the same ones.
   """
   train, real = fold.dataset.train, None
   if arm.fraction < 1:
@@ -99,18 +100,18 @@ def taken(arm, fold: folds.Fold, seed: int) -> Taken:
   for label, count in enumerate(counts):
     mine = np.flatnonzero((pool.labels == label) & (open_to > 0))
     order = np.random.default_rng([seed, label]).permutation(mine)
-    # Of duplicates there is no end.
+    # Duplicates may be any number: the images repeat.
     whole = arm.added == "duplicates" and mine.size
     places.append(np.resize(order, count) if whole else order[:count])
   found = np.concatenate(places).astype(int)
-  # Where a filter leaves nothing, nothing is added.
+  # If a filter leaves no image, none is added.
   return Taken(real, pool, found) if found.size else Taken(real, None, None)
 
 
 def learnt(
   arm, fold: folds.Fold, seed: int, chosen: Taken, steps: int
 ) -> datasets.Dataset:
-  """Return what a classifier of an arm learns from, in so many steps."""
+  """Return the data that a classifier of an arm is trained on, for `steps`."""
   dataset = fold.dataset
   if chosen.real is not None:
     part = dataset.train.take(chosen.real)

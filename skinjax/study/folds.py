@@ -1,4 +1,4 @@
-"""A fold of a study: its images, and the synthetic ones that may join them."""
+"""A fold of a study: its real images and the synthetic images for them."""
 
 import pathlib
 import time
@@ -16,23 +16,24 @@ from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
 
-PAUSE = 5.0  # seconds between looks at what another process does
-CONTROL = "Other lesions'"  # images, as reports call them
+PAUSE = 5.0  # seconds between checks of another process's work
+CONTROL = "Other lesions'"  # reports append "images"
 
 
 class Fold(NamedTuple):
-  """A fold, its data and its image folders read."""
+  """A fold with its data and image folders loaded."""
 
   number: int  # -1 for the fixed split
-  path: pathlib.Path  # where what is made for it is kept
+  path: pathlib.Path  # its directory in the workdir
   dataset: datasets.Dataset
   folders: Mapping[int, image_folder.ImageFolder]  # by seed
-  digests: Mapping[int, str]  # of the folders, SHA-256
-  # Which of a folder's images pass synthesis/quality.py, if an arm asks.
+  digests: Mapping[int, str]  # SHA-256 of the folders
+  # Which of a folder's images pass the filter (synthesis/quality.py), if an arm
+  # uses it.
   passes: Mapping[int, np.ndarray] = types.MappingProxyType({})
 
   def folder_of(self, seed: int) -> int:
-    """Return the seed whose image folder a seed uses: its own, or the one."""
+    """Return the key in `folders` that a seed uses: its own or the only one."""
     return seed if seed in self.folders else min(self.folders)
 
 
@@ -40,31 +41,31 @@ def numbers(config) -> tuple[int, ...]:
   """Return the folds that a study tests on.
 
   Raises:
-    InputError: there is no such fold, or one is named twice.
+    InputError: a fold does not exist, or is named twice.
   """
   every = tuple(range(config.data.num_folds))
   asked = tuple(config.folds) or every
   if config.data.fold != -1:
     raise errors.InputError(
-      f"data.fold={config.data.fold}: a study tests on several folds, or on "
-      f"those named, as --config.folds={config.data.fold},."
+      f"data.fold={config.data.fold}: a study takes its folds from "
+      f"config.folds. Set --config.folds={config.data.fold}, instead."
     )
   known = asked == (-1,) or set(asked) <= set(every)
   if not known or len(set(asked)) < len(asked):
     raise errors.InputError(
-      f"folds={asked}: some of {every}, each once, or (-1,) for the fixed "
-      "split, is wanted."
+      f"folds={asked}: expected some of {every}, each once, or (-1,) for the "
+      "fixed split."
     )
   return asked
 
 
 def place(path: pathlib.Path, number: int) -> pathlib.Path:
-  """Return where what is made for a fold is kept."""
+  """Return the directory of a fold in the workdir `path`."""
   return path / ("split" if number == -1 else f"fold{number}")
 
 
 def load(config, number: int) -> datasets.Dataset:
-  """Read a fold's images; with `control`, half of the training lesions."""
+  """Load a fold's images; with `control`, only half of the training lesions."""
   dataset = _whole(config, number)
   if not config.control:
     return dataset
@@ -81,16 +82,16 @@ def _whole(config, number: int) -> datasets.Dataset:
 
 
 def _halves(train: Split) -> tuple[Split, Split]:
-  """Divide training images by lesion, as the positive control does."""
+  """Split training images into two halves by lesion, for the control."""
   half = chosen(train, 0.5, seed=0)
   return train.take(half), train.take(~half)
 
 
 def chosen(split: Split, fraction: float, seed: int) -> np.ndarray:
-  """Choose a part of each class's lesions at random, rounded up.
+  """Choose a random fraction of each class's lesions, rounded up.
 
   Returns:
-    Booleans [images]; a larger fraction keeps what a smaller one chooses.
+    Booleans [images]. A larger fraction includes what a smaller one chooses.
   """
   kept = np.zeros(len(split.labels), bool)
   for label in np.unique(split.labels):
@@ -108,7 +109,7 @@ def seeds(config) -> range:
 
 
 def named(config, number: int, seed: int) -> tuple[str, str]:
-  """Return the generator and the image folder of a fold and seed, as given."""
+  """Return the generator and image folder in the config for a fold and seed."""
   fill = lambda text: text.replace("{fold}", str(number)).replace(
     "{seed}", str(seed)
   )
@@ -116,27 +117,27 @@ def named(config, number: int, seed: int) -> tuple[str, str]:
 
 
 def by_fold(config) -> bool:
-  """Return whether each fold has images of its own."""
+  """Return whether each fold has its own images."""
   return "{fold}" in config.generator + config.synthetic
 
 
 def by_seed(config) -> bool:
-  """Return whether each seed has images of its own."""
+  """Return whether each seed has its own images."""
   return "{seed}" in config.generator + config.synthetic
 
 
 class Given(NamedTuple):
-  """The images that a user has given for a fold, or who is to draw them."""
+  """The image folders given for a fold, or the generators to sample from."""
 
   generators: Mapping[int, generators.Generator]  # by seed
   folders: Mapping[int, image_folder.ImageFolder]
 
 
 def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
-  """Read what the config names for a fold.
+  """Load the generators or image folders that the config names for a fold.
 
   Raises:
-    InputError: it is not there, or not for these data.
+    InputError: one does not exist, or does not fit the data.
   """
   made, read = {}, {}
   for seed in seeds if by_seed(config) else list(seeds)[:1]:
@@ -150,7 +151,7 @@ def given(config, number: int, info: datasets.DataInfo, seeds) -> Given:
 
 
 def pretrained(config, found: Given) -> set[str]:
-  """Return the pretrained networks that the images' makers learnt through."""
+  """Return the pretrained networks that the generators were trained through."""
   if config.control:  # real images
     return set()
   if not any(found):  # a GAN is trained here
@@ -161,16 +162,16 @@ def pretrained(config, found: Given) -> set[str]:
 
 
 def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
-  """Return whether what is given may be judged by a fold's test lesions.
+  """Return whether the generators or images have not seen held-out lesions.
 
   Raises:
-    InputError: nothing tells, and `unknown_origin` does not allow that; or it
-      has seen these lesions, and is there for this fold.
+    InputError: what a generator was trained on is unknown, and `unknown_origin`
+      is not set; or it has seen held-out lesions of the fold that it is for.
   """
   for maker in (*found.generators.values(), *found.folders.values()):
     try:
       known = provenance.refuse_seen(
-        maker.origin, dataset, "What made the images", maker.path
+        maker.origin, dataset, "The generator of the images", maker.path
       )
     except errors.InputError:
       if by_fold(config) or len(numbers(config)) == 1:
@@ -178,12 +179,12 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
       return False
     if not known and not config.unknown_origin:
       raise errors.InputError(
-        f"{maker.path} does not tell which lesions the maker of its images was "
-        "trained on, so it may have seen test lesions. Add a "
-        'provenance.json with {"trained_on": {"image_ids": [...]}}, ids of '
-        "this data set (for HAM10000: python -m tfds_ham10000.folds "
+        f"{maker.path} does not record which lesions the generator of its "
+        "images was trained on, so it may have seen test lesions. Add a "
+        'provenance.json with {"trained_on": {"image_ids": [...]}}, image ids '
+        "of this data set (for HAM10000: python -m tfds_ham10000.folds "
         "--fold=0), or set --config.unknown_origin=True; the verdict then "
-        "says that a leak cannot be excluded."
+        "states that a leak cannot be excluded."
       )
   return True
 
@@ -196,13 +197,13 @@ def prepare(
   found: Given,
   wanted: np.ndarray,
 ) -> Fold:
-  """Get a fold's image folders: read, draw, or train a GAN to draw them.
+  """Read or generate a fold's image folders; train a GAN first if needed.
 
-  `wanted` [classes] counts the images that arms ask for; if all are 0, nothing
-  is made.
+  `wanted` [classes] are the numbers of images that the arms need; if all are 0,
+  no images are generated.
 
   Raises:
-    InputError: a folder made here lacks some that are wanted.
+    InputError: a folder that was generated here has fewer images than that.
   """
   own = place(path, number)
   own.mkdir(exist_ok=True)
@@ -232,16 +233,15 @@ def prepare(
 
 
 def _require_same(record: pathlib.Path, digests: Mapping[int, str]) -> None:
-  """Compare image folders with those that a fold was begun with."""
+  """Refuse other image folders than those that a fold was started with."""
   now = {str(seed): digest for seed, digest in digests.items()}
   before = {}
   if record.exists():
-    before = files.read_json(record, "it tells which images were used")
+    before = files.read_json(record, "it records which images were used")
   if changed := [s for s in now if before.get(s, now[s]) != now[s]]:
     raise errors.InputError(
-      f"{record.parent} was begun with other synthetic images than there are "
-      f"now (seed {changed[0]}): use another workdir, or the images that it "
-      "was begun with."
+      f"{record.parent} was started with other synthetic images than now "
+      f"(seed {changed[0]}): use another workdir, or the original images."
     )
   if before | now != before:
     files.write_json(record, before | now)
@@ -253,7 +253,7 @@ def _require_enough(folder, wanted, info) -> None:
     label = short[0]
     raise errors.InputError(
       f"{folder.path} has {there[label]} images of {info.class_names[label]}, "
-      f"and the arms ask for {wanted[label]}: leave out what was added to "
+      f"and the arms need {wanted[label]}: remove the arms that were added to "
       "config.arms, or use another workdir."
     )
 
@@ -281,7 +281,7 @@ def gan_config(config, number: int) -> ml_collections.ConfigDict:
 def _train_generator(
   config, own: pathlib.Path, number: int, dataset: datasets.Dataset
 ) -> pathlib.Path:
-  """Train a fold's GAN unless that is done; the other processes wait."""
+  """Train a fold's GAN unless it is trained; other processes wait."""
   where, gan = own / "generator", gan_config(config, number)
   waiting = False
   while not trained.is_trained(where, gan.train.steps):

@@ -1,8 +1,8 @@
 """The head: logistic regression on the features of a frozen network.
 
-A linear probe: multinomial, on what EfficientNet-Lite0 (trained on ImageNet)
-makes of images in their 8 orientations, and of those that are added in one. It
-takes seconds, so that many arms can be compared.
+It is a multinomial linear probe of EfficientNet-Lite0 (trained on ImageNet).
+Real images are used in their 8 orientations, added images in one. Training
+takes seconds, so many arms can be compared.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ from skinjax.training.writer import progress
 
 FILE = "head.npz"
 _ITERATIONS = 300
-_BLOCK = 500  # images whose features are kept together
+_BLOCK = 500  # images whose features are cached in one file
 _ORIENTATIONS = 8
 
 
 class Features:
-  """Features of images, each computed once, and kept in a directory.
+  """Features of images, computed once and cached in a directory.
 
-  That may be removed at any time.
+  The directory may be removed at any time.
   """
 
   def __init__(self, size: int, directory: pathlib.Path):
-    """Read what is kept; images are enlarged to `size` pixels."""
+    """Load the cache; images are enlarged to `size` pixels."""
     self._extractor = features.efficientnet(size)
     self._directory = directory / self._extractor.digest[:12] / str(size)
     self._rows: dict[tuple[bytes, int], np.ndarray] = {}
@@ -44,7 +44,10 @@ class Features:
       self._keep(kept["images"], kept["features"])
 
   def __call__(self, images: np.ndarray, orientations: int) -> np.ndarray:
-    """Return float32 [n, orientations, dims] of uint8 images; 1 or 8."""
+    """Return float32 features [n, orientations, dims] of uint8 images.
+
+    There are 1 or 8 orientations.
+    """
     images = np.ascontiguousarray(images)
     names = [hashlib.sha256(image).digest() for image in images]
     found = [self._find(name, orientations) for name in names]
@@ -58,7 +61,7 @@ class Features:
     return np.stack(found).astype(np.float32)
 
   def _add(self, names: list[bytes], images: np.ndarray, orientations: int):
-    """Compute features, and keep them in a file of their own."""
+    """Compute features and cache them in a new file."""
     keys = np.array([np.frombuffer(name, np.uint8) for name in names])
     made = self._computed(images, orientations)
     self._keep(keys, made)
@@ -68,7 +71,11 @@ class Features:
     files.write_arrays(path, images=keys, features=made)
 
   def _find(self, name: bytes, orientations: int) -> np.ndarray | None:
-    """Return a row [orientations, dims]; the first of 8 is that of one."""
+    """Return an image's features [orientations, dims], or None.
+
+    Cached features of all 8 orientations also answer for 1: the first is the
+    image as it is.
+    """
     for there in (orientations, _ORIENTATIONS):
       if (row := self._rows.get((name, there))) is not None:
         return row[:orientations]
@@ -81,7 +88,7 @@ class Features:
   def _computed(self, images: np.ndarray, orientations: int) -> np.ndarray:
     turned = pixels.orientations(images)[:orientations]
     flat = turned.reshape(-1, *images.shape[1:])
-    # As float16 half the memory; the network itself is no more exact.
+    # float16 takes half the memory, and the network itself is no more exact.
     computed = features.extract(self._extractor, flat).astype(np.float16)
     return computed.reshape(*turned.shape[:2], -1).swapaxes(0, 1)
 
@@ -89,14 +96,14 @@ class Features:
 def learn(
   config, dataset: datasets.Dataset, place: pathlib.Path, extract: Features
 ) -> Callable[[Split], np.ndarray]:
-  """Fit a head to a data set and keep it in a directory, if it is not there.
+  """Fit a head to a data set and save it in a directory, or load it from there.
 
-  Of the config, `augment.orientations`, `train.sampler`, `loss.balance` and
-  `weight_decay`. Whatever a sampler would draw more often weighs more in the
-  loss, whose sum over all is one.
+  It uses `augment.orientations`, `train.sampler`, `loss.balance` and
+  `weight_decay` of the config. Images that a sampler would draw more often have
+  a larger weight in the loss; the weights sum to one.
 
   Returns:
-    What predicts the probabilities [n, classes] of a split: the mean over the
+    A function from a split to probabilities [n, classes], averaged over the
     orientations.
   """
   turned = _ORIENTATIONS if config.augment.orientations else 1
@@ -137,7 +144,8 @@ def _fitted(config, dataset, extract, turned: int) -> dict[str, np.ndarray]:
     config.weight_decay,
   )
   if config.loss.balance == "logit_adjustment":
-    # Fitted with the log prior added, the bias would come out less by it.
+    # A fit with the log prior added to the logits has a bias that is smaller by
+    # the log prior.
     theta["bias"] -= losses.log_prior(info.class_counts)
   return {**theta, "mean": mean, "scale": scale}
 
@@ -145,8 +153,9 @@ def _fitted(config, dataset, extract, turned: int) -> dict[str, np.ndarray]:
 def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
   """Compute how often a sampler would draw an image of each class, [classes].
 
-  Of the real ones and of those that are added; the latter times their weight
-  in the loss.
+  Returns:
+    This for real and for added images; for the latter, times their weight in
+    the loss.
   """
   data = batches.on_device(
     dataset.train, dataset.info.num_classes, dataset.added
@@ -168,9 +177,9 @@ def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
 
 @jax.jit
 def _loss(theta, factor, x, labels, weights, decay):
-  """Compute the loss and its gradient, written out.
+  """Compute the loss and its gradient, written by hand.
 
-  The products are in an order that takes half the time of the derived one.
+  This order of the products takes half the time of automatic differentiation.
   """
   matrix = _matrix(theta, factor)
   log_p = jax.nn.log_softmax(x @ matrix + theta["bias"])
@@ -189,10 +198,11 @@ def _matrix(theta, factor):
 
 
 def _minimized(x, labels, weights, num_classes: int, decay: float):
-  """Minimize the weighted mean loss by L-BFGS, from zero on.
+  """Minimize the weighted mean loss by L-BFGS, starting at zero.
 
   It converges in half the steps in coordinates where the features are
-  uncorrelated, about as the loss's curvature is; an eighth of them tells that.
+  uncorrelated, because their covariance approximates the loss's curvature. An
+  eighth of the images is enough to estimate it.
   """
   x, weights = jnp.asarray(x, jnp.float32), jnp.asarray(weights, jnp.float32)
   part = x[::8] * jnp.sqrt(8 / num_classes * weights[::8])[:, None]

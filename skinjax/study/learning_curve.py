@@ -1,4 +1,4 @@
-"""How balanced accuracy grows with the real images, to tell gains in these."""
+"""The learning curve, which expresses gains as numbers of real images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ import numpy as np
 
 from skinjax.study import scoring
 
-LEAST_FRACTION = 0.25  # of the images, that a doubling is told from
-_FURTHEST = 10.0  # times as many images, or as few, that the curve tells of
+LEAST_FRACTION = 0.25  # of the images; the slope is fitted from here on
+_FURTHEST = 10.0  # largest factor by which the curve is extrapolated
 
 
 def read(
@@ -18,9 +18,9 @@ def read(
   folds: Sequence[scoring.FoldDone],
   verdict_network: str,
 ) -> dict[str, Any] | None:
-  """Read how balanced accuracy grows with the real images, by one network.
+  """Compute how balanced accuracy of one network grows with the real images.
 
-  The verdict's, if it has such arms.
+  It is the verdict's network, if that has such arms.
   """
   parts = {n: a for n, a in arms.items() if a.get("fraction", 1.0) < 1}
   if not parts:
@@ -58,10 +58,10 @@ def read(
 
 
 def more_images(curve: Mapping[str, Any] | None, value: float) -> float | None:
-  """Compute how many real images more would have brought a difference.
+  """Compute how many more real images would have the effect of a difference.
 
-  As a part of those that there are; a loss is as if so many had been missing.
-  None where the curve does not rise, or would have to be followed too far.
+  The result is a fraction of the existing images, negative for a loss. It is
+  None if the curve does not rise, or would have to be extrapolated too far.
   """
   if not curve or not curve["per_doubling"] or curve["per_doubling"] <= 0:
     return None

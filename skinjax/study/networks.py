@@ -1,8 +1,8 @@
-"""The networks of a study: how a classifier is made of a config and images.
+"""The networks of a study: trains classifiers from a config and images.
 
-`head` is logistic regression on frozen features (study/head.py), the others are
+`head` is logistic regression on frozen features (study/head.py). The others are
 trained by the task `classifier`: `resnet` from scratch, `efficientnet` from
-ImageNet's weights.
+ImageNet weights.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from skinjax.runtime import errors, parallel, workdir
 from skinjax.study import head
 from skinjax.training import loop, tasks, trained
 
-# Changes when a network of the same config and images comes out otherwise.
+# Increase it when the same config and images result in a different network.
 VERSION = 1
 HEAD = "head"
 Predict = Callable[[Split], np.ndarray]
@@ -30,7 +30,7 @@ def unit_config(
   """Make the config of one classifier.
 
   Raises:
-    InputError: the arm changes what the network does not have.
+    InputError: the arm changes a key that the network does not have.
   """
   made = workdir.composed(config, f"network.{network}")
   del made.arms
@@ -47,24 +47,24 @@ def unit_config(
 
 
 def cannot(config, network: str, arm: str) -> str:
-  """Say why a network cannot have an arm; nothing if it can.
+  """Return why a network cannot have an arm, in words; empty if it can.
 
-  A head does without changes of colour: its features are computed once.
+  A head ignores colour augmentation: its features are computed once.
   """
   recipe = config.arm[arm]
   if recipe.filtered and not pretrained(config, network):
-    return "the filter knows ImageNet, and the network does not"
+    return "the filter is pretrained on ImageNet, and the network is not"
   mixup = recipe.changes.get("augment", {}).get("mixup")
   if config.network[network].task != HEAD:
     always = config.network[network].augment.get("mixup", 0.0)
     same = always and mixup == always
-    return "the arm classical already mixes images" if same else ""
+    return "the arm classical already uses mixup" if same else ""
   if mixup:
-    return "its features are computed once, of images that are not mixed"
+    return "its features are computed once, without mixup"
   if 0 < recipe.pretraining < 1:
     return "it is fitted in one stage"
   if recipe.changes.get("loss", {}).get("balance") == "weights":
-    return "its class weights would do what balanced batches do"
+    return "its class weights would have the same effect as balanced batches"
   return ""
 
 
@@ -78,12 +78,12 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
 
 
 def steps(config) -> int:
-  """Return the steps of a unit's training."""
+  """Return the number of training steps of a unit."""
   return 1 if config.task == HEAD else config.train.steps
 
 
 def pretrained(config, network: str) -> list[str]:
-  """Return the pretrained networks that a network learns through."""
+  """Return the pretrained networks that a network is trained through."""
   part = config.network[network]
   if part.task == HEAD:
     return [efficientnet.NAME]
@@ -96,12 +96,12 @@ def learn(
   place: pathlib.Path,
   features: Callable[[int], head.Features],
 ) -> Predict:
-  """Train a classifier in a directory, or find it there.
+  """Train a classifier in a directory, or load it from there.
 
-  `features` gives the features at an input size, to a head.
+  `features` returns the features at an input size; only a head uses it.
 
   Returns:
-    What predicts the probabilities [n, classes] of a split.
+    A function from a split to probabilities [n, classes].
   """
   if config.task == HEAD:
     return head.learn(config, dataset, place, features(config.input))

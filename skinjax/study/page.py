@@ -1,4 +1,4 @@
-"""The page that shows a study: one HTML file that needs nothing else."""
+"""Renders the report of a study as one self-contained HTML file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ def render(
   Images and styles are embedded; the page loads nothing and runs no script. The
   same arguments give the same page.
 
-  The summary may be read back from summary.json. `sheets` are by caption PIL
-  images or PNG bytes, shown side by side; `diversity` has by class the records
-  `{"step": …, "diversity/CLASS": ratio}` of the generator's training.
+  `summary` may be read back from summary.json. `sheets` maps captions to PIL
+  images or PNG bytes, which are shown side by side. `diversity` maps classes to
+  records `{"step": …, "diversity/CLASS": ratio}` of the generator's training.
   """
   decided = summary["verdict"]
   without, with_ = plots.procedures(summary)
@@ -95,7 +95,7 @@ def render(
 
 
 def _recipes(arms):
-  """Return by name what arms are, and the networks that have them."""
+  """Map each arm's name to its description and the networks that have it."""
   found = {}
   for arm in arms:
     if arm["name"] not in (WITH, WITHOUT):
@@ -105,7 +105,7 @@ def _recipes(arms):
 
 
 def _diversity_uri(records):
-  """Draw the classes as the lines of one panel; None if there are none."""
+  """Plot one line per class in one panel; return None without records."""
   panel = "diversity of samples / real"
   lines = {
     name: [

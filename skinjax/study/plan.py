@@ -1,7 +1,7 @@
-"""The plan of a study: which classifiers, and what was chosen when.
+"""The plan of a study: its classifiers, and what was chosen.
 
-`plan.json` of a study's workdir keeps what is decided on the way, each decision
-made once, from validation lesions alone, and before the test lesions of its
+`plan.json` in a study's workdir records the decisions made during the study.
+Each is made once, from validation lesions alone, before the test lesions of its
 fold are predicted:
 
 ```
@@ -13,9 +13,9 @@ fold are predicted:
 }
 ```
 
-`without` is the arm without synthetic images that is the rival, and `with` the
-one that stands for the generator: in each fold those of the highest balanced
-accuracy on its validation lesions, in the mean over the first seeds.
+`without` is the baseline arm, without synthetic images, and `with` the arm that
+represents the generator. In each fold, they are the arms with the highest
+balanced accuracy on its validation lesions, averaged over the first seeds.
 """
 
 import pathlib
@@ -31,11 +31,11 @@ from skinjax.training.writer import duration
 
 FILE = "plan.json"
 WITH, WITHOUT = "with", "without"  # keys of a choice
-# Seconds that a unit takes on two cores where none is done yet: a head's, and
-# those of a training step of a batch of 64 images at 64x64.
+# Seconds on two cores, used until a unit is done: of a head, and of a training
+# step with 64 images at 64x64.
 _HEAD_SECONDS = 10.0
 _STEP_SECONDS = {"resnet": 0.2, "efficientnet": 0.3}
-# Those of a GAN's step there, by task and discriminator, over all its sizes.
+# The same for a step of a GAN, over all its sizes, by task and discriminator.
 _GAN_STEP_SECONDS = {
   ("acgan", "own"): 0.35,
   ("acgan", "projected"): 0.6,
@@ -61,22 +61,22 @@ def left_out(config, network: str) -> dict[str, str]:
 
 
 def _asked(config, network: str) -> dict[str, str]:
-  """Return the arms asked of a network, and why it cannot have one."""
+  """Map a network's requested arms to why it cannot have them, "" if it can."""
   asked = config.arms or tuple(config.arm)
   own = config.network[network].arms or asked
   return {n: networks.cannot(config, network, n) for n in asked if n in own}
 
 
 def recipes(config) -> list:
-  """List what the arms are that any network trains."""
+  """List the configs of all arms that any network trains."""
   names = dict.fromkeys(n for k in config.networks for n in arms_of(config, k))
   return [config.arm[name] for name in names]
 
 
 def candidates(config, network: str) -> dict[str, list[str]]:
-  """List the arms between which is chosen, `with` and `without`.
+  """List the arms to choose from, by kind: `with` and `without`.
 
-  Those that learn from a part of the real images are none.
+  Arms trained on a part of the real images are excluded.
   """
   whole = [n for n in arms_of(config, network) if config.arm[n].fraction == 1]
   found = {WITH: [], WITHOUT: []}
@@ -87,14 +87,14 @@ def candidates(config, network: str) -> dict[str, list[str]]:
 
 
 def check(config) -> None:
-  """Refuse a study whose plan cannot be.
+  """Refuse a study with an invalid plan.
 
   Raises:
-    InputError: an unknown network or arm, none to compare, or numbers that do
-      not fit.
+    InputError: an unknown network or arm, no arms to compare, or invalid
+      numbers.
   """
   if not config.networks:
-    raise errors.InputError("config.networks is empty: name some.")
+    raise errors.InputError("config.networks is empty: name at least one.")
   for network in config.networks:
     errors.require_known("network", network, config.network)
   errors.require_known(
@@ -103,7 +103,7 @@ def check(config) -> None:
   for name in config.arms:
     errors.require_known("arm", name, config.arm)
   if len(set(config.arms)) < len(config.arms):
-    raise errors.InputError(f"config.arms={config.arms}: each of them once.")
+    raise errors.InputError(f"config.arms={config.arms}: name each arm once.")
   for network in config.networks:
     for name in config.network[network].arms:
       errors.require_known(f"arm of {network}", name, config.arm)
@@ -114,25 +114,25 @@ def check(config) -> None:
     if not found:
       raise errors.InputError(
         f"config.arms={config.arms}: the verdict of {verdict_network(config)} "
-        f"needs an arm {kind} synthetic images, at least."
+        f"needs an arm {kind} synthetic images."
       )
   if config.seeds < 1:
     raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
   if config.until and config.seeds < 2:
     raise errors.InputError(
-      f"until={config.until} needs seeds of at least 2: their spread tells how "
-      "many more are needed."
+      f"until={config.until} needs at least 2 seeds: their spread determines "
+      "how many more are needed."
     )
   if config.until and folds.by_seed(config):
     raise errors.InputError(
       f"until={config.until} adds seeds, and with {{seed}} in the path they "
-      "have no images of their own: use until=0, and config.seeds=N for N "
+      "have no images of their own: use until=0, and config.seeds=N with N "
       "folders."
     )
 
 
 def units_of(config, fold: int, seeds: Sequence[int]) -> list[units.Unit]:
-  """List a fold's units, the verdict's network last and seed by seed."""
+  """List a fold's units, seed by seed, with the verdict's network last."""
   order = sorted(config.networks, key=lambda n: n == verdict_network(config))
   every = [
     units.canonical(config, units.Unit(network, arm, fold, seed))
@@ -147,17 +147,17 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   """Read plan.json; what is not decided yet is empty."""
   decided = {"choices": {}, "until": {}}
   if (path / FILE).exists():
-    decided |= files.read_json(path / FILE, "it tells what was chosen")
+    decided |= files.read_json(path / FILE, "it records what was chosen")
   return decided
 
 
 def choice(
   config, path: pathlib.Path, network: str, fold: int
 ) -> dict[str, Any] | None:
-  """Return what was chosen in a fold; None if nothing is yet.
+  """Return what was chosen in a fold; None if nothing was chosen yet.
 
   Raises:
-    InputError: an arm that was chosen is not among those of the config.
+    InputError: a chosen arm is not among the arms of the config.
   """
   found = read(path)["choices"].get(network, {}).get(str(fold))
   if found:
@@ -165,7 +165,7 @@ def choice(
       if found.get(kind) and found[kind] not in arms_of(config, network):
         raise errors.InputError(
           f"{path / FILE} chose {found[kind]} in fold {fold}: choices are made "
-          "once, so that config.arms has to keep it."
+          "once, so config.arms must keep it."
         )
   return found
 
@@ -178,10 +178,10 @@ def choose(
   validation: Mapping[str, Sequence[np.ndarray]],
   labels: np.ndarray,
 ) -> None:
-  """Choose the arms that are compared in a fold, unless that is done.
+  """Choose the arms to compare in a fold, unless they were chosen before.
 
-  `validation` has by arm the probabilities [images, classes] of the first
-  seeds, of validation lesions with these labels.
+  `validation` maps arms to the probabilities [images, classes] of the first
+  seeds, for validation images with these labels.
   """
   scores = {
     arm: float(
@@ -213,9 +213,9 @@ def choose(
 def decide_seeds(
   config, path: pathlib.Path, needed: int | None
 ) -> dict[str, Any]:
-  """Keep how many seeds the verdict gets, unless that is decided.
+  """Record how many seeds the verdict gets, unless that was decided before.
 
-  `needed` is of statistics.seeds_needed.
+  `needed` is the result of statistics.seeds_needed.
   """
   with files.locked(path / ".plan.lock", wait=True):
     decided = read(path)
@@ -228,7 +228,7 @@ def decide_seeds(
       elif needed >= config.seeds_most:
         reason = f"at most seeds_most={config.seeds_most}"
       else:
-        reason = "as many as the first seeds say it takes"
+        reason = "the number estimated from the first seeds"
       decided["until"] = {
         "half_width": config.until,
         "first": config.seeds,
@@ -240,7 +240,7 @@ def decide_seeds(
 
 
 def estimate(config, network: str) -> float:
-  """Return the seconds that a unit takes on two cores, about."""
+  """Estimate the seconds that a unit takes on two cores."""
   part = config.network[network]
   if part.task == networks.HEAD:
     return _HEAD_SECONDS
@@ -252,7 +252,7 @@ def estimate(config, network: str) -> float:
 
 
 def estimate_gan(config) -> float:
-  """Return the seconds that a fold's GAN takes on two cores, about."""
+  """Estimate the seconds that a fold's GAN takes on two cores."""
   gan = config.gan
   kind = gan.task, gan.model.get("discriminator", "own")
   step = _GAN_STEP_SECONDS.get(kind, _UNKNOWN_STEP_SECONDS)
@@ -260,21 +260,21 @@ def estimate_gan(config) -> float:
 
 
 def megabytes(config, network: str) -> float:
-  """Return what a unit takes on the disk: of a trained one, its checkpoint."""
+  """Estimate a unit's disk space; for trained networks, the checkpoint's."""
   part = config.network[network]
   if part.task == networks.HEAD:
     return 0.2
-  # Parameters, two moments and their average, float32.
+  # Parameters, two moments and the EMA, float32.
   if part.model.network == "efficientnet":
     return 16 * 3.4
   return 16 * 0.011 * part.model.width**2
 
 
 class Progress:
-  """Counts units that are done, and says how long the others take."""
+  """Counts finished units, and estimates the time for the remaining ones."""
 
   def __init__(self, config, numbers: Sequence[int]):
-    """Take the folds that there are to do."""
+    """Take the numbers of the folds to run."""
     self._config = config
     self._took = {network: [] for network in config.networks}
     self._left = dict.fromkeys(config.networks, 0)
@@ -283,7 +283,7 @@ class Progress:
         self._left[unit.network] += 1
 
   def done(self, network: str, seconds: float) -> None:
-    """Note a unit that is done, and how long it took."""
+    """Record a finished unit, and how long it took."""
     self._took[network].append(seconds)
     self._left[network] -= 1
 
@@ -295,12 +295,12 @@ class Progress:
     return estimate(self._config, network), False
 
   def left(self) -> float:
-    """Return the seconds that all others take, in one process."""
+    """Return the seconds that all remaining units take, in one process."""
     return sum(self.each(n)[0] * left for n, left in self._left.items())
 
   def table(self) -> str:
-    """Return what is done and left of each network, a row each."""
-    heads = ("network", "done", "left", "a unit", "time left")
+    """Return the units done and left as a table, one row per network."""
+    heads = ("network", "done", "left", "per unit", "time left")
     rows = [heads]
     for network, left in self._left.items():
       each, measured = self.each(network)
@@ -325,10 +325,10 @@ class Progress:
 
 
 def keep_network(config, path: pathlib.Path) -> None:
-  """Keep which network gives the verdict: there is one primary hypothesis.
+  """Record which network gives the verdict: there is one primary hypothesis.
 
   Raises:
-    InputError: it was another one.
+    InputError: another one was recorded before.
   """
   now = verdict_network(config)
   with files.locked(path / ".plan.lock", wait=True):
@@ -336,8 +336,8 @@ def keep_network(config, path: pathlib.Path) -> None:
     before = decided.setdefault("verdict_network", now)
     if before != now:
       raise errors.InputError(
-        f"The verdict of {path} is that of {before}, and not of {now}: it is "
-        f"chosen once. Say --config.verdict_network={before}, or use another "
+        f"The verdict of {path} is by {before}, not by {now}: its network is "
+        f"chosen once. Set --config.verdict_network={before}, or use another "
         "workdir."
       )
     files.write_json(path / FILE, decided)

@@ -38,15 +38,15 @@ _ABOVE = {
   "fontsize": 9,
 }
 _TONES = {verdict.HELPS: COLORS[2], verdict.HURTS: COLORS[1]}
-_PANELS = 4  # beside each other, of the doses
+_PANELS = 4  # per row in the plot of doses
 
 
 def by_network(
   summary: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
 ) -> dict[str, list[Mapping[str, Any]]]:
-  """Group arms or differences by network, what the verdict is of first.
+  """Group arms or differences by network.
 
-  The first network is the verdict's, and the first of its rows the procedures.
+  The verdict's network comes first; within a network, the procedures do.
   """
   first = summary["verdict"]["network"]
   names = [network["name"] for network in summary["networks"]]
@@ -63,7 +63,7 @@ def by_network(
 
 
 def procedures(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  """Return the arms that decide: WITHOUT and WITH of the verdict's network."""
+  """Return the arms of the verdict: WITHOUT and WITH of its network."""
   network = summary["verdict"]["network"]
   return [arm_of(summary, network, name) for name in (WITHOUT, WITH)]
 
@@ -78,7 +78,7 @@ def arm_of(
 
 
 def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
-  """Return the arms of a network that differ in their dose alone, by dose."""
+  """Return a network's arms that differ only in dose, sorted by dose."""
   alike = {"added": "synthetic", "share": 1, "weight": 1, "pretraining": 0}
   alike |= {"filtered": False, "total": 0, "fraction": 1}
   compared = {
@@ -100,10 +100,10 @@ def _colored(arms: Iterable) -> Iterator[tuple[str, Any]]:
 
 
 def forest(summary: Mapping[str, Any]) -> Figure:
-  """Draw differences in balanced accuracy, a row for each network and arm.
+  """Draw differences in balanced accuracy, one row per network and arm.
 
-  The row that decides comes first, and is a diamond; beside the others stand
-  the adjusted p-values.
+  The row of the verdict comes first, as a diamond. The other rows have their
+  adjusted p-values on the right.
   """
   rows = by_network(
     summary,
@@ -144,7 +144,7 @@ def forest(summary: Mapping[str, Any]) -> Figure:
         marker="D" if decides else "o",
       )
       p = row["p_adjusted"]
-      told = "decides" if decides else "–" if p is None else p_value(p)
+      told = "primary" if decides else "–" if p is None else p_value(p)
       axis.text(1.02, at, told, **beside)
   axis.set_yticks(range(len(names)), names)
   axis.tick_params(axis="y", length=0)
@@ -155,10 +155,10 @@ def forest(summary: Mapping[str, Any]) -> Figure:
 
 
 def doses(summary: Mapping[str, Any], network: str) -> Figure:
-  """Draw what doses of synthetic images bring to each class of a network.
+  """Draw the effect of doses of synthetic images on a network, by class.
 
-  A panel for balanced accuracy, then one for each class's recall: differences
-  from WITHOUT, the classes' at their wider, Bonferroni-corrected level.
+  One panel shows balanced accuracy, and one per class its recall, as
+  differences from WITHOUT. The intervals of classes are Bonferroni-corrected.
   """
   given = doses_of(summary, network)
   panels = [(HEADLINE_METRIC, None)]
@@ -178,7 +178,7 @@ def doses(summary: Mapping[str, Any], network: str) -> Figure:
     panel(axis, title)
     axis.title.set_fontweight("bold" if name is None else "normal")
     axis.axhline(0, color=INK, linewidth=0.8)
-    # Doses grow by factors: evenly spaced, whatever these are.
+    # Doses grow by factors, so they are drawn at even distances.
     rows = [found[arm, metric, name] for arm in given]
     known = [
       (x, r["value"]) for x, r in enumerate(rows) if r["low"] is not None
@@ -191,16 +191,16 @@ def doses(summary: Mapping[str, Any], network: str) -> Figure:
     axis.set_xticks(range(len(given)), ticks)
     axis.tick_params(labelbottom=True)
     axis.margins(x=0.15)
-  figure.supxlabel("synthetic images for each real one", fontsize=9, color=INK)
+  figure.supxlabel("synthetic images per real image", fontsize=9, color=INK)
   figure.supylabel("difference", fontsize=9, color=INK)
   figure.tight_layout()
   return figure
 
 
 def learning_curve(summary: Mapping[str, Any]) -> Figure:
-  """Draw balanced accuracy against the real images, with its slope.
+  """Draw balanced accuracy against the number of real images, with its slope.
 
-  A line across it is what all of them and synthetic ones come to.
+  A horizontal line marks the score with all real and synthetic images.
   """
   curve = summary["learning_curve"]
   points = curve["points"]
@@ -210,7 +210,7 @@ def learning_curve(summary: Mapping[str, Any]) -> Figure:
   axis.set_xscale("log")
   for point in points:
     whisker(axis, point, point["images"], COLORS[0], 5, vertical=True)
-  axis.plot([], [], "o-", color=COLORS[0], label="real images alone")
+  axis.plot([], [], "o-", color=COLORS[0], label="real images only")
   late = [p for p in points if p["fraction"] >= LEAST_FRACTION]
   if curve["per_doubling"] is not None:
     x = np.log2([p["images"] for p in late])
@@ -220,11 +220,11 @@ def learning_curve(summary: Mapping[str, Any]) -> Figure:
       *(2.0**x, fit, "--"),
       color=COLORS[0],
       linewidth=1,
-      label=f"{signed(curve['per_doubling'])} with each doubling",
+      label=f"{signed(curve['per_doubling'])} per doubling",
     )
   if rival := arm_of(summary, curve["network"], WITH):
     value = rival["scores"][HEADLINE_METRIC]["value"]
-    label = "all real images, with synthetic images"
+    label = "all real images plus synthetic images"
     axis.axhline(value, color=COLORS[1], linewidth=1, label=label)
   ticks = [p["images"] for p in points]
   axis.xaxis.set_major_locator(FixedLocator(ticks))
@@ -238,7 +238,7 @@ def learning_curve(summary: Mapping[str, Any]) -> Figure:
 
 
 def recalls(summary: Mapping[str, Any]) -> Figure:
-  """Draw each class's recall by the two procedures, with intervals."""
+  """Draw each class's recall with the two procedures, with intervals."""
   classes = [c["name"] for c in summary["classes"]]
   figure = Figure(figsize=(WIDTH, 2.9))
   axis = figure.subplots()
@@ -268,10 +268,10 @@ def recalls(summary: Mapping[str, Any]) -> Figure:
 def curves(
   runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
 ) -> Figure:
-  """Draw scalars against steps: a panel for each name, a colour for each arm.
+  """Draw scalars against steps: one panel per name, one colour per arm.
 
-  An arm has runs (seeds), each a list of `{"step": …, name: value}`, which may
-  lack names.
+  An arm has runs (seeds). Each run is a list of records `{"step": …, name:
+  value}`; a record need not have every name.
   """
   names = list(
     dict.fromkeys(
@@ -308,9 +308,9 @@ def curves(
 
 
 def reliability(summary: Mapping[str, Any]) -> Figure:
-  """Draw accuracy against confidence of both procedures.
+  """Draw accuracy against confidence for both procedures.
 
-  The areas of dots are shares of examples.
+  The area of a dot shows its share of the examples.
   """
   figure = Figure(figsize=(3.4, 3.4))
   axis = figure.subplots()
@@ -340,7 +340,7 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
 
 
 def confusion(summary: Mapping[str, Any], arm: Mapping[str, Any]) -> Figure:
-  """Draw an arm's confusion matrix: shares of each true class, in percent."""
+  """Draw an arm's confusion matrix, in percent of each true class."""
   names = [literal(c["name"]) for c in summary["classes"]]
   counts = np.array(arm["confusion"], float)
   shares = counts / np.maximum(counts.sum(1, keepdims=True), 1e-12)

@@ -1,4 +1,4 @@
-"""From the predictions of a study's classifiers to its report on disk."""
+"""Writes a study's report from the predictions of its classifiers."""
 
 import collections
 import importlib.metadata
@@ -21,7 +21,7 @@ from skinjax.study import folds, networks, page, plan, scoring, summary, units
 from skinjax.synthesis import synthesize
 
 _COLUMNS = 8  # of the sheets
-_SHOWN = 400  # images of a class whose diversity is measured
+_SHOWN = 400  # images per class used to measure diversity
 _PACKAGES = ("jax", "flax", "optax", "numpy", "scipy")
 
 
@@ -32,10 +32,10 @@ def fold_done(
   outside: external.External | None,
   seeds: Sequence[int],
 ) -> scoring.FoldDone:
-  """Read what a fold's classifiers have predicted.
+  """Read the predictions of a fold's classifiers.
 
-  Every arm has the config's seeds; those that were chosen for the verdict have
-  all of `seeds`.
+  Every arm has the config's seeds; the arms chosen for the verdict have all of
+  `seeds`.
   """
   train, test = fold.dataset.train, fold.dataset.test
   classes = range(fold.dataset.info.num_classes)
@@ -86,11 +86,11 @@ def write(
 ) -> dict:
   """Write WORKDIR/report: the page, summary.json and two tables.
 
-  `fold` is the first of those that are `done`, whose images are shown;
-  `left_out` are folds whose lesions the images' maker has seen.
+  `fold` is the first of `done`; its images are shown. `left_out` are the folds
+  whose held-out lesions the generator has seen.
 
   Returns:
-    What summary.json holds; see study/summary.py.
+    The content of summary.json; see study/summary.py.
   """
   info, decisive = fold.dataset.info, plan.verdict_network(config)
   folder = fold.folders[fold.folder_of(config.seed)]
@@ -151,7 +151,7 @@ def write(
 
 
 def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
-  """Return where the GAN of each class was trained, if that is still there."""
+  """Return the workdir of each class's GAN, if it still exists."""
   maker = folder.provenance.get("generator")
   place = maker.get("workdir") if isinstance(maker, Mapping) else None
   if not isinstance(place, str):
@@ -160,7 +160,7 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   for name in class_names:
     for training in (pathlib.Path(place), pathlib.Path(place, name)):
       if (training / "metrics.jsonl").exists():
-        found[name] = training  # a GAN of the class comes before one of all
+        found[name] = training  # a GAN of the class is preferred to one of all
   return found
 
 
@@ -170,14 +170,15 @@ def _about(path, config, fold, folder, left_out) -> summary.About:
   notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
   if left_out:
     notes.append(
-      f"Folds {', '.join(map(str, left_out))} are left out: what made the "
-      "synthetic images has seen their lesions."
+      f"Folds {', '.join(map(str, left_out))} are left out: the generator of "
+      "the synthetic images has seen their held-out lesions."
     )
   pretrained = folder.provenance.get("pretrained") or []
   if pretrained:
     notes.append(
-      f"The generator was trained through {', '.join(pretrained)}: the effect "
-      "of its images on a network without it includes knowledge of ImageNet."
+      f"The generator was trained through {', '.join(pretrained)}. The effect "
+      "of its images on a classifier without this pretraining includes "
+      "knowledge of ImageNet."
     )
   real, made = (
     diversity.distances(part.images, part.labels, info.class_names)
@@ -226,19 +227,19 @@ def _split(config, fold: folds.Fold, known: bool) -> str:
   else:
     words = (
       f"{data.num_folds} folds by lesion (seed {data.fold_seed}), each tested "
-      f"on once, by classifiers that have not seen it; in one of them {sizes}"
+      f"once, by classifiers that have not seen it; one of them has {sizes}"
     )
   if config.control:
     words += (
-      ", which is half of the training lesions; the other half gives the "
-      "images in the place of synthetic ones"
+      "; training uses half of the training lesions, and images of the other "
+      "half replace synthetic ones"
     )
   maker = (
-    "nor did the maker of the synthetic images see any of the last two"
+    "and the generator of the synthetic images saw no validation or test lesion"
     if known
-    else "but nothing tells which of them the maker of the synthetic images saw"
+    else "but which lesions the synthetic images' generator saw is unknown"
   )
-  return f"{words}; no lesion is in two of them, {maker}"
+  return f"{words}; no lesion is in two of these splits, {maker}"
 
 
 def _compute(config) -> str:
@@ -253,15 +254,15 @@ def _compute(config) -> str:
     else:
       told.append(
         f"{network}: {part.train.steps} steps of {part.train.batch_size} "
-        "images, the weights after the last step"
-        + ", images mixed in pairs"
+        "images, with the weights of the last step"
+        + ", with mixup"
         * (part.augment.get("mixup", 0.0) > 0)
       )
   return "; ".join(told)
 
 
 def _minutes(path: pathlib.Path) -> dict[str, float]:
-  """Add up what classifiers took, by network."""
+  """Sum up the minutes of all classifiers by network."""
   minutes = collections.Counter()
   for record in path.glob("*/units/*/unit.json"):
     unit = files.read_json(record, "remove it")
@@ -270,7 +271,7 @@ def _minutes(path: pathlib.Path) -> dict[str, float]:
 
 
 def _some(split: datasets.Split) -> datasets.Split:
-  """Take the first images of each class: distances are of all pairs."""
+  """Take the first images of each class, as all pairs will be compared."""
   places = [
     np.flatnonzero(split.labels == label)[:_SHOWN]
     for label in np.unique(split.labels)
@@ -281,18 +282,18 @@ def _some(split: datasets.Split) -> datasets.Split:
 def _sheet(
   split: datasets.Split, info, synthetic: datasets.Split
 ) -> Image.Image:
-  """Draw a row for each class that has synthetic images."""
+  """Draw one row per class that has synthetic images."""
   labels, counts = np.unique(synthetic.labels, return_counts=True)
   there = np.bincount(split.labels, minlength=info.num_classes)[labels]
   columns = min(_COLUMNS, *counts, *there)
-  # Evenly spaced: neighbours often show one lesion.
+  # Evenly spaced, as neighbours often show the same lesion.
   pick = lambda rows: rows[np.linspace(0, len(rows) - 1, columns).astype(int)]
   rows = [pick(np.flatnonzero(split.labels == label)) for label in labels]
   return synthesize.sheet(split.take(np.concatenate(rows)), info.class_names)
 
 
 def _records(place: pathlib.Path, names: Iterable[str]) -> list[dict]:
-  """Read some of a workdir's metrics."""
+  """Read the named metrics of a workdir."""
   text = (place / "metrics.jsonl").read_text()
   lines = map(json.loads, text.splitlines())
   return [
@@ -337,7 +338,7 @@ def _differences_table(result: dict) -> str:
 
 
 def _tell(result: dict, report: pathlib.Path) -> None:
-  """Log the verdict, and the original project's numbers beside it."""
+  """Log the verdict, and the original project's numbers to compare with."""
   for row in result["original"]:
     logging.info(
       "the original project, %d classes: accuracy %.3f without, %.3f with GAN "
@@ -353,8 +354,8 @@ def _tell(result: dict, report: pathlib.Path) -> None:
   logging.info("%s", result["verdict"]["detail"])
   if found := result["external"]:
     logging.info(
-      "On %s (external): %s minus %s in balanced accuracy %+.3f "
-      "[%+.3f, %+.3f]; majority line %.3f. %s",
+      "External test set %s: balanced accuracy %s minus %s: %+.3f "
+      "[%+.3f, %+.3f]; accuracy of the majority-class baseline: %.3f. %s",
       found["name"],
       found["difference"]["arm"],
       found["difference"]["rival"],

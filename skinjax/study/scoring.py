@@ -17,19 +17,19 @@ WITH, WITHOUT = "with synthetic images", "without synthetic images"
 
 
 class FoldDone(NamedTuple):
-  """What a fold's classifiers predict of its test split, N images."""
+  """The predictions of a fold's classifiers on its test split of N images."""
 
   number: int
   labels: np.ndarray  # [N]
   groups: np.ndarray  # [N], lesions
   train_counts: np.ndarray  # [K], real images
   train_groups: np.ndarray  # [K], lesions
-  # By network, `with` and `without` and the validation scores; see plan.py.
+  # By network: `with`, `without` and the validation scores; see plan.py.
   choices: Mapping[str, Mapping[str, Any]]
   # By network and arm, probabilities [S, N, K]; all arms have the first seeds,
-  # those that were chosen may have more.
+  # the chosen arms may have more.
   predictions: Mapping[tuple[str, str], np.ndarray]
-  # Likewise of an external test set, empty without one.
+  # The same for an external test set, empty without one.
   external: Mapping[tuple[str, str], np.ndarray]
 
 
@@ -40,7 +40,7 @@ class Scorer:
   """
 
   def __init__(self, folds, predictions, labels, weights):
-    """Take by fold the predictions, labels, and weights of resamples."""
+    """Take the predictions, labels and weights of resamples, by fold."""
     self._folds, self._labels, self._predictions = folds, labels, predictions
     self._weights = weights
     self._tallies = {}
@@ -48,7 +48,7 @@ class Scorer:
     self._tell = progress("Scores with resampled lesions: classifiers")
 
   def arms(self, network: str, arm: str) -> list[str]:
-    """Return the arm of each fold: of a procedure, what was chosen there."""
+    """Return the arm of each fold; for a procedure, the one chosen there."""
     if arm not in (WITH, WITHOUT):
       return [arm] * len(self._folds)
     key = "with" if arm == WITH else "without"
@@ -113,7 +113,7 @@ def scorer(
   resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> Scorer:
-  """Return what scores the test splits of folds."""
+  """Return a Scorer of the test splits of folds."""
   return Scorer(
     folds,
     [fold.predictions for fold in folds],
@@ -126,7 +126,7 @@ def scorer(
 
 
 def procedures_difference(scored: Scorer, network: str, seeds: int):
-  """Return the draws that decide: WITH minus WITHOUT, balanced accuracy."""
+  """Return the draws of the verdict: WITH minus WITHOUT, balanced accuracy."""
   draws = [scored.draws(network, arm, seeds) for arm in (WITH, WITHOUT)]
   return draws[0][HEADLINE_METRIC] - draws[1][HEADLINE_METRIC]
 
@@ -141,6 +141,6 @@ def seeds_needed(
   level: float = 0.95,
   seed: int = 0,
 ) -> int | None:
-  """Compute how many seeds the verdict takes; see statistics.seeds_needed."""
+  """Compute how many seeds the verdict needs; see statistics.seeds_needed."""
   draws = procedures_difference(scorer(folds, seed=seed), network, first)
   return statistics.seeds_needed(draws, half_width, most, level, seed)

@@ -1,9 +1,9 @@
-"""The task that gives the verdict: whether synthetic images help a classifier.
+"""The study task: tests whether synthetic images help a classifier.
 
 Its units of work are, for each fold, a GAN (unless images are given), its
-images, and a classifier for each network, arm and seed. Each has a lock of its
-own, so that any number of processes, on any machines that share the workdir,
-can work on one study.
+images, and a classifier for each network, arm and seed. Each has its own lock,
+so any number of processes, on any machines that share the workdir, can work on
+one study.
 """
 
 import functools
@@ -32,39 +32,40 @@ from skinjax.synthesis import quality
 from skinjax.training import kid, loop, tasks, trained
 from skinjax.training.writer import duration
 
-# A filtered image must show its class more than this share of the class's
-# validation images do.
+# To pass the filter, an image must show its class better than this share of the
+# class's validation images.
 _SHOWN_LESS = 0.2
 
 
 def run(
   config: ml_collections.ConfigDict, path: str | pathlib.Path
 ) -> dict | None:
-  """Run a study, from where it was left, and write its report.
+  """Run or resume a study, and write its report.
 
-  Fold by fold it takes the images that the config names, or draws them from the
-  GAN that it names, or trains one on the fold's training lesions first; trains
-  every arm with every seed; chooses by the validation lesions what is compared
-  (see plan.py), and only then predicts the test lesions. `report/` is written
-  when all folds are done; see report.write. What is done is not done again,
-  what another process does is waited for. Other folds, networks, seeds and arms
-  than before go on from what is there, and the report is of those that the
-  config names.
+  For each fold, it reads the images that the config names, or generates them
+  with the GAN that the config names, or with a GAN that it first trains on the
+  fold's training lesions. It trains every arm with every seed, chooses the arms
+  to compare by the validation lesions (see plan.py), and only then predicts the
+  test lesions. `report/` is written when all folds are done; see report.write.
 
-  With `shard=i/n` only every n-th classifier is trained, and the report is
-  written by whichever process finds all classifiers done.
+  Finished work is not repeated, and work of another process is waited for. With
+  other folds, networks, seeds or arms than before, the study resumes from
+  existing files, and the report covers those that the config names.
+
+  With `shard=i/n`, only every n-th classifier is trained. The report is written
+  by the process that finds all classifiers done.
 
   Returns:
-    What summary.json holds; None where other shards' classifiers are missing,
-    and for a dry run.
+    The content of summary.json; None if classifiers of other shards are
+    missing, and for a dry run.
 
   Raises:
-    InputError: bad config or data, images whose maker has seen test lesions, or
-      of which nothing tells unless `unknown_origin` allows it.
+    InputError: bad config or data; or the generator of the images has seen test
+      lesions, or its training data are unknown and `unknown_origin` is not set.
   """
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
-  _check(config)  # what may be refused is, before anything is there
+  _check(config)  # before any file is written
   admitted = _admitted(config)
   if config.dry_run:
     logging.info("%s", _dry_run(config, path, admitted))
@@ -76,18 +77,18 @@ def run(
 
 
 class Admitted(NamedTuple):
-  """The folds of a study, after all that could be refused was looked at."""
+  """The folds of a study, after all checks."""
 
   numbers: tuple[int, ...]
-  left_out: tuple[int, ...]  # whose test lesions the images' maker has seen
+  left_out: tuple[int, ...]  # the generator has seen their held-out lesions
 
 
 def _check(config) -> None:
-  """Refuse what would stop a part of the study in hours."""
+  """Refuse configs that would fail only after hours."""
   if sum(map(bool, (config.synthetic, config.generator, config.control))) > 1:
     raise errors.InputError(
       "Set at most one of config.synthetic (your images), config.generator (a "
-      "GAN that draws them) and config.control (real images instead)."
+      "GAN that generates them) and config.control (real images instead)."
     )
   plan.check(config)
   folds.numbers(config)
@@ -107,42 +108,42 @@ def _check(config) -> None:
 
 
 def _shard(every: list, text: str) -> list:
-  """Return the part of a list that `i/n` names, i from 0; all for ``."""
+  """Return part i (from 0) of n parts of a list for `i/n`; all of it for ``."""
   if not text:
     return every
   match = re.fullmatch(r"(\d+)/(\d+)", text)
   if not match or int(match[1]) >= int(match[2]):
     raise errors.InputError(
-      f"shard={text}: i/n is wanted, with i from 0 to n - 1, as in 0/4."
+      f"shard={text}: i/n is expected, with i from 0 to n - 1, such as 0/4."
     )
   return every[int(match[1]) :: int(match[2])]
 
 
 def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
-  """Return what may become of a study's config; see workdir.claim.
+  """Return which keys of a study's config may change; see workdir.claim.
 
-  Units are found by what they are made of, and a fold compares the images that
-  it is given with those it began with.
+  Some may change freely, because units are named by everything that they depend
+  on, and a fold refuses other images than those that it was started with.
   """
 
   def arm(before, now):
     for name, known in (before or {}).items():
       if now.get(name) != known:
         return (
-          f"config.arm.{name} is not what it was: give a changed arm a name of "
-          "its own, and leave out arms in config.arms alone"
+          f"config.arm.{name} has changed: give a changed arm a new name; to "
+          "leave out arms, use config.arms"
         )
     return None
 
   def network(before, now):
-    """Refuse another network once something was chosen by its classifiers."""
+    """Refuse a changed network once its classifiers have chosen arms."""
     for name in plan.read(path)["choices"]:
       old, new = (workdir.flat(x.get(name) or {}) for x in (before, now))
       for key in sorted({*old, *new} - {"arms"}):
         if old.get(key) != new.get(key) and not workdir.is_free(key):
           return (
             f"network.{name}.{key} was {old.get(key)!r}, is {new.get(key)!r}, "
-            "and what is compared was chosen with the former"
+            "and the compared arms were chosen with the former"
           )
     return None
 
@@ -150,21 +151,20 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
     if config.generator or config.synthetic:  # no GAN is trained here
       return None
     return (
-      f"gan.train.steps was {before}, is {now}, and classifiers here have "
-      "learnt from the images of the GAN as it was: to train it further, begin "
-      f"another study in a directory with copies of {path}/fold*/generator in "
-      "it"
+      f"gan.train.steps was {before}, is {now}, and classifiers here were "
+      "trained on images of the GAN as it was: to train it further, start "
+      f"another study in a directory with copies of {path}/fold*/generator"
     )
 
   def until(before, now):
-    words = f"until was {before}, is {now}, and is decided once"
+    words = f"until was {before}, is {now}, and can be set only once"
     return words if before else None
 
   def seeds(before, now):
     if plan.read(path)["until"]:
       return (
         f"seeds was {before}, is {now}, and the first {before} have decided "
-        "how many the verdict gets: use another workdir"
+        "how many seeds the verdict gets: use another workdir"
       )
     return None
 
@@ -187,10 +187,10 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
 
 
 def _admitted(config) -> Admitted:
-  """Look at every fold's data and images before anything is made.
+  """Check every fold's data and images before any work starts.
 
   Raises:
-    InputError: they cannot be used; no fold can.
+    InputError: they cannot be used, or no fold can be.
   """
   known, unseen, seen = folds.numbers(config), [], []
   for number in known:
@@ -206,38 +206,40 @@ def _admitted(config) -> Admitted:
   if not unseen:
     place = config.synthetic or config.generator
     raise errors.InputError(
-      f"What made the images in {place} was trained on test or validation "
-      "lesions of every fold: give one for each fold, with {fold} in the path, "
-      "trained with this study's data.fold, data.num_folds and data.fold_seed."
+      f"The generator of the images in {place} was trained on test or "
+      "validation lesions of every fold: give one per fold, with {fold} in the "
+      "path, trained with this study's data.fold, data.num_folds and "
+      "data.fold_seed."
     )
   if seen:
     logging.warning(
-      "Folds %s are left out: what made the images has seen their lesions.",
+      "Folds %s are left out: the generator has seen their held-out lesions.",
       ", ".join(map(str, seen)),
     )
   return Admitted(tuple(unseen), tuple(seen))
 
 
 def _require_same_knowledge(config, found: folds.Given) -> None:
-  """Refuse a verdict that would be of a pretrained network's knowledge."""
+  """Refuse a verdict that would measure a pretrained network's knowledge."""
   network = plan.verdict_network(config)
   more = folds.pretrained(config, found) - set(
     networks.pretrained(config, network)
   )
   if more:
     raise errors.InputError(
-      f"The images were made through {', '.join(sorted(more))}, a pretrained "
-      f"network: {network} would gain from its knowledge through the images "
-      "alone. For the verdict, use a classifier that starts from that network, "
-      "as in --config.networks=head or efficientnet."
+      "The generator of the images was trained through "
+      f"{', '.join(sorted(more))}, a pretrained network: {network} would gain "
+      "from its knowledge through the images alone. For the verdict, use a "
+      "classifier that starts from that network, as with "
+      "--config.networks=head or efficientnet."
     )
 
 
 def _outside(config, dataset, origin) -> external.External | None:
   """Read the external test set, if there is one.
 
-  `origin` says what the images' maker has learnt from; None where it is to be
-  trained here, on `dataset`.
+  `origin` records what the generator was trained on; None if it will be trained
+  here, on `dataset`.
   """
   if not config.external:
     return None
@@ -245,7 +247,7 @@ def _outside(config, dataset, origin) -> external.External | None:
 
 
 def _wanted(config, info) -> np.ndarray:
-  """Count the synthetic images that the arms ask for at most, [classes]."""
+  """Return the most synthetic images that any arm needs, [classes]."""
   counts = np.array(info.class_counts)
   most = np.zeros(len(counts), int)
   for arm in filter(arms.is_synthetic, plan.recipes(config)):
@@ -257,13 +259,13 @@ def _require_more(config, info) -> None:
   """Refuse doses that add no image."""
   if not _wanted(config, info).any():
     raise errors.InputError(
-      "The arms' doses add no synthetic image: every class has fewer than half "
-      "an image for each real one. Raise config.arm.NAME.dose."
+      "The arms' doses add no synthetic image: for every class, the dose times "
+      "the real images is less than half an image. Raise config.arm.NAME.dose."
     )
 
 
 def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
-  """Read a fold, and get its image folders."""
+  """Load a fold, and read or generate its image folders."""
   dataset = folds.load(config, number)
   found = folds.given(config, number, dataset.info, folds.seeds(config))
   wanted = _wanted(config, dataset.info)
@@ -277,11 +279,11 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
 
 
 def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
-  """Tell which of a folder's images pass the filter; keep it in a file."""
+  """Return which of a folder's images pass the filter, cached in a file."""
   made = ml_collections.ConfigDict(config.network[networks.HEAD].to_dict())
   del made.arms
   made.train.sampler = "balanced"
-  made.augment.orientations = False  # synthetic images are looked at once
+  made.augment.orientations = False  # score images in one orientation
   of_head = files.short_digest(made.to_dict())
   record = fold.path / f"passes-{fold.digests[seed][:12]}-{of_head}.npz"
   if record.exists():
@@ -300,7 +302,7 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
 
 
 def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
-  """Run what is admitted; see `run`."""
+  """Run the admitted folds; see `run`."""
   extract = functools.cache(lambda size: head.Features(size, path / "features"))
   progress = plan.Progress(config, admitted.numbers)
   done = {
@@ -309,9 +311,9 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
   }
   if None in done.values():
     logging.info(
-      "This shard, %s, is done; others' classifiers are missing:\n%s\nWhoever "
-      "finds them all writes the report: the last shard, or the same command "
-      "without --config.shard.",
+      "Shard %s is done; classifiers of other shards are missing:\n%s\nThe "
+      "last shard to finish writes the report, or the same command without "
+      "--config.shard.",
       config.shard,
       progress.table(),
     )
@@ -333,9 +335,9 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
 def _do_fold(
   config, path, number: int, extract, progress: plan.Progress
 ) -> scoring.FoldDone | None:
-  """Train a fold's classifiers, choose, and predict its test lesions.
+  """Train a fold's classifiers, choose arms, and predict the test lesions.
 
-  Returns None where classifiers of other shards are missing.
+  Returns None if classifiers of other shards are missing.
   """
   logging.info("%s", progress.table())
   fold = _fold(config, path, number, extract)
@@ -371,7 +373,7 @@ def _do_fold(
 
 
 def _with_more_seeds(config, path, done: dict, extract) -> dict:
-  """Run as many more seeds as the verdict's interval takes; see plan.py."""
+  """Run the additional seeds that the verdict's interval needs; see plan.py."""
   needed = scoring.seeds_needed(
     list(done.values()),
     plan.verdict_network(config),
@@ -409,7 +411,7 @@ def _outside_of(config, fold: folds.Fold) -> external.External | None:
 def _work_off(
   made: list[units.Work], wanted, extract, progress: plan.Progress | None = None
 ) -> None:
-  """Predict splits by units; those in other hands come last."""
+  """Predict splits with units; units that other processes use come last."""
   left = list(made)
   while left:
     busy = []
@@ -419,7 +421,7 @@ def _work_off(
         logging.info(
           "%s%s",
           one.unit,
-          f"; all that is left: {duration(progress.left())}"
+          f"; time left for all: {duration(progress.left())}"
           if progress
           else "",
         )
@@ -437,7 +439,7 @@ def _work_off(
 
 
 def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
-  """Say what there is to do, in words and a table."""
+  """Describe the remaining work, in words and a table."""
   progress = plan.Progress(config, admitted.numbers)
   lines, size = [], 0.0
   for number in admitted.numbers:
@@ -453,16 +455,16 @@ def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
     names = ", ".join(plan.arms_of(config, network))
     lines.append(f"{network}: {names}")
     for arm, why in plan.left_out(config, network).items():
-      lines.append(f"  not {arm}: {why}")
+      lines.append(f"  left out: {arm} ({why})")
   trains = not (config.generator or config.synthetic or config.control)
   if trains:
     lines.append(
-      f"a GAN for each fold: {config.gan.task} of {config.gan.train.steps} "
-      f"steps, about {duration(plan.estimate_gan(config))} where it is not done"
+      f"one GAN per fold: {config.gan.task}, {config.gan.train.steps} steps, "
+      f"about {duration(plan.estimate_gan(config))} each, unless trained before"
     )
   lines += [
     f"folds: {', '.join(map(str, admitted.numbers))}; seeds: {config.seeds}",
-    f"verdict: {plan.verdict_network(config)}",
+    f"network of the verdict: {plan.verdict_network(config)}",
     progress.table(),
     f"all classifiers, in one process: {duration(progress.left())}, "
     f"{size / 1000:.1f} GB",

@@ -1,4 +1,4 @@
-"""From predictions to the summary of a study: plain JSON, one schema.
+"""Summarizes the predictions of a study as plain JSON with this schema.
 
 ```
 {
@@ -37,25 +37,26 @@
 ESTIMATE = {value, low, high, seed_sd}
 ```
 
-The arms of a network end with its two procedures, see scoring.py, `WITHOUT` and
-`WITH` synthetic images: in each fold the arm that was chosen there. Only the
-difference of the two in balanced accuracy, by the verdict's network, decides
-`verdict`; its classes' recall (at 1 - (1 - level) / K, Bonferroni over K
-classes) is told beside it. These two have all seeds that were run, in `arms`
-too, and everything else the first `seeds`. All other arms of all real images,
-and the procedures of the other networks, are compared with WITHOUT of their
-network: one family, with p-values adjusted after Holm, whose intervals are not.
-An arm that every fold chose is the procedure itself: it counts once, and is not
-in the family where it is what decides.
+The arms of a network end with its two procedures, `WITHOUT` and `WITH`
+synthetic images (see scoring.py): in each fold, the arm that was chosen there.
+`verdict` depends only on the difference of the two in balanced accuracy, by the
+verdict's network. Their difference in recall of each class (at
+1 - (1 - level) / K, Bonferroni over K classes) is reported as well. These two
+procedures have all seeds that were run, in `arms` too; everything else has the
+first `seeds`. All other arms with all real images, and the procedures of the
+other networks, are compared with WITHOUT of their network. They are one family:
+their p-values are adjusted (Holm), their intervals are not. An arm that every
+fold chose is the same as the procedure: the two count once, and are not in the
+family if the procedure gives the verdict.
 
-What does not exist (recall of a class without test images, standard deviation
-of one seed) is null. Where a test image is predicted by several seeds, they
-have equal weight; folds are pooled as statistics.draw says. `largest_gain` and
-`largest_loss` are what the interval does not exclude, `detectable` the
-difference that it would have told from zero in four of five studies like this
-one, and `more_images` how many real images more, as a part of those that there
-are, would have brought as much by the learning curve; null where there is none,
-or it would have to be followed further than to ten times as many, or a tenth.
+Values that do not exist (recall of a class without test images, standard
+deviation of one seed) are null. If several seeds predict a test image, they
+have equal weight; folds are pooled as in statistics.draw. `largest_gain` and
+`largest_loss` are the largest that the interval does not exclude. `detectable`
+is the difference that four of five studies like this one would distinguish from
+zero. `more_images` is how many more real images, as a fraction of the existing
+ones, would have the same effect by the learning curve; null without a curve, or
+if it would have to be extrapolated beyond ten times the images, or a tenth.
 """
 
 import dataclasses
@@ -83,31 +84,31 @@ _POWER = 0.842  # standard errors, for a power of 80%
 
 @dataclasses.dataclass(frozen=True)
 class About:
-  """What a reader must know of a study beside its predictions."""
+  """What a reader must know about a study, in addition to its predictions."""
 
   name: str  # short name of the study
   data: str  # the data set in words, with its image size
   drawn: bool  # whether a program drew the pictures
-  split: str  # how train and test were told apart
-  compute: str  # what every arm had alike (network, steps, batch)
-  command: str  # makes this study
-  config: Mapping[str, Any]  # that of the study, JSON-able
+  split: str  # how training and test images were separated
+  compute: str  # what is the same for every arm (network, steps, batch)
+  command: str  # reproduces this study
+  config: Mapping[str, Any]  # of the study, JSON-serializable
   diversity: Mapping[str, Mapping[str, Any]] = dataclasses.field(
     default_factory=dict
   )
   subject: str = "GAN images"  # a plural noun that begins a sentence
-  # Whether it is known that what made the synthetic images has seen no test
-  # lesion.
+  # Whether it is known that the generator of the synthetic images has seen no
+  # test lesion.
   leak_excluded: bool = True
-  notes: Sequence[str] = ()  # what limits this study beside what limits all
-  # Accuracies of the project that asked first, of the same data.
+  notes: Sequence[str] = ()  # limits of this study, besides those of all
+  # Accuracies of the original project on the same data.
   original: Sequence[Mapping[str, Any]] = ()
   # What to run next; by default what the verdict suggests.
   next_steps: Sequence[str] = ()
   versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
   hardware: str = ""
   minutes: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  own_generators: bool = False  # whether each seed has images of its own
+  own_generators: bool = False  # whether each seed has its own images
 
 
 def summarize(
@@ -127,29 +128,29 @@ def summarize(
   """Summarize a study: every arm, every difference, and the verdict.
 
   Args:
-    about: what is told of it.
+    about: the description of the study.
     folds: its folds; each has the same networks and arms.
     class_names: by label.
     networks: by name, `pretrained` and `left_out` of the schema.
-    arms: by name, `description` and what else an arm's config has.
-    verdict_network: the one that decides.
-    seeds: that every arm has; the first ones.
+    arms: by name, `description` and the rest of an arm's config.
+    verdict_network: the network that gives the verdict.
+    seeds: the number of seeds that every arm has; the first ones.
     until: of plan.json, if more seeds were run for the verdict.
     level: of the intervals.
-    num_resamples: of the lesions; 0 for as many as the intervals of classes
-      want, which are wider.
-    seed: of these.
+    num_resamples: of the lesions; 0 for the number that the wider intervals of
+      classes need.
+    seed: of the resamples.
 
   Returns:
-    The summary (see the module's docstring), free of NaN and of numpy types.
+    The summary (see the module's docstring), without NaN and numpy types.
   """
-  # Of those beyond an end of a class's interval there are five.
+  # So that five resamples are beyond each end of a class's interval.
   wanted = math.ceil(10 * len(class_names) / (1 - level))
   num_resamples = num_resamples or max(statistics.RESAMPLES, wanted)
   scored = scoring.scorer(folds, resamples=num_resamples, seed=seed)
   names = {n: _names(folds, n) for n in networks}
   rows, differences, draws, decisive = [], [], {}, {}
-  family = {}  # by network and the arms of its folds: they ask the same
+  family = {}  # by network and chosen arms: rows of the same comparison
   stopped = (until or {}).get("seeds", seeds)
   for network in networks:
     for arm in names[network]:
@@ -208,7 +209,7 @@ def summarize(
           row["more_images"] = more(row["value"])
           family.setdefault((network, *asked), []).append(row)
       differences += found
-  # Of rows that ask the same the procedure's is the last.
+  # In rows of the same comparison, the procedure's is the last.
   *same, primary = family.pop(
     (verdict_network, *scored.arms(verdict_network, scoring.WITH))
   )
@@ -280,12 +281,12 @@ def summarize_external(
   num_resamples: int = statistics.RESAMPLES,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Summarize what a study's networks score on an external test set.
+  """Summarize the scores of a study's network on an external test set.
 
-  Each image is predicted by the classifiers of every fold, which count alike.
-  `labels` and `groups` are those of its images; `note`, `notes`, `traced` and
-  `left_out` say what is known of these. The difference of the two procedures
-  gets no verdict: that is of the internal test lesions.
+  Each image is predicted by the classifiers of every fold, with equal weight.
+  `labels` and `groups` are those of the images; `note`, `notes`, `traced` and
+  `left_out` describe what is known about them. The difference of the two
+  procedures gets no verdict: only internal test lesions give one.
 
   Returns:
     `external` of the schema.
@@ -295,7 +296,7 @@ def summarize_external(
     folds,
     [fold.external for fold in folds],
     [labels] * len(folds),
-    # The same lesions in every fold: they are the same images.
+    # The images are the same in every fold, so the resamples are, too.
     [weights] * len(folds),
   )
   names = _names(folds, network)
@@ -343,7 +344,7 @@ def summarize_external(
 
 
 def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
-  """List a network's arms, then the procedures that every fold chose."""
+  """List a network's arms, then the procedures that all its folds have."""
   names = [arm for n, arm in folds[0].predictions if n == network]
   for procedure, key in ((scoring.WITHOUT, "without"), (scoring.WITH, "with")):
     if all(fold.choices[network].get(key) for fold in folds):
@@ -352,7 +353,7 @@ def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
 
 
 def _original(reported, rows, majority) -> list[dict[str, Any]]:
-  """Put accuracies of this study beside those reported, if it has the arms."""
+  """Add this study's accuracies to those reported, if it has the arms."""
   accuracies = {row["name"]: row["scores"]["accuracy"] for row in rows}
   told = []
   for row in reported:
@@ -372,7 +373,7 @@ def _majority_line(labels, train_counts, class_names) -> dict[str, Any]:
   return {
     "class": class_names[most],
     "accuracy": classification.majority_line(labels, train_counts),
-    # It has the recall 1 of one class, if that is there at all.
+    # The recall is 1 for this class, if it is present, and 0 for all others.
     "balanced_accuracy": (most in present) / len(present),
   }
 
@@ -410,16 +411,16 @@ def _classes(folds, class_names) -> list[dict[str, Any]]:
 
 
 def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
-  """Say what the intervals account for, and what they do not."""
+  """List what the intervals account for, and what they do not."""
   carried = ["test lesions"]
   not_carried = ["other training lesions"]
   if folds > 1:
     not_carried[0] += (
-      " (the folds share most of theirs; the interval between folds, beside "
+      " (the folds share most of theirs; the interval between folds, next to "
       "the verdict, is the usual approximation)"
     )
   (carried if seeds > 1 else not_carried).append("seeds of the classifiers")
-  generators = "generators, each trained anew"
+  generators = "retrained generators"
   (carried if own_generators and seeds > 1 else not_carried).append(generators)
   not_carried.append("other clinics, cameras and years")
   return {"carried": carried, "not_carried": not_carried}
@@ -434,7 +435,7 @@ def _score_arm(
   seed: int,
   first: int | None = None,
 ) -> dict[str, Any]:
-  """Score one arm by itself, as in the schema."""
+  """Score one arm, as in the schema."""
   estimates = {
     name: _estimates(statistics.interval(found, level, seed, first))
     for name, found in draws.items()
@@ -460,10 +461,10 @@ def _compare(
   primary: bool,
   testable: bool,
 ) -> list[dict[str, Any]]:
-  """Compare an arm's draws with its rival's: every score, recall by class.
+  """Compare an arm's draws with its baseline's: every score, recall by class.
 
-  Classes get level 1 - (1 - level) / K, and where the pair is the primary one a
-  verdict. Returns rows of `differences`, as in the schema.
+  Classes have the level 1 - (1 - level) / K, and a verdict if the pair is the
+  primary one. Returns rows of `differences`, as in the schema.
   """
   rows = []
   nothing = {"p": None, "p_adjusted": None, "more_images": None}
@@ -493,9 +494,9 @@ def _compare(
 
 
 def _adjust(family, level: float) -> None:
-  """Add adjusted p-values to rows, those of a question in a list.
+  """Add adjusted p-values and the resulting verdicts to the rows of a family.
 
-  And the verdicts that these allow.
+  `family` has one list of rows per comparison.
   """
   known = [rows for rows in family if not math.isnan(rows[-1]["p"])]
   adjusted = statistics.holm([rows[-1]["p"] for rows in known])
@@ -517,7 +518,7 @@ def _verdict(
   # Without width, the interval excludes nothing: see `verdict.decide`.
   wide = ends["low"] < ends["high"]
   half = (ends["high"] - ends["low"]) / 2
-  reach = float(stats.norm.ppf((1 + level) / 2))  # standard errors in it
+  reach = float(stats.norm.ppf((1 + level) / 2))  # in standard errors
   return {
     "network": decisive["network"],
     "arm": decisive["arm"],
@@ -552,7 +553,7 @@ def _verdict(
 
 
 def _estimates(interval: statistics.Interval) -> list[dict[str, float]]:
-  """Split an interval, of one value or one a class, into dicts."""
+  """Split an interval, of one value or of one per class, into dicts."""
   names = [field.name for field in dataclasses.fields(interval)]
   columns = [np.atleast_1d(getattr(interval, name)) for name in names]
   rows = zip(*columns, strict=True)

@@ -1,10 +1,10 @@
-"""A unit of a study: one classifier, and what it predicts.
+"""A unit of a study: one classifier and its predictions.
 
-Its directory is named by the SHA-256 of all that it follows from, so that
-whatever is the same is found again, and nothing else. There are
-`validation.npz` and `test.npz`, the `probabilities` float16 [images, classes]
-in the order of the fold's images.csv, and unit.json, which says what it is and
-how long it took.
+The name of its directory has a SHA-256 of everything that the result depends
+on, so a unit is reused only if all of that is the same. The directory holds
+`validation.npz` and `test.npz` (`probabilities`, float16 [images, classes], in
+the order of the fold's images.csv) and unit.json (which unit it is, and how
+long it took).
 """
 
 import hashlib
@@ -32,26 +32,26 @@ class Unit(NamedTuple):
   seed: int
 
   def __str__(self) -> str:
-    """Name it in messages."""
+    """Return its name in messages."""
     fold = "" if self.fold == -1 else f", fold {self.fold}"
     return f"{self.network} {self.arm}{fold}, seed {self.seed}"
 
 
 class Work(NamedTuple):
-  """A unit with all that it is made of."""
+  """A unit with everything that it is trained from."""
 
   unit: Unit
   config: object  # of its network, a FrozenConfigDict
   fold: folds.Fold
-  arm: object  # as of configs/study.py
+  arm: object  # see configs/study.py
   taken: arms.Taken
   place: pathlib.Path  # its directory
 
 
 def canonical(config, unit: Unit) -> Unit:
-  """Return the unit that has the same predictions with the least seed.
+  """Return the unit with the smallest seed that has the same predictions.
 
-  A head's fit is not random: seeds differ by the images that it is given.
+  A head's fit is not random: its seeds differ only in the images it is given.
   """
   random = arms.is_random(config.arm[unit.arm])
   if config.network[unit.network].task == networks.HEAD and not random:
@@ -60,7 +60,7 @@ def canonical(config, unit: Unit) -> Unit:
 
 
 def work(config, fold: folds.Fold, unit: Unit) -> Work:
-  """Put together what a unit is made of."""
+  """Collect everything that a unit is trained from."""
   unit = canonical(config, unit)
   made, arm = networks.unit_config(config, *unit), config.arm[unit.arm]
   taken = arms.taken(arm, fold, unit.seed)
@@ -110,7 +110,7 @@ def _file(made: Work, name: str) -> pathlib.Path:
 def held_out(
   fold: folds.Fold, outside: external.External | None
 ) -> dict[str, Split]:
-  """Return by name what a fold's units predict once all is chosen."""
+  """Return, by name, the splits to predict once the arms are chosen."""
   named = {TEST: fold.dataset.test}
   if outside:
     named[external_name(outside)] = outside.split
@@ -123,10 +123,10 @@ def external_name(outside: external.External) -> str:
 
 
 def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
-  """Predict splits, by name, training first whatever is not trained.
+  """Predict splits, by name; train the classifier first if needed.
 
   Raises:
-    InUseError: another process is at it.
+    InUseError: another process is working on this unit.
   """
   if all(has(made, name) for name in wanted):
     return
@@ -172,10 +172,10 @@ def read(made: Work, name: str, split: Split) -> np.ndarray:
   """Read a unit's probabilities [images, classes] of a split, as float64.
 
   Raises:
-    InputError: they are damaged, or predictions of other images.
+    InputError: the file is damaged, or has predictions of other images.
   """
   path = _file(made, name)
-  again = "remove it to have it made anew."
+  again = "remove it to predict again."
   kept = files.read_arrays(path)
   probabilities = np.float64(kept.get("probabilities", ()))
   shape = (len(split.labels), made.fold.dataset.info.num_classes)
@@ -186,7 +186,7 @@ def read(made: Work, name: str, split: Split) -> np.ndarray:
   sums = probabilities.sum(1)
   if not (probabilities.min() >= 0 and np.abs(sums - 1).max() < 0.01):
     raise errors.InputError(
-      f"{path} has rows that are no probabilities: {again}"
+      f"{path} has rows that are not probabilities: {again}"
     )
   return probabilities / sums[:, None]
 

@@ -1,4 +1,4 @@
-"""What an interval of a difference allows to be said, and in which words."""
+"""Turns the interval of a difference into a verdict, and puts it into words."""
 
 from skinjax.report.rendering import signed
 
@@ -7,8 +7,8 @@ HURTS = "hurts"
 NO_DIFFERENCE = "makes no detectable difference"
 CANNOT_TELL = "cannot tell"
 
-# Fewer lesions than this, and a bootstrap of them means little: with 9
-# lesions and no error among them, a true rate of 28% is not excluded (95%).
+# With fewer lesions, a bootstrap means little: 9 lesions without an error do
+# not exclude a true error rate of 28% (at 95%).
 MIN_LESIONS = 10
 
 _NEXT_STEPS = {
@@ -20,9 +20,9 @@ _NEXT_STEPS = {
     "(configs/evaluate.py).",
   ),
   NO_DIFFERENCE: (
-    "Make the interval narrower, if such differences would matter: "
+    "If such differences matter, make the interval narrower: "
     "--config.until=0.015 --config.seeds_most=20.",
-    "Try another generator: --config.synthetic takes anybody's images.",
+    "Try another generator: --config.synthetic takes images from any source.",
   ),
   HURTS: (
     "Look at the generated images and the collapse test, class by class "
@@ -36,13 +36,13 @@ _NEXT_STEPS = {
 def decide(low: float, high: float, *, testable: bool = True) -> str:
   """Turn the interval of a difference (larger is better) into a verdict.
 
-  `testable` says whether lesions and seeds suffice for an interval at all.
+  `testable`: whether there are enough lesions and seeds for an interval.
 
   Returns:
     `HELPS` if all of the interval is above zero, `HURTS` if all is below, else
     `NO_DIFFERENCE`; `CANNOT_TELL` if not testable, or if the interval is NaN or
-    has no width (the arms agree on every resample, from which nothing follows
-    for other lesions).
+    has no width (the arms agree on every resample, which says nothing about
+    other lesions).
   """
   if not testable or not low < high:
     return CANNOT_TELL
@@ -60,11 +60,11 @@ def headline(
   high: float,
   leak_excluded: bool = True,
 ) -> str:
-  """Say the verdict in a sentence about `subject`, a plural noun.
+  """State the verdict in a sentence about `subject`, a plural noun.
 
-  Of a difference that is not detected it says how large it is at most. Where a
-  leak is not excluded, that is said first; where training without synthetic
-  images did best, that is said last.
+  If no difference is detected, it states how large one can be at most. If a
+  leak is not excluded, it begins with that; if no difference is detected and
+  training without synthetic images did best, it ends with that.
   """
   most = max(-low, high)
   said = {
@@ -90,14 +90,14 @@ def detail(
   level: float,
   num_seeds: int,
 ) -> str:
-  """Say the difference in balanced accuracy, and what remains possible."""
+  """State the difference in balanced accuracy, and what remains possible."""
   change = (
     f"Balanced accuracy of {network} with synthetic images minus that without, "
-    f"the best arm of either kind by validation: {signed(value)} "
+    f"each with the best arm on validation lesions: {signed(value)} "
   )
   if not low < high:
     return change + (
-      "on the test set; the two arms score alike on every resample of it, "
+      "on the test set; the two arms score the same on every resample of it, "
       "which says nothing about other lesions."
     )
   change += f"({100 * level:.4g}% interval {signed(low)} to {signed(high)}). "
@@ -106,13 +106,13 @@ def detail(
   change += f"Compatible with the data: {gain} and {loss}."
   if between[0] < between[1]:
     change += (
-      f" Between folds, other training lesions included: {signed(between[0])} "
-      f"to {signed(between[1])}."
+      " The interval between folds, which includes other training lesions, is "
+      f"{signed(between[0])} to {signed(between[1])}."
     )
   if num_seeds == 1:
     change += (
-      " With one seed the luck of training is unknown and the interval too "
-      "narrow."
+      " With one seed, the variation between trainings is unknown, and the "
+      "interval is too narrow."
     )
   return change
 

@@ -1,6 +1,6 @@
-"""The task that trains a GAN for each class alone, and draws from all of them.
+"""The task that trains one GAN per class, and samples from all of them.
 
-Trained, they are one generator to those who draw; see generators.py.
+Together the trained GANs are used as one generator; see generators.py.
 """
 
 import pathlib
@@ -17,15 +17,15 @@ from skinjax.training import loop, tasks, trained
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
-  """Train a GAN on each class in turn, in WORKDIR/CLASS, and draw images.
+  """Train a GAN on each class in turn, in WORKDIR/CLASS, and generate images.
 
-  What is done is not done again; with more gan.train.steps each GAN goes on
-  from what is there, and the images are drawn anew. At the end there are
-  `synthetic/`, an image folder, and `sheet.png`, a row a class.
+  Finished work is kept; with more gan.train.steps each GAN resumes, and the
+  images are generated again. Writes `synthetic/`, an image folder, and
+  `sheet.png`, with one row per class.
 
   Raises:
-    InputError: bad config, data or workdir, or a training that has diverged.
-    Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
+    InputError: bad config, data or workdir, or training has diverged.
+    Interrupted: SIGTERM or Ctrl-C was received; the state is saved.
   """
   config = ml_collections.FrozenConfigDict(config)
   task = tasks.gan(config.gan.task)
@@ -41,7 +41,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
       if trained.is_trained(path / name, config.gan.train.steps):
         continue
       logging.info("%s, %d of %d classes", name, number + 1, len(names))
-      # Whatever was drawn there, one of its GANs was not what it will be.
+      # Images there are outdated: one of the GANs is trained further.
       shutil.rmtree(path / "synthetic", ignore_errors=True)
       loop.train(task, _part(config, name), path / name)
     folder = synthesize.obtain(
@@ -52,8 +52,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     )
     synthesize.sheet(folder.split, names).save(path / "sheet.png")
     logging.info(
-      "%d GANs are trained; %s/sheet.png shows them, and their images are in "
-      "%s",
+      "%d GANs are trained; %s/sheet.png shows samples, and their images are "
+      "in %s",
       len(names),
       path,
       folder.path,

@@ -1,4 +1,4 @@
-"""The task that makes one file of a generator, for any program of JAX."""
+"""The task that exports a generator as one file, for any JAX program."""
 
 import pathlib
 from typing import Any
@@ -18,10 +18,10 @@ NAME, CARD = "generator.jax_export", "generator.json"
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
-  """Write WORKDIR/generator.jax_export and, for people, generator.json.
+  """Write WORKDIR/generator.jax_export and its description, generator.json.
 
-  The first is what `exported` returns; the second has the names of the classes,
-  by label, the dimensions of a latent, and who made the generator of what.
+  The first is what `exported` returns; the second has the class names by label,
+  the dimension of the latents, and the generator's provenance.
 
   Raises:
     InputError: no generator, or one of several networks.
@@ -30,8 +30,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   generator = generators.load(config.generator, config.generator_checkpoint)
   if generator.by_class:
     raise errors.InputError(
-      f"config.generator={config.generator} has a network for each class: name "
-      f"that of one, as {generator.path / generator.class_names[0]}."
+      f"config.generator={config.generator} has a network for each class: "
+      f"choose one, such as {generator.path / generator.class_names[0]}."
     )
   with workdir.claim(
     path, config, contents={"generator": generator.digest}
@@ -39,7 +39,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     files.write_bytes(path / NAME, exported(generator.networks[0]))
     files.write_json(path / CARD, _card(generator))
     logging.info(
-      "%s draws images [n, %d, %d, %d] of latents [n, %d] and labels [n]",
+      "%s generates images [n, %d, %d, %d] from latents [n, %d] and labels [n]",
       path / NAME,
       *(generator.info.size, generator.info.size, generator.info.channels),
       generator.num_latents,
@@ -47,10 +47,10 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
 
 
 def exported(network: trained.Trained) -> bytes:
-  """Serialize a generator by `jax.export`, its weights among it.
+  """Serialize a generator, including its weights, with `jax.export`.
 
-  What is called is `images = f(latents, labels)`: float32 [n, latents], to be
-  drawn from the standard normal distribution, and int32 [n], for any n, to
+  The exported function is `images = f(latents, labels)`. It maps standard
+  normal latents, float32 [n, latents], and labels, int32 [n], for any n, to
   uint8 [n, size, size, channels]. It runs on each of PLATFORMS.
   """
   (n,) = jax_export.symbolic_shape("n")

@@ -1,4 +1,4 @@
-"""Draws images until they pass criteria; see quality.py."""
+"""Samples images until they pass criteria; see quality.py."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,20 +10,20 @@ from skinjax.data.sources import Split
 from skinjax.runtime import errors
 from skinjax.synthesis.quality import Criterion
 
-# Further draws for those left out: of a generator of which one image in two
-# fails, one place in 2000 is left; one of which all fail comes to an end.
+# Further draws to replace failed images. If half of a generator's images fail,
+# one in 2000 is still missing then; if all fail, the loop ends.
 ROUNDS = 10
 
 
 class Drawn(NamedTuple):
-  """Images that have passed, and what is to be reported of it."""
+  """Images that passed, with a report of the filtering."""
 
   images: np.ndarray  # uint8 [n, size, size, channels]
   labels: np.ndarray  # int32 [n]
-  scores: dict[str, np.ndarray]  # of each criterion, float64 [n]
-  # How many images were `dropped`, by criterion and class; by class how many
-  # are `missing` after all; the number of further `draws`; the `limits` by
-  # criterion and class.
+  scores: dict[str, np.ndarray]  # by criterion, float64 [n]
+  # Numbers of images `dropped`, by criterion and class, and `missing` at the
+  # end, by class; the number of further `draws`; the `limits` by criterion and
+  # class.
   report: dict[str, Any]
 
 
@@ -33,15 +33,15 @@ def draw(
   criteria: Sequence[Criterion],
   class_names: Sequence[str],
 ) -> Drawn:
-  """Draw images, and others in the place of those that fail a criterion.
+  """Sample images, and replace those that fail a criterion.
 
-  `sample` draws an image for each label; it takes int32 [m] and the number of
-  the draw, from 0 on, and returns uint8 [m, size, size, channels]. What passes
-  stays what it is without criteria. After ROUNDS further draws a place whose
-  image still fails is given up.
+  `sample` generates an image for each label; it takes int32 [m] and the index
+  of the draw, from 0 on, and returns uint8 [m, size, size, channels]. Images
+  that pass are the same as without criteria. Images that still fail after
+  ROUNDS further draws are left out.
 
   Raises:
-    InputError: of a class that was asked for fewer than two images are left.
+    InputError: a requested class has fewer than two images left.
   """
   images = sample(labels, 0)
   count = lambda of: np.bincount(of, minlength=len(class_names))
@@ -62,7 +62,7 @@ def draw(
     if not open_places.size or draws == ROUNDS:
       break
     draws += 1
-    # Not in place: what JAX returns may be read-only.
+    # A copy, as what JAX returns may be read-only.
     images = images.copy()
     images[open_places] = sample(labels[open_places], draws)
   missing = count(labels[open_places])
@@ -102,7 +102,7 @@ def _require_enough(asked, missing, criteria, class_names) -> None:
     if wanted and wanted - lost < 2:
       what = " or ".join(c.failing for c in criteria if c.limits is not None)
       raise errors.InputError(
-        f"The generator draws hardly anything of class {name} but {what}: "
+        f"The generator's images of class {name} are almost all {what}: "
         f"{lost} of {wanted} images are left out after {ROUNDS} further "
         "draws. Without config.drop_copies, config.drop_unlike and "
         "config.drop_distant all are kept."

@@ -1,4 +1,4 @@
-"""Trained generators at work, one for all classes or one for each."""
+"""Trained generators: one network for all classes, or one per class."""
 
 import dataclasses
 import hashlib
@@ -16,10 +16,10 @@ from skinjax.training import released, trained
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
-  """Draws images by class; it needs neither flags nor the data set.
+  """Generates images by class; it needs neither flags nor the data set.
 
-  Of the workdir `path`; `networks` are one for all classes, or one for each,
-  and `origin` is what they learnt from (see data/provenance.py).
+  `path` is its workdir; `networks` is one network for all classes, or one per
+  class; `origin` records what they were trained on (see data/provenance.py).
   """
 
   path: pathlib.Path
@@ -36,13 +36,13 @@ class Generator:
 
   @property
   def title(self) -> str:
-    """Return what reports call it."""
+    """Return its name in reports."""
     title = self.networks[0].task.title
     return f"By-class {title}" if self.by_class else title
 
   @property
   def info(self):
-    """Return datasets.DataInfo of its images, but for the classes of all."""
+    """Return the networks' datasets.DataInfo, with the names of all classes."""
     return dataclasses.replace(
       self.networks[0].info,
       class_names=self.class_names,
@@ -51,7 +51,7 @@ class Generator:
 
   @property
   def step(self) -> int:
-    """Return the training steps that every network has done at least."""
+    """Return the smallest number of training steps of its networks."""
     return min(network.step for network in self.networks)
 
   @property
@@ -68,10 +68,10 @@ class Generator:
     seed: int = 0,
     truncation: float = 0.0,
   ) -> np.ndarray:
-    """Draw an image of each label, a class's number or name.
+    """Generate one image for each label, a class's number or name.
 
-    The same seed and labels give the same images, and more labels leave the
-    first images as they are. `truncation` is as of trained.samples.
+    The same seed and labels give the same images, and more labels do not change
+    the first images. `truncation` is as in trained.samples.
 
     Returns:
       uint8 [images, size, size, channels].
@@ -88,7 +88,7 @@ class Generator:
   def sample_by_key(
     self, labels: Sequence[int], key: jax.Array, truncation: float = 0.0
   ) -> np.ndarray:
-    """Draw as `sample`, from a key of JAX and labels that are numbers."""
+    """Generate as `sample`, from a JAX key and numeric labels."""
     labels = np.asarray(labels, np.int32)
     if not self.by_class:
       return _sample(self.networks[0], labels, key, truncation)
@@ -108,7 +108,7 @@ class Generator:
     return images
 
   def draw(self, latents: np.ndarray, label: int) -> np.ndarray:
-    """Draw uint8 images of one class from latents [images, num_latents]."""
+    """Generate uint8 images of one class from latents [images, num_latents]."""
     network = self.networks[label if self.by_class else 0]
     return trained.draw(
       network.task,
@@ -121,7 +121,7 @@ class Generator:
 
   @property
   def num_latents(self) -> int:
-    """Return the dimensions of a latent."""
+    """Return the dimension of the latents."""
     return self.networks[0].config.model.latents
 
   def _number(self, label: int | str) -> int:
@@ -154,13 +154,13 @@ def _sample(network: trained.Trained, labels, key, truncation) -> np.ndarray:
 
 
 def load(path: str | pathlib.Path, which: str = "latest") -> Generator:
-  """Load a generator from the workdir of a GAN's or configs/by_class.py's run.
+  """Load a generator from a workdir of a GAN or of configs/by_class.py.
 
-  Or a released one, by its name; see training/released.py.
+  A released one is loaded by its name; see training/released.py.
 
   Raises:
-    InputError: the path is empty, it trained no generator, or there is no such
-      checkpoint.
+    InputError: the path is empty, no generator was trained there, or there is
+      no such checkpoint.
   """
   if not str(path):
     raise errors.InputError(

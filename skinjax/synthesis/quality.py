@@ -1,8 +1,8 @@
-"""Which synthetic images show their class, are near real ones, and no copies.
+"""Criteria for synthetic images: class agreement, nearness, and no copies.
 
-A criterion gives every image a score, and has for each class a limit that is
-learnt from real images: what is asked of a synthetic image is what most images
-of validation lesions have. Test lesions stay out of it.
+A criterion scores each image, and has a limit for each class, calibrated on
+real images: a synthetic image must score as most images of validation lesions
+do. Test lesions are never used.
 """
 
 import dataclasses
@@ -16,27 +16,28 @@ from skinjax.data.sources import Split
 from skinjax.metrics import copies, features, neighbours, pixels
 from skinjax.runtime import errors
 
-_BLOCK = 1000  # images whose copies are looked for at a time
-# Of training images, that nearness is measured to: one could be a copy.
+_BLOCK = 1000  # images searched for copies at a time
+# Nearness is the distance to the training image of this rank, as the nearest
+# could be the original of a copy.
 _NEIGHBOURS = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Criterion:
-  """What tells which synthetic images may be used."""
+  """A criterion that synthetic images have to meet."""
 
   name: str  # of its scores, in metadata.csv
-  failing: str  # what images are that fail, a plural
+  failing: str  # words for images that fail, a plural
   score: Callable[[Split], np.ndarray]  # of each image of a split
   limits: np.ndarray | None = None  # by class; None: nothing fails
   high_fails: bool = False  # scores above the limit fail, else those below
-  # What those learnt from that choose by it: pretrained networks, and lesions.
+  # What images filtered by it depend on: pretrained networks, and lesions.
   pretrained: Sequence[str] = ()
   groups: Sequence[str] = ()
-  digest: str = ""  # of the network that scores, a trained one
+  digest: str = ""  # of the trained network that computes the scores, if any
 
   def fails(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Tell by scores and labels [n] which images may not be used."""
+    """Return which images with scores and labels [n] fail, as booleans [n]."""
     if self.limits is None:
       return np.zeros(len(scores), bool)
     limits = self.limits[labels]
@@ -49,15 +50,14 @@ def agreement(
   share: float = 0.0,
   **learnt,
 ) -> Criterion:
-  """Ask that an image shows its class, by what a classifier says.
+  """Require that a classifier finds an image's class probable enough.
 
   Args:
-    probabilities: of a split, [n, classes], by a classifier that has learnt
-      from training images.
-    validation: the images that set the limits; None: there are none.
-    share: of the validation images of a class, those that show it less than is
-      asked of synthetic ones.
-    **learnt: what the classifier has learnt from; see `Criterion`.
+    probabilities: computes [n, classes] for a split, by a classifier trained on
+      the training images.
+    validation: the images that the limits are calibrated on; None: no limits.
+    share: the fraction of a class's validation images that are below the limit.
+    **learnt: what the classifier was trained on; see `Criterion`.
   """
 
   def score(split):
@@ -70,7 +70,7 @@ def agreement(
     limits = _limits(shown, validation.labels, share, found.shape[1], 0)
   return Criterion(
     "probability",
-    "images that show their class too little",
+    "images that do not look enough like their class",
     score,
     limits,
     **learnt,
@@ -83,10 +83,10 @@ def nearness(
   share: float,
   cache_dir: str | None = None,
 ) -> Criterion:
-  """Ask that an image is near training images of its class, by features.
+  """Require that an image is near training images of its class, by features.
 
-  Its score is the distance to the fifth nearest. `share` of the validation
-  images of a class are farther than is asked of synthetic ones.
+  Its score is the distance to the fifth nearest. `share` is the fraction of a
+  class's validation images that are above the limit.
   """
   extract = lambda images, place=None: features.extract(
     extractor, images, cache_dir=place
@@ -125,14 +125,15 @@ def nearness(
 def copies_by_pixels(
   dataset: datasets.Dataset, groups: Sequence[str]
 ) -> copies.Criterion:
-  """Calibrate what a copy is on the pixels of validation images.
+  """Calibrate a criterion for copies on the pixels of validation images.
 
-  `groups` are the lesions that the generator has learnt from, of any split:
-  copies are of their images, and those of validation lesions are none.
+  `groups` are the lesions that the generator was trained on, of any split.
+  Copies are searched for among their images; images of other validation lesions
+  are known to be no copies.
 
   Raises:
-    InputError: it has learnt from none of these images, or from all that are
-      for validation.
+    InputError: the generator was trained on no lesion of this data set, or on
+      all validation lesions.
   """
   whole = datasets.joined(dataset.splits)
   real = dataset.validation
@@ -140,9 +141,9 @@ def copies_by_pixels(
   if seen.all() or not learnt.any():
     which = "all validation lesions" if seen.all() else "none of the lesions"
     raise errors.InputError(
-      f"The generator has learnt from {which} of {dataset.info.name}, and "
-      "copies are told by training images and others: use "
-      "config.drop_copies=False."
+      f"The generator was trained on {which} of {dataset.info.name}, and the "
+      "search for copies needs both lesions that it was trained on and others: "
+      "use config.drop_copies=False."
     )
   return copies.calibrate(
     "pixels",
@@ -155,7 +156,7 @@ def copies_by_pixels(
 
 
 def originality(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
-  """Ask that an image is no suspected copy; see copies_by_pixels.
+  """Require that an image is no suspected copy; see copies_by_pixels.
 
   Its score is the distance to the nearest training image, by pixels.
   """
@@ -176,7 +177,7 @@ def originality(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
 
 
 def passes(criteria: Sequence[Criterion], synthetic: Split) -> np.ndarray:
-  """Tell which synthetic images [n] may be used by all of some criteria."""
+  """Return which synthetic images pass all criteria, as booleans [n]."""
   failed = np.zeros(len(synthetic.labels), bool)
   for criterion in criteria:
     fails = criterion.fails(criterion.score(synthetic), synthetic.labels)
@@ -186,7 +187,7 @@ def passes(criteria: Sequence[Criterion], synthetic: Split) -> np.ndarray:
 
 
 def _limits(scores, labels, share, num_classes, default) -> np.ndarray:
-  """Return a quantile of each class's scores, and a default of none."""
+  """Return a quantile of each class's scores; `default` if it has none."""
   limits = np.full(num_classes, float(default))
   for label in np.unique(labels):
     limits[label] = np.quantile(scores[labels == label], share)
@@ -194,7 +195,7 @@ def _limits(scores, labels, share, num_classes, default) -> np.ndarray:
 
 
 def _distances(found: np.ndarray, real: np.ndarray) -> np.ndarray:
-  """Measure how far features are from the fifth nearest of real ones."""
+  """Compute the distances of features to the fifth nearest of real ones."""
   if not len(real):
     return np.full(len(found), np.inf)
   away = neighbours.distances_by_group(found, real, np.arange(len(real)))

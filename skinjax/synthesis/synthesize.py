@@ -1,4 +1,4 @@
-"""The task that makes an image folder from a trained generator."""
+"""The task that generates an image folder with a trained generator."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,27 +16,28 @@ from skinjax.runtime import command_line, errors, files, randomness, workdir
 from skinjax.synthesis import filtering, generators, quality
 from skinjax.training import trained
 
-_COLUMNS = 16  # of the sheet
+_COLUMNS = 16  # at most, of the sheet
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
-  """Make WORKDIR/synthetic, and say what its images are worth.
+  """Generate WORKDIR/synthetic, and evaluate its images.
 
   Writes `synthetic/` (see data/image_folder.py), `sheet.png` and
-  `summary.json`, which is returned; see `judge`. The data set is needed only
-  where images are to be dropped; then neither generator nor classifier may have
-  seen its validation or test lesions, but where it is for copies alone.
+  `summary.json`, which is returned; see `judge`. The data set is needed only if
+  images are to be dropped; then generator and classifier may not have been
+  trained on its validation or test lesions, unless only copies are dropped.
 
   Raises:
-    InputError: no generator, one of other data, too few images, a folder that
-      another generator made, or a filter that has nothing to go by.
+    InputError: no generator, one of other data, too few images, a folder by
+      another generator, or a filter without the classifier or lesions that it
+      needs.
   """
   config = ml_collections.FrozenConfigDict(config)
   require_several(config.per_class)
   if config.drop_unlike and not config.classifier:
     raise errors.InputError(
-      f"config.drop_unlike={config.drop_unlike} goes by what a classifier "
-      "says: name the workdir of one by config.classifier."
+      f"config.drop_unlike={config.drop_unlike} needs a classifier: name the "
+      "workdir of one in config.classifier."
     )
   generator = generators.load(config.generator, config.generator_checkpoint)
   info, asked = generator.info, tuple(map(str, config.data.classes))
@@ -69,18 +70,18 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
 
 
 def require_several(per_class: int) -> None:
-  """Raise an InputError unless a class gets two images at least."""
+  """Raise an InputError unless each class gets at least two images."""
   if per_class < 2:
     raise errors.InputError(
-      f"per_class={per_class}: at least 2 images of a class, or there is no "
-      "diversity to measure."
+      f"per_class={per_class}: at least 2 images of a class are needed to "
+      "measure diversity."
     )
 
 
 def _criteria(
   config, path: pathlib.Path, generator: generators.Generator, classifier
 ) -> list[quality.Criterion]:
-  """Return what is asked of the images, and what else they are scored by."""
+  """Return the criteria that filter the images, or only score them."""
   probabilities = classifier and (
     lambda split: trained.probabilities(classifier, split)
   )
@@ -88,7 +89,7 @@ def _criteria(
   if not (dropping or config.drop_copies):
     return [quality.agreement(probabilities)] if classifier else []
   data = ml_collections.ConfigDict(config.data.to_dict())
-  if config.data.classes:  # of the generator's, those that are drawn
+  if config.data.classes:  # only restricts which classes are generated
     data.classes = generator.class_names
   dataset = datasets.load(data)
   provenance.write_origin(path, dataset)
@@ -133,13 +134,13 @@ def obtain(
   criteria: Sequence[quality.Criterion] = (),
   truncation: float = 0.0,
 ) -> image_folder.ImageFolder:
-  """Read a generator's image folder; draw and write it first if need be.
+  """Read a generator's image folder; generate it first if needed.
 
-  Images that fail `criteria` are not drawn; counts are [classes]; `truncation`
-  is as of trained.samples.
+  Images that fail `criteria` are left out; counts are [classes]; `truncation`
+  is as in trained.samples.
 
   Raises:
-    InputError: another generator made what is there.
+    InputError: the existing folder is by another generator.
   """
   if not directory.exists():
     make(directory, generator, counts, seed, criteria, truncation)
@@ -148,7 +149,7 @@ def obtain(
   digest = maker.get("state_sha256") if isinstance(maker, Mapping) else None
   if digest != generator.digest:
     raise errors.InputError(
-      f"{directory} was made by another generator, or before this one had "
+      f"{directory} was made by another generator, or before this one was "
       "trained further: use another workdir."
     )
   return folder
@@ -162,10 +163,10 @@ def make(
   criteria: Sequence[quality.Criterion] = (),
   truncation: float = 0.0,
 ) -> None:
-  """Draw images and write them as an image folder; see `obtain`.
+  """Generate images and write them as an image folder; see `obtain`.
 
   Raises:
-    InputError: a class has hardly any images that pass.
+    InputError: almost no images of a class pass.
   """
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
   first = generators.synthesis_key(seed)
@@ -209,7 +210,7 @@ def _chosen(
 
 
 def provenance_of(generator: generators.Generator) -> dict[str, Any]:
-  """Say who makes a generator's images; see data/image_folder.py."""
+  """Return the provenance of a generator's images; see image_folder.py."""
   return {
     "name": generator.title,
     "command": command_line.typed(),
@@ -230,16 +231,16 @@ def judge(
   generator: generators.Generator,
   classifier: trained.Trained | None = None,
 ) -> dict[str, dict]:
-  """Say by class how diverse images are, and whether they show what was asked.
+  """Evaluate the diversity of each class, and its agreement with a classifier.
 
-  The classifier is one that was trained on real images.
+  The classifier was trained on real images.
 
   Returns:
-    By class that has images: `images`; `diversity_ratio`, mean pairwise
-    distance over that of training images, and whether it has `collapsed`, both
-    None where the generator is of an earlier version; and `agreement`, the
-    share of images that the classifier puts in the asked class, None without
-    one.
+    For each class that has images: `images`; `diversity_ratio`, the mean
+    pairwise distance over that of training images, and whether it has
+    `collapsed`, both None if the generator is from an earlier version; and
+    `agreement`, the fraction of images whose class the classifier predicts,
+    None without one.
   """
   info = generator.info
   compared = diversity.compare(
@@ -272,7 +273,7 @@ def judge(
 
 
 def sheet(split: datasets.Split, class_names: tuple[str, ...]):
-  """Draw the first images of each class that has some, a row a class."""
+  """Make a sheet of each class's first images, one row per class."""
   shown, counts = np.unique(split.labels, return_counts=True)
   columns = min(_COLUMNS, *counts)
   rows = [split.images[split.labels == label][:columns] for label in shown]

@@ -1,1 +1,1 @@
-"""What trains networks: tasks, the step, the loop, and what a run watches."""
+"""Training: the tasks, the step, the loop, and the monitoring of a run."""

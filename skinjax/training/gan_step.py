@@ -1,10 +1,10 @@
 """The training step that the GANs share, whatever their networks are.
 
-Both updates share one pass through the generator: the discriminator learns
-from the images, the generator from the gradient that the updated discriminator
-has on the same images. Generated images have the labels of the batch, so that
-both halves have one label distribution, the sampler's, unless the config's
-`train.generated_labels` names another one for them.
+Both updates share one pass through the generator: the discriminator is trained
+on the images, the generator on the gradient of the updated discriminator at the
+same images. Generated images have the labels of the batch, so that both halves
+have the label distribution of the sampler, unless the config's
+`train.generated_labels` names another sampler for generated images.
 """
 
 import functools
@@ -31,34 +31,34 @@ Values = dict[str, jax.Array]
 
 
 class Logits(NamedTuple):
-  """What a discriminator says of images."""
+  """A discriminator's outputs for images."""
 
   source: jax.Array  # high for real images, [batch] or [batch, heads]
-  classes: jax.Array  # [batch, classes]; no column if there is one class only
-  # Unit-norm features [batch, dims], whose cosines with the classes' proxies
-  # `classes` are then: as loss.class_loss="d2d_ce" wants them.
+  classes: jax.Array  # [batch, classes]; no column if there is only one class
+  # Unit-norm features [batch, dims], for loss.class_loss="d2d_ce": `classes`
+  # are then their cosines with the classes' proxies.
   features: jax.Array | None = None
 
 
 class Networks(NamedTuple):
-  """What a GAN's task brings to a step: pure functions of variables.
+  """What a GAN's task supplies to a step: pure functions of variables.
 
-  `changed` are the collections that a pass changes, as batch statistics.
+  `changed` are the collections that a pass changes, such as batch statistics.
 
   Attributes:
     generate: `generate(variables, latents, labels) -> (images, changed)`.
     discriminate: `discriminate(variables, images, labels, keys, update_stats)
-      -> (logits, changed)`, the logits as of Logits; the labels are those that
-      images have, or were asked for.
-    features: `features(images) -> features`, arrays [batch, …] that
-      discriminate takes in the place of images: what it sees through and does
-      not change. Then the images are augmented once a step, so that one pass
-      and one pullback serve both updates. It goes with separate_passes.
+      -> (logits, changed)`, with the fields of Logits; the labels are those of
+      real images, or those for which images were generated.
+    features: `features(images) -> features`, the frozen part of the
+      discriminator: arrays [batch, …] that discriminate takes instead of
+      images. Images are then augmented once per step, so that one pass and one
+      pullback serve both updates. It requires separate_passes.
     separate_passes: whether real and generated images go through the
-      discriminator one after the other, as batch normalization wants it.
-    parts: into how many parts of a batch the discriminator's gradient is
-      divided, to be averaged; see parallel.parts. Only of what sees each part
-      as it would in the whole batch.
+      discriminator one after the other, as batch normalization needs.
+    parts: number of parts of a batch over which the discriminator's gradient is
+      averaged; see parallel.parts. Above 1 only if the output for each part is
+      the same as in the whole batch.
   """
 
   generate: Callable
@@ -79,29 +79,29 @@ class _Batch(NamedTuple):
 
 
 class _Terms(NamedTuple):
-  """What the losses of a step are made with."""
+  """The inputs that the losses of a step share."""
 
   networks: Networks
   config: Any
   class_weight: float
   class_loss: Callable  # `class_loss(logits, labels)`
-  moving: Values  # what follows the logits, see init_state
+  moving: Values  # numbers that track the logits, see init_state
   step: jax.Array
 
 
 class Optimizers(NamedTuple):
-  """An optimizer of optax for each network."""
+  """One optax optimizer per network."""
 
   generator: optax.GradientTransformation
   discriminator: optax.GradientTransformation
 
 
 def check(config) -> None:
-  """Refuse a config that no step can be made of.
+  """Reject a config from which no step can be built.
 
   Raises:
     InputError: there is no such dtype, loss, penalty, augmentation, sampler or
-      size, or nothing that the share of augmented images could be adapted for.
+      size, or the share of augmented images is to be adapted but cannot be.
   """
   loss, view = config.loss, config.augment
   for key, name, known in (
@@ -121,7 +121,7 @@ def check(config) -> None:
   if config.model.conditional_from not in sizes:
     raise errors.InputError(
       f"model.conditional_from={config.model.conditional_from}: one of "
-      f"{', '.join(map(str, sizes))} is wanted."
+      f"{', '.join(map(str, sizes))} is expected."
     )
   if not view.adapt_target:
     return
@@ -131,19 +131,20 @@ def check(config) -> None:
     or view.discriminator_brightness
   ):
     raise errors.InputError(
-      f"augment.adapt_target={view.adapt_target} says how often images are "
-      "augmented, and they never are: set augment.discriminator, as to affine."
+      f"augment.adapt_target={view.adapt_target} adapts the share of augmented "
+      "images, but no augmentation is set: set augment.discriminator, for "
+      "example to affine."
     )
   if loss.adversarial not in losses.CENTRED:
     raise errors.InputError(
-      f"augment.adapt_target={view.adapt_target} counts real images over 0, "
-      f"which parts nothing under loss.adversarial={loss.adversarial}: use "
-      f"{' or '.join(losses.CENTRED)}."
+      f"augment.adapt_target={view.adapt_target} counts real images with "
+      "logits above 0, which means nothing with loss.adversarial="
+      f"{loss.adversarial}: use {' or '.join(losses.CENTRED)}."
     )
 
 
 def embedding(config) -> int:
-  """Return how many features a discriminator's class cosines are of, or 0."""
+  """Return the number of features of the class cosines; 0 without cosines."""
   # Configs of earlier versions lack the key.
   if config.loss.get("class_loss", "cross_entropy") == "cross_entropy":
     return 0
@@ -156,7 +157,7 @@ def init_state(
   optimizers: Optimizers,
   config,
 ) -> GanState:
-  """Make the state before the first step out of the networks' variables."""
+  """Make the state before the first step from the networks' variables."""
   # Configs of earlier versions lack these keys.
   names = ["augmented"] if config.augment.get("adapt_target") else []
   names += ["real", "fake"] if config.loss.get("lecam") else []
@@ -192,13 +193,13 @@ def train_step(
 ) -> tuple[GanState, Values]:
   """Update the discriminator, then the generator, on one batch.
 
-  `real` are this device's part of the images, [batch, height, width, channels]
-  in [-1, 1], with labels int32 [batch] and keys [batch]. Of the config it reads
-  `model.latents`, `loss`, `augment`, `train.ema_images`, `train.steps`,
-  `train.decay` and `train.generated_labels`. `class_weight` is that of the
-  class losses; `batch_size` counts images a step over all devices, `seen` []
-  those that training has seen after this step, and `class_counts` the training
-  images.
+  `real` is this device's part of the images, [batch, height, width, channels]
+  in [-1, 1], with labels int32 [batch] and keys [batch]. The step reads these
+  keys of the config: `model.latents`, `loss`, `augment`, `train.ema_images`,
+  `train.steps`, `train.decay` and `train.generated_labels`. `class_weight` is
+  the weight of the class losses, `batch_size` the number of images per step
+  over all devices, `seen` [] the number of images seen after this step, and
+  `class_counts` the number of training images per class.
 
   Returns:
     The state after the step; the means of the losses over the whole batch, and
@@ -265,7 +266,7 @@ def train_step(
       lambda batch: jax.grad(discriminator_loss, has_aux=True)(
         state.discriminator["params"], batch, penalty
       ),
-      # Pairs are of the whole batch.
+      # Its pairs come from the whole batch.
       1 if config.loss.class_loss == "d2d_ce" else networks.parts,
       batch,
     )
@@ -274,7 +275,7 @@ def train_step(
   if every == 1 or penalty == "none":
     d_gradients, (d_metrics, d_changed) = discriminator_gradients(penalty)
   else:
-    # Of the two programs one runs: a step without the penalty is a plain one.
+    # Only one branch runs: a step without the penalty costs nothing extra.
     d_gradients, (d_metrics, d_changed) = jax.lax.cond(
       state.step % every == 0,
       lambda: discriminator_gradients(penalty),
@@ -355,7 +356,8 @@ def _discriminator_loss(
     uniform = jax.vmap(jax.random.uniform)
     shares = uniform(randomness.stream(keys, "between")).astype(real.dtype)
     value = losses.penalty(penalty, critic, real, fake, shares)
-    # Lazily (Karras et al. 2020, StyleGAN2): seldom, and as much more.
+    # Lazy regularization (StyleGAN2, Karras et al. 2020): every k steps, with k
+    # times the weight.
     value *= config.loss.penalty_every
     total += config.loss.penalty_weight * value
     metrics["d_penalty"] = value
@@ -395,12 +397,12 @@ def _generator_loss(
 
 
 def _over_heads(values: jax.Array) -> jax.Array:
-  """Average values [batch, heads] over heads; [batch] stay as they are."""
+  """Average values [batch, heads] over heads; leave [batch] unchanged."""
   return values if values.ndim == 1 else jnp.mean(values, axis=1)
 
 
 def _class_loss(logits: Logits, labels, *, config, axis_name) -> jax.Array:
-  """Compute the loss of images' class logits that a config names, [batch]."""
+  """Compute the class loss that the config names, [batch]."""
   if config.loss.class_loss == "cross_entropy":
     return losses.cross_entropy(logits.classes, labels)
   return losses.d2d_cross_entropy(
@@ -414,7 +416,7 @@ def _class_loss(logits: Logits, labels, *, config, axis_name) -> jax.Array:
 
 
 def _moved(moving, metrics, step, batch_size: int, config):
-  """Have the state's `moving` follow the logits of a step's whole batch."""
+  """Update the state's `moving` with the logits of a step's whole batch."""
   moving = dict(moving)
   if "augmented" in moving:
     moving["augmented"] = augment.adapted(
@@ -424,7 +426,7 @@ def _moved(moving, metrics, step, batch_size: int, config):
       batch_size / config.augment.adapt_images,
     )
   if "real" in moving:
-    # In the beginning the mean of the steps so far.
+    # At first a plain mean over the steps so far.
     decay = jnp.minimum(losses.LECAM_DECAY, step / (step + 1))
     before = {name: moving[name] for name in ("real", "fake")}
     after = {name: metrics[f"d_{name}"] for name in before}
@@ -433,7 +435,7 @@ def _moved(moving, metrics, step, batch_size: int, config):
 
 
 def _augmented(discriminate: Callable, view: Callable) -> Callable:
-  """Have a discriminator see all images, real or not, augmented."""
+  """Wrap a discriminator so that all images, real or not, are augmented."""
 
   def augmented(variables, images, labels, keys, update_stats):
     logits, changed = discriminate(
@@ -443,7 +445,7 @@ def _augmented(discriminate: Callable, view: Callable) -> Callable:
     if logits.source.ndim not in (1, 2):
       raise ValueError(
         f"Source logits have shape {logits.source.shape}; [batch] or [batch, "
-        "heads] is right."
+        "heads] is expected."
       )
     return logits, changed
 
@@ -475,7 +477,7 @@ def _both(
 
 
 def _mean_over_parts(function: Callable, parts: int, arrays: Any) -> Any:
-  """Average what a function makes of each of the parts of a batch."""
+  """Average the results of a function over the parts of a batch."""
   if parts == 1:
     return function(arrays)
   arrays = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), arrays)

@@ -1,4 +1,4 @@
-"""How near a generator is to real images as it trains: KID by class."""
+"""Distance of a generator to real images during training: KID by class."""
 
 import zlib
 from collections.abc import Mapping
@@ -14,34 +14,36 @@ from skinjax.models import efficientnet, squeezenet
 from skinjax.runtime import errors, randomness
 from skinjax.training import tasks, trained
 
-# The metrics, by features of EfficientNet-Lite0 and of SqueezeNet; METRIC/CLASS
-# is that of a class.
+# The metrics, in features of EfficientNet-Lite0 and of SqueezeNet; METRIC/CLASS
+# is the metric of one class.
 NAME = "kid"
 SQUEEZENET = "kid_squeezenet"
 NAMES = (NAME, SQUEEZENET)
 _SIZE = 64  # of EfficientNet's input; 224 takes twelve times as long
-_MOST_REAL = 500  # images of a class
+_MOST_REAL = 500  # images per class
 
 
 class Kid:
-  """Kernel distances of samples from latents that never change.
+  """Kernel distances of samples from fixed latents.
 
-  They are compared with training images, at most 500 of a class and always the
-  same: what is asked is how near the generator has come to what it imitates.
-  Validation and test images stay out of it, so that they can judge a generator
-  whose checkpoint was chosen by this distance. It does not tell a generator
-  that draws new images from one that has learnt the training images by heart.
+  The samples are compared with training images, at most 500 per class and
+  always the same: the distance measures how close the generator has come to its
+  training data. Validation and test images are not used, so that they remain
+  valid for evaluating a generator whose checkpoint was chosen by this distance.
+  It does not distinguish a generator of new images from one that has memorized
+  the training images.
 
-  The distance is that of Bińkowski et al. ("Demystifying MMD GANs", 2018), in
-  features of EfficientNet-Lite0 at 64 pixels instead of Inception's, so its
-  numbers are not those of papers. It has no bias of sample size: classes, and
-  runs with other numbers of samples, compare.
+  The distance is the KID of Bińkowski et al. ("Demystifying MMD GANs", 2018),
+  in features of EfficientNet-Lite0 at 64 pixels instead of Inception's, so its
+  numbers are not comparable with those in papers. It is unbiased, whatever the
+  sample size: classes, and runs with different numbers of samples, can be
+  compared.
 
-  A generator that learns through EfficientNet-Lite0 comes near by its features
-  and not otherwise (Kynkäänniemi et al., "The Role of ImageNet Classes in
-  Fréchet Inception Distance", 2022); so there, or where the best checkpoint is
-  chosen by it, the same distance is measured in features of SqueezeNet at 96
-  pixels too. Its numbers are hundreds of times as large.
+  A generator trained through EfficientNet-Lite0 gets close in the features of
+  this network but not in others (Kynkäänniemi et al., "The Role of ImageNet
+  Classes in Fréchet Inception Distance", 2022). For such a generator, and for
+  best="kid_squeezenet", the same distance is also measured in features of
+  SqueezeNet at 96 pixels. Its numbers are hundreds of times as large.
   """
 
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
@@ -60,7 +62,7 @@ class Kid:
     }
     # By label: features by metric, and lesions.
     self._real: dict[int, tuple[Mapping[str, np.ndarray], np.ndarray]] = {}
-    logging.info("The kernel distance: features of training images")
+    logging.info("Kernel distance: computing features of training images")
     place = sources.features_dir()
     for label, name in enumerate(self._info.class_names):
       chosen = dataset.train.take(_subset(dataset.train.labels, label, name))
@@ -82,9 +84,9 @@ class Kid:
     """Measure how far samples of a state, on one device, are from real images.
 
     Returns:
-      `METRIC/CLASS` of each class that has training images of two lesions, and
-      `METRIC`, their mean, of each metric that is `measured`. A distance of
-      equal distributions is 0 on average, and so may be negative.
+      For each metric that is `measured`: `METRIC/CLASS` for each class that has
+      training images of two lesions, and `METRIC`, their mean. The distance of
+      equal distributions is 0 on average, so it may be negative.
     """
     count = self._config.kid_images
     labels = np.repeat(np.array(list(self._real), np.int32), count)
@@ -110,7 +112,7 @@ class Kid:
 
 
 def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
-  """Draw images of a class, by its name: runs share their features."""
+  """Choose images of a class, seeded by its name: runs share features."""
   index = np.flatnonzero(labels == label)
   if len(index) > _MOST_REAL:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -119,18 +121,18 @@ def _subset(labels: np.ndarray, label: int, name: str) -> np.ndarray:
 
 
 def measured(config) -> tuple[str, ...]:
-  """Name the metrics that a training measures where `kid_every` says so."""
+  """Name the metrics that a training run measures every `kid_every` steps."""
   if config.best == SQUEEZENET or trained.pretrained_networks(config):
     return NAMES
   return (NAME,)
 
 
 def check(config) -> None:
-  """Refuse a config whose cadences are in range but give no distances.
+  """Reject a config whose cadences are in range but give no distances.
 
   Raises:
-    InputError: `best` needs what `kid_every` does not give, or is a distance in
-      features that the generator learns through; or an extractor is not
+    InputError: `best` does not fit `kid_every`, or is a distance in features
+      that the generator is trained through; or a feature extractor is not
       installed.
   """
   if config.best in NAMES:
@@ -149,19 +151,18 @@ def check(config) -> None:
 def _check_best(config) -> None:
   if config.best == NAME and (networks := trained.pretrained_networks(config)):
     raise errors.InputError(
-      f"The generator learns through {networks[0]}, whose features best=kid "
-      "uses: it may be near real images in those alone. Use "
-      f"best={SQUEEZENET}."
+      f"The generator is trained through {networks[0]}, whose features "
+      "best=kid uses: it may be close to real images in these features only. "
+      f"Use best={SQUEEZENET}."
     )
   if not config.kid_every:
     raise errors.InputError(
-      f"best={config.best} with kid_every=0: no kernel distance is measured "
-      "that the best checkpoint could be chosen by. Use best= or a kid_every "
-      "above 0."
+      f"best={config.best} with kid_every=0: no kernel distance is measured by "
+      "which to choose the best checkpoint. Use best= or a kid_every above 0."
     )
   if config.save_every % config.kid_every:
     raise errors.InputError(
       f"save_every={config.save_every} is not a multiple of "
-      f"kid_every={config.kid_every}: with best={config.best} the kernel "
-      "distance of every checkpoint is wanted."
+      f"kid_every={config.kid_every}: with best={config.best} every checkpoint "
+      "needs a kernel distance."
     )

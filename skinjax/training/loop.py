@@ -1,4 +1,4 @@
-"""The one training loop."""
+"""The training loop of all tasks."""
 
 import functools
 import math
@@ -30,7 +30,7 @@ _CADENCES = ("eval_every", "save_every", "sample_every", "kid_every")
 
 
 class Result(NamedTuple):
-  """What training ends with: the last state, its data, the last evaluation."""
+  """The result of training: last state, its data, and last evaluation."""
 
   state: Any
   dataset: datasets.Dataset
@@ -45,15 +45,16 @@ def train(
 ) -> Result:
   """Train a task in a workdir, from its latest checkpoint if it has one.
 
-  With more train.steps than before it ends with the state of a training that
-  was so long from the start, if the task has no fixed_length and train.decay is
-  0; that the shorter one's end was evaluated and drawn stays on record. The
-  data set is by default the one that `config.data` names.
+  If train.steps has been raised, the run resumes and ends with the same state
+  as a run of that length from the start, provided that the task has no
+  fixed_length and train.decay is 0. The evaluation and samples at the end of
+  the shorter run stay on record. By default the data set is the one that
+  `config.data` names.
 
   Raises:
     InputError: bad config, data or workdir, a loss or gradient that is not
       finite, or a full disk.
-    Interrupted: SIGTERM or Ctrl-C has come; the state is saved.
+    Interrupted: SIGTERM or Ctrl-C was received; the state is saved.
   """
   config = ml_collections.FrozenConfigDict(config)
   check(config)
@@ -82,8 +83,8 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
     first, state = 0, parallel.create(init, config.parallel, pretrained)
   if (total - first) % config.log_every:
     raise errors.InputError(
-      f"log_every={config.log_every} does not lead from step {first}, where "
-      f"this workdir's run is, to step {total}: use one that divides "
+      f"log_every={config.log_every} does not lead from step {first}, which "
+      f"this workdir's run has reached, to step {total}: use one that divides "
       f"{math.gcd(first, total)}."
     )
   saved.drop_after(first)
@@ -92,7 +93,7 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
       lambda: files.write_text(path / "parameters.txt", _parameters(state))
     )
   logging.info(
-    "%s on %s: %d training images, %d to %d a class, steps %d to %d",
+    "%s on %s: %d training images, %d to %d per class, steps %d to %d",
     config.task,
     info.name,
     len(dataset.train.labels),
@@ -134,7 +135,7 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
       watch.trained(step, means)
       stopped = processes.in_any(signalled() is not None)
       # In this order a checkpoint holds the state that was evaluated, and a
-      # run that resumes goes on with the step after it.
+      # resumed run continues with the next step.
       due = lambda every, step=step: step == total or step % every == 0
       own, metrics, distances = parallel.local(state), {}, {}
       if due(config.eval_every):
@@ -151,7 +152,7 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
     if step < total:
       raise interruption.Interrupted(
         signalled() or signal.SIGTERM,
-        f"step {step} is saved in {path}. The same command goes on from there.",
+        f"step {step} is saved in {path}. The same command resumes from there.",
       )
   return Result(state, dataset, metrics)
 
@@ -159,9 +160,9 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
 def steps_rule(
   task: tasks.Task, key: str, places: Iterable[str | pathlib.Path]
 ) -> workdir.Rule:
-  """Return what may become of `key`, the steps of the trainings in `places`.
+  """Return the rule for changing `key`, the train steps of runs in `places`.
 
-  They may be any number that is not less than the steps that are done.
+  Any number of steps is allowed that is not below the number already done.
   """
 
   def rule(before, now):
@@ -171,7 +172,7 @@ def steps_rule(
     if done and task.fixed_length:
       return f"{change}, and {task.fixed_length}"
     if now < done:
-      return f"{change}, and {done} are done, which cannot be undone"
+      return f"{change}, and {done} are already done"
     return None
 
   return rule
@@ -180,13 +181,13 @@ def steps_rule(
 def compile_steps(
   task: tasks.Task, config, info, phase: schedules.Phase
 ) -> Callable:
-  """Compile `config.log_every` steps of a phase, batches drawn inside.
+  """Compile `config.log_every` steps of a phase, which sample their batches.
 
   Returns:
     `steps(state, data, frozen, key) -> (state, metrics)`: `data` is what
-    batches.on_device returns, `frozen` what the task's `frozen` does, every
-    metric is [log_every]; the state that is given is donated. Runs that differ
-    in their seeds and data alone share it.
+    batches.on_device returns, `frozen` what the task's `frozen` returns, and
+    every metric is [log_every]; the given state is donated. Runs that differ
+    only in seed and data share the compiled function.
   """
   return _compiled(task, tasks.program_config(config), info, phase)
 
@@ -233,10 +234,10 @@ def _parameters(state) -> str:
 
 
 def check(config) -> None:
-  """Refuse a config whose training would stop later.
+  """Reject a config with which training would fail later.
 
   Raises:
-    InputError: a cadence, sampler, loss or metric that cannot be.
+    InputError: an invalid cadence, sampler, loss or metric.
   """
   if config.log_every < 1:
     raise errors.InputError(f"log_every={config.log_every} is less than 1.")
@@ -252,8 +253,8 @@ def check(config) -> None:
     least = 0 if key == "kid_every" else 1  # 0 for never
     if value < least or value % config.log_every:
       raise errors.InputError(
-        f"{key}={value} is not a multiple of log_every={config.log_every}: "
-        "what happens between steps happens between calls of log_every steps."
+        f"{key}={value} is not a multiple of log_every={config.log_every}, "
+        "the number of steps in one compiled call."
       )
   if task.generates:
     kid.check(config)

@@ -1,8 +1,8 @@
-"""Losses, one value an example: tiny and pure.
+"""Losses: pure functions that return one value per example.
 
-The adversarial losses take logits (not probabilities) and have one signature,
-so that a config names one. A `critic` maps images [batch, …] to source logits
-[batch]. Means over the batch are the caller's.
+The adversarial losses take logits (not probabilities) and share one signature,
+so that a config can name one. A `critic` maps images [batch, …] to source
+logits [batch]. The caller takes means over the batch.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ class Adversarial(NamedTuple):
   # generator(real, fake), where logits are those of the updated discriminator;
   # `real` is None unless the loss is relativistic.
   generator: Callable[[jax.Array | None, jax.Array], jax.Array]
-  # Whether the generator's side compares with real images, for which the
-  # discriminator must look at them once more.
+  # Whether the generator's side compares with real images, which takes another
+  # pass of the discriminator over them.
   relativistic: bool = False
 
 
@@ -55,7 +55,7 @@ ADVERSARIAL = {
 }
 
 
-# Where logits over 0 mean real.
+# Losses for which a logit above 0 means real.
 CENTRED = ("non_saturating", "hinge")
 
 
@@ -64,8 +64,8 @@ def squared_gradient(
 ) -> jax.Array:
   """Compute the squared norm [batch] of a critic's gradient at each image.
 
-  Where a logit depends on other images too, as after a minibatch deviation,
-  the gradient is that of the logits' sum.
+  If a logit also depends on other images, as with minibatch deviation, this is
+  the gradient of the logits' sum.
   """
   gradient = jax.grad(lambda x: jnp.sum(critic(x)))(images)
   return jnp.sum(gradient**2, axis=tuple(range(1, images.ndim)))
@@ -76,12 +76,12 @@ def gradient_penalty(squared: jax.Array) -> jax.Array:
 
   `squared` is `squared_gradient` at images between real and generated ones.
   """
-  # The root has no gradient at 0, where a critic of constant logits is.
+  # The root has no gradient at 0, which is the value for constant logits.
   return (jnp.sqrt(squared + 1e-12) - 1) ** 2
 
 
 def between(real: jax.Array, fake: jax.Array, shares: jax.Array) -> jax.Array:
-  """Mix images [batch, …], shares [batch] of the fake ones, in [0, 1]."""
+  """Mix images [batch, …] with shares [batch], in [0, 1], of the fake ones."""
   shares = shares.reshape(-1, *(1,) * (real.ndim - 1))
   return real + shares * (fake - real)
 
@@ -102,9 +102,9 @@ def penalty(
   fake: jax.Array,
   shares: jax.Array,
 ) -> jax.Array:
-  """Compute the penalty on a critic's gradient that a config names, [batch].
+  """Compute the penalty on a critic's gradient, [batch].
 
-  It is `gradient` (WGAN-GP's, at images mixed as in `between`), `r1`, or
+  `name` is `gradient` (WGAN-GP's, at images mixed by `between`), `r1`, or
   `none`, which is 0.
   """
   if name == "gradient":
@@ -115,7 +115,7 @@ def penalty(
   return jnp.zeros(len(real), real.dtype)
 
 
-# Of a step, what the moving averages of LeCam keep of what they were.
+# Decay per step of LeCam's moving averages.
 LECAM_DECAY = 0.99
 
 
@@ -127,8 +127,9 @@ def lecam(
 ) -> jax.Array:
   """Compute LeCam's regularizer (Tseng et al. 2021), shaped as the logits.
 
-  Real logits are held under the moving average [] of generated ones, and the
-  other way round: the two do not part without end.
+  Real logits are penalized above the moving average [] of generated ones, and
+  generated logits below that of real ones, so that the two do not drift apart
+  without limit.
   """
   over, under = _relu(real - average_fake), _relu(average_real - fake)
   return over**2 + under**2
@@ -149,9 +150,9 @@ def d2d_cross_entropy(
 ) -> jax.Array:
   """Compute the data-to-data cross-entropy (ReACGAN, Kang et al. 2021).
 
-  An image is pulled to the proxy of its class until their cosine is `margin`,
-  and pushed off the images of other classes until their cosines are
-  1 - `margin`; what is there already no longer counts.
+  An image is pulled towards the proxy of its class until their cosine is
+  `margin`, and pushed away from images of other classes until their cosines are
+  1 - `margin`. Cosines beyond these limits are not pushed or pulled further.
 
   Args:
     cosines: of unit-norm features and the classes' proxies, [batch, classes].
@@ -160,10 +161,10 @@ def d2d_cross_entropy(
     others: the features of the whole batch, [others, dims].
     labels_of_others: integers [others].
     margin: in [0, 1], the paper's 1 - m_n and m_p.
-    temperature: what the differences are divided by.
+    temperature: divisor of the differences.
 
   Returns:
-    [batch]; 0 where no other class is in the batch.
+    [batch]; 0 if the batch has no other class.
   """
   own = jnp.take_along_axis(cosines, labels[:, None], axis=-1)[:, 0]
   pull = _relu(margin - own) / temperature
@@ -195,7 +196,7 @@ def inverse_frequency(counts: tuple[int, ...]) -> jax.Array:
 def log_prior(counts: tuple[int, ...]) -> jax.Array:
   """Compute the log class frequencies, to be added to the logits in training.
 
-  Trained with them, the bare logits minimize the balanced error (logit
+  Trained with them, the logits without them minimize the balanced error (logit
   adjustment, Menon et al. 2021).
   """
   counts = jnp.asarray(counts, dtype=float)

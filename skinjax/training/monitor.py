@@ -1,7 +1,7 @@
-"""What a training run watches and shows.
+"""Monitoring of a training run.
 
-Lines, curves, sheets of samples, time left; an alarm when a class collapses, a
-stop when a number is not finite.
+It logs metrics and the time left, writes curves and sheets of samples, warns
+when a class collapses, and stops the run when a metric is not finite.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from skinjax.runtime import errors, processes, randomness
 from skinjax.training import kid, schedules, tasks, trained
 from skinjax.training.writer import Writer
 
-_SHOWN = 7  # metrics on a line
-_COLUMNS = 10  # samples of a class on a sheet
+_SHOWN = 7  # metrics per log line
+_COLUMNS = 10  # samples per class on a sheet
 
 
 def _by_first(method: Callable) -> Callable:
-  """Have the first process alone call a method, as processes.on_first."""
+  """Run a method in the first process only, as processes.on_first does."""
 
   @functools.wraps(method)
   def call(*arguments, **options):
@@ -51,7 +51,7 @@ class Monitor(contextlib.ExitStack):
     """Open the files of a workdir at the step where a run starts or resumes.
 
     Raises:
-      InputError: they are not what a run has written, or the kernel distance
+      InputError: the files were not written by a run, or the kernel distance
         cannot be measured.
     """
     super().__init__()
@@ -70,7 +70,7 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def begun(self, step: int, phase: schedules.Phase) -> None:
-    """Tell the resolution that training is at, if it changes at all."""
+    """Log the new phase of a task whose resolution grows."""
     if phase.level is None:
       return
     self._writer.pause(forget=True)  # the next call compiles
@@ -92,7 +92,7 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def trained(self, step: int, means: dict[str, float]) -> None:
-    """Write the metrics of a call of steps, and a line with the time left."""
+    """Write the mean metrics of one compiled call; log the time left."""
     self._scalars(step, means, "train/")
     images = self._every * schedules.phase_at(self._phases, step - 1).batch_size
     shown = [item for item in means.items() if "gradient" not in item[0]]
@@ -115,19 +115,19 @@ class Monitor(contextlib.ExitStack):
 
   @_by_first
   def draw(self, step: int, state: Any) -> None:
-    """Draw samples of a generator and compare them with real images."""
+    """Generate samples and compare their diversity with real images."""
     picture, ratios = self._sheet.draw(step, state)
     self._writer.picture(step, picture)
     self._scalars(step, ratios, "diversity/")
 
   @_by_first
   def sync(self) -> None:
-    """Have all of it on the disk."""
+    """Flush all files to disk."""
     self._writer.sync()
 
   @_by_first
   def pause(self) -> None:
-    """Leave what happens between two calls of steps out of the speed."""
+    """Exclude the time since the last call of steps from the speed."""
     self._writer.pause()
 
   def _scalars(self, step: int, values: dict[str, float], place="") -> None:
@@ -140,10 +140,10 @@ def _log(step: int, values: dict[str, float]) -> None:
 
 
 class Sheet:
-  """Samples from latents that never change, a row a class."""
+  """Samples from fixed latents, one row per class."""
 
   def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
-    """Measure what the samples will be compared with."""
+    """Measure the diversity of the real images, for comparison."""
     self._task, self._config, self._info = task, config, dataset.info
     self._labels = np.repeat(
       np.arange(self._info.num_classes, dtype=np.int32), _COLUMNS
@@ -151,15 +151,15 @@ class Sheet:
     self._real = diversity.distances(
       dataset.train.images, dataset.train.labels, self._info.class_names
     )
-    # Classes that were once diverse, and those whose collapse was told.
+    # Classes that have been diverse, and those already warned about.
     self._came_up, self._warned = set(), set()
 
   def draw(self, step: int, state: Any) -> tuple[Image.Image, dict[str, float]]:
-    """Draw the samples; warn of each class that has newly collapsed.
+    """Generate the samples; warn about each newly collapsed class.
 
     Returns:
-      The picture, and by class the diversity of the samples over that of real
-      images (see metrics/diversity.py).
+      The picture, and for each class the diversity of the samples divided by
+      that of real images (see metrics/diversity.py).
     """
     info = self._info
     key = randomness.named(jax.random.key(self._config.seed), "sheet")
@@ -178,14 +178,14 @@ class Sheet:
 
   def _warn(self, step: int, compared: dict) -> None:
     collapsed = {name for name, c in compared.items() if c.collapsed}
-    # Every generator begins with images that are all alike: a class that has
-    # not come up yet is no news in the first half of the training.
+    # Every generator starts with images that are all alike. So in the first
+    # half of training, a class that has never been diverse causes no warning.
     late = 2 * step >= self._config.train.steps
     due = collapsed if late else collapsed & self._came_up
     if new := sorted(due - self._warned):
       logging.warning(
-        "Step %d: collapsed: %s (diversity over that of real images; the limit "
-        "is %.2f). Look at samples/%08d.png.",
+        "Step %d: collapsed: %s (diversity relative to real images; the limit "
+        "is %.2f). See samples/%08d.png.",
         step,
         ", ".join(f"{name} {compared[name].ratio:.2f}" for name in new),
         self._info.collapse,
@@ -200,13 +200,13 @@ class Sheet:
 def finite_means(
   stacked: Mapping[str, np.ndarray], step: int, latest: int | None
 ) -> dict[str, float]:
-  """Average metrics [steps] over a call's steps, or say which has diverged.
+  """Average metrics [steps] over a call's steps; raise if one has diverged.
 
   The call began after `step` steps; `latest` is the step of the last
   checkpoint.
 
   Raises:
-    InputError: a number is not finite; names the first, and the checkpoint.
+    InputError: a value is not finite; names the first one and the checkpoint.
   """
   stacked = {name: np.asarray(values) for name, values in stacked.items()}
   bad = {

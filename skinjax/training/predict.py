@@ -1,4 +1,4 @@
-"""The task that classifies images, and a trained classifier at work."""
+"""The task that classifies images, and trained classifiers for Python."""
 
 import dataclasses
 import hashlib
@@ -32,14 +32,14 @@ class Classifier:
   def predict(self, images: Sequence[Picture] | np.ndarray) -> np.ndarray:
     """Predict the class of each image, resized as training images were.
 
-    Images are paths of PNG or JPEG files, or arrays uint8 [height, width, 1 or
-    3] or [height, width]; of any sizes, also mixed.
+    Images are paths of PNG or JPEG files, or uint8 arrays [height, width, 1 or
+    3] or [height, width]; sizes may differ.
 
     Returns:
       float32 [images, classes], probabilities.
 
     Raises:
-      InputError: a file that is no image, or an array of another type or shape.
+      InputError: a file is not an image, or an array has another type or shape.
     """
     info = self.network.info
     pixels = images_lib.in_threads(self._pixels, list(images))
@@ -72,7 +72,7 @@ class Classifier:
       ):
         raise errors.InputError(
           f"An image is {image.dtype} {list(image.shape)}: uint8 [height, "
-          "width, 1 or 3] is wanted."
+          "width, 1 or 3] is expected."
         )
       picture = Image.fromarray(
         image[..., 0] if image.shape[-1] == 1 else image
@@ -85,19 +85,19 @@ def load(path: str | pathlib.Path) -> Classifier:
   """Load a classifier from the workdir that trained it.
 
   Raises:
-    InputError: it trained none, or there is no checkpoint.
+    InputError: it trained no classifier, or has no checkpoint.
   """
   return Classifier(trained.load_classifier(path))
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
-  """Write WORKDIR/predictions.csv: an image's file, class, probabilities.
+  """Write WORKDIR/predictions.csv: each image's file, class, probabilities.
 
-  The same command writes it anew, of the images that are there now and by the
-  classifier as it is now.
+  Running the same command again rewrites it for the current images and the
+  current classifier.
 
   Raises:
-    InputError: no classifier, no images, or a file that is none.
+    InputError: there is no classifier or no image, or a file is not an image.
   """
   config = ml_collections.FrozenConfigDict(config)
   for key, what in (
@@ -122,12 +122,12 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
       rows.append((picture, names[int(row.argmax())], *shown))
     files.write_text(path / "predictions.csv", files.table(rows))
     logging.info(
-      "%d images are classified in %s", len(pictures), path / "predictions.csv"
+      "%d images classified, see %s", len(pictures), path / "predictions.csv"
     )
 
 
 def _find(place: pathlib.Path) -> list[pathlib.Path]:
-  """List an image, or the images in a folder and in its folders."""
+  """List an image, or the images in a folder and its subfolders."""
   if place.is_file():
     return [place]
   found = sorted(
@@ -138,13 +138,13 @@ def _find(place: pathlib.Path) -> list[pathlib.Path]:
   if not found:
     raise errors.InputError(
       f"config.images={place} has no image: files of "
-      f"{', '.join(images_lib.SUFFIXES)} are wanted."
+      f"{', '.join(images_lib.SUFFIXES)} are expected."
     )
   return found
 
 
 def _digest(pictures: list[pathlib.Path], place: pathlib.Path) -> str:
-  """Compute the SHA-256 of images and of their names in a place, in hex."""
+  """Compute the SHA-256, in hex, of images and their names in a folder."""
   whole = hashlib.sha256()
   for picture in pictures:
     try:

@@ -13,7 +13,7 @@ from skinjax.metrics import classification, statistics
 from skinjax.runtime import errors, files, parallel
 from skinjax.training import loop, tasks, trained
 
-FILE = "predictions.csv"  # a classifier that has it is done
+FILE = "predictions.csv"  # only a finished classifier has it
 EXTERNAL_FILE = "external_predictions.csv"
 
 
@@ -25,13 +25,13 @@ def run(
 ) -> dict:
   """Score a trained classifier's test split: predictions.csv and scores.csv.
 
-  An external test set is scored beside it: external_predictions.csv and
+  An external test set is scored too: external_predictions.csv and
   external_scores.csv.
 
   Returns:
-    Each row of scores.csv by its name: `value`, `low` and `high` of the 95%
-    interval over lesions (one training run: without the variance between
-    seeds).
+    The rows of scores.csv by name: `value`, and `low` and `high` of the 95%
+    confidence interval over lesions (from one training run, so without the
+    variance between seeds).
   """
   path, dataset = pathlib.Path(path), result.dataset
   predict(config, path, result, outside)
@@ -76,7 +76,7 @@ def _score(
   lines = [("score", "value", "low", "high")]
   for name, row in rows.items():
     lines.append((name, *(f"{value:.4f}" for value in row.values())))
-    if not np.isnan(row["value"]):  # that of a class without images is unknown
+    if not np.isnan(row["value"]):  # unknown for a class without images
       logging.info(
         "%-18s %.3f  [%.3f, %.3f]", name, row["value"], row["low"], row["high"]
       )
@@ -85,7 +85,7 @@ def _score(
 
 
 def as_row(interval: statistics.Interval, index=()) -> dict[str, float]:
-  """Return `value`, `low` and `high` of an interval, or of its part there."""
+  """Return `value`, `low` and `high` of an interval, at an index if given."""
   return {
     name: float(getattr(interval, name)[index])
     for name in ("value", "low", "high")
@@ -98,7 +98,7 @@ def predict(
   result: loop.Result,
   outside: external.External | None = None,
 ) -> None:
-  """Predict the test split, and an external test set; see `run`."""
+  """Write predictions for the test split and an external set; see `run`."""
   info = result.dataset.info
   network = {
     "task": tasks.named(config.task),
@@ -139,7 +139,7 @@ def read(path: pathlib.Path, dataset: datasets.Dataset) -> np.ndarray:
   """Read a workdir's probabilities [examples, classes] of the test split.
 
   Raises:
-    InputError: they are damaged, or predictions of other images.
+    InputError: the file is damaged, or has predictions for other images.
   """
   return _read(path / FILE, dataset.test, dataset.info)
 
@@ -152,7 +152,7 @@ def read_external(
 
 
 def _read(file: pathlib.Path, split: Split, info) -> np.ndarray:
-  again = "remove it to have it made anew."
+  again = "remove it to have it written again."
   try:
     with file.open(newline="") as opened:
       rows = list(csv.DictReader(opened))
@@ -174,6 +174,6 @@ def _read(file: pathlib.Path, split: Split, info) -> np.ndarray:
   sums_to_one = np.isclose(probabilities.sum(1), 1, atol=1e-3).all()
   if not sums_to_one or probabilities.min() < 0:
     raise errors.InputError(
-      f"{file} has rows that are no probabilities: {again}"
+      f"{file} has rows that are not probabilities: {again}"
     )
   return probabilities

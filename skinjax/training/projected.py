@@ -1,8 +1,9 @@
-"""The discriminator that a GAN's config chooses, where it is a projected one.
+"""The projected discriminator of a GAN, if its config chooses one.
 
-`config.model.discriminator` is `own`, that of the task, or `projected`, see
-models/projected.py, with its keys in `config.model.projected`. What these
-functions have in common with tasks is as skinjax.training.tasks says.
+`config.model.discriminator` is `own`, the task's own discriminator, or
+`projected` (see models/projected.py), with its keys in
+`config.model.projected`. skinjax.training.tasks describes the arguments that
+these functions share with tasks.
 """
 
 import functools
@@ -32,19 +33,19 @@ def _name(config) -> str:
 
 
 def check(config) -> None:
-  """Refuse a config that no discriminator can be made of.
+  """Reject a config from which no discriminator can be built.
 
   Raises:
     InputError: there is no such discriminator, conditioning or input size, the
-      config has the keys of another one or a penalty on pixels, or the weights
-      are not installed.
+      config has the keys of another discriminator or a penalty on pixels, or
+      the weights are not installed.
   """
   name = _name(config)
   errors.require_known("model.discriminator", name, DISCRIMINATORS)
   if is_chosen(config) != ("projected" in config.model):
     variant = {"own": "paper", "projected": "projected"}[name]
     raise errors.InputError(
-      f"model.discriminator={name} has keys of its own: use "
+      f"model.discriminator={name} needs its own keys: use "
       f"--config=configs/{config.task}.py:variant={variant}"
     )
   if not is_chosen(config):
@@ -55,20 +56,21 @@ def check(config) -> None:
   )
   if own.input < 32 or own.input % 32:
     raise errors.InputError(
-      f"model.projected.input={own.input}: a multiple of 32 is wanted."
+      f"model.projected.input={own.input}: a multiple of 32 is expected."
     )
   if config.loss.penalty != "none":
     raise errors.InputError(
       f"loss.penalty={config.loss.penalty} is on the discriminator's gradient "
-      "at images, and a projected one sees features of them: use none."
+      "with respect to images, but a projected one sees only features: use "
+      "none."
     )
   efficientnet.weights_path()
 
 
 def frozen(config, info) -> dict[str, Any]:
-  """Read and draw what is not trained; empty where none is chosen.
+  """Return the pretrained network and the projections; empty if not chosen.
 
-  The projections follow from `config.seed`.
+  The projections are derived from `config.seed`.
   """
   del info
   if not is_chosen(config):
@@ -80,7 +82,7 @@ def frozen(config, info) -> dict[str, Any]:
 def _heads(config, info, axis_name=None):
   return models.Heads(
     num_classes=info.num_classes,
-    # Binds for the head that sees pixels only: the others' inputs are wider.
+    # Matters only for the head that sees pixels: other heads' inputs are wider.
     least=config.model.projected.width // 2,
     most=config.model.projected.most,
     conditioning=config.model.projected.conditioning,
@@ -90,7 +92,7 @@ def _heads(config, info, axis_name=None):
 
 
 def _features(config, info, frozen: dict[str, Any], images: jax.Array):
-  """Compute what heads see, a part of the batch after another if need be."""
+  """Compute the heads' inputs in parts of the batch; see parallel.parts."""
   own = config.model.projected
   compute = functools.partial(
     models.features,
@@ -125,11 +127,11 @@ def networks(
   generate: Callable,
   axis_name: str | None,
 ) -> gan_step.Networks:
-  """Return a step's networks, of which `generate` is the task's own."""
+  """Return a step's networks; `generate` is the task's own."""
   heads = _heads(config, info, axis_name)
 
   def discriminate(variables, features, labels, keys, update_stats):
-    del keys  # it is not random
+    del keys  # the heads are deterministic
     return heads.apply(
       variables,
       features,
@@ -156,12 +158,13 @@ def look(
   info,
   frozen: dict[str, Any],
 ) -> dict[str, jax.Array]:
-  """Show the heads real images [batch, …] in [-1, 1], with their labels.
+  """Run the heads on real images [batch, …] in [-1, 1], with their labels.
 
   Returns, as a task's eval_step:
-    `probabilities` [batch, classes] of the class head, or, without one, of the
-    source logits as of each class: the softmax of their sum over heads; and
-    `d_real` [batch], the source logits' mean over heads.
+    `probabilities` [batch, classes], and `d_real` [batch], the mean of the
+    source logits over heads. The probabilities are those of the class head.
+    Without one they are the softmax, over classes, of the source logits that
+    result with each class as the label, summed over heads.
   """
   heads = _heads(config, info)
   features = _features(config, info, frozen, images)
@@ -170,7 +173,7 @@ def look(
   )
   source, classes, *_ = judge(labels)
   if not classes.shape[-1]:
-    # What does not depend on the label falls out.
+    # Terms that do not depend on the label cancel out.
     every = range(info.num_classes)
     classes = [judge(jnp.full_like(labels, label))[0].sum(1) for label in every]
     classes = jnp.stack(classes, 1)

@@ -1,10 +1,10 @@
-"""Released networks: averaged weights alone, in half precision.
+"""Released networks: EMA weights only, in half precision.
 
-A folder holds several, each under a name, as the number of the fold that it was
-trained on: `released.json` tells of each the config, the data and the steps,
-and `weights.npz` has the arrays. FOLDER/NAME names one of them as a workdir's
-path names what was trained there, though there is no such directory. Of those
-that come with skinjax the NAME alone is enough.
+A folder holds several networks, each under a name, such as the number of the
+fold that it was trained on. `released.json` records the config, data and steps
+of each, and `weights.npz` has the arrays. FOLDER/NAME names one of them
+wherever the path of a workdir is expected, although there is no such directory.
+For networks that come with skinjax, NAME alone is enough.
 """
 
 import pathlib
@@ -31,16 +31,16 @@ class Member(NamedTuple):
   origin: Mapping[str, Any]
   step: int  # training steps done
   average: Any  # the EMA of its variables: float arrays by name
-  made: Mapping[str, Any]  # where and how it was trained, for people
+  made: Mapping[str, Any]  # where and how it was trained, for readers
 
 
 def located(path: str | pathlib.Path) -> pathlib.Path:
   """Return the path that a user has named, or that of a shipped network.
 
-  A workdir of that name comes first.
+  A workdir of that name takes precedence.
 
   Raises:
-    InputError: see files.user_path; or it is one word that names neither.
+    InputError: see files.user_path; or a single word names neither.
   """
   place = files.user_path(path)
   if place.exists() or is_member(place) or len(place.parts) != 1:
@@ -55,19 +55,19 @@ def located(path: str | pathlib.Path) -> pathlib.Path:
 
 
 def is_member(path: pathlib.Path) -> bool:
-  """Return whether a path names a network of a released folder."""
+  """Return whether a path names a network in a released folder."""
   return not path.is_dir() and (path.parent / RECORD).is_file()
 
 
 def names(folder: pathlib.Path) -> list[str]:
-  """Return the names of a folder's networks; none where there is none."""
+  """Return the names of a folder's networks; empty if it has none."""
   return list(_record(folder)) if (folder / RECORD).is_file() else []
 
 
 def add(folder: pathlib.Path, name: str, member: Member) -> None:
-  """Write a network into a folder, beside those that are there.
+  """Add a network to a folder, next to those that it has.
 
-  The record comes last: without it the generator is not there.
+  The record is written last: a network without one does not count.
   """
   folder.mkdir(parents=True, exist_ok=True)
   record = _record(folder) if (folder / RECORD).is_file() else {}
@@ -93,7 +93,7 @@ def read(path: pathlib.Path) -> Member:
   """Read the network that FOLDER/NAME names, its weights as float32.
 
   Raises:
-    InputError: there is none of this name, or its files are damaged.
+    InputError: there is no such network, or its files are damaged.
   """
   folder, name = path.parent, path.name
   record = _record(folder)
@@ -110,12 +110,12 @@ def read(path: pathlib.Path) -> Member:
     whole = found["sha256"] == checkpoint.digest(halved)
   except (KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
-      f"{folder / RECORD} is damaged: {name} is without {error}."
+      f"{folder / RECORD} is damaged: the entry {name} is without {error}."
     ) from error
   if not whole:
     raise errors.InputError(
-      f"{weights} does not hold the weights that {RECORD} beside it tells of: "
-      "take both from where they were released."
+      f"{weights} does not hold the weights that the {RECORD} next to it "
+      "describes: get both files from the release again."
     )
   average = traverse_util.unflatten_dict(
     {key: x.astype(np.float32) for key, x in halved.items()}, sep="/"
@@ -130,7 +130,7 @@ def read(path: pathlib.Path) -> Member:
 
 
 def _record(folder: pathlib.Path) -> dict[str, Any]:
-  words = f"{folder} is no folder of released networks"
+  words = f"{folder} is not a folder of released networks"
   members = files.read_json(folder / RECORD, words).get("members")
   if not isinstance(members, dict):
     raise errors.InputError(f"{folder / RECORD} is damaged: it has no members.")
@@ -143,7 +143,7 @@ def _flat(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _halved(x: np.ndarray) -> np.ndarray:
-  """Round to float16; what is beyond its range stays as it is."""
+  """Round to float16; leave an array unchanged if it would overflow."""
   with np.errstate(over="ignore"):
     half = x.astype(np.float16)
   return half if np.isfinite(half).all() else x

@@ -1,8 +1,8 @@
-"""Schedules: what a step is made with, as pure functions of the steps done.
+"""Schedules of training, as pure functions of the steps done.
 
-A network that grows trains in phases, one a resolution: the newest level fades
-in, then all of it trains on (Karras et al. 2018). A phase is static, one
-compiled program each; the fade within it is a number.
+A growing network is trained in phases, one per resolution: the newest level
+fades in, then the whole network trains on (Karras et al. 2018). A phase is
+static, so each has its own compiled program; the fade within it is a number.
 """
 
 import math
@@ -20,13 +20,13 @@ class Phase(NamedTuple):
   """A stretch of training at one resolution."""
 
   level: int | None  # 0 at 4x4, 1 at 8x8, …; None where nothing grows
-  batch_size: int  # images a step, over all devices
+  batch_size: int  # images per step, over all devices
   first_step: int  # steps done before it
   stop: int  # steps done after it
   first_image: int  # images seen before it
-  fade_images: int  # over which the level fades in; 0: it is there at once
+  fade_images: int  # images over which the level fades in; 0: no fade
   rate: float | None  # the learning rate; None: phases do not set it
-  work: float  # how long a step takes, in a unit that the phases share
+  work: float  # cost of a step, in a unit that the phases share
 
   @property
   def size(self) -> int:
@@ -48,16 +48,16 @@ def growth(
 ) -> tuple[Phase, ...]:
   """Divide training into phases, from step 0 to `steps` without a gap.
 
-  Batch sizes and rates are those at 4x4, 8x8 and so on, to `last_size` at
-  least. A level fades in over `fade_images`, but for the first one, and trains
-  on for `stable_images`, the last one to the end. A phase's steps are rounded
-  up to a multiple of `round_steps`, so that calls of several steps end where it
-  ends. `work` is what an image costs at a level, in any unit.
+  Batch sizes and rates are for 4x4, 8x8 and so on, at least up to `last_size`.
+  Every level but the first fades in over `fade_images`, then trains on for
+  `stable_images`, the last level to the end. A phase's steps are rounded up to
+  a multiple of `round_steps`, so that a phase ends together with a call of
+  several steps. `work` is the cost of an image at a level, in any unit.
 
   Raises:
-    InputError: sizes that do not lead from one to the other, no batch size or
-      rate for one of them, or too few steps to reach the last phase's full
-      image.
+    InputError: doubling `first_size` does not lead to `last_size`, a size has
+      no batch size or rate, or there are too few steps for the last level to
+      fade in.
   """
   count = (last_size // first_size).bit_length() if first_size > 0 else 0
   if first_size < 4 or first_size << max(count - 1, 0) != last_size:
@@ -71,7 +71,7 @@ def growth(
       raise errors.InputError(
         f"growth.{key}={values} has none for {4 << len(values)}x"
         f"{4 << len(values)}: one for each size from 4x4 to "
-        f"{last_size}x{last_size} is wanted."
+        f"{last_size}x{last_size} is expected."
       )
   phases, step, image = [], 0, 0
   for level in range(first_level, first_level + count):
@@ -99,17 +99,17 @@ def growth(
   needed = last.first_step + math.ceil(last.fade_images / last.batch_size)
   if steps < needed:
     raise errors.InputError(
-      f"train.steps={steps} ends before the images of {last_size}x{last_size} "
-      f"have faded in: {needed} steps at least, or shorter phases."
+      f"train.steps={steps} ends before {last_size}x{last_size} has faded in: "
+      f"use at least {needed} steps, or shorter phases."
     )
   return tuple(phases)
 
 
 def steps_for(images: int, **schedule) -> int:
-  """Return the steps with which the last size trains on for so many images.
+  """Return the steps with which the last size trains on for `images` images.
 
-  That is after it has faded in; `schedule` is what `growth` takes but for
-  `steps`, and the last phase is rounded up as the others are.
+  These images come after the fade-in. `schedule` has the arguments of `growth`
+  except `steps`; the last phase is rounded up like the others.
 
   Raises:
     InputError: see `growth`.
@@ -121,12 +121,12 @@ def steps_for(images: int, **schedule) -> int:
 
 
 def level_of(size: int) -> int:
-  """Return the level that works at a size, a power of two from 4 on."""
+  """Return the level of a size, which is a power of two of at least 4."""
   return size.bit_length() - 3
 
 
 def one_phase(config) -> tuple[Phase, ...]:
-  """Return all of a training as one phase, with nothing that grows."""
+  """Return the whole training as one phase, in which nothing grows."""
   train = config.train
   return (Phase(None, train.batch_size, 0, train.steps, 0, 0, None, 1.0),)
 
@@ -140,7 +140,7 @@ def phase_at(phases: tuple[Phase, ...], step: int) -> Phase:
 
 
 def steps_left(phases: tuple[Phase, ...], step: int) -> float:
-  """Return how long the rest takes, in steps as long as the last one was."""
+  """Return the work left, in steps that take as long as the last one."""
   last = phase_at(phases, step - 1)
   return sum(
     max(phase.stop - max(step, phase.first_step), 0) * phase.work / last.work
@@ -149,15 +149,15 @@ def steps_left(phases: tuple[Phase, ...], step: int) -> float:
 
 
 def images_seen(phase: Phase, step: jax.Array) -> jax.Array:
-  """Compute how many images were seen before the step that follows `step`."""
+  """Compute the number of images seen before the step that follows `step`."""
   return phase.first_image + (step - phase.first_step) * phase.batch_size
 
 
 def decay(step: jax.Array, steps: int, share: float) -> jax.Array | float:
-  """Compute what learning rates are multiplied by in the next step.
+  """Compute the factor of the learning rates in the next step.
 
-  1, and over the last `share` of all `steps` in a line towards 0, which the
-  step after the last one would have.
+  It is 1, then falls linearly over the last `share` of all `steps`; it would
+  reach 0 in the step after the last.
   """
   if not share:
     return 1.0

@@ -1,4 +1,4 @@
-"""What training changes: everything in it is an array, nothing is random."""
+"""The state that training changes: arrays only, with no random state."""
 
 from typing import Any
 
@@ -29,10 +29,10 @@ class GanState:
   """The state of a GAN in training, after `step` (int32 []) steps.
 
   `average` is the EMA of the generator's variables, its running batch
-  statistics included; sampling uses it. Where the config asks for them, the
-  discriminator has a collection `moving` of numbers [] that follow its logits:
-  `augmented`, the share of images that it sees augmented, and the averages
-  `real` and `fake`.
+  statistics included; sampling uses it. If the config asks for them, the
+  discriminator has a collection `moving` of numbers [] that track its logits:
+  `augmented`, the share of images that it sees augmented, and the moving
+  averages `real` and `fake`.
   """
 
   step: jax.Array
@@ -44,12 +44,12 @@ class GanState:
 
 
 def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
-  """Compute the decay [] of a moving average whose half-life counts images.
+  """Compute the decay [] of an EMA whose half-life is given in images.
 
-  In the beginning the average follows faster, so that the random first weights
-  are soon forgotten: the half-life is at most a twentieth of the images seen so
-  far, this step's included (as StyleGAN2-ADA's EMA ramp-up has it, Karras et
-  al. 2020). `batch_size` is that of all devices.
+  The half-life is at most a twentieth of the images seen so far, including this
+  step's, so that the random initial weights are soon forgotten (as in the EMA
+  ramp-up of StyleGAN2-ADA, Karras et al. 2020). `batch_size` is the total over
+  all devices.
   """
   return 0.5 ** (batch_size / jnp.minimum(half_life, 0.05 * seen))
 
@@ -57,7 +57,7 @@ def ema_decay(seen: jax.Array, batch_size: int, half_life: float) -> jax.Array:
 def ema_update(
   average: Variables, new: Variables, decay: jax.Array
 ) -> Variables:
-  """Update a moving average: decay old + (1 - decay) new."""
+  """Update an EMA: decay * old + (1 - decay) * new."""
   return jax.tree.map(
     lambda a, b: (b + decay.astype(b.dtype) * (a - b)).astype(b.dtype),
     average,
@@ -74,8 +74,8 @@ def optimizer_update(
 ) -> tuple[Any, Variables]:
   """Take one step of an optimizer; of `variables` only `params` change.
 
-  `scale` multiplies the optimizer's update, as if its learning rate were so
-  many times as large.
+  `scale` multiplies the optimizer's update, as if it multiplied its learning
+  rate.
   """
   updates, optimizer_state = optimizer.update(
     gradients, optimizer_state, variables["params"]

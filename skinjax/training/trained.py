@@ -1,7 +1,7 @@
-"""Trained networks: loaded from their workdirs, and at work.
+"""Trained networks: loading them from their workdirs, and running them.
 
-What puts a network to work takes its task, state, config and info, as training
-has them and as `Trained` does.
+Functions that run a network take its task, state, config and info, so that they
+serve both a network in training and a `Trained` one.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ _BATCH = 256
 
 
 class Trained(NamedTuple):
-  """A network as its workdir holds it."""
+  """A network loaded from its workdir."""
 
   path: pathlib.Path  # the workdir
   task: tasks.Task  # what trained it
   config: ml_collections.FrozenConfigDict  # what it was trained with
-  info: datasets.DataInfo  # of its data
+  info: datasets.DataInfo  # of its training data
   step: int  # training steps done
   state: Any  # the state after them
   digest: str  # the SHA-256 of the state
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   """Load the latest or the best (by its config's `best`) whole checkpoint.
 
-  Or a released network, by its name or FOLDER/NAME; see training/released.py.
+  Or load a released network, by NAME or FOLDER/NAME; see training/released.py.
 
   Raises:
     InputError: the workdir has no such checkpoint, or trains no network.
@@ -64,8 +64,8 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   best = known.get("best") if which == "best" else ""
   if which == "best" and not (best and isinstance(best, str)):
     raise errors.InputError(
-      f"{path} has no best checkpoint, as it was trained with best={best!r}: "
-      "use the latest."
+      f"{path} has no best checkpoint, because it was trained with "
+      f"best={best!r}: use the latest."
     )
   with checkpoint.Checkpoints(
     path / "checkpoints", best=best or None, read_only=True
@@ -76,7 +76,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
     raise errors.InputError(f"{path} has no {what} yet: train there first.")
   step, state = found
   if best:
-    logging.info("%s: the best by %s is that of step %d.", path, best, step)
+    logging.info("%s: the best checkpoint by %s: step %d.", path, best, step)
   else:
     _tell_unfinished(path, step, config)
   digest = checkpoint.digest(state)
@@ -84,16 +84,16 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
 
 
 def _load_released(path: pathlib.Path, which: str) -> Trained:
-  """Load a released network: of its state there is what puts it to work.
+  """Load a released network; its state has only the step and EMA weights.
 
   Raises:
-    InputError: there is none of this name, its files are damaged, or a best
-      one is asked for.
+    InputError: there is no such network, its files are damaged, or `which` is
+      best.
   """
   if which == "best":
     raise errors.InputError(
-      f"{path} is a released network, of which there is one checkpoint: use "
-      "the latest."
+      f"{path} is a released network, which has only one checkpoint: use the "
+      "latest."
     )
   member = released.read(path)
   config, step = member.config, member.step
@@ -136,7 +136,7 @@ def _shapes(path: pathlib.Path, task: tasks.Task, config, info) -> Any:
     return jax.eval_shape(
       functools.partial(task.init_state, config, info), jax.random.key(0)
     )
-  # Whatever a changed file makes of building a network.
+  # Whatever an edited config raises when the network is built.
   except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
     raise _undescribed(path, str(error).splitlines()[0][:200]) from error
 
@@ -144,7 +144,7 @@ def _shapes(path: pathlib.Path, task: tasks.Task, config, info) -> Any:
 def _tell_unfinished(path: pathlib.Path, step: int, config) -> None:
   if step < config.train.steps:
     logging.warning(
-      "%s has been trained for %d of its %d steps only.",
+      "%s has been trained for only %d of its %d steps.",
       path,
       step,
       config.train.steps,
@@ -154,7 +154,7 @@ def _tell_unfinished(path: pathlib.Path, step: int, config) -> None:
 def _undescribed(path, what: str) -> errors.InputError:
   return errors.InputError(
     f"{path}/config.json does not describe a network ({what}): it is not as "
-    "the run has written it."
+    "the run wrote it."
   )
 
 
@@ -162,14 +162,14 @@ def load_generator(path: str | pathlib.Path, which: str = "latest") -> Trained:
   """Load a network that generates images; see `load`.
 
   Raises:
-    InputError: it does not, or there is no such checkpoint.
+    InputError: it generates no images, or there is no such checkpoint.
   """
   generator = load(path, which)
   if not generator.task.generates:
     raise errors.InputError(
       f"config.generator={path} is the workdir of "
-      f"task={generator.config.task}, which draws no images: name that of a "
-      "trained GAN."
+      f"task={generator.config.task}, which generates no images: name that of "
+      "a trained GAN."
     )
   return generator
 
@@ -178,7 +178,7 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
   """Load a classifier; see `load`.
 
   Raises:
-    InputError: it is none.
+    InputError: it is not a classifier.
   """
   classifier = load(path)
   if classifier.task.generates:
@@ -190,13 +190,13 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
 
 
 def require_for(network: Trained, info: datasets.DataInfo) -> None:
-  """Refuse a network of another data set, of another size or other classes.
+  """Reject a network of another data set, another size or other classes.
 
-  A data set whose training images are the same is the same by any name: a
-  folder's name is its directory's.
+  Data sets with the same training images count as the same, whatever their
+  names: a folder is named after its directory, which may be renamed.
 
   Raises:
-    InputError: they do not fit.
+    InputError: the network does not fit the data set.
   """
   own = network.info
   same_data = info.name == own.name or info.fingerprint == own.fingerprint
@@ -213,10 +213,10 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
 
 
 def pretrained_networks(config) -> list[str]:
-  """Name the pretrained networks that a network learns through.
+  """Name the pretrained networks that a network is trained through.
 
-  A projected discriminator looks through one (Sauer et al. 2021), and a
-  fine-tuned classifier begins with its weights. `config` is a training's.
+  A projected discriminator sees images through one (Sauer et al. 2021), and a
+  fine-tuned classifier starts with its weights. `config` is a training config.
   """
   model = config.get("model", {})
   projected = model.get("discriminator") == "projected"
@@ -239,7 +239,7 @@ def _run(*arrays, function, static, **named):
 
 
 def _static(task: tasks.Task, state: Any, config, info) -> tuple:
-  """Return what is static where a state is put to work, its phase included."""
+  """Return the static arguments for running a state, including its phase."""
   phases = task.phases(config)
   phase = phases[0]
   if len(phases) > 1:
@@ -259,7 +259,7 @@ def outputs(
 ) -> dict[str, np.ndarray]:
   """Run a task's eval_step over each example of a split exactly once.
 
-  `frozen` is what the task's `frozen` returns, if it does.
+  `frozen` is what the task's `frozen` returns; None if that is empty.
 
   Returns:
     The arrays that eval_step returns, [examples, …], in the split's order.
@@ -288,8 +288,8 @@ def evaluate(
   """Score a state on a split, each example exactly once; see `outputs`.
 
   Returns:
-    The scores of `probabilities` (see metrics/classification.py, recall by
-    class as `recall/NAME`) and the means of what else eval_step returns.
+    The scores of `probabilities` (see metrics/classification.py; recall by
+    class is `recall/NAME`) and the means of eval_step's other outputs.
   """
   out = outputs(task, state, split, config=config, info=info, frozen=frozen)
   scores = classification.scores(out.pop("probabilities"), split.labels)
@@ -300,7 +300,7 @@ def evaluate(
 
 
 def probabilities(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Return what a classifier says of a split, [images, classes]."""
+  """Return a classifier's probabilities for a split, [images, classes]."""
   return outputs(
     classifier.task,
     classifier.state,
@@ -311,7 +311,7 @@ def probabilities(classifier: Trained, split: datasets.Split) -> np.ndarray:
 
 
 def agrees(classifier: Trained, split: datasets.Split) -> np.ndarray:
-  """Tell which images [images] a classifier puts in the labelled class."""
+  """Return for each image [images] whether the predicted class is its label."""
   return probabilities(classifier, split).argmax(-1) == split.labels
 
 
@@ -325,12 +325,13 @@ def samples(
   info,
   truncation: float = 0.0,
 ) -> np.ndarray:
-  """Draw an image for each label, int32 [images], batch by batch.
+  """Generate an image for each label, int32 [images], batch by batch.
 
-  Image i depends on the key, on i and on its label alone: asking for more
-  images leaves the first ones as they are. With `truncation` above 0 no number
-  of a latent is larger: images are more typical and less various (Brock et al.,
-  "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019).
+  Image i depends only on the key, on i and on its label: asking for more images
+  does not change the first ones. With a `truncation` above 0, latents are drawn
+  from the normal distribution truncated at ±`truncation`: images are more
+  typical and less diverse (Brock et al., "Large Scale GAN Training for High
+  Fidelity Natural Image Synthesis", 2019).
 
   Returns:
     uint8 [images, size, size, channels].
@@ -349,7 +350,7 @@ def samples(
 def draw(
   task: tasks.Task, state: Any, latents, labels, *, config, info
 ) -> np.ndarray:
-  """Draw images, as `samples`, of latents [images, dims] that are given."""
+  """Generate images, as `samples`, from given latents [images, dims]."""
   static = _static(task, state, config, info)
   return np.asarray(
     _run(state, latents, labels, function=task.draw, static=static)
@@ -357,7 +358,7 @@ def draw(
 
 
 def pure_draw(network: Trained) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """Return `draw` of latents and labels as a function for JAX to transform."""
+  """Return `draw` as a function of latents and labels, for JAX to transform."""
   task, state = network.task, network.state
   static = dict(_static(task, state, network.config, network.info))
   return lambda latents, labels: task.draw(state, latents, labels, **static)

@@ -1,4 +1,4 @@
-"""What a run tells people: JSON lines, TensorBoard, pictures, progress."""
+"""The output of a run: JSON lines, TensorBoard, pictures, progress."""
 
 import io
 import json
@@ -16,15 +16,15 @@ from tensorboardX.proto import event_pb2
 
 from skinjax.runtime import errors, files
 
-_PAUSE = 5  # seconds between lines about progress
+_PAUSE = 5  # seconds between progress lines
 
 
 class Writer:
   """Writes scalars, times and pictures of one run; a context manager.
 
-  `metrics.jsonl` holds only what follows from config and seed, `timing.jsonl`
-  what does not. Both are cut back to the step that a run starts or resumes at,
-  so that no line is lost or doubled.
+  `metrics.jsonl` holds only what is determined by config and seed,
+  `timing.jsonl` what is not. Both are truncated to the step at which a run
+  starts or resumes, so that no line is lost or duplicated.
   """
 
   def __init__(self, workdir: pathlib.Path, *, step: int, total: int):
@@ -38,13 +38,13 @@ class Writer:
       self._files[name] = path.open("a")
     for picture in self._samples.glob("*.png"):
       if picture.stem.isdigit() and int(picture.stem) > step:
-        picture.unlink()  # it will be drawn again, if at all
+        picture.unlink()  # this run writes its own, if any
     board = workdir / "tensorboard"
     board.mkdir(exist_ok=True)
-    # SummaryWriter would leave the writing to a thread, which dies of a full
-    # disk without a word and has the run wait for it.
+    # SummaryWriter would write in a thread, which dies silently on a full disk
+    # and leaves the run waiting for it.
     self._board = EventsWriter(str(board / "events"), f".{os.getpid()}.{step}")
-    if step:  # what a killed run has written after its checkpoint
+    if step:  # drop what a killed run has written after its checkpoint
       restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
       self._event(step + 1, session_log=restart)
 
@@ -63,7 +63,7 @@ class Writer:
       self._event(step, summary=summary.scalar(name, value))
 
   def picture(self, step: int, image: Image.Image) -> None:
-    """Write samples/STEP.png, and the same for TensorBoard."""
+    """Write samples/STEP.png, and the same picture to TensorBoard."""
     self._samples.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -81,15 +81,15 @@ class Writer:
     values: dict[str, float],
     left: float,
   ) -> None:
-    """Log a line with speed and time left, and time it in timing.jsonl.
+    """Log a line with speed and time left; write the speed to timing.jsonl.
 
-    `steps` and `images` count since the line before; `left` are the steps that
-    are left, in steps as long as these.
+    `steps` and `images` count since the previous line; `left` is the work left,
+    in steps that take as long as these.
     """
     now = time.monotonic()
     shown = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
     speed = ""
-    if self._clock is not None:  # the first call compiles: it tells no speed
+    if self._clock is not None:  # the first call also compiles
       seconds = now - self._clock
       rest = duration(left / steps * seconds)
       speed = f"  {images / seconds:.0f} images/s  {rest} left"
@@ -102,7 +102,7 @@ class Writer:
     logging.info("step %d/%d  %s%s", step, self._total, shown, speed)
 
   def pause(self, *, forget: bool = False) -> None:
-    """Leave what happens between two calls of steps out of the speed.
+    """Exclude the time since the last call of steps from the speed.
 
     With `forget` the next call is not timed at all, because it compiles.
     """
@@ -110,7 +110,7 @@ class Writer:
     self._clock = time.monotonic() if timed else None
 
   def sync(self) -> None:
-    """Have the lines on the disk: a checkpoint must not outlive its lines."""
+    """Flush the lines to disk: a checkpoint must not outlive its lines."""
     self._board.flush()
     for file in self._files.values():
       os.fsync(file.fileno())
@@ -126,12 +126,12 @@ class Writer:
 
 
 def cut_back(path: pathlib.Path, step: int) -> None:
-  """Drop the lines of a JSON-lines file that lie after a step.
+  """Drop the lines of a JSON-lines file that are for later steps.
 
-  A last line that was cut short is dropped too.
+  A truncated last line is dropped too.
 
   Raises:
-    InputError: it is not what a run has written.
+    InputError: the file was not written by a run.
   """
   if not path.exists():
     return
@@ -143,16 +143,16 @@ def cut_back(path: pathlib.Path, step: int) -> None:
     ]
   except (KeyError, TypeError, ValueError, RecursionError) as error:
     raise errors.InputError(
-      f"{path} cannot be read, as it is not what the run has written: move it "
-      "away, and the run goes on without it."
+      f"{path} cannot be read, because it is not as the run wrote it: move it "
+      "away, and the run resumes without it."
     ) from error
   files.write_text(path, "".join(kept))
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-  """Return what logs, now and then, how many of all are done, and time left.
+  """Return a function of (done, total) that logs them and the time left.
 
-  It takes these two numbers.
+  It logs at most every `_PAUSE` seconds.
   """
   start = told = time.monotonic()
 
@@ -167,7 +167,7 @@ def progress(what: str) -> Callable[[int, int], None]:
 
 
 def duration(seconds: float) -> str:
-  """Return a time as people say it: `45 s`, `3 min 20 s`, `2 h 05 min`."""
+  """Format a duration: `45 s`, `3 min 20 s`, `2 h 05 min`."""
   seconds = round(seconds)
   if seconds < 60:
     return f"{seconds} s"

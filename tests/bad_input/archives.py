@@ -97,7 +97,7 @@ CASES = {
     "gzip": (_instead_of_zip(gzip.compress(b"a")), "a gzip file"),
     "not_a_zip": (
       _instead_of_zip(b"nothing"),
-      "something else, where a whole zip file is expected .*again",
+      "something else, where a complete zip file is expected .*again",
     ),
     "control_characters": (_with_member("../\x1b[2J\n.jpg"), r"x1b\[2J\\n"),
     "long_name": (_with_member("../" + "a" * 9999), _OUTSIDE),

@@ -83,7 +83,7 @@ CASES = {
     classifier="acgan",
   ),
   "classifier_as_generator": _used(
-    "config.generator=.*run is the workdir of task=classifier, which draws no",
+    "config.generator=.*run is the workdir of task=classifier, which generate",
     generator="classifier",
   ),
 }

@@ -36,7 +36,12 @@ def _values():
   """Yield names of what there is not, and a number of each kind of range."""
   for name, key, value, told in [
     ("classifier", "train.rate", math.nan, "^train.rate=nan: a finite number"),
-    ("study", "gan.model.latents", -1, "-1: a number of at least 1 is wanted"),
+    (
+      "study",
+      "gan.model.latents",
+      -1,
+      "-1: a number of at least 1 is expected",
+    ),
     ("classifier", "data.name", "ham1000", "Did you mean 'ham10000'"),
     ("classifier", "data.name", "mnist", "MNIST comes at size 32 .* not at 16"),
     (
@@ -65,7 +70,7 @@ def _values():
     ("acgan", "augment.adapt_target", 0.6, "set augment.discriminator"),
     ("progan", "growth.rates", (1e-3, "fast"), "a number of at least 0"),
     ("progan", "growth.batch_sizes", (8, 8, 8.5), "integers of at least 1"),
-    ("progan", "model.conditional_from", 5, "one of 4, 8, 16 is wanted"),
+    ("progan", "model.conditional_from", 5, "one of 4, 8, 16 is expected"),
   ]:
     read = sources.read if key in ("data.name", "data.size") else _in_memory
     case = _of(name, told, read=read, **{key.replace(".", "__"): value})
@@ -74,7 +79,7 @@ def _values():
 
 def _folds():
   """Yield folds that cannot be; the class of the fewest has 7 groups."""
-  wanted = "a fold from 0 to one less than their number"
+  wanted = "a fold must be from 0 to one less than the number"
   for fold, count, why in (
     (0, 2, f"fold 0 of 2; {wanted}"),
     (5, 5, f"fold 5 of 5; {wanted}"),

@@ -35,10 +35,10 @@ def _claim_size(data):
 CASES = {
   name: of_ham10000(mess, told and rf"ISIC_0000004\.jpg: {told}")
   for name, (mess, told) in {
-    "text": (_edit(lambda data: b"image"), f"no image; {_EXPECTED}"),
+    "text": (_edit(lambda data: b"image"), f"not an image; {_EXPECTED}"),
     "damaged_header": (
       _edit(lambda data: data.replace(b"\xff\xc0", b"\xff\xcf")),
-      "no whole JPEG image",
+      "not a complete JPEG image",
     ),
     "deep_tiff": (_as_deep_tiff, "a TIFF image of mode I;16; a JPEG"),
     "declared_bomb": (

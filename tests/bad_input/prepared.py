@@ -30,7 +30,7 @@ def _of(name, change):
       path.write_bytes(content)
     return lambda: read(place)
 
-  told = r"data/ham10000\S* is damaged.*: remove it .*prepared anew"
+  told = r"data/ham10000\S* is damaged.*: remove it, .*prepared again"
   return Case(make, told)
 
 

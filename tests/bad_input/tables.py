@@ -36,7 +36,7 @@ def _as_folder(folder):
   (folder / _NAME).mkdir()
 
 
-_AGE = "a number of years from 0 to 120 expected, or nothing where"
+_AGE = "a number of years from 0 to 120 is expected, or nothing where"
 _DX = "valid are akiec, bcc, bkl, df, mel, nv, vasc"
 
 CASES = {

@@ -86,7 +86,7 @@ def _predictions(change, told):
     change(table)
     return lambda: predictions.read(path, own)
 
-  return Case(make, rf"predictions\.csv {told}.*: remove it to have it made an")
+  return Case(make, rf"predictions\.csv {told}.*: remove it to have it writ")
 
 
 def _swap(old, new):
@@ -108,9 +108,9 @@ def _cut(path: pathlib.Path):
 
 
 _NO_RUN = r"config\.json cannot be read: .*run is not the workdir of a run"
-_NO_ORIGIN = r"data\.json cannot be read: nothing tells what was learnt from"
+_NO_ORIGIN = r"data\.json cannot be read: the run's training data are unknown"
 _BAD_ORIGIN = r"data\.json is damaged: it must have a name, a fingerprint"
-_NO_PLACE = r"--workdir=.* cannot be used as a directory to write in: "
+_NO_PLACE = r"--workdir=.* cannot be used as a writable directory: "
 _PREDICTIONS = "cannot be read as a table of predictions"
 
 CASES = {
@@ -121,7 +121,7 @@ CASES = {
   ),
   "on_other_data": _resumed(
     lambda path: None,
-    "was begun on other images than toy_lesions has now: use another",
+    "was started on other images than toy_lesions has now: use another",
     dataset=_other_data(),
   ),
   "file": _begun(lambda path: path.touch(), f"{_NO_PLACE}File exists"),
@@ -162,10 +162,10 @@ CASES = {
   ),
   "predictions_is_folder": _predictions(_as_folder, _PREDICTIONS),
   "predictions_no_probabilities": _predictions(
-    _swap(",0.", ",7."), "has rows that are no probabilities"
+    _swap(",0.", ",7."), "has rows that are not probabilities"
   ),
   "predictions_nan": _predictions(
     lambda path: path.write_text(re.sub(r",0\.\d+", ",nan", path.read_text())),
-    "has rows that are no probabilities",
+    "has rows that are not probabilities",
   ),
 }

@@ -82,11 +82,11 @@ def test_a_stranger_says_what_his_images_have_learnt_from(folder):
     ),
     (
       lambda f: (f / "disc" / "more").mkdir(),
-      r"disc holds 1 images, and 1 entries that are none \(more is a folder",
+      r"disc holds 1 images and 1 other entries \(more is a folder",
     ),
     (
       lambda f: (f / "provenance.json").write_text("[" * 200_000),
-      "provenance.json cannot be read: it tells where the images come from",
+      "provenance.json cannot be read: it records where the images come from",
     ),
   ],
 )
@@ -190,10 +190,10 @@ def _add(path):
 @pytest.mark.parametrize(
   ("tamper", "told"),
   [
-    (_swap, "is not the image that metadata.csv speaks of"),
-    (_relabel, "is not the table that provenance.json speaks of"),
-    (lambda p: max(p.rglob("*.png")).unlink(), "is missing, and in .*metadata"),
-    (_add, "disc/disc_9.png is there, and not in .*metadata.csv"),
+    (_swap, "is not the image that metadata.csv lists"),
+    (_relabel, "is not the table that provenance.json describes"),
+    (lambda p: max(p.rglob("*.png")).unlink(), "is missing, but listed in"),
+    (_add, "disc/disc_9.png is not listed in .*metadata.csv"),
     (lambda p: (p / "metadata.csv").unlink(), "metadata.csv cannot be read"),
   ],
 )

@@ -184,7 +184,7 @@ def test_nothing_in_a_class_folder_vanishes(tmp_path):
   assert len(images.files_in(tmp_path)) == 3
   for i in range(4):
     (tmp_path / f"link{i}.png").symlink_to(tmp_path / "nowhere")
-  told = r"holds 3 images, and 4 entries that are none \(link0.png is a link to"
+  told = r"holds 3 images and 4 other entries \(link0.png is a broken link"
   with pytest.raises(errors.InputError, match=told):
     images.files_in(tmp_path)
 

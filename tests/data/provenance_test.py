@@ -24,7 +24,7 @@ def test_who_learns_from_generated_images_learns_from_their_origin(
 
 
 def test_origin(tmp_path, tiny_dataset):
-  with pytest.raises(errors.InputError, match="nothing tells what was learnt"):
+  with pytest.raises(errors.InputError, match="training data are unknown"):
     provenance.read_origin(tmp_path)
   provenance.write_origin(tmp_path, tiny_dataset)
   provenance.write_origin(tmp_path, tiny_dataset)  # the same again is right
@@ -50,7 +50,7 @@ def test_what_is_learnt_through_is_recorded_and_stays(tmp_path, tiny_dataset):
     ("A network", {}),
   )
   for name, other in others:
-    told = rf"other weights of what is frozen \({name}: SHA-256"
+    told = rf"other frozen weights \({name}: SHA-256"
     with pytest.raises(errors.InputError, match=told):
       provenance.write_origin(tmp_path, tiny_dataset, other)
 

@@ -103,7 +103,7 @@ def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
   # Of the folder's maker and of the data's lesions nothing is known.
   assert not found["leak_excluded"]
   page = (tmp_path / "run" / "index.html").read_text()
-  assert page.index("A leak cannot be excluded: nothing") < page.index("<h1>")
+  assert page.index("A leak cannot be excluded: it is") < page.index("<h1>")
   assert datasets.GROUPS_UNKNOWN in found["notes"]
   kernel = {
     (row["class"], row["comparison"]): row["kernel"]
@@ -154,10 +154,10 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
   assert found["distances"][0]["extractor"] == "Unseen@16"
   page = (tmp_path / "run" / "index.html").read_text()
   assert (
-    "learnt through EfficientNet-Lite0: numbers in features of Blocks@16 "
-    "flatter them. Read those of Unseen@16." in " ".join(page.split())
+    "trained through EfficientNet-Lite0: numbers in features of Blocks@16 "
+    "flatter it. Use those of Unseen@16." in " ".join(page.split())
   )
-  assert "no independent judgement" not in " ".join(page.split())
+  assert "not independent evaluations" not in " ".join(page.split())
 
   # The classifier, and what it were if it had begun with ImageNet's weights.
   network = trained.load_classifier(networks["classifier"])
@@ -175,8 +175,8 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
   )
   assert useful["pretrained"] == ["EfficientNet-Lite0"]
   words = findings.describe({**found, "usefulness": useful})
-  (caution,) = (c for c in words.cautions if "no independent judgement" in c)
-  assert "begins with the weights of EfficientNet-Lite0" in caution
+  (caution,) = (c for c in words.cautions if "not independent evaluations" in c)
+  assert "starts from the weights of EfficientNet-Lite0" in caution
   assert useful["chosen_by_it"]
   assert "its agreement says nothing" in " ".join(words.cautions)
 
@@ -191,7 +191,7 @@ def test_images_that_leak_are_refused(tmp_path):
 @pytest.mark.parametrize("both", [False, True])
 def test_one_of_a_generator_and_a_folder_is_wanted(tmp_path, folder, both):
   places = {"synthetic": str(folder), "generator": "somewhere"}
-  with pytest.raises(errors.InputError, match="is wanted"):
+  with pytest.raises(errors.InputError, match="Set exactly one of"):
     _run(tmp_path / "run", **(places if both else {}))
 
 
@@ -203,7 +203,7 @@ def test_one_image_of_a_class_is_too_few(tmp_path):
 def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
   tmp_path, networks, folder
 ):
-  with pytest.raises(errors.InputError, match="draws no images"):
+  with pytest.raises(errors.InputError, match="generates no images"):
     _run(tmp_path / "a", generator=str(networks["classifier"]))
   with pytest.raises(errors.InputError, match="workdir of a GAN"):
     _run(
@@ -239,9 +239,9 @@ def test_what_is_judged_is_the_same_wherever_it_is_and_not_once_it_changes(
   other = own._replace(test=own.test.take(slice(1, None)))
   with monkeypatch.context() as patch:
     patch.setattr(datasets, "load", lambda config: other)
-    with pytest.raises(errors.InputError, match="was begun on other images"):
+    with pytest.raises(errors.InputError, match="was started on other images"):
       _run(path, synthetic=str(moved))
   next(moved.glob("*/*.png")).unlink()
-  told = "what config.synthetic=.*moved holds has changed since this run began"
+  told = "the content of config.synthetic=.*moved has changed since this run "
   with pytest.raises(errors.InputError, match=told):
     _run(path, synthetic=str(moved))

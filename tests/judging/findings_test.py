@@ -60,7 +60,7 @@ _GOAL = "synthetic images are as near to real ones as held-out real images are."
     ({"df": 0.1, "mel": None}, f"In 0 of 2 classes, {_GOAL}", "hurts"),
     (
       {"mel": 0.015, "df": None},
-      "Too little to tell how near to real ones these images are.",
+      "Too little data to tell how near these images are to real ones.",
       "cannot",
     ),
   ],
@@ -90,12 +90,12 @@ def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
   assert found.headline.endswith("; 1 collapsed class; 2 suspected copies.")
   told = _told(full_evaluation)
   assert (
-    "2 suspected copies of training images among 700 synthetic images; of as "
-    "many held-out real images, which are no copies, about 9 would be "
-    "suspected." in told
+    "2 suspected copies of training images among 700 synthetic images; of the "
+    "same number of held-out real images, which are no copies, about 9 would "
+    "be suspected." in told
   )
   # 0.004 is under 0.05 / 7, and 0.008 is not.
-  assert "Drawn to the training images: vasc. " in told
+  assert "Nearer to training images than expected: vasc. " in told
 
 
 def test_no_copies(full_evaluation):
@@ -105,13 +105,13 @@ def test_no_copies(full_evaluation):
     row["p_value"] = p_value
     told = _told({**full_evaluation, "copies": copies})
     assert "0 suspected copies of training images among 100" in told
-    assert ("Drawn to the training images" in told) == drawn
+    assert ("Nearer to training images than" in told) == drawn
 
 
 def test_usefulness(full_evaluation):
   assert (
-    "0.41 (0.35 to 0.47) on held-out real images; trained on as many real "
-    "ones, 0.58 (0.52 to 0.64); always answering one class, 0.14."
+    "0.41 (0.35 to 0.47) on held-out real images; trained on the same number "
+    "of real images, 0.58 (0.52 to 0.64); always predicting one class, 0.14."
   ) in _told(full_evaluation)
 
 

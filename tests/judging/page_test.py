@@ -81,7 +81,7 @@ def test_pictures_are_there(text):
 
 def test_fewest_parts(fewest):
   words = html_checker.words(fewest)
-  assert "Too little to tell" in words
+  assert "Too little data to tell" in words
   assert "Not searched for." in words
   assert "Not measured." in words
   for missing in ("Between two latents", "A map", "The images"):

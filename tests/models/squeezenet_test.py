@@ -150,7 +150,7 @@ class _Runs:
 )
 def test_what_is_no_array_of_float32_is_refused(tmp_path, value):
   content = pickle.dumps({"conv1": value}, 3)
-  with pytest.raises(errors.InputError, match="no pickle of float32 arrays"):
+  with pytest.raises(errors.InputError, match="not a pickle of float32"):
     _read(tmp_path, content)
 
 

@@ -169,5 +169,5 @@ def test_other_names_are_refused(tmp_path, module, name):
   ids=range(9),
 )
 def test_what_is_not_of_whole_tensors_is_refused(tmp_path, content):
-  with pytest.raises(errors.InputError, match="no file of tensors that torch"):
+  with pytest.raises(errors.InputError, match="not a file of tensors that"):
     _read(tmp_path, content)

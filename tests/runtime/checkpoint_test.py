@@ -179,7 +179,7 @@ def test_no_whole_checkpoint_is_an_error_that_names_them(tmp_path):
   _saved(tmp_path, [1, 2])
   for step in ("1", "2"):
     (tmp_path / step / "manifest.json").write_text("{")
-  with pytest.raises(errors.InputError, match=r"is whole \(steps \[1, 2\]\)"):
+  with pytest.raises(errors.InputError, match=r"is intact \(steps \[1, 2\]\)"):
     _restored(tmp_path)
 
 

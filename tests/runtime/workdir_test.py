@@ -94,10 +94,10 @@ def test_the_same_content_by_another_path_is_the_same(tmp_path, monkeypatch):
   claim("gan")
   for place in ("elsewhere", "link", "~/gan", "gan/", tmp_path / "gan"):
     claim(place)
-    told = f"what config.gan={place} holds has changed since this run began"
+    told = f"the content of config.gan={place} has changed since this run "
     with pytest.raises(errors.InputError, match=told):
       claim(place, "2")
-  told = ".*/gan', is 'other', and holds something else"
+  told = ".*/gan', is 'other', and their contents differ"
   for options in ({}, {"made_anew": True}):
     with pytest.raises(errors.InputError, match=told):
       claim("other", "2", **options)
@@ -105,7 +105,7 @@ def test_the_same_content_by_another_path_is_the_same(tmp_path, monkeypatch):
   # Of an earlier version, which kept no contents: the path decides.
   (path / "inputs.json").unlink()
   claim("link", "3")
-  with pytest.raises(errors.InputError, match="holds has changed"):
+  with pytest.raises(errors.InputError, match="has changed since"):
     claim("gan", "4")
 
 

@@ -13,7 +13,7 @@ from configs import study as study_config
 from skinjax.data import datasets, sources
 from skinjax.metrics import classification
 from skinjax.runtime import errors, files
-from skinjax.study import folds, networks, plan, scoring, study, summary
+from skinjax.study import folds, networks, plan, scoring, study
 from skinjax.training import loop
 from tests import shrunk
 from tests.data import external_test
@@ -94,7 +94,7 @@ def test_the_report_tells_of_the_generator(done):
   assert result["verdict"]["leak_excluded"]
   assert result["original"] == []  # of HAM10000 only
   assert set(result["diversity"]) <= set(shrunk.CLASSES)
-  assert "nor did the maker of the synthetic images" in result["split"]
+  assert "generator of the synthetic images saw no" in result["split"]
   assert not [key for key in result["config"] if key.endswith("_dir")]
 
 
@@ -244,7 +244,7 @@ def test_a_choice_is_made_once_by_validation_lesions(
     again["choices"]["resnet"]["0"]["with"]
     != (result["choices"]["resnet"]["0"]["with"])
   )
-  told = "chose .* in fold .* config.arms has to keep it"
+  told = "chose .* in fold .* config.arms must keep it"
   kept = (
     "capped_25"
     if decided["choices"]["resnet"]["0"]["with"] == "uncapped"
@@ -272,7 +272,7 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
   )
   asked = []
   monkeypatch.setattr(
-    summary, "seeds_needed", lambda *_, **how: asked.append(how) or 3
+    scoring, "seeds_needed", lambda *_, **how: asked.append(how) or 3
   )
   result = study.run(config, path)
   assert (asked[0]["first"], asked[0]["level"]) == (2, 0.975)
@@ -281,10 +281,10 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
   assert result["verdict"]["until"]["first"] == 2
   assert "resnet-classical-2" in taught
   assert "resnet-classical-3" not in taught
-  monkeypatch.setattr(summary, "seeds_needed", lambda *_, **how: 4)
+  monkeypatch.setattr(scoring, "seeds_needed", lambda *_, **how: 4)
   assert study.run(config, path)["verdict"]["seeds"] == 3
   with pytest.raises(
-    errors.InputError, match=r"until was 1e-06, is 0\.5, and is"
+    errors.InputError, match=r"until was 1e-06, is 0\.5, and can"
   ):
     study.run(_with(config, until=0.5), path)
   with pytest.raises(errors.InputError, match="the first 2 have decided how"):
@@ -299,7 +299,7 @@ def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
   caplog.set_level("INFO")
   assert study.run(_config(dry_run=True, seeds=3), tmp_path / "run") is None
   assert not (tmp_path / "run").exists()
-  assert "acgan of 4 steps, about 0 s where it is not done" in caplog.text
+  assert "acgan, 4 steps, about 0 s each, unless" in caplog.text
   row = lambda: next(
     line.split() for line in caplog.text.splitlines() if "resnet  " in line
   )
@@ -329,7 +329,7 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
   [
     (
       {"gan__train__steps": 6},
-      "gan.train.steps was 4, is 6, and classifiers here have learnt from the "
+      "gan.train.steps was 4, is 6, and classifiers here were trained on "
       "images",
     ),
     (
@@ -338,12 +338,12 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
     ),
     (
       {"arm__real__changes__augment__jitter": 0.1},
-      "config.arm.real is not what it was: give a changed arm a name",
+      "config.arm.real has changed: give a changed arm a new name",
     ),
     ({"control": True}, "control was False, is True"),
     (
       {"networks": ("resnet", "head")},
-      "is that of resnet, and not of head: it is chosen once",
+      "is by resnet, not by head: its network is chosen once",
     ),
   ],
 )
@@ -366,7 +366,7 @@ def test_images_are_the_same_wherever_they_are_and_not_once_they_change(
     study.run(_config(synthetic=place, **allowed), path)
   assert not taught
   Image.new("RGB", (30, 40)).save(strangers / "stripes" / "0.jpg")
-  told = "was begun with other synthetic images than there are now"
+  told = "was started with other synthetic images than now"
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(synthetic="link", **allowed), path)
 
@@ -388,7 +388,7 @@ def test_a_study_that_was_begun_on_other_images_is_refused(
   images[0, 0, 0, 0] ^= 1
   raw.splits["test"] = raw.splits["test"]._replace(images=images)
   monkeypatch.setattr(sources, "read", lambda config: raw)
-  with pytest.raises(errors.InputError, match="begun on other images"):
+  with pytest.raises(errors.InputError, match="started on other images"):
     study.run(_config(), path)
 
 
@@ -465,9 +465,9 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
     ({"arm__capped_25__dose": 0.01}, "doses add no synthetic image"),
     ({"arm__capped_25__share": 1.5}, "share=1.5: a number from 0 to 1"),
     ({"arm__capped_25__added": "fake"}, "added 'fake'. There are"),
-    ({"arm__classical__fraction": 0.0}, "fraction=0.0: a number over 0"),
+    ({"arm__classical__fraction": 0.0}, "fraction=0.0: a number above 0"),
     ({"seeds": 0}, "seeds=0: at least 1"),
-    ({"seeds": 1, "until": 0.01}, "until=0.01 needs seeds of at least 2"),
+    ({"seeds": 1, "until": 0.01}, "until=0.01 needs at least 2 seeds"),
     (
       {"seeds": 2, "until": 0.01, "generator": "DIR/{seed}"},
       r"with \{seed\} in the path they have no images of their own",
@@ -476,17 +476,17 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
       {"arm__capped_25__fraction": 0.5},
       "fraction=0.5 with added='synthetic'",
     ),
-    ({"folds": (0, 5)}, r"folds=\(0, 5\): some of \(0, 1, 2, 3, 4\)"),
+    ({"folds": (0, 5)}, r"folds=\(0, 5\): expected some of \(0, 1, 2, 3, 4\)"),
     ({"folds": (1, 1)}, "each once"),
-    ({"data__fold": 2}, "as --config.folds=2,"),
+    ({"data__fold": 2}, "Set --config.folds=2,"),
     ({"networks": ("resnett",)}, "Unknown network 'resnett'. Did you mean"),
     ({"networks": ()}, "config.networks is empty"),
     ({"verdict_network": "head"}, "Unknown verdict_network 'head'"),
     *[
-      ({"shard": shard}, f"shard={shard}: i/n is wanted")
+      ({"shard": shard}, f"shard={shard}: i/n is expected")
       for shard in ("2/2", "1", "-1/2", "0/0", "1/2/3")
     ],
-    ({"arms": (*ARMS, "classical")}, "each of them once"),
+    ({"arms": (*ARMS, "classical")}, "name each arm once"),
     (
       {"gan__task": "classifier"},
       "classifier trains no GAN: use acgan or progan",
@@ -583,7 +583,7 @@ def test_images_made_through_a_pretrained_network_are_for_such_networks(
   record = {"pretrained": ["EfficientNet-Lite0"]}
   files.write_json(strangers / "provenance.json", record)
   changes = {"synthetic": str(strangers), "unknown_origin": True}
-  told = "made through EfficientNet-Lite0, .* resnet would gain from it"
+  told = "trained through EfficientNet-Lite0, .* resnet would gain from it"
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(**changes), tmp_path / "run")
   config = _config(networks=("resnet", "head"), dry_run=True, **changes)
@@ -593,7 +593,7 @@ def test_images_made_through_a_pretrained_network_are_for_such_networks(
 def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
   strangers, tmp_path, taught
 ):
-  told = r"images does not tell which lesions the maker .*image_ids.*unknown_o"
+  told = r"images does not record which lesions .*image_ids.*unknown_o"
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(synthetic=str(strangers)), tmp_path / "run")
   assert not (tmp_path / "run").exists()
@@ -603,7 +603,7 @@ def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
   assert headline.startswith("A leak cannot be excluded. ")
   assert not result["verdict"]["leak_excluded"]
   page = (tmp_path / "run" / "report" / "index.html").read_text()
-  assert page.index("A leak cannot be excluded: nothing") < page.index("<h1>")
+  assert page.index("A leak cannot be excluded: it is") < page.index("<h1>")
   # Whoever learnt from such images is of unknown origin, too.
   assert taught["resnet-capped_25-0"].inherited is None
 

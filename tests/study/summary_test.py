@@ -328,7 +328,7 @@ def test_a_network_may_have_no_synthetic_arm(make_summary):
 
 
 def test_what_is_carried(study, small, make_summary):
-  generators = "generators, each trained anew"
+  generators = "retrained generators"
   assert study["carried"] == ["test lesions", "seeds of the classifiers"]
   assert generators in study["not_carried"]
   assert "interval between folds" in study["not_carried"][0]

@@ -74,10 +74,10 @@ def _detail(low, high, num_seeds=5, between=(math.nan, math.nan)):
 
 def test_detail_says_what_is_not_excluded():
   assert _detail(-0.019, 0.027) == (
-    "Balanced accuracy of resnet with synthetic images minus that without, the "
-    "best arm of either kind by validation: +0.004 (95% interval −0.019 to "
-    "+0.027). Compatible with the data: a gain of up to 0.027 and a loss of up "
-    "to 0.019."
+    "Balanced accuracy of resnet with synthetic images minus that without, "
+    "each with the best arm on validation lesions: +0.004 (95% interval −0.019 "
+    "to +0.027). Compatible with the data: a gain of up to 0.027 and a loss of "
+    "up to 0.019."
   )
   assert "no loss" in _detail(0.01, 0.02)
   assert "no gain" in _detail(-0.02, -0.01)
@@ -85,7 +85,7 @@ def test_detail_says_what_is_not_excluded():
   assert "With one seed" in _detail(-0.1, 0.1, num_seeds=1)
   assert "With one seed" not in _detail(-0.1, 0.1)
   assert _detail(-0.1, 0.1, between=(-0.2, 0.3)).endswith(
-    "Between folds, other training lesions included: −0.200 to +0.300."
+    "between folds, which includes other training lesions, is −0.200 to +0.300."
   )
 
 

@@ -90,7 +90,7 @@ def test_longer_trainings_go_on_and_draw_anew(done, toy_dir, tmp_path):
   before = image_folder.read(done / "synthetic", generator.info)
   assert (folder.split.images != before.split.images).any()
   # The checkpoint of step 4 is there still, and is not taken for the latest.
-  told = "gan.train.steps was 6, is 4, and 6 are done, which cannot be undone"
+  told = "gan.train.steps was 6, is 4, and 6 are already done"
   with pytest.raises(errors.InputError, match=told):
     by_class.run(_config(toy_dir), path)
 

@@ -56,6 +56,6 @@ def test_it_says_where_it_comes_from(made):
 def test_what_is_no_generator_is_refused(tmp_path):
   with pytest.raises(errors.InputError, match=r"config.generator is empty"):
     export.run(_config(""), tmp_path)
-  with pytest.raises(errors.InputError, match="draws no images"):
+  with pytest.raises(errors.InputError, match="generates no images"):
     export.run(_config(runs.network("classifier")), tmp_path)
   assert not list(tmp_path.iterdir())

@@ -65,7 +65,7 @@ def test_a_classifier_sees_what_it_saw(old, expected):
 
 @pytest.mark.parametrize("name", ["acgan", "classifier"])
 def test_their_training_is_not_resumed_and_that_is_said(old, name):
-  with pytest.raises(errors.InputError, match=r"version 0\.1: .* not be"):
+  with pytest.raises(errors.InputError, match=r"version 0\.1: .* cannot be"):
     loop.train(
       tasks.named(name), shrunk.config(name), old / name, shrunk.dataset()
     )

@@ -140,7 +140,7 @@ def test_a_generator_is_the_same_wherever_it_is(
   assert _run(path, {"acgan": "acgan/"}, classifier="classifier") == summary
   digest = property(lambda self: "of another")
   monkeypatch.setattr(generators.Generator, "digest", digest)
-  told = "what config.generator=.*acgan holds has changed since this run began"
+  told = "the content of config.generator=.*acgan has changed since this run "
   with pytest.raises(errors.InputError, match=told):
     _run(path, moved, classifier="classifier")
 

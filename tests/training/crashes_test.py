@@ -166,7 +166,7 @@ def test_a_run_that_is_asked_to_stop_saves_first(
   assert ended.number == signal.SIGTERM
   assert str(ended) == (
     f"SIGTERM: step 4 is saved in {tmp_path / 'stopped'}. The same "
-    "command goes on from there."
+    "command resumes from there."
   )
   assert handlers() == before
   assert (tmp_path / "stopped" / "checkpoints" / "4").is_dir()
@@ -190,13 +190,13 @@ def test_a_signal_that_comes_with_the_last_step_is_not_forgotten(
   tmp_path, monkeypatch, handlers
 ):
   ended = _signalled(tmp_path, monkeypatch, signal.SIGTERM, step=8)
-  assert "goes on from what is done" in str(ended)
+  assert "resumes from the finished work" in str(ended)
   assert (tmp_path / "checkpoints" / "8" / "manifest.json").exists()
 
 
 def test_a_second_signal_does_not_wait(tmp_path, monkeypatch, handlers):
   ended = _signalled(tmp_path, monkeypatch, signal.SIGINT, step=4, times=2)
-  assert "goes on from what is done" in str(ended)
+  assert "resumes from the finished work" in str(ended)
   assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -280,7 +280,7 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
   assert second, done.stderr
   told = first.strip().splitlines()[-1]
   assert "No space left on device" in told
-  assert "goes on from" in told, first[-3000:]
+  assert "same command resumes from" in told, first[-3000:]
   assert "Traceback" not in done.stderr
   kept = done.stdout.split()
   assert any(name.isdigit() for name in kept), kept

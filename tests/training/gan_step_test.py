@@ -314,9 +314,9 @@ def test_generated_images_may_have_labels_of_their_own():
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"augment__discriminator": ""}, "set augment.discriminator, as to affine"),
+    ({"augment__discriminator": ""}, "set augment.discriminator, for example"),
     ({"loss__adversarial": "wasserstein"}, "use non_saturating or hinge"),
-    ({"model__conditional_from": 12}, "one of 4, 8, 16 is wanted"),
+    ({"model__conditional_from": 12}, "one of 4, 8, 16 is expected"),
   ],
 )
 def test_switches_that_do_not_fit_are_refused(name, changes, told):

@@ -194,7 +194,7 @@ def test_what_a_generator_learns_through_chooses_no_checkpoint():
   with pytest.raises(errors.InputError) as refusal:
     kid.check(_with(_PROJECTED))
   told = str(refusal.value)
-  assert "learns through EfficientNet-Lite0" in told
+  assert "trained through EfficientNet-Lite0" in told
   assert "Use best=kid_squeezenet" in told
   for best in ("", "kid_squeezenet"):
     kid.check(_with(_PROJECTED, best=best))

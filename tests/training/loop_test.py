@@ -192,7 +192,7 @@ def test_a_longer_training_goes_on_as_if_it_had_been_so_long_at_once(
 
 def test_a_training_is_not_made_shorter_than_it_is(tmp_path):
   _stub_run(tmp_path, sample=True, train__steps=6)
-  told = "train.steps was 6, is 4, and 6 are done, which cannot be undone"
+  told = "train.steps was 6, is 4, and 6 are already done"
   with pytest.raises(errors.InputError, match=told):
     _stub_run(tmp_path, sample=True, train__steps=4)
   # What was planned and not done is no loss.
@@ -206,7 +206,7 @@ def test_a_schedule_over_all_steps_is_not_lengthened(undisturbed, tmp_path):
   path, _ = undisturbed("classifier")
   before = _files(path)
   told = (
-    "train.steps was 8, is 12, and the learning rate falls over all of them.: "
+    "train.steps was 8, is 12, and the learning rate decays over all steps.: "
     "use another directory"
   )
   with pytest.raises(errors.InputError, match=told):

@@ -69,8 +69,8 @@ def test_the_alarm_is_given_once_and_taken_back(absl_log):
   told = _told(absl_log, _sheet(task), [fine, bad, bad, better, bad])
   assert not told[0]
   assert told[1] == [
-    "Step 1: collapsed: disc 0.00, stripes 0.00 (diversity over that of real "
-    "images; the limit is 0.50). Look at samples/00000001.png."
+    "Step 1: collapsed: disc 0.00, stripes 0.00 (diversity relative to real "
+    "images; the limit is 0.50). See samples/00000001.png."
   ]
   assert not told[2]
   assert told[3] == ["Step 3: no longer collapsed: stripes."]

@@ -123,6 +123,6 @@ def test_the_same_images_elsewhere_and_others_there(workdir, tmp_path):
   # All of it is made anew: images may have come.
   Image.fromarray(images[1]).save(places[1] / "1.png")
   assert len(run(places[1])) == 2
-  told = "config.images was .*second', is .*first', and holds something else"
+  told = "config.images was .*second', is .*first', and their contents differ"
   with pytest.raises(errors.InputError, match=told):
     run(places[0])

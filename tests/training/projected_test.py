@@ -236,7 +236,7 @@ def test_frozen_weights_are_named_by_a_run_and_no_part_of_it(
 
   with monkeypatch.context() as patch:
     patch.setattr(efficientnet, "load", other)
-    told = r"begun with other weights of what is frozen \(EfficientNet-Lite0: "
+    told = r"started with other frozen weights \(EfficientNet-Lite0: "
     with pytest.raises(errors.InputError, match=told):
       _train(tmp_path, train__steps=8)
   assert int(_train(tmp_path, train__steps=8).state.step) == 8
@@ -247,7 +247,7 @@ def test_frozen_weights_are_named_by_a_run_and_no_part_of_it(
   [
     ({"model__discriminator": "projectd"}, "Did you mean 'projected'"),
     ({"model__discriminator": "own"}, "acgan.py:variant=paper"),
-    ({"model__projected__input": 48}, "input=48: a multiple of 32 is wanted"),
+    ({"model__projected__input": 48}, "input=48: a multiple of 32 is expected"),
     ({"model__projected__conditioning": "head"}, "conditioning"),
     ({"loss__penalty": "r1"}, "loss.penalty=r1 is on the discriminator's grad"),
   ],

@@ -153,7 +153,7 @@ def test_what_float16_cannot_hold_is_kept(tmp_path):
 def test_a_generator_that_was_not_trained_to_its_end_is_told(folder, absl_log):
   released.add(folder, "1", member(step=2))
   assert trained.load(folder / "1").step == 2
-  assert "for 2 of its 4 steps only" in absl_log.text
+  assert "for only 2 of its 4 steps" in absl_log.text
 
 
 def test_one_that_is_not_there_is_refused(folder):

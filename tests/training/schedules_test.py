@@ -90,12 +90,12 @@ def test_at_chosen_steps(step, level, fade, images):
     ({"last_size": 24}, "first_size=4 does not lead to 24"),
     (
       {"batch_sizes": (8, 8)},
-      "has none for 16x16: one for each size from 4x4 to 16x16 is wanted",
+      "has none for 16x16: one for each size from 4x4 to 16x16 is expected",
     ),
     ({"rates": ()}, r"growth\.rates=\(\) has none for 4x4"),
     (
       {"steps": 119},
-      "ends before the images of 16x16 have faded in: 120 steps",
+      "ends before 16x16 has faded in: use at least 120 steps",
     ),
   ],
 )

@@ -1,9 +1,9 @@
 """Draws a lesion on skin, as if through a dermatoscope.
 
-A texture is a sum of plane waves in the lesion's own coordinates. Turned,
-moved and scaled by the view, a plane wave stays one, and on a grid it is the
-product of a function of the row and one of the column: so a texture costs two
-matrix products.
+A texture is a sum of plane waves in the lesion's own coordinates. A plane wave
+that the view rotates, shifts and scales is still a plane wave, and on a grid it
+is a product of a function of the row and a function of the column. So a texture
+costs two matrix products.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from tfds_ham10000.toy_lesions.lesions import Look
 
-# Colours are [3, 1, 1], to be laid over pictures [3, size, size], in float32
-# throughout: a data set is drawn in half the time that way.
+# Colours are [3, 1, 1], to broadcast over pictures [3, size, size]. All arrays
+# are float32, which draws a data set in half the time.
 _SKIN = np.array((0.82, 0.61, 0.60), np.float32)[:, None, None]
 _BLOOD = np.array((0.70, 0.20, 0.22), np.float32)[:, None, None]
 # Blotches of skin darken green and blue more than red.
@@ -33,12 +33,12 @@ class _Waves:
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-  """From where a lesion is seen: lesion coordinates = matrix @ xy + offset.
+  """How a lesion is seen: lesion coordinates = matrix @ xy + offset.
 
   Attributes:
     matrix: [2, 2] rotation and zoom.
     offset: [2] shift.
-    xs: [size] the picture's own coordinates along a side, -1 to 1.
+    xs: [size] the picture's coordinates along a side, -1 to 1.
   """
 
   matrix: np.ndarray
@@ -52,10 +52,10 @@ def draw_lesion(look: Look, size: int, lesion_seed, view_seed) -> Image.Image:
   Args:
     look: the lesion's look.
     size: side of the picture, pixels; a multiple of 8.
-    lesion_seed: int or list of int; what all pictures of the lesion share:
+    lesion_seed: int or list of int, for what all pictures of the lesion share:
       its outline, its texture, the skin around it.
-    view_seed: int or list of int; what they differ in: turn, shift, zoom,
-      light, hair.
+    view_seed: int or list of int, for what differs between them: rotation,
+      shift, zoom, light, hair.
 
   Returns:
     [size, size] RGB image.
@@ -73,7 +73,7 @@ def draw_lesion(look: Look, size: int, lesion_seed, view_seed) -> Image.Image:
 
 
 def _choose_view(size: int, rng: np.random.Generator) -> _View:
-  """Choose a turn, a zoom and a shift."""
+  """Sample a rotation, a zoom and a shift."""
   turn, zoom = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0, 0.12))
   cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
   return _View(
@@ -86,7 +86,7 @@ def _choose_view(size: int, rng: np.random.Generator) -> _View:
 def _make_waves(
   rng: np.random.Generator, count: int, low: float, high: float
 ) -> _Waves:
-  """Choose waves of all directions, of low to high radians a unit."""
+  """Sample waves of all directions, of low to high radians per unit."""
   angles, phases = rng.uniform(0, 2 * np.pi, (2, count))
   lengths = rng.uniform(low, high, count)
   directions = np.stack((np.cos(angles), np.sin(angles)), axis=1)
@@ -95,15 +95,15 @@ def _make_waves(
 
 
 def _evaluate(waves: _Waves, view: _View) -> np.ndarray:
-  """Return a texture as seen, [size, size], of mean 0 and variance 1."""
+  """Return a texture in a view, [size, size], of mean 0 and variance 1."""
   along = waves.frequencies @ view.matrix
   phases = waves.phases + waves.frequencies @ view.offset
   columns = np.outer(along[:, 0], view.xs)
   rows = np.outer(along[:, 1], view.xs) + phases[:, None]
   left = np.concatenate((np.cos(rows), -np.sin(rows)))
   right = np.concatenate((np.cos(columns), np.sin(columns)))
-  # In 8 blocks, each too small for BLAS to spread over threads: on a busy
-  # machine they wait for each other for longer than all the rest takes.
+  # In 8 blocks, each too small for BLAS to use threads: on a busy machine they
+  # would wait for each other for longer than everything else takes.
   blocks = left.T.reshape(8, -1, len(left)) @ right
   return blocks.reshape(len(view.xs), -1) * math.sqrt(2 / len(phases))
 
@@ -134,7 +134,7 @@ def _paint_lesion(
   colour = _mix(_column(look.colour), _column(look.second), second)
   spots = look.spots * _place_spots(look, u, v, rng)
   colour = _mix(colour, _column(look.spot_colour), spots)
-  # Near 0 the textures' lines are nets; their peaks are dots.
+  # Where a texture is near 0 it forms a net; its peaks form dots.
   vessels = _evaluate(_make_waves(rng, 12, 8, 16), view)
   colour = _mix(colour, _BLOOD, look.vessels * np.exp(-40 * vessels**2))
   net = _evaluate(_make_waves(rng, 24, 30, 42), view)
@@ -148,7 +148,7 @@ def _paint_lesion(
 def _place_spots(
   look: Look, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-  """Return where the spots are, [size, size], 0 to 1."""
+  """Return the mask of the spots, [size, size], 0 to 1."""
   depth = np.full_like(u, -np.inf)
   for x0, y0 in rng.normal(0, look.spot_spread * look.radius, (_NUM_SPOTS, 2)):
     width = look.spot_radius * look.radius * math.exp(rng.normal(0, 0.3))
@@ -171,7 +171,7 @@ def _light(
 
 
 def _draw_hair(image: Image.Image, rng: np.random.Generator) -> None:
-  """Draw a few curved hairs over the picture, on most pictures none."""
+  """Draw a few curved hairs over the picture; most pictures get none."""
   pen = ImageDraw.Draw(image)
   ts = np.linspace(0, 1, 12)[:, None]
   dark = rng.uniform(30, 110)
@@ -193,11 +193,11 @@ def _mix(under: np.ndarray, over: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _vary(rng: np.random.Generator, shade: float, tint: float) -> np.ndarray:
-  """Draw a change of a colour, [3, 1, 1]: alike in all channels, and not."""
+  """Sample a colour change, [3, 1, 1]: a shared part and one per channel."""
   change = rng.normal(0, shade) + rng.normal(0, tint, (3, 1, 1))
   return change.astype(np.float32)
 
 
 def _column(colour: np.ndarray) -> np.ndarray:
-  """Shape a colour [3] so that it can be laid over a picture."""
+  """Reshape a colour [3] so that it broadcasts over a picture."""
   return colour.astype(np.float32)[:, None, None]

@@ -1,9 +1,9 @@
-"""Invents lesions: how each of the seven classes tends to look, and how not.
+"""Invents lesions: each class has a typical look, from which lesions vary.
 
-Every class has a typical look. A lesion's own look lies between that of its
-class and that of a class it can be mistaken for, and varies; one lesion in
-twelve looks like the other class altogether. So the classes overlap, and no
-classifier can be right about all of them.
+A lesion's look is between that of its class and that of a class it can be
+mistaken for, plus random variation; one lesion in twelve looks entirely like
+the other class. So the classes overlap, and no classifier can be right about
+all lesions.
 """
 
 import dataclasses
@@ -26,21 +26,22 @@ class Look:
   """How a lesion looks; colours are RGB, 0 to 1, lengths in half pictures.
 
   Attributes:
-    colour: [3] of most of the lesion.
-    second: [3] of its patches.
-    spot_colour: [3] of its spots.
+    colour: [3], of most of the lesion.
+    second: [3], of its patches.
+    spot_colour: [3], of its spots.
     radius: of the lesion.
     aspect: the short axis over the long one.
-    irregularity: how far the border strays, as a share of the radius.
+    irregularity: variation of the border, as a share of the radius.
     softness: width of the border.
-    patches: how much of `second` shows, 0 to 1.
+    patches: opacity of `second` in the patches, 0 to 1.
     network: strength of a dark net, 0 to 1.
     vessels: strength of a red net, 0 to 1.
     globules: strength of dark dots, 0 to 1.
     streaks: length of rays at the border, as a share of the radius.
-    spots: how opaque the spots are, 0 to 1.
-    spot_radius: their radius, as a share of the lesion's.
-    spot_spread: how far from the centre they lie, as a share of the radius.
+    spots: opacity of the spots, 0 to 1.
+    spot_radius: radius of the spots, as a share of the lesion's.
+    spot_spread: distance of the spots from the centre, as a share of the
+      lesion's radius.
   """
 
   colour: np.ndarray
@@ -113,7 +114,7 @@ def invent_lesions(seed: int) -> list[Lesion]:
   """Invent the lesions of the whole data set, class by class.
 
   Args:
-    seed: nonnegative; another one gives other lesions.
+    seed: nonnegative; different seeds give different lesions.
 
   Returns:
     Lesions whose views add up to `COUNTS` in every class.
@@ -130,12 +131,12 @@ def invent_lesions(seed: int) -> list[Lesion]:
 
 
 def typical_look(dx: str) -> Look:
-  """Return the look that a class tends to have."""
+  """Return the typical look of a class."""
   return _LOOKS[dx]
 
 
 def _invent_look(dx: str, rng: np.random.Generator) -> Look:
-  """Draw a look from those of a class."""
+  """Sample a look of a class."""
   typical = _LOOKS[dx]
   other = _LOOKS[_MISTAKEN_FOR[dx][rng.integers(len(_MISTAKEN_FOR[dx]))]]
   mimic = rng.random() < _MIMIC_SHARE

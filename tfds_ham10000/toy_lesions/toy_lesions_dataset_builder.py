@@ -1,4 +1,4 @@
-"""toy_lesions, drawn pictures of lesions that nobody has, for TFDS."""
+"""toy_lesions, drawn pictures of invented lesions, for TFDS."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from tfds_ham10000.toy_lesions.drawing import draw_lesion
 from tfds_ham10000.toy_lesions.lesions import Lesion, invent_lesions
 
 _SEED = 0
-# All sizes are drawn at this one and reduced, so that they show the same.
+# All sizes are reduced from pictures of this size, so that they show the same.
 _DRAWN_SIZE = 128
 _NO_AGE_SHARE = 0.01
 _PLACES = ("abdomen", "back", "face", "lower extremity", "upper extremity")
@@ -31,10 +31,10 @@ class Picture:
   """A picture to draw.
 
   Attributes:
-    case: what the data set says of it.
+    case: its record in the data set.
     lesion: the lesion to draw.
-    lesion_seed: seed of what the lesion's pictures share.
-    view_seed: seed of what they differ in.
+    lesion_seed: seed for what the lesion's pictures share.
+    view_seed: seed for what differs between them.
   """
 
   case: Case
@@ -86,15 +86,15 @@ def plan_pictures(seed: int) -> list[Picture]:
   """Plan the pictures of the whole data set.
 
   Args:
-    seed: nonnegative; another one gives other lesions.
+    seed: nonnegative; different seeds give different lesions.
 
   Returns:
-    The pictures, sorted by image id. Age, sex and localization are drawn by
-    lot and have nothing to do with the diagnosis or the picture.
+    The pictures, sorted by image id. Age, sex and localization are random and
+    independent of the diagnosis and the picture.
   """
   lesions = invent_lesions(seed)
   rng = np.random.default_rng((seed, len(lesions)))
-  # Ids by lot, so that they don't give the class away.
+  # Random ids, so that they don't leak the class.
   numbers = iter(1 + rng.permutation(sum(lesion.views for lesion in lesions)))
   pictures = []
   for index, number in enumerate(rng.permutation(len(lesions))):

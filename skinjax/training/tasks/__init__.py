@@ -1,18 +1,18 @@
-"""The tasks that train, one module each, and the contract that they keep.
+"""The training tasks, one module each, and the contract they implement.
 
-`config` is a FrozenConfigDict of the task's config and `info` a
-datasets.DataInfo, both static. `phase` is the schedules.Phase that a step is
-in, static too: one program is compiled for each. `axis_name` names the device
-axis inside pmap, where a step sees this device's part of the batch; None where
-it sees all of it. A `state` is a tree of arrays with an int32 `step`, the steps
-done. A `batch` has `image` uint8 [batch, size, size, channels] and `label`
-int32 [batch].
+`config` is the task's config, a FrozenConfigDict, and `info` a
+datasets.DataInfo; both are static. `phase` is the schedules.Phase of a step,
+also static: one program is compiled for each phase. `axis_name` names the
+device axis inside pmap, where a step sees this device's part of the batch; it
+is None where a step sees the whole batch. A `state` is a tree of arrays with an
+int32 `step`, the number of steps done. A `batch` has `image` uint8 [batch,
+size, size, channels] and `label` int32 [batch].
 
 All functions but `pretrained` and `frozen` are pure: no flags, clock, global
-state or I/O. What they draw follows from `key`, by the examples' places in the
-whole batch.
+state or I/O. Their random numbers are derived from `key` and each example's
+index in the whole batch.
 
-A new task is a new module here with a `TASK`; `named` finds it.
+To add a task, add a module here with a `TASK`; `named` finds it.
 """
 
 import dataclasses
@@ -30,43 +30,42 @@ from skinjax.training import schedules
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What a task can do; hashable, so that it can be static in a program.
+  """The functions of a task; hashable, so that programs can take it as static.
 
   Attributes:
-    name: as configs name it.
-    title: as reports call it.
-    check: `check(config)` raises InputError for a config that no step can be
-      made of.
+    name: the name in configs.
+    title: the name in reports.
+    check: `check(config)` raises InputError if no step can be built from the
+      config.
     init_state: `init_state(config, info, key, pretrained=None) -> state` before
       the first step, in JAX's default float type. `pretrained` is the tree of
-      arrays that `pretrained(config)` returns; without it weights are random,
-      and all shapes the same.
+      arrays that `pretrained(config)` returns; without it all weights are
+      random, with the same shapes.
     train_step: `train_step(state, batch, key, *, config, info, phase,
       axis_name, frozen) -> (state, metrics)`; the key is the same on every
-      device, and the metrics, [], are means over the whole batch.
+      device, and the metrics [] are means over the whole batch.
     eval_step: `eval_step(state, batch, *, config, info, phase, frozen) ->
-      outputs`, an example each: `probabilities` [batch, classes], and what else
-      is to be averaged over a split.
+      outputs`, one value per example: `probabilities` [batch, classes], and any
+      other outputs that are averaged over a split.
     draw: `draw(state, latents, labels, *, config, info, phase) -> images`
-      uint8 [batch, size, size, channels], of latents [batch, model.latents];
-      None for a task that generates nothing.
-    pretrained: `pretrained(config) -> tree` of arrays in the host's memory that
-      a training begins with, read from files; raises InputError where there are
-      none. Empty for a task or network that learns from random weights.
-    frozen: `frozen(config, info) -> tree` of arrays in the host's memory that
-      a training sees through and does not change, as `frozen` of its steps. It
-      is no part of the state. Empty for most; else a dict, of which
-      `pretrained` has the pretrained networks by their names. Raises as
-      `pretrained` does.
+      uint8 [batch, size, size, channels], generated from latents [batch,
+      model.latents]; None for a task without a generator.
+    pretrained: `pretrained(config) -> tree` of arrays in host memory, the
+      weights that training starts with, read from files; raises InputError if
+      they are missing. Empty for a task or network trained from scratch.
+    frozen: `frozen(config, info) -> tree` of arrays in host memory that
+      training uses but does not change; the steps get it as `frozen`. It is not
+      part of the state. Empty for most tasks; otherwise a dict whose
+      `pretrained` has the pretrained networks by name. Raises as `pretrained`
+      does.
     features: `features(variables, images, *, config, info) -> features` [batch,
       dims] of images in [-1, 1], from a state's `average`; None for a task
-      whose features nobody compares.
-    phases: `phases(config)` -> the phases of its training, in order. But for
-      where the last one stops, they do not depend on train.steps, unless
-      `fixed_length` says so.
-    fixed_length: why a longer training is another one from its first step on,
-      in words; empty if it begins as a shorter one does, and can go on from
-      there, but for what `train.decay` does at the shorter one's end.
+      whose features are not compared.
+    phases: `phases(config)` -> the phases of its training, in order. Only the
+      end of the last one depends on train.steps, unless `fixed_length` is set.
+    fixed_length: why a longer training run differs from its first step on, in
+      words. Empty if it starts like a shorter run and can resume that one; only
+      `train.decay` makes a difference, at the end of the shorter run.
   """
 
   name: str
@@ -84,16 +83,15 @@ class Task:
 
   @property
   def generates(self) -> bool:
-    """Return whether it trains a generator of images."""
+    """Return whether the task trains an image generator."""
     return self.draw is not None
 
 
 def program_config(config) -> ml_collections.FrozenConfigDict:
-  """Return a config as compiled programs have it.
+  """Return a config without the values that no compiled program depends on.
 
-  Without what no program depends on, so that runs which differ in nothing else
-  share theirs: the seed, which comes as a key, and which data, which come as
-  arguments.
+  These are the seed, which programs get as a key, and the choice of data, which
+  they get as arguments. Runs that differ only in these share their programs.
   """
   made = ml_collections.ConfigDict(config.to_dict())
   if "seed" in made:
@@ -104,12 +102,12 @@ def program_config(config) -> ml_collections.FrozenConfigDict:
 
 
 def known() -> list[str]:
-  """Return the names of the tasks that train: the modules of this folder."""
+  """Return the names of the training tasks: the modules of this folder."""
   return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def named(name: str) -> Task:
-  """Return the task of a name, which nothing but a module here can have.
+  """Return the task of this name; only modules of this folder are found.
 
   Raises:
     InputError: there is no such task.
@@ -119,10 +117,10 @@ def named(name: str) -> Task:
 
 
 def gan(name: str) -> Task:
-  """Return the task of a name, as `named`, that trains a generator.
+  """Return the task of this name, which must train a generator.
 
   Raises:
-    InputError: there is no such task, or it trains none.
+    InputError: there is no such task, or it trains no generator.
   """
   task = named(name)
   if not task.generates:

@@ -1,6 +1,6 @@
 """The task that trains an ACGAN (Odena, Olah, Shlens 2017).
 
-Its functions keep the contract of skinjax.training.tasks.
+Its functions implement the contract of skinjax.training.tasks.
 """
 
 import functools
@@ -48,7 +48,7 @@ def _discriminator(config, info, axis_name=None):
 
 def _optimizers(config):
   rates = config.train.generator_rate, config.train.discriminator_rate
-  # Workdirs of earlier versions do not have the second one.
+  # Workdirs of earlier versions do not have beta2.
   b1, b2 = config.train.beta1, config.train.get("beta2", 0.999)
   return gan_step.Optimizers(
     *(optax.adam(rate, b1=b1, b2=b2) for rate in rates)
@@ -56,10 +56,10 @@ def _optimizers(config):
 
 
 def check(config) -> None:
-  """Refuse a config that no step can be made of.
+  """Reject a config from which no step can be built.
 
   Raises:
-    InputError: there is no such upsampling; see gan_step.check and
+    InputError: there is no such upsampling; see also gan_step.check and
       projected.check.
   """
   errors.require_known(
@@ -92,7 +92,7 @@ def _networks(config, info, axis_name) -> gan_step.Networks:
   discriminator = _discriminator(config, info, axis_name)
 
   def discriminate(variables, images, labels, keys, update_stats):
-    del labels  # it tells classes by itself
+    del labels  # the discriminator does not take them
     return discriminator.apply(
       variables,
       images,
@@ -105,7 +105,8 @@ def _networks(config, info, axis_name) -> gan_step.Networks:
   return gan_step.Networks(
     _generate(config, info, axis_name),
     discriminate,
-    # Spectral normalization instead of batch statistics: one pass does.
+    # With spectral normalization there are no batch statistics, so one pass
+    # is enough.
     separate_passes=not config.model.spectral,
   )
 
@@ -157,12 +158,12 @@ def train_step(
 def eval_step(
   state: GanState, batch, *, config, info, phase=None, frozen=None
 ) -> dict[str, jax.Array]:
-  """Show the discriminator real images that it has not seen.
+  """Run the discriminator on real images that it was not trained on.
 
   Returns:
     `probabilities` [batch, classes] of the class head, and `d_real` [batch],
-    the source logits (far under those of training images: the discriminator has
-    learnt its training set by heart). See also projected.look.
+    the source logits. If these are far below those of training images, the
+    discriminator has memorized its training set. See also projected.look.
   """
   images = batches.to_float(batch["image"])
   if projected.is_chosen(config):
@@ -178,7 +179,7 @@ def eval_step(
 def draw(
   state: GanState, latents, labels, *, config, info, phase=None
 ) -> jax.Array:
-  """Draw an image of each latent from the averaged generator."""
+  """Generate an image from each latent, with the EMA generator."""
   images = _generator(config, info).apply(
     state.average, latents, labels, train=False
   )

@@ -1,6 +1,6 @@
 """The task that trains a classifier.
 
-Its functions keep the contract of skinjax.training.tasks.
+Its functions implement the contract of skinjax.training.tasks.
 """
 
 from typing import Any
@@ -50,14 +50,14 @@ def _network(config, info, axis_name=None):
 
 
 def _optimizer(config):
-  """AdamW (Loshchilov, Hutter 2019), warmed up, then down to 0 by a cosine."""
+  """Return AdamW (Loshchilov, Hutter 2019): warmup, then cosine decay to 0."""
   schedule = optax.warmup_cosine_decay_schedule(
     init_value=0.0,
     peak_value=config.train.rate,
     warmup_steps=config.train.steps // 20,
     decay_steps=config.train.steps,
   )
-  # Gains and biases are not decayed: only what has two axes or more.
+  # Weight decay is for two or more axes only, not for gains and biases.
   matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
   return optax.adamw(
     schedule,
@@ -68,53 +68,54 @@ def _optimizer(config):
 
 
 def check(config) -> None:
-  """Refuse a config that no step can be made of.
+  """Reject a config from which no step can be built.
 
   Raises:
-    InputError: there is no such network, dtype or balance, the sampler balances
-      already, or the network or mixup does not take such images or batches.
+    InputError: there is no such network, dtype or balance, the sampler already
+      balances, or the network or mixup cannot use such images or batches.
   """
   network = config.model.get("network", "resnet")
   errors.require_known("model.network", network, NETWORKS)
   own = "input" if _is_pretrained(config) else "width"
   if own not in config.model:
     raise errors.InputError(
-      f"model.network={network} has keys of its own, such as model.{own}: use "
+      f"model.network={network} needs its own keys, such as model.{own}: use "
       f"--config=configs/classifier.py:network={network}"
     )
   if _is_pretrained(config) and (
     config.model.input < 32 or config.model.input % 2
   ):
     raise errors.InputError(
-      f"model.input={config.model.input}: an even number from 32 on is wanted."
+      f"model.input={config.model.input}: an even number of at least 32 is "
+      "expected."
     )
   if config.augment.get("mixup", 0.0):
     share = parallel.share(config.train.batch_size, config.parallel)
     if share % 2:
       raise errors.InputError(
         f"augment.mixup mixes images in pairs: train.batch_size="
-        f"{config.train.batch_size} leaves a device {share} of them, an odd "
+        f"{config.train.batch_size} gives a device {share} images, an odd "
         "number."
       )
   errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
   errors.require_known("loss.balance", config.loss.balance, BALANCES)
   if config.loss.balance != "none" and config.train.sampler != "natural":
     raise errors.InputError(
-      f"loss.balance={config.loss.balance} corrects what "
-      f"train.sampler={config.train.sampler} has corrected: use one of them."
+      f"loss.balance={config.loss.balance} and train.sampler="
+      f"{config.train.sampler} both balance the classes: use one of them."
     )
 
 
 def pretrained(config) -> dict[str, Any]:
-  """Read the weights of `extractor`, if the network is a pretrained one.
+  """Read the weights of `extractor`, if the network is pretrained.
 
   Raises:
-    InputError: the package that has them is not installed.
+    InputError: the package that contains them is not installed.
   """
   if not _is_pretrained(config):
     return {}
   weights = efficientnet.load()["params"]
-  del weights["_fc"]  # of ImageNet's classes
+  del weights["_fc"]  # logits of ImageNet's classes
   return {"extractor": weights}
 
 
@@ -151,13 +152,13 @@ def train_step(
     The state after the step; `loss` and `accuracy` over the whole batch, and
     the Euclidean norm of the `gradient`.
   """
-  del frozen  # there is nothing
+  del frozen  # it is empty
   labels = batch["label"]
   keys = randomness.by_example(key, len(labels), axis_name)
   stream = lambda name: randomness.stream(keys, name)
   mean = lambda tree: parallel.mean(tree, axis_name)
   images = augment.seen_in_training(batch, keys, config)
-  # Of examples in the loss; see batches.draw.
+  # Each example's weight in the loss; see batches.draw.
   weights = batch.get("weight", jnp.ones(len(labels), images.dtype))
   share = None
   if alpha := config.augment.get("mixup", 0.0):
@@ -211,11 +212,12 @@ def train_step(
 def eval_step(
   state: ClassifierState, batch, *, config, info, phase=None, frozen=None
 ) -> dict[str, jax.Array]:
-  """Classify images with the averaged network: `probabilities`.
+  """Classify images with the EMA network: `probabilities`.
 
-  With `augment.test_orientations` their mean over the 8 of an image.
+  With `augment.test_orientations`, they are the mean over an image's 8
+  orientations.
   """
-  del frozen  # there is nothing
+  del frozen  # it is empty
 
   def classify(images):
     logits = _network(config, info).apply(
@@ -231,7 +233,7 @@ def eval_step(
 
 
 def features(variables, images: jax.Array, *, config, info) -> jax.Array:
-  """Compute what the logits are a linear map of; none is under 0."""
+  """Compute the non-negative features that the last layer maps to logits."""
   return _network(config, info).apply(
     variables, images, None, train=False, pooled=True
   )
@@ -246,5 +248,5 @@ TASK = tasks.Task(
   train_step=train_step,
   eval_step=eval_step,
   features=features,
-  fixed_length="the learning rate falls over all of them",
+  fixed_length="the learning rate decays over all steps",
 )

@@ -1,6 +1,6 @@
 """The task that trains a ProGAN (Karras, Aila, Laine, Lehtinen 2018).
 
-Its functions keep the contract of skinjax.training.tasks.
+Its functions implement the contract of skinjax.training.tasks.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from skinjax.training import gan_step, projected, schedules, tasks
 from skinjax.training.schedules import Phase
 from skinjax.training.state import GanState
 
-_GROUP = 4  # images whose deviation the discriminator sees
+_GROUP = 4  # images per group of the minibatch deviation
 
 
 def _generator(config, info):
@@ -48,7 +48,7 @@ def _discriminator(config, info):
 
 
 def _optimizers(config, rate: float):
-  # A projected discriminator's learning rate is not equalized, and its own.
+  # A projected discriminator has its own learning rate, not equalized.
   own = rate
   if projected.is_chosen(config):
     own = config.train.discriminator_rate
@@ -59,16 +59,16 @@ def _optimizers(config, rate: float):
 
 
 def phases(config) -> tuple[Phase, ...]:
-  """Return the phases of a training, one a resolution; see schedules.growth.
+  """Return the phases of training, one per resolution; see schedules.growth.
 
   Raises:
-    InputError: there is no such schedule.
+    InputError: the schedule is invalid.
   """
   return schedules.growth(**_schedule(config), steps=config.train.steps)
 
 
 def steps_for(images: int, config) -> int:
-  """Return the train.steps that a config wants; see schedules.steps_for."""
+  """Return the train.steps that a config needs; see schedules.steps_for."""
   return schedules.steps_for(images, **_schedule(config))
 
 
@@ -89,10 +89,10 @@ def _schedule(config) -> dict[str, Any]:
 
 
 def check(config) -> None:
-  """Refuse a config that no step can be made of.
+  """Reject a config from which no step can be built.
 
   Raises:
-    InputError: there is no such schedule; see also gan_step.check and
+    InputError: the schedule is invalid; see also gan_step.check and
       projected.check.
   """
   gan_step.check(config)
@@ -100,8 +100,8 @@ def check(config) -> None:
   if config.growth.round_steps % config.log_every:
     raise errors.InputError(
       f"log_every={config.log_every} does not divide growth.round_steps="
-      f"{config.growth.round_steps}: a resolution ends where a call of "
-      "log_every steps does."
+      f"{config.growth.round_steps}: a resolution must end at a multiple of "
+      "log_every steps."
     )
   projects = projected.is_chosen(config) and (
     config.model.projected.conditioning != "class_head"
@@ -109,22 +109,22 @@ def check(config) -> None:
   if projects and config.growth.first_size < config.model.conditional_from:
     raise errors.InputError(
       f"model.conditional_from={config.model.conditional_from}: below it the "
-      "generator knows no labels, and the heads compare images with theirs. "
-      "Use a growth.first_size as large, or model.projected.conditioning="
-      "class_head."
+      "generator gets no labels, but the discriminator's heads use them. Use a "
+      "growth.first_size of at least that size, or "
+      "model.projected.conditioning=class_head."
     )
   for phase in phases(config):
     share = parallel.share(phase.batch_size, config.parallel)
     if share % _GROUP and not projected.is_chosen(config):
       raise errors.InputError(
         f"growth.batch_sizes={config.growth.batch_sizes}: a device's part of "
-        f"{phase.batch_size} images is {share}, and a multiple of {_GROUP} is "
-        "wanted, for the minibatch deviation."
+        f"{phase.batch_size} images is {share}, but the minibatch deviation "
+        f"needs a multiple of {_GROUP}."
       )
 
 
 def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
-  """Create the state before the first step, all levels' weights in it."""
+  """Create the state before the first step, with all levels' weights."""
   g_key, d_key = jax.random.split(key)
   latents = jnp.zeros((2, config.model.latents))
   generator = _generator(config, info).init(
@@ -143,7 +143,7 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
 
 
 def _begun(state: GanState, phase: Phase, optimizers, config) -> GanState:
-  """Reset the optimizers' state where a phase begins, as the authors do."""
+  """Reset the optimizers' state at the start of a phase, as the authors do."""
   networks = state.generator, state.discriminator
   fresh = gan_step.init_state(*networks, optimizers, config)
   keep = lambda old, new: jax.tree.map(
@@ -161,7 +161,7 @@ def _networks(config, info, generate, level, fade, parts) -> gan_step.Networks:
   discriminator = _discriminator(config, info)
 
   def discriminate(variables, images, labels, keys, update_stats):
-    # It tells classes by itself, is not random, and has no statistics.
+    # The discriminator takes no labels, is deterministic, has no statistics.
     del labels, keys, update_stats
     return discriminator.apply(variables, images, level, fade), {}
 
@@ -215,9 +215,9 @@ def train_step(
 def eval_step(
   state: GanState, batch, *, config, info, phase: Phase, frozen=None
 ) -> dict[str, jax.Array]:
-  """Show the discriminator real images, a multiple of 4; see acgan.eval_step.
+  """Run the discriminator on real images, a multiple of 4.
 
-  `probabilities` are 1 where there is one class only.
+  See acgan.eval_step; with a single class, `probabilities` are 1.
   """
   fade = schedules.fade(phase, state.step)
   images = models.at_level(batches.to_float(batch["image"]), phase.level, fade)
@@ -236,10 +236,10 @@ def eval_step(
 def draw(
   state: GanState, latents, labels, *, config, info, phase: Phase
 ) -> jax.Array:
-  """Draw an image of each latent from the averaged generator.
+  """Generate an image from each latent, with the EMA generator.
 
-  A network that has not grown to the full size yet draws smaller images, whose
-  pixels are repeated.
+  A network that has not yet grown to the full size generates smaller images,
+  which are enlarged by repeating pixels.
   """
   fade = schedules.fade(phase, state.step)
   images = _generator(config, info).apply(

@@ -308,7 +308,7 @@ def test_what_a_network_does_not_take_is_refused(changes, told):
 @pytest.mark.parametrize("size", [30, 33])
 def test_an_input_of_another_size_is_refused(size):
   config = shrunk.frozen("classifier", _TUNED, model__input=size)
-  with pytest.raises(errors.InputError, match="even number from 32 on"):
+  with pytest.raises(errors.InputError, match="even number of at least 32"):
     classifier.check(config)
 
 

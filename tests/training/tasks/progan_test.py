@@ -346,14 +346,14 @@ def test_the_phases_of_a_config():
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"model__conditional_from": 32}, "one of 4, 8, 16 is wanted"),
+    ({"model__conditional_from": 32}, "one of 4, 8, 16 is expected"),
     (
       {"growth__round_steps": 3},
       r"log_every=2 does not divide growth\.round_steps=3",
     ),
     (
       {"growth__batch_sizes": (8, 8, 6), "train__steps": 8},
-      "a device's part of 6 images is 6, and a multiple of 4 is wanted",
+      "a device's part of 6 images is 6, but .* needs a multiple of 4",
     ),
     ({"growth__rates": (1e-3, 1e-3)}, r"growth\.rates=.* has none for 16x16"),
   ],
@@ -366,5 +366,5 @@ def test_configs_that_no_step_can_be_made_of_are_refused(changes, told):
 def test_a_device_has_whole_groups():
   changes = {"growth__batch_sizes": (16, 16, 16)}
   config = shrunk.frozen("progan", parallel="pmap", **changes)
-  with pytest.raises(errors.InputError, match="16 images is 2, and a multiple"):
+  with pytest.raises(errors.InputError, match="16 images is 2, but the mini"):
     progan.check(config)
