@@ -51,7 +51,7 @@ _JUDGED = (
   ("kid_efficientnet", "EfficientNet-Lite0's distance", ".2f"),
   ("agreement", "agreement", ".2f"),
   # Final rows only.
-  ("train_on_synthetic", "learnt from them alone", ".2f"),
+  ("train_on_synthetic", "trained on them alone", ".2f"),
   ("copies", "copies", ".1%"),
 )
 # The score of real images next to that of generated ones, if not KEY_real.
@@ -68,10 +68,10 @@ _SCORES = (
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _TOLD = {
-  scoring.WITH: "as many as each fold's validation lesions prefer",
-  "dose_025": "one for four real ones",
-  "uncapped": "one for one",
-  "dose_10": "ten for one",
+  scoring.WITH: "dose chosen on validation lesions",
+  "dose_025": "one per four real images",
+  "uncapped": "one per real image",
+  "dose_10": "ten per real image",
 }
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
@@ -262,7 +262,7 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
       "measured": measured(workdir),
       "minutes": f"{seconds / 60:.1f}",
       "hardware": hardware,
-      "command": portable(notes[0]["command"]),
+      "command": portable(notes[-1]["command"]),
     }
   }
   with TABLE.open("w", newline="") as file:
@@ -353,8 +353,8 @@ def _judged(row: dict, key: str, form: str) -> str:
 def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:
   """Return headings and rows of a study's arms without synthetic images."""
   scores = ("balanced_accuracy", "accuracy", "mean_auc")
-  headings = ["network", "what it learns from", "balanced accuracy"]
-  headings += ["accuracy", "mean AUC", "minutes a training"]
+  headings = ["network", "trained on", "balanced accuracy"]
+  headings += ["accuracy", "mean AUC", "minutes per training"]
   arms = [arm for arm in summary["arms"] if arm["recipe"]]
   trained = collections.Counter()
   for arm in arms:
@@ -398,8 +398,17 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     low, high = signed(found["low"]), signed(found["high"])
     return [what, signed(found["value"]), f"{low} to {high}"]
 
-  rows = [row(study, *told) for told in _TOLD.items()]
-  what = f"as a control, [real images of other lesions](results/{CONTROL})"
+  first, *others = [row(study, *told) for told in _TOLD.items()]
+  rows, worth = [first], study["verdict"]["more_images"]
+  if None not in worth.values():
+    value, low, high = (
+      f"{worth[key]:+.0%}".replace("-", "\u2212")
+      for key in ("value", "low", "high")
+    )
+    what = "the same, in real images, by the learning curve"
+    rows.append([what, value, f"{low} to {high}"])
+  rows += others
+  what = f"control: [real images of other lesions](results/{CONTROL})"
   rows.append(row(control, scoring.WITH, what))
   level = f"{100 * study['level']:.4g}% interval"
   return ["images added", "balanced accuracy", level], rows

@@ -54,7 +54,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
       "same command resumes from the finished work."
     ) from error
   finally:  # interrupted runs are logged too, killed ones cannot be
-    if path and processes.is_first() and workdir.is_of(path, config):
+    if path and processes.is_first() and workdir.was_claimed(path):
       _note(pathlib.Path(path), time.monotonic() - start)
 
 

@@ -205,6 +205,8 @@ def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
 
 
 def test_the_answer_is_the_verdict_networks_by_dose():
+  worth = {"value": -0.081, "low": -0.267, "high": 0.126}
+
   def summary(*rows):
     keys = ("network", "arm", "value")
     both = {"metric": "balanced_accuracy", "class": None}
@@ -213,7 +215,7 @@ def test_the_answer_is_the_verdict_networks_by_dose():
     of_class = [r | {"class": "df", "value": 9.0} for r in rows]
     return {
       "level": 0.975,
-      "verdict": {"network": "head"},
+      "verdict": {"network": "head", "more_images": worth},
       "differences": of_class + rows,
     }
 
@@ -226,11 +228,14 @@ def test_the_answer_is_the_verdict_networks_by_dose():
   assert headings[-1] == "97.5% interval"
   assert [row[1:] for row in shown] == [
     ["0.000", "\u22120.010 to +0.250"],
+    ["\u22128%", "\u221227% to +13%"],
     ["+0.100", "+0.090 to +0.250"],
     ["+0.200", "+0.190 to +0.250"],
     ["+0.300", "+0.290 to +0.250"],
     ["+0.050", "+0.040 to +0.250"],
   ]
+  worth["low"] = None  # too far from what was measured
+  assert module.answer(study, control)[1] == [shown[0], *shown[2:]]
 
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])

@@ -7,6 +7,7 @@ import os
 import pathlib
 import tempfile
 
+import ml_collections
 import pytest
 
 from skinjax import run
@@ -137,3 +138,25 @@ def _user():
     yield before or 12345  # root may read and write everything
   finally:
     os.seteuid(before)
+
+
+def test_a_run_that_shares_its_workdir_is_logged_and_a_refused_one_is_not(
+  tmp_path, monkeypatch
+):
+  def claim(**config):
+    config = ml_collections.FrozenConfigDict(config)
+    rules = {"folds": lambda before, now: None}
+    return workdir.claim(tmp_path, config, shared=True, rules=rules)
+
+  def task(config, path):
+    # Another process starts on other folds meanwhile.
+    with claim(**config), claim(**config | {"folds": (1,)}):
+      pass
+
+  monkeypatch.setattr(run, "_run", task)
+  lines = lambda: (tmp_path / "runs.jsonl").read_text().splitlines()
+  run.run({"seed": 0, "folds": (0,)}, tmp_path)
+  assert len(lines()) == 1
+  with pytest.raises(errors.InputError, match="seed was 0, is 1"):
+    run.run({"seed": 1, "folds": (0,)}, tmp_path)
+  assert len(lines()) == 1

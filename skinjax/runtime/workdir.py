@@ -13,6 +13,7 @@ from skinjax.runtime import errors, files, processes
 _SHOWN = 4  # differing keys that are listed
 _LOOKS = 10  # attempts to find a shared directory, a second apart
 _CONTENTS = "inputs.json"  # SHA-256 of the content of the config's paths
+_claimed: set[pathlib.Path] = set()  # by this process; see was_claimed
 
 # Takes a key's old and new value; returns why the run cannot resume with the
 # new one, in words, or None if it can.
@@ -100,6 +101,7 @@ def claim(
 
     begun, text = processes.on_first(take)
     processes.together(lambda: _require_shared(path, text))
+    _claimed.add(path)
     try:
       yield path
     except ValueError:
@@ -222,13 +224,12 @@ def composed(config, part: str) -> ml_collections.ConfigDict:
   return made
 
 
-def is_of(path: str | pathlib.Path, config) -> bool:
-  """Return whether a workdir holds the run of a config."""
-  try:
-    frozen = ml_collections.FrozenConfigDict(config)
-    return not _differences(read_config(path).to_dict(), frozen.to_dict())
-  except errors.InputError:
-    return False
+def was_claimed(path: str | pathlib.Path) -> bool:
+  """Return whether this process has claimed a workdir since the last call."""
+  path = pathlib.Path(path)
+  found = path in _claimed
+  _claimed.discard(path)
+  return found
 
 
 def is_free(key: str) -> bool:
