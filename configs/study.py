@@ -79,46 +79,48 @@ def _arms(turned: bool, dose: float):
     "real": arm(
       "real images as they are", augment=plain, train={"sampler": "natural"}
     ),
-    "classical": arm("flipped, turned, recoloured, balanced", **classical),
+    "classical": arm(
+      "flips, rotations, colour changes, balanced batches", **classical
+    ),
     "class_weights": arm(
-      "as classical, balanced by weights in the loss",
+      "as classical, with class weights instead of balanced batches",
       loss={"balance": "weights"},
       **natural,
     ),
     "logit_adjustment": arm(
-      "as classical, balanced by logits",
+      "as classical, with logit adjustment instead of balanced batches",
       **natural,
       loss={"balance": "logit_adjustment"},
     ),
     "mixup": arm(
-      "as classical, pairs of images mixed",
+      "as classical, with mixup",
       augment={**shapes, "mixup": 0.2},
       train={"sampler": "balanced"},
     ),
     "duplicates": arm(
-      "as classical, with real images repeated in the place of synthetic ones",
+      "as classical, with repeated real images instead of synthetic ones",
       added="duplicates",
       dose=dose,
       **classical,
     ),
     "capped_25": arm(
-      "as classical, a quarter of a class's draws synthetic at most",
+      "as classical, at most a quarter of a class's samples synthetic",
       share=0.25,
       **capped,
     ),
     "capped_50": arm(
-      "as classical, half of a class's draws synthetic at most",
+      "as classical, at most half of a class's samples synthetic",
       share=0.5,
       **capped,
     ),
     "uncapped": arm("as classical, with synthetic images", **synthetic),
     "weighted_30": arm(
-      "as classical, synthetic images with 0.3 of the weight in the loss",
+      "as classical, synthetic images weighted by 0.3 in the loss",
       weight=0.3,
       **synthetic,
     ),
     "pretrained": arm(
-      "synthetic images in the first 30% of the steps, then as classical",
+      "synthetic images alone for the first 30% of steps, then as classical",
       pretraining=0.3,
       **synthetic,
     ),
@@ -128,7 +130,7 @@ def _arms(turned: bool, dose: float):
       **synthetic,
     ),
     "synthetic_only": arm(
-      "as classical, synthetic images alone", pretraining=1.0, **synthetic
+      "as classical, with synthetic images alone", pretraining=1.0, **synthetic
     ),
   }
   for times in (0.25, 0.5, 2.0, 5.0, 10.0):
@@ -138,7 +140,7 @@ def _arms(turned: bool, dose: float):
     )
   for percent in (10, 25, 50, 75):
     arms[f"real_{percent}"] = arm(
-      f"as classical, {percent}% of the lesions",
+      f"as classical, with {percent}% of the lesions",
       fraction=percent / 100,
       **classical,
     )

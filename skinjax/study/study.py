@@ -127,8 +127,12 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
   """
 
   def arm(before, now):
-    for name, known in (before or {}).items():
-      if now.get(name) != known:
+    # Another description is no other arm.
+    recipe = lambda arms, name: (
+      {**arms[name], "description": ""} if name in arms else None
+    )
+    for name in before or {}:
+      if recipe(before, name) != recipe(now, name):
         return (
           f"config.arm.{name} has changed: give a changed arm a new name; to "
           "leave out arms, use config.arms"

@@ -163,6 +163,7 @@ def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
   config = _config(seeds=2, arms=(*ARMS, "milder")).unlock()
   config.arm["milder"] = study_config.arm("x", augment={"jitter": 0.05})
   config.network.resnet.arms = (*ARMS, "milder")
+  config.arm.real.description = "in other words"
   config.network.efficientnet.train.steps = 50  # nothing was chosen by it
   result = study.run(config, path)
   assert set(taught) == {
