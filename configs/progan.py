@@ -34,10 +34,6 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   # level before, so 16 at full size.
   config.model.base = 4 * config.data.size
   config.model.most = 128
-  # Scale of the one-hot label that is concatenated to the latents, which have
-  # variance 1: at the square root of `latents` it weighs as much as all of them
-  # (Karras et al. 2020, StyleGAN2-ADA); the paper's code uses 1.
-  config.model.label_scale = 1.0
 
   # wasserstein, non_saturating, hinge or relativistic.
   config.loss.adversarial = "wasserstein"

@@ -113,6 +113,14 @@ def _arms(turned: bool, dose: float):
       share=0.5,
       **capped,
     ),
+    "adjusted_25": arm(
+      "as logit_adjustment, at most a quarter of a class's samples synthetic",
+      added="synthetic",
+      dose=2 * dose,
+      share=0.25,
+      **natural,
+      loss={"balance": "logit_adjustment"},
+    ),
     "uncapped": arm("as classical, with synthetic images", **synthetic),
     "weighted_30": arm(
       "as classical, synthetic images weighted by 0.3 in the loss",

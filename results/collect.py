@@ -68,10 +68,10 @@ _SCORES = (
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _TOLD = {
-  scoring.WITH: "dose chosen on validation lesions",
-  "dose_025": "one per four real images",
-  "uncapped": "one per real image",
-  "dose_10": "ten per real image",
+  scoring.WITH: "as chosen on validation lesions",
+  "dose_025": "0.25",
+  "uncapped": "1",
+  "dose_10": "10",
 }
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
@@ -411,7 +411,8 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
   what = f"control: [real images of other lesions](results/{CONTROL})"
   rows.append(row(control, scoring.WITH, what))
   level = f"{100 * study['level']:.4g}% interval"
-  return ["images added", "balanced accuracy", level], rows
+  what = "synthetic images per real image of each class but the largest"
+  return [what, "balanced accuracy", level], rows
 
 
 def _filled(text: str, name: str, headings, rows) -> str:

@@ -130,7 +130,6 @@ RANGES = {
   "model.latents": _Range(1),
   "model.base": _Range(1),
   "model.most": _Range(1),
-  "model.label_scale": _Range(0),
   "model.embedding": _Range(1),
   "projected.input": _Range(32),
   "projected.width": _Range(1),

@@ -50,6 +50,7 @@ from skinjax.runtime import (  # noqa: E402
   files,
   interruption,
 )
+from skinjax.runtime import workdir as workdirs  # noqa: E402
 from skinjax.synthesis import generators, synthesize  # noqa: E402
 from skinjax.training import loop, schedules, tasks, trained  # noqa: E402
 
@@ -135,12 +136,6 @@ SCREENED = {
     "projected",
     "as progan-5e-3, classes matter from 8x8 on",
     {"growth.rates": (5e-3,) * 7, "model.conditional_from": 8},
-  ),
-  "progan-label": Row(
-    "progan",
-    "projected",
-    "as progan-class-0.2, the label has the weight of all latents",
-    {"loss.class_weight": 0.2, "model.label_scale": 128**0.5},
   ),
   "progan-class-0.2": Row(
     "progan",
@@ -347,6 +342,18 @@ def _usefulness(path, args, dataset, split, generator) -> dict[str, dict]:
   }
 
 
+def _require_own_end(path: pathlib.Path, config) -> None:
+  """Refuse to train on after learning rates that have fallen to zero."""
+  if not config.train.decay or not (path / "config.json").exists():
+    return
+  before = workdirs.read_config(path).train.steps
+  if before != config.train.steps:
+    raise errors.InputError(
+      f"{path} was trained with rates that fall over {before} steps, which is "
+      f"no part of a training of {config.train.steps}: move it away first."
+    )
+
+
 def run(args) -> None:
   """Train and measure what has not been measured yet."""
   config = config_of(ROWS[BASELINE], 0, args.manual_dir)
@@ -363,6 +370,7 @@ def run(args) -> None:
       config = config_of(ROWS[name], seed, args.manual_dir)
       steps = steps_in(config, _seconds(args, name), args.minutes)
       config.train.steps, task = steps, tasks.named(config.task)
+      _require_own_end(path, config)
       loop.train(task, config, path, dataset)
       scores = measure(path, classifier, args, held)
       file = path / f"{args.minutes:g}-{kind}.json"

@@ -33,8 +33,7 @@ def on_device(
   if added is None:
     return data
   more = _by_label(added.split, num_classes)
-  part = more["counts"] / np.maximum(data["counts"] + more["counts"], 1)
-  more["share"] = np.minimum(part, added.share).astype(np.float32)
+  more["share"] = added.shares(data["counts"]).astype(np.float32)
   more["weight"] = np.float32(added.weight)
   more["pretraining"] = np.int32(added.pretraining)
   return data | {"added": more}

@@ -31,7 +31,9 @@ class DataInfo:
   size: int  # height and width in pixels
   channels: int  # 1 or 3
   class_names: tuple[str, ...]  # by label
-  class_counts: tuple[int, ...]  # training images by label
+  # Training images by label; with added ones, in the proportions of the natural
+  # sampler, which class weights and logit adjustment are to undo.
+  class_counts: tuple[int, ...]
   drawn: bool  # as in sources.Source
   collapse: float  # as in sources.Source
   groups_known: bool  # whether it is known which images show the same lesion
@@ -58,6 +60,14 @@ class Added(NamedTuple):
   share: float = 1.0
   weight: float = 1.0  # of each image in the loss
   pretraining: int = 0
+
+  def shares(self, counts: np.ndarray) -> np.ndarray:
+    """Return their share of each class's samples, without pretraining.
+
+    `counts` are the training images by class, [classes].
+    """
+    more = np.bincount(self.split.labels, minlength=len(counts))
+    return np.minimum(more / np.maximum(counts + more, 1), self.share)
 
 
 class Dataset(NamedTuple):
@@ -160,7 +170,14 @@ def extended(
   `inherited` are the groups that their generator was trained on; None if
   unknown. A network trained on the generator's images inherits them.
   """
-  return dataset._replace(added=added, inherited=_inherited(dataset, inherited))
+  counts = np.bincount(dataset.train.labels, minlength=dataset.info.num_classes)
+  if not added.pretraining:
+    counts = np.rint(counts / (1 - added.shares(counts))).astype(int)
+  return dataset._replace(
+    info=dataclasses.replace(dataset.info, class_counts=tuple(counts.tolist())),
+    added=added,
+    inherited=_inherited(dataset, inherited),
+  )
 
 
 def trained_on(

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import io
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -212,11 +211,9 @@ def _keep(path: pathlib.Path, features: np.ndarray) -> None:
   buffer = io.BytesIO()
   np.save(buffer, features, allow_pickle=False)
   content = buffer.getvalue()
-  own = path.with_suffix(f".{os.getpid()}")  # others may write the same file
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(own, content + hashlib.sha256(content).digest())
-    own.replace(path)
+    files.write_bytes(path, content + hashlib.sha256(content).digest())
   except OSError as error:
     _warn_once(path.parent, str(error))
 

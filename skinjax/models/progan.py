@@ -97,7 +97,6 @@ class Generator(nn.Module):
   most: int  # the most features of a level
   num_classes: int
   conditional_from: int = 0
-  label_scale: float = 1.0  # the 1 of a concatenated one-hot label
   dtype: str = "float32"  # of the convolutions, one of layers.DTYPES
 
   def setup(self):
@@ -152,8 +151,7 @@ class Generator(nn.Module):
   def _begin(self, latents, labels):
     if self.num_classes > 1 and not self.conditional_from:
       one_hot = jax.nn.one_hot(labels, self.num_classes, dtype=latents.dtype)
-      joined = [latents, self.label_scale * one_hot]
-      latents = jnp.concatenate(joined, axis=-1)
+      latents = jnp.concatenate([latents, one_hot], axis=-1)
     x = self.dense(layers.pixel_norm(latents))
     x = x.reshape(x.shape[0], 4, 4, -1) + self.bias
     x = layers.lowered(x, self.dtype)

@@ -27,7 +27,7 @@ from skinjax.runtime import errors, files, processes
 
 _MANIFEST = "manifest.json"
 # Metrics for which lower is better; for all others higher is.
-_LOWEST = ("kid", "kid_squeezenet")
+_LOWEST = ("kid", "kid_squeezenet", "ece", "brier")
 
 
 class _Manager(ocp.CheckpointManager):

@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import re
+import secrets
 import socket
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -97,7 +98,8 @@ def locked(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Write a file atomically: to a temporary file, which is then renamed."""
   path = pathlib.Path(path)
-  partial = path.with_name(f"{path.name}.partial")
+  # Another process, perhaps on another host, may write the same file.
+  partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
   try:
     with partial.open("wb") as file:
       file.write(content)

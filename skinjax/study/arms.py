@@ -1,5 +1,6 @@
 """The training data of an arm: which images, and how they are sampled."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,25 @@ def check(name: str, arm) -> None:
     raise errors.InputError(
       f"arm.{name}.fraction={arm.fraction}: a number above 0, up to 1, is "
       "expected."
+    )
+  idle = {"dose": 1.0, "total": 0, "share": 1.0, "weight": 1.0}
+  idle |= {"pretraining": 0.0, "filtered": False}
+  without = [] if arm.added else [key for key in idle if arm[key] != idle[key]]
+  if without:
+    raise errors.InputError(
+      f"arm.{name}: {', '.join(without)} has no effect without added images: "
+      "set added=synthetic or duplicates, or leave it out."
+    )
+  if arm.filtered and not is_synthetic(arm):
+    raise errors.InputError(
+      f"arm.{name}: filtered=True with added={arm.added!r}: only synthetic "
+      "images are filtered."
+    )
+  if arm.pretraining and arm.share < 1:
+    raise errors.InputError(
+      f"arm.{name}: share={arm.share} has no effect with pretraining="
+      f"{arm.pretraining}, whose steps sample one kind of images each: leave "
+      "one of them out."
     )
   if arm.added and arm.fraction < 1:
     raise errors.InputError(
@@ -126,6 +146,6 @@ def learnt(
     chosen.pool.take(chosen.added),
     share=arm.share,
     weight=arm.weight,
-    pretraining=round(arm.pretraining * steps),
+    pretraining=math.ceil(arm.pretraining * steps),
   )
   return datasets.extended(dataset, added, groups)

@@ -25,7 +25,9 @@ def read(
   parts = {n: a for n, a in arms.items() if a.get("fraction", 1.0) < 1}
   if not parts:
     return None
+  # Arms that differ in more than the fraction are no points of the curve.
   same = next(iter(parts.values()))
+  parts = {n: a for n, a in parts.items() if a["changes"] == same["changes"]}
   whole = [
     n
     for n, a in arms.items()
@@ -57,13 +59,18 @@ def read(
   return {"network": network, "per_doubling": slope, "points": points}
 
 
-def more_images(curve: Mapping[str, Any] | None, value: float) -> float | None:
+def more_images(
+  curve: Mapping[str, Any] | None, network: str, value: float
+) -> float | None:
   """Compute how many more real images would have the effect of a difference.
 
   The result is a fraction of the existing images, negative for a loss. It is
-  None if the curve does not rise, or would have to be extrapolated too far.
+  None if the curve is another network's, does not rise, or would have to be
+  extrapolated too far. The curve's own error is not included.
   """
-  if not curve or not curve["per_doubling"] or curve["per_doubling"] <= 0:
+  if not curve or curve["network"] != network or not curve["per_doubling"]:
+    return None
+  if curve["per_doubling"] <= 0:
     return None
   doublings = value / curve["per_doubling"]
   if abs(doublings) > math.log2(_FURTHEST):

@@ -55,8 +55,9 @@ have equal weight; folds are pooled as in statistics.draw. `largest_gain` and
 `largest_loss` are the largest that the interval does not exclude. `detectable`
 is the difference that four of five studies like this one would distinguish from
 zero. `more_images` is how many more real images, as a fraction of the existing
-ones, would have the same effect by the learning curve; null without a curve, or
-if it would have to be extrapolated beyond ten times the images, or a tenth.
+ones, would have the same effect by the network's learning curve; null without
+one, or if it would have to be extrapolated beyond ten times the images, or a
+tenth. The curve's own error is not included.
 """
 
 import dataclasses
@@ -180,7 +181,6 @@ def summarize(
       )
   classes = _classes(folds, class_names)
   curve = learning_curve.read(rows, arms, folds, verdict_network)
-  more = lambda value: learning_curve.more_images(curve, value)
   for network in networks:
     if scoring.WITHOUT not in names[network]:
       continue
@@ -206,7 +206,9 @@ def summarize(
       for row in found:
         row |= {"network": network, "arm": arm, "rival": scoring.WITHOUT}
         if row["metric"] == scoring.HEADLINE_METRIC:
-          row["more_images"] = more(row["value"])
+          row["more_images"] = learning_curve.more_images(
+            curve, network, row["value"]
+          )
           family.setdefault((network, *asked), []).append(row)
       differences += found
   # In rows of the same comparison, the procedure's is the last.
@@ -545,7 +547,7 @@ def _verdict(
     "largest_loss": max(-ends["low"], 0.0) if wide else None,
     "detectable": half * (reach + _POWER) / reach if wide else None,
     "more_images": {
-      key: learning_curve.more_images(curve, ends[key])
+      key: learning_curve.more_images(curve, decisive["network"], ends[key])
       for key in ("value", "low", "high")
     },
     "between_folds": dict(zip(("low", "high"), between, strict=True)),

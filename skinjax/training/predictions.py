@@ -35,8 +35,9 @@ def run(
   """
   path, dataset = pathlib.Path(path), result.dataset
   predict(config, path, result, outside)
+  train_labels, own = dataset.train.labels, read(path, dataset)
   rows = _score(
-    path / "scores.csv", read(path, dataset), dataset.test, dataset.info
+    path / "scores.csv", own, dataset.test, dataset.info, train_labels
   )
   if outside:
     logging.info("On %s (external): %s", outside.name, outside.note)
@@ -47,15 +48,21 @@ def run(
       read_external(path, outside, dataset.info),
       outside.split,
       dataset.info,
+      train_labels,
     )
   return rows
 
 
 def _score(
-  file: pathlib.Path, probabilities: np.ndarray, split: Split, info
+  file: pathlib.Path,
+  probabilities: np.ndarray,
+  split: Split,
+  info,
+  train_labels: np.ndarray,
 ) -> dict:
   """Write and log the scores of a split; see `run`."""
   labels = split.labels
+  train_counts = np.bincount(train_labels, minlength=info.num_classes)
   weights = statistics.bootstrap_weights(
     split.groups, labels, statistics.RESAMPLES, seed=0
   )
@@ -64,7 +71,7 @@ def _score(
   rows = {
     "majority_line": dict.fromkeys(
       ("value", "low", "high"),
-      classification.majority_line(labels, info.class_counts),
+      classification.majority_line(labels, train_counts),
     )
   }
   for name in classification.SCALARS:

@@ -214,6 +214,12 @@ def test_extended(tiny_dataset):
   assert datasets.extended(whole, more, None).inherited is None
   assert whole.added is more
   assert whole.train is tiny_dataset.train
+  # 12, 7 and 5 real images.
+  assert whole.info.class_counts == (12, 9, 9)
+  half = datasets.extended(whole, more._replace(share=0.25), ())
+  assert half.info.class_counts == (12, 9, 7)  # 7 / (1 - 2/9), 5 / (1 - 1/4)
+  staged = datasets.extended(whole, more._replace(pretraining=1), ())
+  assert staged.info.class_counts == (12, 7, 5)
 
 
 def test_default_directories(monkeypatch):

@@ -213,27 +213,6 @@ def test_real_images_are_shown_as_the_network_sees_them(level):
     np.testing.assert_allclose(half, (begun + grown) / 2, atol=1e-6)
 
 
-def test_a_joined_label_has_its_weight():
-  apart = {}
-  for scale in (0.0, 1.0, 1e4):
-    draw, variables, (latents, labels) = _generator(label_scale=scale)
-    images, by_label, by_latent = (
-      draw(variables, *inputs, 0, 1.0)
-      for inputs in (
-        (latents, labels),
-        (latents, (labels + 1) % 3),
-        (latents[::-1], labels),
-      )
-    )
-    apart[scale] = [
-      float(jnp.abs(images - other).max()) for other in (by_label, by_latent)
-    ]
-  assert apart[0.0][0] == 0 < apart[0.0][1]
-  assert min(apart[1.0]) > 0.01
-  # Under the norm of both, what is much smaller vanishes.
-  assert apart[1e4][1] < 1e-2 < apart[1e4][0]
-
-
 def test_labels_are_told_from_a_level_on():
   options = {"size": 32, "conditional_from": 2}
   draw, variables, (latents, labels) = _generator(**options)

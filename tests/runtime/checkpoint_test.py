@@ -85,8 +85,8 @@ def test_the_latest_and_the_best_are_kept(tmp_path):
   _same(state, _state(6))
 
 
-@pytest.mark.parametrize("best", ["kid", "kid_squeezenet"])
-def test_the_best_distance_is_the_lowest(tmp_path, best):
+@pytest.mark.parametrize("best", ["kid", "kid_squeezenet", "ece", "brier"])
+def test_the_best_error_is_the_lowest(tmp_path, best):
   scores = {1: 0.5, 2: -0.1, 3: 0.3, 4: 0.2, 5: 0.1, 6: 0.4}
   _saved(tmp_path, range(1, 7), scores, best=best)
   assert _steps(tmp_path) == [2, 5, 6]

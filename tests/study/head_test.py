@@ -95,6 +95,12 @@ def test_added_images_weigh_as_a_sampler_would_draw_them():
   # Half of a third is of either kind, where there are as many or more.
   np.testing.assert_allclose(real, [1 / 36, 1 / 42, 1 / 30])
   np.testing.assert_allclose(made, [0, 0.3 / 42, 0.3 / 90])
+  # What logit adjustment takes for the prior is what the natural sampler draws.
+  even = dataset._replace(added=added._replace(weight=1.0))
+  real, made = head._weights(_config(train__sampler="natural"), even)
+  mass = real * [12, 7, 5] + made * [0, 7, 15]
+  counts = np.array(dataset.info.class_counts)
+  np.testing.assert_allclose(mass, counts / counts.sum())
   # Alone: a third by 7 and 15 images; the first class has none.
   alone = dataset._replace(added=datasets.Added(more, pretraining=1))
   real, made = head._weights(_config(train__sampler="balanced"), alone)

@@ -29,7 +29,6 @@ def _generator(config, info):
     num_classes=info.num_classes,
     conditional_from=schedules.level_of(config.model.conditional_from),
     # Configs of earlier versions lack the key.
-    label_scale=config.model.get("label_scale", 1.0),
     dtype=config.model.dtype,
   )
 
