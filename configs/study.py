@@ -239,7 +239,7 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   resnet.arms = ("real", "classical", "capped_25")
   efficientnet.arms = (
     *("classical", "logit_adjustment", "duplicates"),
-    *("capped_25", "pretrained"),
+    *("capped_25", "adjusted_25", "pretrained"),
   )
   # The last step's weights are scored.
   resnet.best = efficientnet.best = ""

@@ -36,7 +36,7 @@ def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
 
   Raises:
     InputError: there is no such folder, it has neither of the layouts above, or
-      a row of the table has no image.
+      a row of the table has no image in the folder.
   """
   folder = files.user_path(folder)
   if not folder.is_dir():
@@ -108,6 +108,15 @@ def _in_order(names: set[str]) -> tuple[str, ...]:
 
 
 def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
+  """Return a path within a folder.
+
+  Raises:
+    ValueError: it is outside the folder.
+  """
+  path, folder = path.absolute(), folder.absolute()
+  # A link within the folder has its own name, not that of what it leads to.
+  if not path.is_relative_to(folder):
+    path, folder = path.resolve(), folder.resolve()
   return path.relative_to(folder).as_posix()
 
 
@@ -163,8 +172,14 @@ def _in_table(folder: pathlib.Path) -> Found:
         f"{table}, line {line}: there is no image {folder / image} (nor with "
         f"{', '.join(images.SUFFIXES)} appended)."
       )
+    try:
+      found.names.append(_name(path, folder))
+    except ValueError as error:
+      raise errors.InputError(
+        f"{table}, line {line}: {path} is not in the folder of the table: an "
+        "image in that folder is expected."
+      ) from error
     found.paths.append(path)
-    found.names.append(_name(path, folder))
     found.labels.append(label)
     if grouped:
       found.groups.append(row["group"])

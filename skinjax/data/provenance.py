@@ -187,15 +187,29 @@ def groups_learnt(
     The groups; None if they cannot be traced, because `origin` lists none, or
     ids that this data set does not have.
   """
+  learnt, known = _traced(origin, dataset)
+  return learnt if known else None
+
+
+def _traced(
+  origin: Mapping[str, Any] | None, dataset: datasets.Dataset
+) -> tuple[frozenset[str], bool]:
+  """Return the groups that `origin` names, and whether they can be traced."""
+  origin, info = origin or {}, dataset.info
   ids, groups = named(origin)
+  if origin.get("unknown_origin"):  # trained on images of that kind
+    return frozenset(), False
   group_of = dataset.group_of()
-  if (origin or {}).get("unknown_origin"):  # trained on images of that kind
-    return None
-  own = (origin or {}).get("name") == dataset.info.name
-  traced = ids <= group_of.keys() and groups <= set(group_of.values())
-  if not (ids or groups) or not (traced or own):
-    return None
-  return frozenset(groups | {group_of[i] for i in ids if i in group_of})
+  whole = ids <= group_of.keys() and groups <= set(group_of.values())
+  same = origin.get("name") == info.name
+  if not (ids or groups) or not (whole or same):
+    return frozenset(), False
+  # A name alone does not identify a user's folder, nor the same groups in it:
+  # without a table they are hashes of images, which differ between sizes.
+  source = sources.SOURCES.get(info.name, sources.SOURCES["folder"])
+  own = same and bool(source.stored) and info.groups_known
+  learnt = groups | {group_of[i] for i in ids if i in group_of}
+  return frozenset(learnt), whole or own
 
 
 def named(origin: Mapping[str, Any] | None) -> tuple[set[str], set[str]]:
@@ -227,9 +241,7 @@ def refuse_seen(
   Raises:
     InputError: it was trained on lesions of the test or validation split.
   """
-  learnt = groups_learnt(origin, dataset)
-  if learnt is None:
-    return False
+  learnt, known = _traced(origin, dataset)
   for split in ("test", "validation"):
     leaked = learnt.intersection(getattr(dataset, split).groups)
     if leaked:
@@ -238,4 +250,4 @@ def refuse_seen(
         f"study's {split} split ({min(leaked)}, …): train one with this "
         "study's data.fold, data.num_folds and data.fold_seed."
       )
-  return True
+  return known

@@ -2,7 +2,8 @@
 
 Each distance comes with a floor, the distance of held-out real images, and a
 ceiling, the distance of another class. All three are to the same training
-images, at the same numbers of images.
+images, at the same numbers of images; the ceiling has fewer where no other
+class has as many.
 """
 
 import dataclasses
@@ -62,8 +63,9 @@ def compare(
 
   Returns:
     One row per class (None: all of them) and comparison, with what `measure`
-    returns. In a row of the ceiling, `against` is the other class: the one
-    whose mean feature is nearest.
+    returns. In a row of the ceiling, `against` is the other class: of those
+    with as many images, or of all if none has, the one whose mean feature is
+    nearest.
   """
   rng = np.random.default_rng(seed)
   labels = range(len(class_names))
@@ -90,7 +92,7 @@ def compare(
     add(name, "synthetic", real[k], drawn, everything=everything)
     add(name, "floor", real[k], floor)
     if len(class_names) > 1:
-      other = _nearest(train, k, len(class_names))
+      other = _nearest(real, k, counts[k])
       ceiling = real[other].take(slice(counts[k]))
       add(name, "ceiling", real[k], ceiling, against=class_names[other])
   if len(class_names) > 1:
@@ -158,11 +160,10 @@ def _joined(parts: list[Features]) -> Features:
   return Features(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _nearest(train: Features, label: int, classes: int) -> int:
-  """Find the other class whose mean is nearest."""
-  means = np.stack(
-    [train.values[train.labels == k].mean(0) for k in range(classes)]
-  )
-  away = np.linalg.norm(means - means[label], axis=1)
-  away[label] = np.inf
-  return int(np.argmin(away))
+def _nearest(real: list[Features], label: int, least: int) -> int:
+  """Find the other class whose mean is nearest, with `least` images if any."""
+  means = [part.values.mean(0) for part in real]
+  others = [k for k in range(len(real)) if k != label]
+  enough = [k for k in others if len(real[k].labels) >= least]
+  away = lambda k: np.linalg.norm(means[k] - means[label])
+  return min(enough or others, key=away)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import ml_collections
 import numpy as np
 
-from skinjax.data import datasets
+from skinjax.data import batches, datasets
 from skinjax.data.sources import Split
 from skinjax.models import efficientnet
 from skinjax.runtime import errors, parallel, workdir
@@ -21,6 +21,7 @@ from skinjax.training import loop, tasks, trained
 # Increase it when the same config and images result in a different network.
 VERSION = 1
 HEAD = "head"
+_HEAD_BALANCES = ("none", "logit_adjustment")
 Predict = Callable[[Split], np.ndarray]
 
 
@@ -30,19 +31,21 @@ def unit_config(
   """Make the config of one classifier.
 
   Raises:
-    InputError: the arm changes a key that the network does not have.
+    InputError: the arm changes a key that the network does not have or, for a
+      head, that no network has.
   """
   made = workdir.composed(config, f"network.{network}")
   del made.arms
   made.seed, made.data.fold = seed, fold
+  parts = [made]
+  if made.task == HEAD:  # it ignores keys that only others have; see `cannot`
+    parts += config.network.values()
+  known = sorted({key for p in parts for key in workdir.flat(p) if "." in key})
   for section, changes in config.arm[arm].changes.items():
-    if made.task != HEAD:
-      errors.require_known(f"section of arm {arm},", section, made)
     for key, value in changes.items():
-      if made.task == HEAD and key not in made.get(section, {}):
-        continue  # see `cannot`
-      errors.require_known(f"key of arm {arm},", key, made[section])
-      made[section][key] = value
+      errors.require_known(f"key of arm {arm},", f"{section}.{key}", known)
+      if key in made.get(section, {}):
+        made[section][key] = value
   return ml_collections.FrozenConfigDict(made)
 
 
@@ -71,6 +74,11 @@ def cannot(config, network: str, arm: str) -> str:
 def check(config: ml_collections.FrozenConfigDict) -> None:
   """Refuse a unit's config that cannot be trained; see loop.check."""
   if config.task == HEAD:
+    sampler, balance = config.train.sampler, config.loss.balance
+    errors.require_known("train.sampler", sampler, batches.SAMPLERS)
+    errors.require_known("loss.balance", balance, _HEAD_BALANCES)
+    if config.input < 32:  # as metrics/features.py does, but before any work
+      raise errors.InputError(f"input={config.input}: use 32 or more.")
     return
   if tasks.named(config.task).generates:
     raise errors.InputError(f"task={config.task} trains no classifier.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.data import datasets, images
+from skinjax.data import datasets, images, own_images
 from skinjax.runtime import errors
 from tests import shrunk
 
@@ -127,6 +127,25 @@ def test_a_table_tells_labels_and_groups(tmp_path):
   assert sum(map(len, groups)) == len(set().union(*groups)) == 30
   images_of = [len(split.labels) for split in _splits(dataset)]
   assert images_of == [2 * len(g) for g in groups]
+
+
+def test_a_table_may_have_absolute_paths(tmp_path, monkeypatch):
+  home = tmp_path / "home"
+  _draw(home / "1.png", 1)
+  _draw(tmp_path / "2.png", 2)
+  (home / "2.png").symlink_to(tmp_path / "2.png")
+  (tmp_path / "link").symlink_to(home)
+  _table(home, [(home / f"{i}.png", "mole", "a") for i in (1, 2)])
+  monkeypatch.chdir(tmp_path)
+  for folder in (home, "home"):
+    assert own_images.find(folder).names == ["1.png", "2.png"]
+  (home / "2.png").unlink()
+  _draw(home / "2.png", 2)
+  assert own_images.find("link").names == ["1.png", "2.png"]
+  _table(home, [("1.png", "mole", "a"), (tmp_path / "2.png", "mole", "b")])
+  told = r"line 3: .*2\.png is not in the folder of the table"
+  with pytest.raises(errors.InputError, match=told):
+    own_images.find("home")
 
 
 def test_a_spreadsheets_table_is_read(tmp_path):

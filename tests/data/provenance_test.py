@@ -1,5 +1,6 @@
 """Tests of what is known of what a network has learnt from."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -113,6 +114,25 @@ def test_what_cannot_be_traced_is_not_cleared(tiny_dataset):
     "groups": ["another", *tiny_dataset.train.groups],
   }
   assert provenance.refuse_seen(own, tiny_dataset, "The set", "DIR")
+
+
+def test_a_name_alone_does_not_identify_a_users_folder(tiny_dataset):
+  test = tiny_dataset.test.groups.tolist()
+  for name, known in (("images", True), ("folder", True), ("mnist", False)):
+    info = dataclasses.replace(tiny_dataset.info, name=name, groups_known=known)
+    own = tiny_dataset._replace(info=info)
+    # At another size, or of another folder: no group is known here.
+    origin = {"name": name, "groups": ["hash_1", "hash_2"]}
+    assert provenance.groups_learnt(origin, own) is None
+    assert not provenance.refuse_seen(origin, own, "The generator", "DIR")
+    origin = {"name": name, "groups": tiny_dataset.train.groups.tolist()}
+    assert provenance.refuse_seen(origin, own, "The generator", "DIR")
+    ids = {"name": name, "image_ids": tiny_dataset.train.image_ids.tolist()}
+    assert provenance.refuse_seen(ids, own, "The generator", "DIR")
+    # A leak is one, whatever else cannot be traced.
+    origin = {"name": name, "groups": ["hash_1", test[0]]}
+    with pytest.raises(errors.InputError, match="trained on 1 lesions"):
+      provenance.refuse_seen(origin, own, "The generator", "DIR")
 
 
 def test_images_of_classes_that_are_left_out_are_traced(tiny_dataset):

@@ -61,6 +61,22 @@ def test_the_kernel_distance_has_all_synthetic_images():
   assert row["kernel"]["value"] == pytest.approx(everything)
 
 
+def test_the_ceiling_is_the_nearest_class_with_as_many_images():
+  rng = np.random.default_rng(0)
+  whole = _features(rng, (0, 1, 3), 40)
+  train = whole.take(np.r_[0:40, 40:60, 80:120])  # 20 of the nearest class
+  names = ("a", "b", "c")
+
+  def ceiling(held_out):
+    rows = distances.compare(train, held_out, held_out, names, seed=0)
+    row = next(r for r in rows if r["class"] == "a" and r["against"])
+    return row["against"], row["num_fake"]
+
+  assert ceiling(_features(rng, (0, 1, 3), 20)) == ("b", 20)
+  assert ceiling(_features(rng, (0, 1, 3), 30)) == ("c", 30)
+  assert ceiling(_features(rng, (0, 1, 3), 50)) == ("b", 20)  # none has 50
+
+
 def test_one_class_has_no_ceiling():
   rng = np.random.default_rng(0)
   parts = [_features(rng, (0,), 20) for _ in range(3)]

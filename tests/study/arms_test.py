@@ -7,6 +7,7 @@ import pytest
 
 from configs import study as config
 from skinjax.data import image_folder
+from skinjax.runtime import errors
 from skinjax.study import arms, folds
 from tests import shrunk
 
@@ -110,3 +111,9 @@ def test_seeds_with_images_of_their_own_take_those(fold):
   own = fold._replace(folders=both, digests={0: "a", 1: "b"})
   ids = _learnt(own, seed=1, added="synthetic").added.split.image_ids
   assert set(ids) <= set(other.split.image_ids)
+
+
+def test_only_synthetic_images_are_filtered():
+  arms.check("mine", config.arm("x", added="synthetic", filtered=True))
+  with pytest.raises(errors.InputError, match="filtered=True with"):
+    arms.check("mine", config.arm("x", added="duplicates", filtered=True))

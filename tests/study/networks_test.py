@@ -1,0 +1,60 @@
+"""Tests of a study's networks: which configs they can have."""
+
+import pytest
+
+from configs import study
+from skinjax.runtime import errors
+from skinjax.study import networks
+
+
+def _head(changes=(), **own):
+  config = study.get_config("dataset=toy,quick")
+  config.parallel = "one"
+  config.network.head.update_from_flattened_dict(own)
+  config.arm.mine = study.arm("in words", **dict(changes))
+  return networks.unit_config(config, "head", "mine", -1, 0)
+
+
+def test_a_head_ignores_what_only_others_have():
+  changes = {
+    "augment": {"jitter": 0.3, "orientations": False},
+    "model": {"dropout": 0.1},
+    "train": {"sampler": "balanced"},
+  }
+  made = _head(changes)
+  assert made.train.sampler == "balanced"
+  assert made.augment.to_dict() == {"orientations": False}
+  assert "model" not in made
+  networks.check(made)
+
+
+@pytest.mark.parametrize(
+  ("changes", "told"),
+  [
+    (
+      {"loss": {"balanc": "weights"}},
+      r"Unknown key of arm mine, 'loss.balanc'. Did you mean 'loss.balance'\?",
+    ),
+    ({"trian": {"sampler": "natural"}}, r"'trian.sampler'. Did you mean 'trai"),
+  ],
+)
+def test_a_head_refuses_what_no_network_has(changes, told):
+  with pytest.raises(errors.InputError, match=told):
+    _head(changes)
+
+
+@pytest.mark.parametrize(
+  ("own", "told"),
+  [
+    ({"train.sampler": "even"}, "Unknown train.sampler 'even'"),
+    (
+      {"loss.balance": "logit_ajustment"},
+      "Unknown loss.balance 'logit_ajustment'. Did you mean 'logit_adjustment'",
+    ),
+    ({"loss.balance": "weights"}, "Unknown loss.balance 'weights'"),
+    ({"input": 16}, "input=16: use 32 or more"),
+  ],
+)
+def test_a_head_that_cannot_be_fitted_is_refused(own, told):
+  with pytest.raises(errors.InputError, match=told):
+    networks.check(_head(**own))
