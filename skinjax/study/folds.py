@@ -195,15 +195,16 @@ def prepare(
   number: int,
   dataset: datasets.Dataset,
   found: Given,
-  wanted: np.ndarray,
+  counts: np.ndarray,
+  needed: Mapping[str, np.ndarray],
 ) -> Fold:
   """Read or generate a fold's image folders; train a GAN first if needed.
 
-  `wanted` [classes] are the numbers of images that the arms need; if all are 0,
-  no images are generated.
+  `counts` [classes] are the numbers of images to generate; `needed` are those
+  that each arm to train needs, by its name.
 
   Raises:
-    InputError: a folder that was generated here has fewer images than that.
+    InputError: a folder that was generated here has fewer than an arm needs.
   """
   own = place(path, number)
   own.mkdir(exist_ok=True)
@@ -211,7 +212,7 @@ def prepare(
     provenance.write_origin(own, dataset)
   if config.control:
     folders = {config.seed: _control(config, number, own)}
-  elif found.folders or not wanted.any():
+  elif found.folders:
     folders = found.folders
   else:
     makers = found.generators or {
@@ -224,8 +225,8 @@ def prepare(
     for seed, maker in makers.items():
       name = f"synthetic{seed}" if len(makers) > 1 else "synthetic"
       with files.locked(own / ".synthetic.lock", wait=True):
-        folders[seed] = synthesize.obtain(own / name, maker, wanted, seed)
-      _require_enough(folders[seed], wanted, dataset.info)
+        folders[seed] = synthesize.obtain(own / name, maker, counts, seed)
+      _require_enough(folders[seed], needed, dataset.info)
   digests = {s: datasets.fingerprint(f.split) for s, f in folders.items()}
   with files.locked(own / ".lock", wait=True):
     _require_same(own / "images.json", digests)
@@ -247,15 +248,16 @@ def _require_same(record: pathlib.Path, digests: Mapping[int, str]) -> None:
     files.write_json(record, before | now)
 
 
-def _require_enough(folder, wanted, info) -> None:
+def _require_enough(folder, needed: Mapping[str, np.ndarray], info) -> None:
   there = np.bincount(folder.split.labels, minlength=info.num_classes)
-  if (short := np.flatnonzero(there < wanted)).size:
-    label = short[0]
-    raise errors.InputError(
-      f"{folder.path} has {there[label]} images of {info.class_names[label]}, "
-      f"and the arms need {wanted[label]}: remove the arms that were added to "
-      "config.arms, or use another workdir."
-    )
+  for arm, counts in needed.items():
+    if (short := np.flatnonzero(there < counts)).size:
+      label = short[0]
+      raise errors.InputError(
+        f"{folder.path} has {there[label]} images of "
+        f"{info.class_names[label]}, and arm {arm} needs {counts[label]}: "
+        "leave it out of config.arms, or use another workdir."
+      )
 
 
 def _control(config, number: int, own: pathlib.Path):

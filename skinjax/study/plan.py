@@ -9,7 +9,7 @@ fold are predicted:
   verdict_network,
   choices: {network: {fold: {without: arm, with: arm, seeds: [int],
                              validation: {arm: balanced accuracy}}}},
-  until: {half_width, first, seeds, reason}
+  until: {half_width, first, folds: [int], seeds, reason}
 }
 ```
 
@@ -18,6 +18,7 @@ represents the generator. In each fold, they are the arms with the highest
 balanced accuracy on its validation lesions, averaged over the first seeds.
 """
 
+import collections
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -60,17 +61,33 @@ def left_out(config, network: str) -> dict[str, str]:
   return {name: why for name, why in _asked(config, network).items() if why}
 
 
-def _asked(config, network: str) -> dict[str, str]:
-  """Map a network's requested arms to why it cannot have them, "" if it can."""
-  asked = config.arms or tuple(config.arm)
+def _asked(config, network: str, asked: Sequence[str] = ()) -> dict[str, str]:
+  """Map a network's requested arms to why it cannot have them, "" if it can.
+
+  Without `asked`, they are those of the config.
+  """
+  asked = asked or config.arms or tuple(config.arm)
   own = config.network[network].arms or asked
   return {n: networks.cannot(config, network, n) for n in asked if n in own}
 
 
-def recipes(config) -> list:
-  """List the configs of all arms that any network trains."""
-  names = dict.fromkeys(n for k in config.networks for n in arms_of(config, k))
-  return [config.arm[name] for name in names]
+def recipes(config) -> dict[str, Any]:
+  """Return the configs of all arms that any network trains, by name."""
+  return {n: config.arm[n] for k in config.networks for n in arms_of(config, k)}
+
+
+def possible(config) -> dict[str, Any]:
+  """Return the configs of all arms that the networks could have, by name.
+
+  They include those that a later run adds by `arms`; not those of networks that
+  it adds, whose larger doses would cost all other studies more images.
+  """
+  return {
+    name: config.arm[name]
+    for network in config.networks
+    for name, why in _asked(config, network, tuple(config.arm)).items()
+    if not why
+  }
 
 
 def candidates(config, network: str) -> dict[str, list[str]]:
@@ -122,6 +139,13 @@ def check(config) -> None:
     raise errors.InputError(
       f"until={config.until} needs at least 2 seeds: their spread determines "
       "how many more are needed."
+    )
+  numbers = folds.numbers(config)
+  part = -1 not in numbers and len(numbers) < config.data.num_folds
+  if config.until and part:
+    raise errors.InputError(
+      f"until={config.until} with folds={numbers}: all folds together "
+      "determine how many seeds are needed. Run all folds, or set until=0."
     )
   if config.until and folds.by_seed(config):
     raise errors.InputError(
@@ -211,11 +235,11 @@ def choose(
 
 
 def decide_seeds(
-  config, path: pathlib.Path, needed: int | None
+  config, path: pathlib.Path, needed: int | None, numbers: Sequence[int]
 ) -> dict[str, Any]:
   """Record how many seeds the verdict gets, unless that was decided before.
 
-  `needed` is the result of statistics.seeds_needed.
+  `needed` is the result of statistics.seeds_needed for the folds `numbers`.
   """
   with files.locked(path / ".plan.lock", wait=True):
     decided = read(path)
@@ -232,6 +256,7 @@ def decide_seeds(
       decided["until"] = {
         "half_width": config.until,
         "first": config.seeds,
+        "folds": list(numbers),
         "seeds": needed or config.seeds,
         "reason": reason,
       }
@@ -276,33 +301,43 @@ class Progress:
   def __init__(self, config, numbers: Sequence[int]):
     """Take the numbers of the folds to run."""
     self._config = config
-    self._took = {network: [] for network in config.networks}
-    self._left = dict.fromkeys(config.networks, 0)
-    for number in numbers:
-      for unit in units_of(config, number, folds.seeds(config)):
-        self._left[unit.network] += 1
+    self._took = {network: {} for network in config.networks}  # by unit
+    self._all = collections.Counter(
+      unit.network
+      for number in numbers
+      for unit in units_of(config, number, folds.seeds(config))
+    )
 
-  def done(self, network: str, seconds: float) -> None:
+  def done(self, unit: units.Unit, seconds: float) -> None:
     """Record a finished unit, and how long it took."""
-    self._took[network].append(seconds)
-    self._left[network] -= 1
+    self._took[unit.network][unit] = seconds
+
+  def find(self, made: Sequence[units.Work]) -> None:
+    """Record which units are finished, by whatever process."""
+    for one in made:
+      if units.has(one, units.VALIDATION):
+        self.done(one.unit, units.seconds(one))
 
   def each(self, network: str) -> tuple[float, bool]:
     """Return the seconds that a unit takes, and whether they are measured."""
-    took = [seconds for seconds in self._took[network] if seconds]
+    took = [seconds for seconds in self._took[network].values() if seconds]
     if took:
       return float(np.mean(took)), True
     return estimate(self._config, network), False
 
   def left(self) -> float:
     """Return the seconds that all remaining units take, in one process."""
-    return sum(self.each(n)[0] * left for n, left in self._left.items())
+    return sum(self.each(n)[0] * self._left(n) for n in self._took)
+
+  def _left(self, network: str) -> int:
+    return self._all[network] - len(self._took[network])
 
   def table(self) -> str:
     """Return the units done and left as a table, one row per network."""
     heads = ("network", "done", "left", "per unit", "time left")
     rows = [heads]
-    for network, left in self._left.items():
+    for network in self._took:
+      left = self._left(network)
       each, measured = self.each(network)
       about = "" if measured else "about "
       rows.append(
@@ -330,14 +365,20 @@ def keep_network(config, path: pathlib.Path) -> None:
   Raises:
     InputError: another one was recorded before.
   """
-  now = verdict_network(config)
   with files.locked(path / ".plan.lock", wait=True):
-    decided = read(path)
-    before = decided.setdefault("verdict_network", now)
-    if before != now:
-      raise errors.InputError(
-        f"The verdict of {path} is by {before}, not by {now}: its network is "
-        f"chosen once. Set --config.verdict_network={before}, or use another "
-        "workdir."
-      )
-    files.write_json(path / FILE, decided)
+    require_same_network(config, path)
+    now = {"verdict_network": verdict_network(config)}
+    files.write_json(path / FILE, read(path) | now)
+
+
+def require_same_network(config, path: pathlib.Path) -> None:
+  """Raise an InputError if another network gives the verdict than before."""
+  now = verdict_network(config)
+  before = read(path).get("verdict_network", now)
+  if before != now:
+    every = ",".join(dict.fromkeys((*config.networks, before)))
+    raise errors.InputError(
+      f"The verdict of {path} is by {before}, not by {now}: its network is "
+      f"chosen once. Set --config.networks={every} and "
+      f"--config.verdict_network={before}, or use another workdir."
+    )

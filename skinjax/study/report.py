@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +18,16 @@ import skinjax
 from skinjax.data import datasets, external, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import command_line, files, workdir
-from skinjax.study import folds, networks, page, plan, scoring, summary, units
+from skinjax.study import (
+  arms,
+  folds,
+  networks,
+  page,
+  plan,
+  scoring,
+  summary,
+  units,
+)
 from skinjax.synthesis import synthesize
 
 _COLUMNS = 8  # of the sheets
@@ -25,13 +35,24 @@ _SHOWN = 400  # images per class used to measure diversity
 _PACKAGES = ("jax", "flax", "optax", "numpy", "scipy")
 
 
-def fold_done(
+class FoldRead(NamedTuple):
+  """What a report tells of a fold."""
+
+  done: scoring.FoldDone
+  origin_known: bool  # whether it is known what the generators have seen
+  pretrained: frozenset[str]  # networks that they were trained through
+  # By arm, the number of images of each class that has too few, by label.
+  short: Mapping[str, Mapping[int, int]]
+  seconds: Mapping[str, float]  # of all classifiers, by network
+
+
+def read_fold(
   config,
   path: pathlib.Path,
   fold: folds.Fold,
   outside: external.External | None,
   seeds: Sequence[int],
-) -> scoring.FoldDone:
+) -> FoldRead:
   """Read the predictions of a fold's classifiers.
 
   Every arm has the config's seeds; the arms chosen for the verdict have all of
@@ -44,7 +65,7 @@ def fold_done(
     network: plan.choice(config, path, network, fold.number)
     for network in config.networks
   }
-  predicted, of_external = {}, {}
+  predicted, of_external, read = {}, {}, {}
   for network in config.networks:
     for arm in plan.arms_of(config, network):
       chosen = choices[network][plan.WITH], choices[network][plan.WITHOUT]
@@ -53,6 +74,7 @@ def fold_done(
         units.work(config, fold, units.Unit(network, arm, fold.number, seed))
         for seed in asked
       ]
+      read |= {one.place: one for one in made}  # seeds may share a unit
       key = network, arm
       predicted[key] = np.stack(
         [units.read(one, units.TEST, test) for one in made]
@@ -62,7 +84,10 @@ def fold_done(
         of_external[key] = np.stack(
           [units.read(one, name, outside.split) for one in made]
         )
-  return scoring.FoldDone(
+  seconds = dict.fromkeys(config.networks, 0.0)
+  for one in read.values():
+    seconds[one.unit.network] += units.seconds(one)
+  done = scoring.FoldDone(
     number=fold.number,
     labels=test.labels,
     groups=test.groups,
@@ -74,19 +99,48 @@ def fold_done(
     predictions=predicted,
     external=of_external,
   )
+  folders = fold.folders.values()
+  return FoldRead(
+    done,
+    origin_known=all(
+      provenance.groups_learnt(folder.origin, fold.dataset) is not None
+      for folder in folders
+    ),
+    pretrained=frozenset().union(*(folder.pretrained for folder in folders)),
+    short={
+      name: found
+      for name, arm in plan.recipes(config).items()
+      if arms.is_synthetic(arm) and (found := _short(arm, fold))
+    },
+    seconds=seconds,
+  )
+
+
+def _short(arm, fold: folds.Fold) -> dict[int, int]:
+  """Count the images of the classes that have fewer than an arm asks for.
+
+  What a filter drops counts as well: the arm asks for images before it.
+  """
+  counts = np.array(fold.dataset.info.class_counts)
+  asked, found = arms.wanted(arm, counts), {}
+  for folder in fold.folders.values():
+    there = np.bincount(folder.split.labels, minlength=len(counts))
+    for label in np.flatnonzero(there < asked).tolist():
+      found[label] = max(found.get(label, 0), int(there[label]))
+  return found
 
 
 def write(
   path: pathlib.Path,
   config,
-  done: Sequence[scoring.FoldDone],
+  read: Sequence[FoldRead],
   fold: folds.Fold,
   outside: external.External | None,
   left_out: Sequence[int],
 ) -> dict:
   """Write WORKDIR/report: the page, summary.json and two tables.
 
-  `fold` is the first of `done`; its images are shown. `left_out` are the folds
+  `fold` is the first of those read; its images are shown. `left_out` are folds
   whose held-out lesions the generator has seen.
 
   Returns:
@@ -95,8 +149,9 @@ def write(
   info, decisive = fold.dataset.info, plan.verdict_network(config)
   folder = fold.folders[fold.folder_of(config.seed)]
   until = plan.read(path)["until"] or None
+  done = [one.done for one in read]
   result = summary.summarize(
-    about=_about(path, config, fold, folder, left_out),
+    about=_about(config, read, fold, folder, left_out),
     folds=done,
     class_names=info.class_names,
     networks={
@@ -164,22 +219,23 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   return found
 
 
-def _about(path, config, fold, folder, left_out) -> summary.About:
+def _about(config, read, fold, folder, left_out) -> summary.About:
   info = fold.dataset.info
-  known = provenance.groups_learnt(folder.origin, fold.dataset) is not None
+  known = all(one.origin_known for one in read)
   notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
   if left_out:
     notes.append(
       f"Folds {', '.join(map(str, left_out))} are left out: the generator of "
       "the synthetic images has seen their held-out lesions."
     )
-  pretrained = folder.provenance.get("pretrained") or []
-  if pretrained:
+  if through := frozenset().union(*(one.pretrained for one in read)):
     notes.append(
-      f"The generator was trained through {', '.join(pretrained)}. The effect "
-      "of its images on a classifier without this pretraining includes "
+      f"The generator was trained through {', '.join(sorted(through))}. The "
+      "effect of its images on a classifier without this pretraining includes "
       "knowledge of ImageNet."
     )
+  if too_few := _too_few(read, info.class_names):
+    notes.append(too_few)
   real, made = (
     diversity.distances(part.images, part.labels, info.class_names)
     for part in (_some(fold.dataset.train), _some(folder.split))
@@ -211,7 +267,7 @@ def _about(path, config, fold, folder, left_out) -> summary.About:
       **{name: importlib.metadata.version(name) for name in _PACKAGES},
     },
     hardware=f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}",
-    minutes=_minutes(path),
+    minutes=_minutes(read),
     own_generators=folds.by_seed(config),
   )
 
@@ -261,13 +317,27 @@ def _compute(config) -> str:
   return "; ".join(told)
 
 
-def _minutes(path: pathlib.Path) -> dict[str, float]:
-  """Sum up the minutes of all classifiers by network."""
-  minutes = collections.Counter()
-  for record in path.glob("*/units/*/unit.json"):
-    unit = files.read_json(record, "remove it")
-    minutes[unit["network"]] += unit["seconds"] / 60
-  return {network: round(total, 1) for network, total in minutes.items()}
+def _too_few(read: Sequence[FoldRead], class_names) -> str:
+  """Tell which arms have fewer images than they ask for; empty if none has."""
+  names, counts = dict.fromkeys(arm for one in read for arm in one.short), {}
+  if not names:
+    return ""
+  for one in read:
+    for label, there in (x for s in one.short.values() for x in s.items()):
+      counts[label] = max(counts.get(label, 0), there)
+  told = (f"{counts[k]} of {class_names[k]}" for k in sorted(counts))
+  return (
+    f"Arms with fewer synthetic images than their dose: {', '.join(names)}. At "
+    f"most these exist, by class: {', '.join(told)}."
+  )
+
+
+def _minutes(read: Sequence[FoldRead]) -> dict[str, float]:
+  """Sum up the minutes of the classifiers that were read, by network."""
+  total = collections.Counter()
+  for one in read:
+    total.update(one.seconds)
+  return {network: round(total[network] / 60, 1) for network in total}
 
 
 def _some(split: datasets.Split) -> datasets.Split:

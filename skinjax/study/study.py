@@ -10,6 +10,7 @@ import functools
 import pathlib
 import re
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import ml_collections
@@ -66,6 +67,7 @@ def run(
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
   _check(config)  # before any file is written
+  plan.require_same_network(config, path)
   admitted = _admitted(config)
   if config.dry_run:
     logging.info("%s", _dry_run(config, path, admitted))
@@ -154,10 +156,14 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
   def gan_steps(before, now):
     if config.generator or config.synthetic:  # no GAN is trained here
       return None
+    makers = (
+      str(folds.place(path, number) / "generator")
+      for number in folds.numbers(config)
+    )
     return (
       f"gan.train.steps was {before}, is {now}, and classifiers here were "
       "trained on images of the GAN as it was: to train it further, start "
-      f"another study in a directory with copies of {path}/fold*/generator"
+      f"another study in a directory with copies of {', '.join(makers)}"
     )
 
   def until(before, now):
@@ -177,7 +183,8 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
       return None
     return f"level was {before}, is {now}, and may only rise"
 
-  free = ("folds", "seeds_most", "networks", "arms")
+  # The network of the verdict is kept in plan.json.
+  free = ("folds", "seeds_most", "networks", "verdict_network", "arms")
   given = ("generator", "synthetic")
   return {
     **dict.fromkeys((*free, *given), lambda before, now: None),
@@ -250,18 +257,19 @@ def _outside(config, dataset, origin) -> external.External | None:
   return external.load(config.external, dataset, origin)
 
 
-def _wanted(config, info) -> np.ndarray:
-  """Return the most synthetic images that any arm needs, [classes]."""
+def _wanted(recipes: Mapping, info) -> dict[str, np.ndarray]:
+  """Return how many synthetic images arms need, [classes], by their names."""
   counts = np.array(info.class_counts)
-  most = np.zeros(len(counts), int)
-  for arm in filter(arms.is_synthetic, plan.recipes(config)):
-    most = np.maximum(most, arms.wanted(arm, counts))
-  return most
+  return {
+    name: arms.wanted(arm, counts)
+    for name, arm in recipes.items()
+    if arms.is_synthetic(arm)
+  }
 
 
 def _require_more(config, info) -> None:
   """Refuse doses that add no image."""
-  if not _wanted(config, info).any():
+  if not any(n.any() for n in _wanted(plan.recipes(config), info).values()):
     raise errors.InputError(
       "The arms' doses add no synthetic image: for every class, the dose times "
       "the real images is less than half an image. Raise config.arm.NAME.dose."
@@ -272,10 +280,13 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
   """Load a fold, and read or generate its image folders."""
   dataset = folds.load(config, number)
   found = folds.given(config, number, dataset.info, folds.seeds(config))
-  wanted = _wanted(config, dataset.info)
-  fold = folds.prepare(config, path, number, dataset, found, wanted)
+  needed = _wanted(plan.recipes(config), dataset.info)
+  # Arms that are added later find their images, too.
+  possible = _wanted(plan.possible(config), dataset.info)
+  counts = np.max(list(possible.values()), axis=0)
+  fold = folds.prepare(config, path, number, dataset, found, counts, needed)
   units.write_images(fold)
-  if not any(arm.filtered for arm in plan.recipes(config)):
+  if not any(arm.filtered for arm in plan.recipes(config).values()):
     return fold
   return fold._replace(
     passes={s: _passes(config, fold, s, extract) for s in fold.folders}
@@ -309,10 +320,10 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
   """Run the admitted folds; see `run`."""
   extract = functools.cache(lambda size: head.Features(size, path / "features"))
   progress = plan.Progress(config, admitted.numbers)
-  done = {
-    number: _do_fold(config, path, number, extract, progress)
-    for number in admitted.numbers
-  }
+  done = dict.fromkeys(admitted.numbers)
+  for _ in range(2):  # other shards may finish a fold after the first visit
+    for number in [n for n, found in done.items() if found is None]:
+      done[number] = _do_fold(config, path, number, extract, progress)
   if None in done.values():
     logging.info(
       "Shard %s is done; classifiers of other shards are missing:\n%s\nThe "
@@ -338,12 +349,11 @@ def _run(config, path: pathlib.Path, admitted: Admitted) -> dict | None:
 
 def _do_fold(
   config, path, number: int, extract, progress: plan.Progress
-) -> scoring.FoldDone | None:
+) -> report.FoldRead | None:
   """Train a fold's classifiers, choose arms, and predict the test lesions.
 
   Returns None if classifiers of other shards are missing.
   """
-  logging.info("%s", progress.table())
   fold = _fold(config, path, number, extract)
   outside = _outside_of(config, fold)
   seeds = list(folds.seeds(config))
@@ -352,7 +362,10 @@ def _do_fold(
     for unit in plan.units_of(config, number, seeds)
   ]
   validation = {units.VALIDATION: fold.dataset.validation}
+  progress.find(every)
+  logging.info("%s", progress.table())
   _work_off(_shard(every, config.shard), validation, extract, progress)
+  progress.find(every)
   if not all(units.has(made, units.VALIDATION) for made in every):
     return None
   for network in config.networks:
@@ -373,13 +386,13 @@ def _do_fold(
         fold.dataset.validation.labels,
       )
   _work_off(every, units.held_out(fold, outside), extract)
-  return report.fold_done(config, path, fold, outside, seeds)
+  return report.read_fold(config, path, fold, outside, seeds)
 
 
 def _with_more_seeds(config, path, done: dict, extract) -> dict:
   """Run the additional seeds that the verdict's interval needs; see plan.py."""
   needed = scoring.seeds_needed(
-    list(done.values()),
+    [fold.done for fold in done.values()],
     plan.verdict_network(config),
     first=config.seeds,
     half_width=config.until,
@@ -387,7 +400,7 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
     level=config.level,
     seed=config.seed,
   )
-  decided = plan.decide_seeds(config, path, needed)
+  decided = plan.decide_seeds(config, path, needed, list(done))
   logging.info(
     "The verdict gets %d seeds: %s.", decided["seeds"], decided["reason"]
   )
@@ -403,7 +416,7 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
       for kind in (plan.WITHOUT, plan.WITH)
     ]
     _work_off(made, units.held_out(fold, outside), extract)
-    done[number] = report.fold_done(config, path, fold, outside, list(every))
+    done[number] = report.read_fold(config, path, fold, outside, list(every))
   return done
 
 
@@ -436,7 +449,7 @@ def _work_off(
         busy.append(one)
         continue
       if progress:
-        progress.done(one.unit.network, units.seconds(one))
+        progress.done(one.unit, units.seconds(one))
     if len(busy) == len(left):
       time.sleep(folds.PAUSE)
     left = busy
@@ -453,7 +466,7 @@ def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
       found = list((own / "units").glob(name))
       if found:
         record = files.read_json(found[0].parent / "unit.json", "remove it")
-        progress.done(unit.network, record["seconds"])
+        progress.done(unit, record["seconds"])
       size += plan.megabytes(config, unit.network)
   for network in config.networks:
     names = ", ".join(plan.arms_of(config, network))

@@ -12,6 +12,7 @@ from PIL import Image
 from configs import study as study_config
 from skinjax.data import datasets, sources
 from skinjax.metrics import classification
+from skinjax.models import efficientnet
 from skinjax.runtime import errors, files
 from skinjax.study import folds, networks, plan, scoring, study
 from skinjax.training import loop
@@ -70,6 +71,13 @@ def _copy(done, path, *gone):
   return path
 
 
+def _take_a_minute(path):
+  """Have each classifier of a study be recorded to have taken a minute."""
+  for record in path.glob("*/units/*/unit.json"):
+    unit = json.loads(record.read_text())
+    files.write_json(record, unit | {"seconds": 60.0})
+
+
 def test_the_report_is_written(done):
   path, result, _ = done
   told = json.loads((path / "report" / "summary.json").read_text())
@@ -110,7 +118,8 @@ def test_arms_differ_in_what_they_say_and_nothing_else(done):
   # Two for each real image of the classes that have not most.
   assert mixed.added.share == 0.25
   assert np.bincount(mixed.added.split.labels).tolist() == [0, 14, 10]
-  assert mixed.info == real.info
+  assert mixed.info.class_counts == (12, 9, 7)
+  assert mixed.info.fingerprint == real.info.fingerprint
   assert set(mixed.inherited) == set(real.train.groups)
 
 
@@ -158,6 +167,36 @@ def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
   assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
 
 
+def test_shards_that_finish_each_others_folds_report(
+  strangers, tmp_path, taught, monkeypatch, caplog
+):
+  """Each shard finishes one of the two folds last."""
+  caplog.set_level("INFO")
+  path, learn = tmp_path / "run", networks.learn
+  config = _config(
+    folds=(0, 1),
+    data__num_folds=3,
+    synthetic=str(strangers),
+    unknown_origin=True,
+  )
+  other = []
+
+  def interrupted(made, dataset, place, features):
+    if made.data.fold == 1 and not other:
+      other.append(True)
+      other[0] = study.run(_with(config, shard="0/2"), path)
+    return learn(made, dataset, place, features)
+
+  monkeypatch.setattr(networks, "learn", interrupted)
+  result = study.run(_with(config, shard="1/2"), path)
+  assert result["folds"] == [0, 1]
+  assert other == [None]
+  # The other shard counted what this one had done.
+  (told,) = (r.message for r in caplog.records if "0/2 is done" in r.message)
+  row = next(line for line in told.splitlines() if "resnet  " in line)
+  assert row.split()[1:3] == ["3", "1"]
+
+
 def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
   path = _copy(done, tmp_path / "run")
   config = _config(seeds=2, arms=(*ARMS, "milder")).unlock()
@@ -176,9 +215,11 @@ def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
   assert json.loads((path / "config.json").read_text())["seeds"] == 2
   # Of fewer than there are, the report is of those that are asked for.
   taught.clear()
+  _take_a_minute(path)
   config.seeds, config.arms = 1, ARMS
   result = study.run(config, path)
   assert not taught
+  assert result["minutes"] == {"resnet": len(ARMS)}
   assert result["arms"] == done[1]["arms"]
   assert result["verdict"] | done[1]["verdict"] == result["verdict"]
 
@@ -280,6 +321,7 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
   assert result["level"] == 0.975
   assert result["verdict"]["seeds"] == 3
   assert result["verdict"]["until"]["first"] == 2
+  assert result["verdict"]["until"]["folds"] == [-1]
   assert "resnet-classical-2" in taught
   assert "resnet-classical-3" not in taught
   monkeypatch.setattr(scoring, "seeds_needed", lambda *_, **how: 4)
@@ -322,6 +364,12 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
   assert set(added.groups).isdisjoint(own.groups)
   assert set(added.image_ids) | set(own.image_ids) <= set(whole.image_ids)
   assert "other half" in result["split"]
+  (told,) = result["notes"]
+  assert told.startswith(
+    "Arms with fewer synthetic images than their dose: capped_25. At most"
+  )
+  counts = np.bincount(added.labels)
+  assert told.endswith(f"{counts[1]} of square, {counts[2]} of stripes.")
   assert "generator" not in taught
 
 
@@ -342,16 +390,54 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
       "config.arm.real has changed: give a changed arm a new name",
     ),
     ({"control": True}, "control was False, is True"),
+    ({"gan__train__steps": 6}, "copies of .*run/split/generator"),
     (
       {"networks": ("resnet", "head")},
       "is by resnet, not by head: its network is chosen once",
+    ),
+    (
+      {"networks": ("head",)},
+      "--config.networks=head,resnet and --config.verdict_network=resnet",
     ),
   ],
 )
 def test_what_would_mix_is_refused(done, monkeypatch, changes, told):
   monkeypatch.setattr(loop, "train", pytest.fail)
+  before = (done[0] / "config.json").read_text()
   with pytest.raises(errors.InputError, match=told):
     study.run(_config(**changes), done[0])
+  assert (done[0] / "config.json").read_text() == before
+
+
+def test_networks_may_be_added_before_that_of_the_verdict(
+  done, tmp_path, taught
+):
+  path = _copy(done, tmp_path / "run")
+  added = {"networks": ("resnet", "head"), "verdict_network": "resnet"}
+  config = _config(seeds=2, **added)
+  assert study.run(config, path)["verdict"]["network"] == "resnet"
+  _take_a_minute(path)
+  # Without added images, a head's seeds share a unit.
+  minutes = study.run(config, path)["minutes"]
+  assert minutes == {"resnet": 4, "head": 3}
+
+
+def test_arms_added_later_find_their_images(done, tmp_path, taught):
+  path, whole = tmp_path / "run", {"network__resnet__arms": ()}
+  generator = done[0] / "split" / "generator"
+  shutil.copytree(generator, path / "split" / "generator")
+  study.run(_config(**whole), path)
+  config = _config(arms=(*ARMS, "dose_10"), **whole)
+  study.run(config, path)
+  added = taught["resnet-dose_10-0"].added.split
+  assert np.bincount(added.labels).tolist() == [0, 70, 50]
+  # A new arm may need more.
+  config = config.copy_and_resolve_references().unlock()
+  config.arms = (*ARMS, "mine")
+  config.arm["mine"] = study_config.arm("x", added="synthetic", dose=11.0)
+  told = "has 70 images of square, and arm mine needs 77: leave it out"
+  with pytest.raises(errors.InputError, match=told):
+    study.run(config, path)
 
 
 def test_images_are_the_same_wherever_they_are_and_not_once_they_change(
@@ -470,8 +556,17 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
     ({"seeds": 0}, "seeds=0: at least 1"),
     ({"seeds": 1, "until": 0.01}, "until=0.01 needs at least 2 seeds"),
     (
+      {"seeds": 2, "until": 0.01, "folds": (0, 1)},
+      r"until=0.01 with folds=\(0, 1\): all folds together determine how many",
+    ),
+    (
       {"seeds": 2, "until": 0.01, "generator": "DIR/{seed}"},
       r"with \{seed\} in the path they have no images of their own",
+    ),
+    ({"arm__classical__share": 0.1}, "share has no effect without added"),
+    (
+      {"arm__capped_25__pretraining": 0.3},
+      "share=0.25 has no effect with pretraining=0.3",
     ),
     (
       {"arm__capped_25__fraction": 0.5},
@@ -607,6 +702,22 @@ def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
   assert page.index("A leak cannot be excluded: it is") < page.index("<h1>")
   # Whoever learnt from such images is of unknown origin, too.
   assert taught["resnet-capped_25-0"].inherited is None
+
+
+def test_an_unknown_origin_in_any_fold_is_told(strangers, tmp_path, taught):
+  config = {"folds": (0, 1), "data__num_folds": 3, "unknown_origin": True}
+  config["synthetic"] = str(tmp_path / "by_fold" / "{fold}")
+  config["networks"] = ("head",)
+  train = folds.load(_config(**config), 0).train
+  known = {"trained_on": {"image_ids": train.image_ids.tolist()}}
+  for number, told in enumerate((known, {"pretrained": [efficientnet.NAME]})):
+    place = tmp_path / "by_fold" / str(number)
+    shutil.copytree(strangers, place)
+    files.write_json(place / "provenance.json", told)
+  result = study.run(_config(**config), tmp_path / "run")
+  assert not result["verdict"]["leak_excluded"]
+  assert "generator saw is unknown" in result["split"]
+  assert f"was trained through {efficientnet.NAME}." in result["notes"][0]
 
 
 def test_a_folder_whose_maker_has_seen_test_lesions_is_refused(
