@@ -238,6 +238,14 @@ def test_the_answer_is_the_verdict_networks_by_dose():
   assert module.answer(study, control)[1] == [shown[0], *shown[2:]]
 
 
+def test_what_the_answer_says_in_real_images_is_the_studys():
+  study = ROOT / "results" / _module().STUDY / "summary.json"
+  worth = json.loads(study.read_text())["verdict"]["more_images"]["high"]
+  text = (ROOT / "README.md").read_text()
+  assert f"worth about {worth:.0%} more real images" in text
+  assert f"about {100 * worth:.0f} new ones" in text
+
+
 @pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])
 def test_a_released_network_has_a_card(name, tmp_path):
   release, folder = _module("release"), tmp_path / "released"
