@@ -111,6 +111,7 @@ def claim(
       if begun and untouched and not shared and processes.is_first():
         for name in records:
           (path / name).unlink(missing_ok=True)
+        _claimed.discard(path)  # it was refused
       raise
 
 
