@@ -75,7 +75,7 @@ def headline(
     CANNOT_TELL: f"This study cannot tell whether {_uncapitalized(subject)} "
     "help.",
   }[kind]
-  if kind == NO_DIFFERENCE and value < 0:
+  if kind == NO_DIFFERENCE and round(value, 3) < 0:
     said += " Training without them did best."
   return said if leak_excluded else f"A leak cannot be excluded. {said}"
 
