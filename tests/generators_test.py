@@ -1,6 +1,7 @@
 """Tests of results/generators: equal minutes, and what its table says."""
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import sys
@@ -9,6 +10,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from skinjax.runtime import errors, files
 from skinjax.training import loop
 from tests.conftest import ROOT
 
@@ -46,6 +48,20 @@ def test_minutes_of_a_growing_network_are_those_of_all_its_phases(measure):
   before = 0.5 + 2 + 3 + 20
   minutes = (before + 0.5 * 130) / 60
   assert measure.steps_in(config, times, minutes) == 450 + 100
+
+
+def test_rates_that_have_fallen_are_not_trained_on_with(measure, tmp_path):
+  for name, refused in (("acgan-lead", True), ("bilinear", False)):
+    config = measure.config_of(measure.ROWS[name], 0, "")
+    config.train.steps = 100
+    measure._require_own_end(tmp_path / name, config)  # nothing is there yet
+    (tmp_path / name).mkdir()
+    files.write_json(tmp_path / name / "config.json", config.to_dict())
+    measure._require_own_end(tmp_path / name, config)
+    config.train.steps = 300
+    told = pytest.raises(errors.InputError, match="fall over 100 steps")
+    with told if refused else contextlib.nullcontext():
+      measure._require_own_end(tmp_path / name, config)
 
 
 def test_table_averages_over_seeds(measure, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import numpy as np
 
 from skinjax.data import batches, datasets
 from skinjax.data.sources import Split
+from skinjax.metrics import features
 from skinjax.models import efficientnet
 from skinjax.runtime import errors, parallel, workdir
 from skinjax.study import head
@@ -77,8 +78,9 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     sampler, balance = config.train.sampler, config.loss.balance
     errors.require_known("train.sampler", sampler, batches.SAMPLERS)
     errors.require_known("loss.balance", balance, _HEAD_BALANCES)
-    if config.input < 32:  # as metrics/features.py does, but before any work
-      raise errors.InputError(f"input={config.input}: use 32 or more.")
+    least = features.LEAST_SIZE  # checked there too, but after the GAN's work
+    if config.input < least:
+      raise errors.InputError(f"input={config.input}: use {least} or more.")
     return
   if tasks.named(config.task).generates:
     raise errors.InputError(f"task={config.task} trains no classifier.")

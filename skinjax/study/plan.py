@@ -90,6 +90,16 @@ def possible(config) -> dict[str, Any]:
   }
 
 
+def wanted(recipes: Mapping[str, Any], info) -> dict[str, np.ndarray]:
+  """Return how many synthetic images arms need, [classes], by their names."""
+  counts = np.array(info.class_counts)
+  return {
+    name: arms.wanted(arm, counts)
+    for name, arm in recipes.items()
+    if arms.is_synthetic(arm)
+  }
+
+
 def candidates(config, network: str) -> dict[str, list[str]]:
   """List the arms to choose from, by kind: `with` and `without`.
 

@@ -19,7 +19,6 @@ from skinjax.data import datasets, external, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import command_line, files, workdir
 from skinjax.study import (
-  arms,
   folds,
   networks,
   page,
@@ -109,23 +108,24 @@ def read_fold(
     pretrained=frozenset().union(*(folder.pretrained for folder in folders)),
     short={
       name: found
-      for name, arm in plan.recipes(config).items()
-      if arms.is_synthetic(arm) and (found := _short(arm, fold))
+      for name, counts in plan.wanted(
+        plan.recipes(config), fold.dataset.info
+      ).items()
+      if (found := _short(counts, fold))
     },
     seconds=seconds,
   )
 
 
-def _short(arm, fold: folds.Fold) -> dict[int, int]:
-  """Count the images of the classes that have fewer than an arm asks for.
+def _short(wanted: np.ndarray, fold: folds.Fold) -> dict[int, int]:
+  """Count the images of the classes that have fewer than `wanted`, [classes].
 
-  What a filter drops counts as well: the arm asks for images before it.
+  What a filter drops counts as well: an arm asks for images before it.
   """
-  counts = np.array(fold.dataset.info.class_counts)
-  asked, found = arms.wanted(arm, counts), {}
+  found = {}
   for folder in fold.folders.values():
-    there = np.bincount(folder.split.labels, minlength=len(counts))
-    for label in np.flatnonzero(there < asked).tolist():
+    there = np.bincount(folder.split.labels, minlength=len(wanted))
+    for label in np.flatnonzero(there < wanted).tolist():
       found[label] = max(found.get(label, 0), int(there[label]))
   return found
 

@@ -10,7 +10,6 @@ import functools
 import pathlib
 import re
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import ml_collections
@@ -20,7 +19,6 @@ from absl import logging
 from skinjax.data import external
 from skinjax.runtime import errors, files, workdir
 from skinjax.study import (
-  arms,
   folds,
   head,
   networks,
@@ -257,19 +255,10 @@ def _outside(config, dataset, origin) -> external.External | None:
   return external.load(config.external, dataset, origin)
 
 
-def _wanted(recipes: Mapping, info) -> dict[str, np.ndarray]:
-  """Return how many synthetic images arms need, [classes], by their names."""
-  counts = np.array(info.class_counts)
-  return {
-    name: arms.wanted(arm, counts)
-    for name, arm in recipes.items()
-    if arms.is_synthetic(arm)
-  }
-
-
 def _require_more(config, info) -> None:
   """Refuse doses that add no image."""
-  if not any(n.any() for n in _wanted(plan.recipes(config), info).values()):
+  wanted = plan.wanted(plan.recipes(config), info)
+  if not any(counts.any() for counts in wanted.values()):
     raise errors.InputError(
       "The arms' doses add no synthetic image: for every class, the dose times "
       "the real images is less than half an image. Raise config.arm.NAME.dose."
@@ -280,9 +269,9 @@ def _fold(config, path: pathlib.Path, number: int, extract) -> folds.Fold:
   """Load a fold, and read or generate its image folders."""
   dataset = folds.load(config, number)
   found = folds.given(config, number, dataset.info, folds.seeds(config))
-  needed = _wanted(plan.recipes(config), dataset.info)
+  needed = plan.wanted(plan.recipes(config), dataset.info)
   # Arms that are added later find their images, too.
-  possible = _wanted(plan.possible(config), dataset.info)
+  possible = plan.wanted(plan.possible(config), dataset.info)
   counts = np.max(list(possible.values()), axis=0)
   fold = folds.prepare(config, path, number, dataset, found, counts, needed)
   units.write_images(fold)
