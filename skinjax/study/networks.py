@@ -18,6 +18,7 @@ from skinjax.models import efficientnet
 from skinjax.runtime import errors, parallel, workdir
 from skinjax.study import head
 from skinjax.training import loop, tasks, trained
+from skinjax.training.tasks import classifier
 
 # Increase it when the same config and images result in a different network.
 VERSION = 1
@@ -78,6 +79,7 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     sampler, balance = config.train.sampler, config.loss.balance
     errors.require_known("train.sampler", sampler, batches.SAMPLERS)
     errors.require_known("loss.balance", balance, _HEAD_BALANCES)
+    classifier.require_one_balance(config)
     least = features.LEAST_SIZE  # checked there too, but after the GAN's work
     if config.input < least:
       raise errors.InputError(f"input={config.input}: use {least} or more.")

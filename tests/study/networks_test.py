@@ -53,6 +53,10 @@ def test_a_head_refuses_what_no_network_has(changes, told):
     ),
     ({"loss.balance": "weights"}, "Unknown loss.balance 'weights'"),
     ({"input": 16}, "input=16: use 32 or more"),
+    (
+      {"loss.balance": "logit_adjustment", "train.sampler": "balanced"},
+      "loss.balance=logit_adjustment and train.sampler=balanced both balance",
+    ),
   ],
 )
 def test_a_head_that_cannot_be_fitted_is_refused(own, told):

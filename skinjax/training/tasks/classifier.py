@@ -99,6 +99,11 @@ def check(config) -> None:
       )
   errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
   errors.require_known("loss.balance", config.loss.balance, BALANCES)
+  require_one_balance(config)
+
+
+def require_one_balance(config) -> None:
+  """Raise InputError if both the loss and the sampler balance the classes."""
   if config.loss.balance != "none" and config.train.sampler != "natural":
     raise errors.InputError(
       f"loss.balance={config.loss.balance} and train.sampler="
