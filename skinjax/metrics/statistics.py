@@ -26,6 +26,7 @@ from skinjax.metrics import classification
 
 # Default number of bootstrap resamples.
 RESAMPLES = 2000
+_UNBOUNDED = (-math.inf, math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,21 @@ class Draws:
       self.by_seed - other.by_seed,
       (low - other_high, high - other_low),
     )
+
+  def __truediv__(self, other: "Draws") -> "Draws":
+    """Divide by a score that is positive; paired as in a difference."""
+    return Draws(
+      self.value / other.value, self.by_seed / other.by_seed, _UNBOUNDED
+    )
+
+
+def weighted_sum(draws: Sequence[Draws], weights: Sequence[float]) -> Draws:
+  """Add up weighted scores; paired as in a difference."""
+  total = lambda name: sum(
+    weight * getattr(one, name)
+    for one, weight in zip(draws, weights, strict=True)
+  )
+  return Draws(total("value"), total("by_seed"), _UNBOUNDED)
 
 
 @dataclasses.dataclass(frozen=True)

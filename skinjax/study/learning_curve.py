@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from skinjax.metrics import statistics
 from skinjax.study import scoring
 
 LEAST_FRACTION = 0.25  # of the images; the slope is fitted from here on
 _FURTHEST = 10.0  # largest factor by which the curve is extrapolated
+# By network and arm, then by metric: from Scorer.draws.
+AllDraws = Mapping[tuple[str, str], Mapping[str, statistics.Draws]]
 
 
 def read(
   rows: Sequence[Mapping[str, Any]],
+  draws: AllDraws,
   arms: Mapping[str, Mapping[str, Any]],
   folds: Sequence[scoring.FoldDone],
   verdict_network: str,
@@ -43,6 +47,7 @@ def read(
   images = np.mean([np.sum(f.train_counts) for f in folds])
   points = [
     {
+      "arm": n,
       "fraction": arms[n]["fraction"],
       "images": round(images * arms[n]["fraction"]),
       **found[network, n]["scores"][scoring.HEADLINE_METRIC],
@@ -51,12 +56,25 @@ def read(
     if (network, n) in found
   ]
   points.sort(key=lambda point: point["fraction"])
-  late = [p for p in points if p["fraction"] >= LEAST_FRACTION]
-  slope = None
-  if len(late) > 1:
-    doublings = np.log2([p["fraction"] for p in late])
-    slope = float(np.polyfit(doublings, [p["value"] for p in late], 1)[0])
-  return {"network": network, "per_doubling": slope, "points": points}
+  curve = {"network": network, "points": points}
+  slope = _slope(curve, draws)
+  return curve | {
+    "per_doubling": None if slope is None else float(slope.value[0])
+  }
+
+
+def _slope(curve, draws: AllDraws) -> statistics.Draws | None:
+  """Fit a line to balanced accuracy over doublings of the images."""
+  late = [p for p in curve["points"] if p["fraction"] >= LEAST_FRACTION]
+  if len(late) < 2:
+    return None
+  x = np.log2([point["fraction"] for point in late])
+  x -= x.mean()
+  scores = [
+    draws[curve["network"], point["arm"]][scoring.HEADLINE_METRIC]
+    for point in late
+  ]
+  return statistics.weighted_sum(scores, x / np.sum(x**2))  # least squares
 
 
 def more_images(
@@ -66,13 +84,46 @@ def more_images(
 
   The result is a fraction of the existing images, negative for a loss. It is
   None if the curve is another network's, does not rise, or would have to be
-  extrapolated too far. The curve's own error is not included.
+  extrapolated too far.
   """
   if not curve or curve["network"] != network or not curve["per_doubling"]:
     return None
   if curve["per_doubling"] <= 0:
     return None
-  doublings = value / curve["per_doubling"]
+  return _more(value / curve["per_doubling"])
+
+
+def _more(doublings: float) -> float | None:
   if abs(doublings) > math.log2(_FURTHEST):
     return None
   return 2.0**doublings - 1
+
+
+def interval_of_more_images(
+  curve: Mapping[str, Any] | None,
+  network: str,
+  draws: AllDraws,
+  level: float,
+  seed: int,
+) -> dict[str, float | None]:
+  """Compute `more_images` of the two procedures' difference, and its interval.
+
+  The difference is divided by the curve's slope in each resample, so that the
+  interval includes the slope's error.
+
+  Returns:
+    value, low and high: as in more_images. All are None too if it is not
+    certain that the curve rises.
+  """
+  nothing = dict.fromkeys(("value", "low", "high"))
+  if not curve or curve["network"] != network:
+    return nothing
+  slope = _slope(curve, draws)
+  if slope is None or statistics.interval(slope, level, seed).low <= 0:
+    return nothing
+  with_, without = (
+    draws[network, arm][scoring.HEADLINE_METRIC]
+    for arm in (scoring.WITH, scoring.WITHOUT)
+  )
+  doublings = statistics.interval((with_ - without) / slope, level, seed)
+  return {name: _more(float(getattr(doublings, name))) for name in nothing}

@@ -21,8 +21,8 @@
   differences: [{network, arm, rival, metric, class: str|null, level,
                  verdict|null, p|null, p_adjusted|null, more_images|null,
                  …ESTIMATE}],
-  learning_curve: null or {network, per_doubling, points: [{fraction, images,
-                  …ESTIMATE}]},
+  learning_curve: null or {network, per_doubling, points: [{arm, fraction,
+                  images, …ESTIMATE}]},
   verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
             detail, seeds, until: null or {…}, …ESTIMATE, p, largest_gain,
             largest_loss, detectable, more_images: {value, low, high},
@@ -57,7 +57,8 @@ is the difference that four of five studies like this one would distinguish from
 zero. `more_images` is how many more real images, as a fraction of the existing
 ones, would have the same effect by the network's learning curve; null without
 one, or if it would have to be extrapolated beyond ten times the images, or a
-tenth. The curve's own error is not included.
+tenth. The verdict's has an interval, which includes the error of the curve's
+slope, and is of the first `seeds`.
 """
 
 import dataclasses
@@ -180,7 +181,10 @@ def summarize(
         }
       )
   classes = _classes(folds, class_names)
-  curve = learning_curve.read(rows, arms, folds, verdict_network)
+  curve = learning_curve.read(rows, draws, arms, folds, verdict_network)
+  more = learning_curve.interval_of_more_images(
+    curve, verdict_network, draws, level, seed
+  )
   for network in networks:
     if scoring.WITHOUT not in names[network]:
       continue
@@ -255,7 +259,7 @@ def summarize(
       "arms": rows,
       "differences": differences,
       "learning_curve": curve,
-      "verdict": _verdict(about, primary, between, curve, level, stopped, until)
+      "verdict": _verdict(about, primary, between, more, level, stopped, until)
       | {
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
@@ -513,7 +517,7 @@ def _adjust(family, level: float) -> None:
 
 
 def _verdict(
-  about, decisive, between, curve, level: float, stopped: int, until
+  about, decisive, between, more, level: float, stopped: int, until
 ) -> dict[str, Any]:
   kind = decisive["verdict"]
   ends = {key: decisive[key] for key in ("value", "low", "high")}
@@ -546,10 +550,7 @@ def _verdict(
     "largest_gain": max(ends["high"], 0.0) if wide else None,
     "largest_loss": max(-ends["low"], 0.0) if wide else None,
     "detectable": half * (reach + _POWER) / reach if wide else None,
-    "more_images": {
-      key: learning_curve.more_images(curve, decisive["network"], ends[key])
-      for key in ("value", "low", "high")
-    },
+    "more_images": more,
     "between_folds": dict(zip(("low", "high"), between, strict=True)),
   }
 

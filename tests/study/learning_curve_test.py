@@ -1,14 +1,63 @@
+import math
 import types
 
+import numpy as np
 import pytest
 
-from skinjax.study import learning_curve
+from skinjax.metrics import statistics
+from skinjax.study import learning_curve, scoring
 
 
 def test_a_difference_in_real_images_is_by_the_networks_own_curve():
   curve = {"network": "head", "per_doubling": 0.05}
   assert learning_curve.more_images(curve, "head", 0.05) == pytest.approx(1.0)
   assert learning_curve.more_images(curve, "resnet", 0.05) is None
+
+
+def _draws(value, resampled):
+  """Draws of balanced accuracy by one fold and seed."""
+  values = np.array([value, *resampled])
+  return {
+    scoring.HEADLINE_METRIC: statistics.Draws(
+      values, values[None, None], (0, 1)
+    )
+  }
+
+
+@pytest.mark.parametrize(
+  ("half", "low", "high"),
+  [
+    # Half the images: 0.1 less. Resampled, 0.05 or 0.2 less, so that a gain of
+    # 0.1 is 2 or 0.5 doublings: 0.75 from their mean, and from 1 doubling.
+    ((0.45, 0.3), 2**0.25 - 1, 2**1.75 - 1),
+    # Nor is it certain that more images help: as many resamples with less.
+    ((0.6, 0.2), None, None),
+  ],
+)
+def test_the_slope_of_the_curve_may_be_other_too(half, low, high):
+  curve = {
+    "network": "head",
+    "points": [
+      {"arm": "real_50", "fraction": 0.5},
+      {"arm": "classical", "fraction": 1.0},
+    ],
+  }
+  scores = {
+    "real_50": (0.4, half),
+    "classical": (0.5, (0.5, 0.5)),
+    scoring.WITHOUT: (0.5, (0.5, 0.5)),
+    scoring.WITH: (0.6, (0.6, 0.6)),
+  }
+  draws = {("head", arm): _draws(*score) for arm, score in scores.items()}
+  more = learning_curve.interval_of_more_images(
+    curve, "head", draws, math.nextafter(1, 0), 0
+  )
+  near = lambda x: x if x is None else pytest.approx(x)
+  assert (more["low"], more["high"]) == (near(low), near(high))
+  assert more["value"] == (low and pytest.approx(1.0))
+  assert learning_curve.interval_of_more_images(
+    curve, "resnet", draws, 0.9, 0
+  ) == dict.fromkeys(("value", "low", "high"))
 
 
 def test_points_differ_in_nothing_but_the_fraction():
@@ -28,6 +77,9 @@ def test_points_differ_in_nothing_but_the_fraction():
     for name, value in values.items()
   ]
   folds = [types.SimpleNamespace(train_counts=[30, 10])]
-  curve = learning_curve.read(rows, arms, folds, "head")
+  draws = {
+    ("head", name): _draws(value, [value]) for name, value in values.items()
+  }
+  curve = learning_curve.read(rows, draws, arms, folds, "head")
   assert [point["images"] for point in curve["points"]] == [20, 40]
   assert curve["per_doubling"] == pytest.approx(0.1)

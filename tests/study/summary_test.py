@@ -229,8 +229,8 @@ def test_intervals_have_the_level_that_is_asked_for(make_summary):
 
 
 def _of_right(right, labels):
-  """Predictions [2 seeds, N, 2] that are right for so many of each class."""
-  wrong = np.concatenate([np.arange(40) >= right] * 2)
+  """Predictions [2 seeds, N, 2] that are right for so many 40ths of a class."""
+  wrong = np.concatenate([np.repeat(np.arange(40), 50) >= right] * 2)
   return np.tile(np.eye(2)[np.where(wrong, 1 - labels, labels)], (2, 1, 1))
 
 
@@ -247,7 +247,7 @@ def _of_right(right, labels):
   ],
 )
 def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
-  labels = np.repeat([0, 1], 40)
+  labels = np.repeat([0, 1], 2000)  # so many that it is certain which rise
   right = {"classical": 28, "duplicates": 24, "capped_25": 32}
   # The first is too few to be on a line.
   right |= {"real_10": 1, "real_25": quarter, "real_50": half}
@@ -262,7 +262,7 @@ def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
       }
     },
     labels=labels,
-    groups=np.arange(80),
+    groups=np.arange(4000),
     train_counts=np.array([300, 100]),
     train_groups=np.array([30, 10]),
   )
