@@ -2,9 +2,11 @@
 
 Groups are ranked within their class by a hash. The result therefore depends on
 the seed and the groups only: not on the order of the examples, the machine, or
-the version of a random number generator.
+the version of a random number generator. A group of several classes, such as a
+patient, counts for the rarest of them.
 """
 
+import collections
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -54,7 +56,7 @@ def folds(
 
   Args:
     groups: [n] str or bytes, the group of every example.
-    labels: [n] the class of every example, one per group.
+    labels: [n] the class of every example.
     k: number of folds, at least 2.
     seed: selects the partition.
 
@@ -62,8 +64,8 @@ def folds(
     [n] int64, the fold of every example, 0 to k - 1.
 
   Raises:
-    ValueError: k is below 2, a class has fewer groups than k, a group has two
-      labels, or groups and labels differ in length.
+    ValueError: k is below 2, a class has fewer groups than k, or groups and
+      labels differ in length.
   """
   if k < 2:
     raise ValueError(f"k is {k}; there must be at least 2 folds")
@@ -89,14 +91,14 @@ def assign_splits(
 
   Args:
     groups: [n] str or bytes, the group of every example.
-    labels: [n] the class of every example, one per group.
+    labels: [n] the class of every example.
     seed: selects the partition; the data sets use the default.
 
   Returns:
     [n] str, the split of every example: train, validation or test.
 
   Raises:
-    ValueError: a group has two labels, or groups and labels differ in length.
+    ValueError: groups and labels differ in length.
   """
   split_of = {}
   for members in _rank_groups(groups, labels, seed).values():
@@ -118,7 +120,7 @@ def fold_splits(
 
   Args:
     groups: [n] str or bytes, the group of every example.
-    labels: [n] the class of every example, one per group.
+    labels: [n] the class of every example.
     fold: the test split; the next fold (after the last, the first) is the
       validation split, and the rest is the training split. -1 means the data
       sets' own splits, whatever num_folds and seed.
@@ -149,13 +151,12 @@ def _rank_groups(
   """Sort the groups of every class by the SHA-256 of seed and group."""
   if len(groups) != len(labels):
     raise ValueError(f"{len(groups)} groups but {len(labels)} labels")
+  counts = collections.Counter(labels)
   label_of: dict[bytes, Any] = {}
   for group, label in zip(map(_encode, groups), labels, strict=True):
-    if label_of.setdefault(group, label) != label:
-      raise ValueError(
-        f"group {group.decode()!r} has the labels {label_of[group]!r} and "
-        f"{label!r}; the images of a group show one lesion, of one class"
-      )
+    known = label_of.get(group, label)
+    # Of equally rare classes, the first by name.
+    label_of[group] = min(known, label, key=lambda x: (counts[x], str(x)))
   ranked: dict[Any, list[bytes]] = {}
   for group in sorted(
     label_of, key=lambda g: hashlib.sha256(b"%d:%b" % (seed, g)).digest()

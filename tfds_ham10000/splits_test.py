@@ -32,6 +32,16 @@ def test_folds_deal_every_class_by_itself():
     assert [dealt[g] for g in _rank(7, members)] == [0, 1, 2, 0]
 
 
+def test_a_group_of_several_classes_counts_for_the_rarest():
+  # A is of the rarer y: x has C B D in the order of seed 7, y has E A or A E.
+  groups, labels = list("ABCDAE"), list("xxxxyy")
+  dealt = dict(zip(groups, folds(groups, labels, 2, 7), strict=True))
+  assert [dealt[g] for g in "CBD"] == [0, 1, 0]
+  assert sorted([dealt["A"], dealt["E"]]) == [0, 1]
+  again = folds(groups[::-1], labels[::-1], 2, 7)[::-1]
+  assert again.tolist() == [dealt[g] for g in groups]
+
+
 @settings(max_examples=40, deadline=None)
 @given(_LABELED, st.integers(2, 5), st.integers(0, 99), st.randoms())
 def test_folds_properties(label_of, k, seed, random):
@@ -70,7 +80,6 @@ def test_folds_change_with_the_seed_and_not_with_the_type_of_text():
   ("groups", "labels", "k", "message"),
   [
     ("ABC", "xxy", 2, "class 'y' has 1 groups, too few for 2 folds"),
-    ("AA", "xy", 2, "group 'A' has the labels 'x' and 'y'"),
     ("AB", "xx", 1, "k is 1"),
     ("AB", "x", 2, "2 groups but 1 labels"),
   ],

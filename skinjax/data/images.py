@@ -51,13 +51,16 @@ def resized(
 ) -> np.ndarray:
   """Crop an image to its centre square and resize it, antialiased.
 
-  An image of [size, size] is unchanged. `stored` is the side that the training
+  An image of [size, size] is unchanged, but for one of 16 bits, which gets 8.
+  `stored` is the side that the training
   images were stored at before they were reduced by an integer factor, or padded
   with zeros, to `size`; None if they were stored at `size`.
 
   Returns:
     uint8 [size, size, channels]; 1 channel if the image is grey, else 3.
   """
+  if image.mode.startswith("I"):  # 16 bits, which `convert` would clip
+    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
   grey = image.mode in ("1", "L", "LA")
   image = image.convert("L" if grey else "RGB")
   if image.size != (size, size):

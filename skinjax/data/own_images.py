@@ -4,8 +4,9 @@
 FOLDER/CLASS/NAME.jpg            or    FOLDER/images.csv: image, label[, group]
 ```
 
-Images of one `group` (one lesion or patient) are never divided between training
-and test. Without a table with groups, identical images form one group.
+Images of one `group` (a lesion, or a patient, who may have several classes) are
+never divided between training and test. Without a table with groups, identical
+images form one group.
 """
 
 import hashlib
@@ -86,18 +87,16 @@ def read(
   pixels = images.in_threads(lambda path: images.read(path, size), found.paths)
   channels = max(image.shape[-1] for image in pixels)
   pixels = np.stack([images.in_channels(image, channels) for image in pixels])
-  groups = found.groups
-  if groups is None:
-    groups = [hashlib.sha256(image).hexdigest()[:16] for image in pixels]
+  digests = [hashlib.sha256(image).hexdigest()[:16] for image in pixels]
   first = {}
-  for name, label, group in zip(found.names, found.labels, groups, strict=True):
-    other, before = first.setdefault(group, (name, label))
+  for name, label, one in zip(found.names, found.labels, digests, strict=True):
+    other, before = first.setdefault(one, (name, label))
     if before != label:
-      what = "one group" if found.groups else "the same image"
       raise errors.InputError(
-        f"{name} is of class {label} and {other}, {what}, of class {before}: "
-        "give them one class, or leave both out."
+        f"{name} is of class {label} and {other}, the same image, of class "
+        f"{before}: give them one class, or leave both out."
       )
+  groups = digests if found.groups is None else found.groups
   return pixels, found, groups, _in_order(set(found.labels))
 
 
@@ -164,6 +163,12 @@ def _in_table(folder: pathlib.Path) -> Found:
       raise errors.InputError(
         f"{table}, line {line}: a field is empty; every row needs image, label "
         "and, if the table has that column, group."
+      )
+    if label[0] == "." or {"/", "\\"} & set(label):
+      raise errors.InputError(
+        f"{table}, line {line}: {label!r} can't be the name of a folder, as "
+        "synthetic images of this class need: rename the class, without / and "
+        "\\, and not beginning with a dot."
       )
     places = [folder / (image + suffix) for suffix in ("", *images.SUFFIXES)]
     path = next(filter(pathlib.Path.is_file, places), None)

@@ -14,6 +14,7 @@ from typing import Any
 from skinjax.data import datasets, sources
 from skinjax.metrics import diversity
 from skinjax.runtime import checkpoint, errors, files, processes
+from tfds_ham10000 import image_tables
 
 
 def write_origin(
@@ -197,19 +198,22 @@ def _traced(
   """Return the groups that `origin` names, and whether they can be traced."""
   origin, info = origin or {}, dataset.info
   ids, groups = named(origin)
-  if origin.get("unknown_origin"):  # trained on images of that kind
-    return frozenset(), False
   group_of = dataset.group_of()
+  ids = {i if i in group_of else image_tables.image_id(i) for i in ids}
   whole = ids <= group_of.keys() and groups <= set(group_of.values())
   same = origin.get("name") == info.name
-  if not (ids or groups) or not (whole or same):
+  # Another data set's groups may have the same names by chance.
+  other = bool(origin.get("name")) and not same
+  if not (ids or groups) or (other and not whole):
     return frozenset(), False
   # A name alone does not identify a user's folder, nor the same groups in it:
   # without a table they are hashes of images, which differ between sizes.
   source = sources.SOURCES.get(info.name, sources.SOURCES["folder"])
   own = same and bool(source.stored) and info.groups_known
   learnt = groups | {group_of[i] for i in ids if i in group_of}
-  return frozenset(learnt), whole or own
+  # Images of unknown origin among the training images may show any lesion.
+  known = (whole or own) and not origin.get("unknown_origin")
+  return frozenset(learnt), known
 
 
 def named(origin: Mapping[str, Any] | None) -> tuple[set[str], set[str]]:
@@ -246,8 +250,8 @@ def refuse_seen(
     leaked = learnt.intersection(getattr(dataset, split).groups)
     if leaked:
       raise errors.InputError(
-        f"{what} in {place} was trained on {len(leaked)} lesions of this "
-        f"study's {split} split ({min(leaked)}, …): train one with this "
-        "study's data.fold, data.num_folds and data.fold_seed."
+        f"{what} in {place} was trained on {len(leaked)} lesions of the "
+        f"{split} split here ({min(leaked)}, …): train one with the same "
+        "data.fold, data.num_folds and data.fold_seed."
       )
   return known

@@ -11,9 +11,11 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import datasets, provenance
-from skinjax.runtime import workdir
+from skinjax.runtime import errors, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
+
+_IMAGES = "synthetic"  # the image folder, next to the classes' workdirs
 
 
 def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
@@ -35,17 +37,22 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
   rules = {key: loop.steps_rule(task, key, places)}
   with workdir.claim(path, config, rules=rules) as path:
     dataset = datasets.load(config.data)
-    provenance.write_origin(path, dataset)
     names = dataset.info.class_names
+    if _IMAGES in names:
+      raise errors.InputError(
+        f"The class {_IMAGES!r} has the name of the folder for all generated "
+        "images: rename it."
+      )
+    provenance.write_origin(path, dataset)
     for number, name in enumerate(names):
       if trained.is_trained(path / name, config.gan.train.steps):
         continue
       logging.info("%s, %d of %d classes", name, number + 1, len(names))
       # Images there are outdated: one of the GANs is trained further.
-      shutil.rmtree(path / "synthetic", ignore_errors=True)
+      shutil.rmtree(path / _IMAGES, ignore_errors=True)
       loop.train(task, _part(config, name), path / name)
     folder = synthesize.obtain(
-      path / "synthetic",
+      path / _IMAGES,
       generators.load(path),
       np.full(len(names), config.per_class),
       config.seed,

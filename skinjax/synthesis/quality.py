@@ -34,6 +34,7 @@ class Criterion:
   # What images filtered by it depend on: pretrained networks, and lesions.
   pretrained: Sequence[str] = ()
   groups: Sequence[str] = ()
+  unknown_origin: bool = False  # whether more lesions than these are possible
   digest: str = ""  # of the trained network that computes the scores, if any
 
   def fails(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

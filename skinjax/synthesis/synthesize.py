@@ -94,10 +94,13 @@ def _criteria(
   dataset = datasets.load(data)
   provenance.write_origin(path, dataset)
   networks = {"The generator": generator, "The classifier": classifier}
+  known = {}
   for what, network in networks.items():
     if network and dropping:
       trained.require_for(network, dataset.info)
-      provenance.refuse_seen(network.origin, dataset, what, network.path)
+      known[what] = provenance.refuse_seen(
+        network.origin, dataset, what, network.path
+      )
   criteria = []
   if config.drop_copies:
     criteria.append(quality.originality(dataset, generator.origin["groups"]))
@@ -107,6 +110,7 @@ def _criteria(
       learnt = {
         "pretrained": trained.pretrained_networks(classifier.config),
         "groups": classifier.origin["groups"],
+        "unknown_origin": not known["The classifier"],
         "digest": classifier.digest,
       }
     criteria.append(
@@ -202,9 +206,12 @@ def _chosen(
   groups = {*made["trained_on"]["groups"]}.union(*(c.groups for c in chosen_by))
   through = {*made["pretrained"]}.union(*(c.pretrained for c in chosen_by))
   networks = [c.digest for c in chosen_by if c.digest]
+  trained_on = {**made["trained_on"], "groups": sorted(groups)}
+  if any(c.unknown_origin for c in chosen_by):
+    trained_on["unknown_origin"] = True
   return {
     "filter": {**report, "networks": networks},
-    "trained_on": {**made["trained_on"], "groups": sorted(groups)},
+    "trained_on": trained_on,
     "pretrained": sorted(through),
   }
 

@@ -95,6 +95,14 @@ def test_folds_hold_every_image_once(tmp_path):
   assert len(tested) == len(set(tested)) == 40
 
 
+def test_images_of_16_bits_get_8(tmp_path):
+  pixels = np.array([[0, 255], [256, 65535]], np.uint16)
+  Image.fromarray(pixels).save(tmp_path / "a.png")
+  read = images.read(tmp_path / "a.png", 2)
+  assert read[..., 0].tolist() == [[0, 0], [1, 255]]
+  assert read.shape == (2, 2, 1)
+
+
 def test_identical_images_are_one_group(tmp_path):
   _write(tmp_path, ("a", "b"))
   for i in range(6):  # the same pixels by other names
@@ -116,8 +124,9 @@ def test_a_table_tells_labels_and_groups(tmp_path):
   rows = []
   for i in range(60):
     _draw(tmp_path / "pictures" / f"{i}.png", i)
-    label = "mole" if i % 4 < 2 else "wart"
-    # With and without the file's suffix; two images a group.
+    label = "wart" if i % 3 else "mole"
+    # With and without the file's suffix; two images a group, of one class or
+    # of both.
     name = f"pictures/{i}" + ".png" * (i % 2)
     rows.append((name, label, f"patient {i // 2}"))
   dataset = datasets.load(_config(_table(tmp_path, rows)))
@@ -169,9 +178,10 @@ def test_a_spreadsheets_table_is_read(tmp_path):
     ([("3.png", "mole", "a")], "line 2: there is no image .*3.png"),
     ([("1.png", "mole", "a")] * 2, "has 1.png twice"),
     (
-      [("1.png", "mole", "a"), ("2.png", "wart", "a")],
-      "2.png is of class wart and 1.png, one group, of class mole",
+      [("1.png", "mole/wart", "a")],
+      r"line 2: 'mole/wart' can't be the name of a folder",
     ),
+    ([("1.png", ".mole", "a")], r"line 2: '.mole' can't be the name of"),
   ],
 )
 def test_a_bad_row_is_named(tmp_path, rows, told):

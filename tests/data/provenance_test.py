@@ -77,8 +77,8 @@ def test_what_has_seen_held_out_lesions_is_refused(split, tiny_dataset):
   train = np.unique(tiny_dataset.train.groups).tolist()
   origin = {"groups": [*train, groups[3], groups[1]]}
   told = (
-    f"The filter in DIR was trained on 2 lesions of this study's {split} split "
-    f"({groups[1]}, …): train one with this study's data.fold,"
+    f"The filter in DIR was trained on 2 lesions of the {split} split here "
+    f"({groups[1]}, …): train one with the same data.fold,"
   )
   with pytest.raises(errors.InputError, match=re.escape(told)):
     provenance.refuse_seen(origin, tiny_dataset, "The filter", "DIR")
@@ -90,10 +90,20 @@ def test_ids_are_traced_to_their_groups(tiny_dataset):
   learnt = lambda **origin: provenance.groups_learnt(origin, tiny_dataset)
   ids = train.image_ids[:3].tolist()
   assert learnt(image_ids=ids) == set(train.groups[:3])
-  # One image of a test lesion is enough.
-  origin = {"image_ids": [*ids, test.image_ids[0]]}
-  with pytest.raises(errors.InputError, match="trained on 1 lesions"):
-    provenance.refuse_seen(origin, tiny_dataset, "The generator", "DIR")
+  # As names of files, too.
+  assert learnt(image_ids=[f"{i}.jpg" for i in ids]) == set(train.groups[:3])
+  # One image of a test lesion is enough, whatever else it has learnt from.
+  ids.append(test.image_ids[0])
+  for origin in (
+    {"image_ids": ids},
+    {"image_ids": [*ids, "img_0001"]},
+    {"image_ids": ids, "unknown_origin": True},
+  ):
+    with pytest.raises(errors.InputError, match="trained on 1 lesions"):
+      provenance.refuse_seen(origin, tiny_dataset, "The generator", "DIR")
+  # Groups of another data set may have the same names.
+  groups = {"name": "another", "groups": ["hash_1", test.groups[0]]}
+  assert not provenance.refuse_seen(groups, tiny_dataset, "The filter", "DIR")
 
 
 def test_what_cannot_be_traced_is_not_cleared(tiny_dataset):

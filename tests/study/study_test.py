@@ -515,7 +515,7 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
     groups[2] = own.train.groups[4]
     other = own._replace(**{split: getattr(own, split)._replace(groups=groups)})
     monkeypatch.setattr(datasets, "load", lambda config, other=other: other)
-    told = f"trained on 1 lesions of this study's {split} split \\({groups[2]}"
+    told = f"trained on 1 lesions of the {split} split here \\({groups[2]}"
     place = str(path / "split" / "generator")
     with pytest.raises(errors.InputError, match=told):
       study.run(_config(generator=place), tmp_path / split)

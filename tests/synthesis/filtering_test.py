@@ -217,6 +217,12 @@ def _shown(network, split):
   return given[np.arange(len(split.labels)), split.labels]
 
 
+def _by_chance(network, split):
+  """Give images, real or not, probabilities by chance."""
+  chance = split.images.sum((1, 2, 3)) % 97 / 97
+  return np.repeat(chance[:, None], 3, axis=1)
+
+
 def test_every_image_has_its_score(generator, classifier, tmp_path):
   split, told = _run(tmp_path, generator, classifier=str(classifier))
   assert "filter" not in told
@@ -228,12 +234,7 @@ def test_every_image_has_its_score(generator, classifier, tmp_path):
 def test_images_that_show_their_class_too_little_are_drawn_again(
   generator, classifier, tmp_path, monkeypatch
 ):
-  def says(network, split):
-    """Probabilities that images have, like real ones, by chance."""
-    chance = split.images.sum((1, 2, 3)) % 97 / 97
-    return np.repeat(chance[:, None], 3, axis=1)
-
-  monkeypatch.setattr(trained, "probabilities", says)
+  monkeypatch.setattr(trained, "probabilities", _by_chance)
   given = {"classifier": str(classifier), "per_class": 8}
   plain, _ = _run(tmp_path / "plain", generator, **given)
   split, told = _run(tmp_path / "new", generator, drop_unlike=0.4, **given)
@@ -278,6 +279,22 @@ def test_what_images_are_chosen_by_they_have_learnt_from(
     away = sorted(np.linalg.norm(own - found, axis=1))[4]
     assert float(row["distance"]) == pytest.approx(away, rel=1e-3)
     assert away <= limits[row["label"]] * 1.001
+
+
+def test_a_filter_of_unknown_origin_makes_that_of_its_images_unknown(
+  generator, classifier, tmp_path, monkeypatch
+):
+  load = _with_origin(
+    trained.load_classifier,
+    trained.load(classifier).origin | {"unknown_origin": True},
+  )
+  monkeypatch.setattr(trained, "probabilities", _by_chance)
+  given = {"classifier": str(classifier), "drop_unlike": 0.2}
+  _, told = _run(tmp_path / "known", generator, **given)
+  assert not told["trained_on"]["unknown_origin"]
+  monkeypatch.setattr(trained, "load_classifier", load)
+  _, told = _run(tmp_path / "unknown", generator, **given)
+  assert told["trained_on"]["unknown_origin"]
 
 
 def _with_origin(load, origin):
