@@ -158,7 +158,7 @@ def plan(small: bool) -> Plan:
       half(filling[3]),
     ),
     calls=10,
-    images=8012,  # training images of a fold of HAM10000
+    images=8012,  # four fifths of HAM10000
     data=Row("acgan", 32),
     devices=Row("acgan", 32),
     together=(Row("classifier", 16), 8),

@@ -334,7 +334,7 @@ def _compiling(before) -> float:
 def data(plan, budget: budgets.Budget, before) -> Found:
   """Time steps on sampled batches and steps on one constant batch.
 
-  The data set, on the device, is as large as a fold of HAM10000.
+  The data set, on the device, is as large as four fifths of HAM10000.
   """
   items, row = budgets.Items(budget), plan.data
 

@@ -96,9 +96,14 @@ def require(
         )
 
 
+def path(text: str) -> pathlib.Path:
+  """Read a path, in which a shell may have left a `~`."""
+  return pathlib.Path(text).expanduser()
+
+
 def file(text: str) -> pathlib.Path:
   """Read the path of a file that can be written."""
-  path = pathlib.Path(text)
+  path = pathlib.Path(text).expanduser()
   if path.is_dir() or not path.parent.is_dir():
     raise argparse.ArgumentTypeError(f"{text!r} cannot be written")
   return path

@@ -1,6 +1,7 @@
-"""Compare the project's convolutions with XLA's own, layer by layer.
+r"""Compare the project's convolutions with XLA's own, layer by layer.
 
-  python -m benchmarks.convolution [--batch=64] [--width=32] [--layers=REGEX]
+  python -m benchmarks.convolution [--batch=64] [--width=32] [--layers=REGEX] \
+    [--repeats=5]
 
 Each row times one layer's value and its gradients with respect to images and
 kernel, in float32: XLA's native convolution outside a loop, then ours inside a
@@ -8,7 +9,6 @@ kernel, in float32: XLA's native convolution outside a loop, then ours inside a
 of large matrices.
 """
 
-import argparse
 import functools
 import re
 import time
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from benchmarks import arguments
 from skinjax.models import convolution
 
 _STEPS = 4  # of the scan
@@ -106,11 +107,14 @@ def product_rate(*, repeats: int = 8) -> float:
 
 def main():
   """Print the table."""
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--batch", type=int, default=64)
-  parser.add_argument("--width", type=int, default=32)
-  parser.add_argument("--layers", default="", help="regular expression")
-  parser.add_argument("--repeats", type=int, default=5)
+  parser = arguments.Parser(
+    "python -m benchmarks.convolution", description=__doc__.split("\n")[0]
+  )
+  add, number = parser.add_argument, arguments.positive
+  add("--batch", type=number, default=64)
+  add("--width", type=number, default=32)
+  add("--layers", default="", help="regular expression")
+  add("--repeats", type=number, default=5)
   args = parser.parse_args()
   rng = np.random.default_rng(0)
   draw = lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32)

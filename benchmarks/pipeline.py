@@ -11,7 +11,6 @@ filled one. Training writes a line every `log_every` steps, which is 1 here and
 50 in the configs. `reading` is the time to read data sets that are prepared.
 """
 
-import argparse
 import functools
 import importlib
 import os
@@ -27,6 +26,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from benchmarks import arguments
 from configs import common
 from skinjax.data import batches, datasets, sources
 from skinjax.runtime import files, parallel, randomness
@@ -189,8 +189,10 @@ def _config(name: str, args):
 
 def _data_config(config, args):
   # Absolute: main.py is started in another directory, with another cache.
-  config.data.data_dir = os.path.abspath(args.data_dir or sources.default_dir())
-  config.data.manual_dir = args.manual_dir and os.path.abspath(args.manual_dir)
+  config.data.data_dir = str(args.data_dir.absolute())
+  config.data.manual_dir = (
+    str(args.manual_dir.absolute()) if args.manual_dir else ""
+  )
   return config
 
 
@@ -206,13 +208,16 @@ def _show(title: str, rows: list[dict]) -> None:
 
 def main() -> None:
   """Print what was measured."""
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--dataset", default="ham10000", help="or mnist, toy")
-  parser.add_argument("--data_dir", default="", help="prepared data sets")
-  parser.add_argument("--manual_dir", default="", help="the user's files")
-  parser.add_argument("--pairs", type=int, default=30)
-  parser.add_argument("--steps", type=int, default=5, help="per call")
-  parser.add_argument("--json", help="also write results here")
+  parser = arguments.Parser(
+    "python -m benchmarks.pipeline", description=__doc__.split("\n")[0]
+  )
+  add, path = parser.add_argument, arguments.path
+  add("--dataset", default="ham10000", help="or mnist, toy")
+  add("--data_dir", type=path, default=sources.default_dir())
+  add("--manual_dir", type=path, help="the user's files")
+  add("--pairs", type=arguments.positive, default=30)
+  add("--steps", type=arguments.positive, default=5, help="per call")
+  add("--json", type=arguments.file, help="also write results here")
   args = parser.parse_args()
   measured = {"batches": [], "first step": [], "reading": []}
 

@@ -349,8 +349,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   parser = arguments.Parser("python -m benchmarks.train_folds")
   add = parser.add_argument
   add("--minutes", type=arguments.minutes, default=8.0)
-  add("--manual_dir", required=True, help="directory of HAM10000's files")
-  add("--out", required=True, type=pathlib.Path)
+  path = arguments.path
+  add("--manual_dir", required=True, type=path, help="that of HAM10000's files")
+  add("--out", required=True, type=path, help="directory to write to")
   return parser.parse_args(argv)
 
 

@@ -18,7 +18,8 @@ class RemoteError(Exception):
 
 def peak_mib() -> float:
   """Return this process's peak memory so far, in MiB."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class Remote:

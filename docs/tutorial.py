@@ -138,10 +138,12 @@ print(run(other, HERE / "study_of_a_folder")["verdict"]["headline"])
 # %% [markdown]
 # ## 5. A trained classifier
 #
-# Each unit of a study is a trained classifier.
+# Each unit of a study is a trained classifier. All but those of the network
+# `head`, which are predictions only, can be loaded.
 
 # %%
-unit = next((HERE / "study/split/units").glob("resnet-classical-*"))
+network = config.networks[-1]
+unit = next((HERE / "study/split/units").glob(f"{network}-classical-*"))
 classifier = skinjax.load_classifier(unit)
 probabilities = classifier.predict(images)
 for name, row in zip(COUNTS, probabilities, strict=True):

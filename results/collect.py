@@ -228,8 +228,17 @@ def _curves(path: pathlib.Path) -> list[dict[str, float]]:
 
 
 def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
-  """Copy a workdir's small files and add the run to runs.csv."""
+  """Copy a workdir's small files and add the run to runs.csv.
+
+  Raises:
+    SystemExit: it is no run's workdir, or the folder of that name is not one of
+      a run.
+  """
   target = ROOT / name
+  if not (workdir / "runs.jsonl").exists():
+    sys.exit(f"{workdir} is not the workdir of a finished run.")
+  if target.exists() and name not in {row["name"] for row in _rows()}:
+    sys.exit(f"{target} holds something else than a run: use another name.")
   shutil.rmtree(target, ignore_errors=True)
   target.mkdir(parents=True)
   for kept in KEPT:

@@ -201,7 +201,7 @@ def test_judging_is_timed():
 
 
 def test_reading_is_timed_of_what_is_prepared(monkeypatch, tmp_path):
-  args = argparse.Namespace(data_dir=str(tmp_path), manual_dir="", size=0)
+  args = argparse.Namespace(data_dir=tmp_path, manual_dir=None, size=0)
   row = pipeline.reading_row("toy", args)
   assert row == {"data set": "toy", "note": "not prepared here"}
   monkeypatch.setattr(pipeline.sources, "is_prepared", lambda config: True)

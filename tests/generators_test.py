@@ -66,7 +66,7 @@ def test_rates_that_have_fallen_are_not_trained_on_with(measure, tmp_path):
 
 def test_table_averages_over_seeds(measure, tmp_path, monkeypatch):
   monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
-  (tmp_path / "times.json").write_text('{"baseline_seconds": 0.2}')
+  (tmp_path / "times.json").write_text('{"rows": {}}')
   for seed, values in ((0, (1.0, 3.0)), (2, (3.0, 7.0))):
     path = tmp_path / "acgan-today" / str(seed)
     path.mkdir(parents=True)
@@ -107,15 +107,20 @@ def test_one_seed_has_no_interval(measure):
   assert found["copies"]["low"] is None
 
 
-def test_rows_that_were_taken_out_stay_in_the_table(
+def test_what_is_measured_no_more_stays_in_the_table(
   measure, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
-  (tmp_path / "times.json").write_text("{}")
+  (tmp_path / "times.json").write_text('{"rows": {"new": [1.0]}}')
   gone = {"name": "gone", "minutes": 15.0, "lesions": "validation", "seeds": []}
-  measure.TABLE.write_text(json.dumps({"rows": [gone]}))
-  args = argparse.Namespace(workdir=tmp_path, hardware="a machine")
-  assert measure.table(args)["rows"] == [gone]
+  before = {"hardware": "a machine", "times": {"rows": {"gone": [2.0]}}}
+  measure.TABLE.write_text(json.dumps(before | {"rows": [gone]}))
+  args = argparse.Namespace(workdir=tmp_path, hardware=None)
+  assert measure.table(args) == {
+    "hardware": "a machine",
+    "times": {"rows": {"gone": [2.0], "new": [1.0]}},
+    "rows": [gone],
+  }
 
 
 def test_a_grid_is_the_most_unlike_wave(measure):

@@ -61,6 +61,18 @@ def _workdir(path, seconds):
   return path
 
 
+def test_nothing_but_a_run_is_collected_or_replaced(collect, tmp_path):
+  with pytest.raises(SystemExit, match="run is not the workdir of a finished"):
+    collect.collect("a", tmp_path / "run", "a machine")
+  other = collect.ROOT / "generators" / "measure.py"
+  other.parent.mkdir()
+  other.touch()
+  run = _workdir(tmp_path / "run", [60])
+  with pytest.raises(SystemExit, match="generators holds something else"):
+    collect.collect("generators", run, "a machine")
+  assert other.exists()
+
+
 def test_readme_shows_what_was_measured(collect, tmp_path):
   run = _workdir(tmp_path / "run", [60, 30])
   collect.collect("b", run, "a machine")

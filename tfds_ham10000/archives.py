@@ -105,12 +105,11 @@ class Walk(contextlib.AbstractContextManager):
     self, path: epath.Path, archive: zipfile.ZipFile
   ) -> Iterator[File]:
     members = archive.infolist()
-    check = lambda: None
     if outside := _find_outside(path, members):
       self.faults.append(outside)
 
-      def check():
-        raise outside
+    def refuse():
+      raise outside
 
     for member in members:
       name = member.filename.replace("\\", "/").rpartition("/")[2]
@@ -122,7 +121,7 @@ class Walk(contextlib.AbstractContextManager):
         where,
         functools.partial(_read_member, archive, member),
         functools.partial(getattr, member, "file_size"),
-        check if outside else functools.partial(_check_member, member, where),
+        refuse if outside else functools.partial(_check_member, member, where),
       )
 
 

@@ -32,4 +32,5 @@ class Parser(argparse.ArgumentParser):
       # Further lines explain where to get HAM10000; so does the README.
       return self.error(str(error).splitlines()[0])
     except OSError as error:
-      return self.error(f"{error.filename}: {error.strerror}")
+      place = f"{error.filename}: " if error.filename else ""
+      return self.error(f"{place}{error.strerror}")

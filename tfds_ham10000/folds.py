@@ -15,6 +15,7 @@ Exit codes: 0 success; 2 bad input.
 import argparse
 import contextlib
 import csv
+import os
 import sys
 
 from etils import epath
@@ -24,8 +25,7 @@ from tfds_ham10000.errors import DataError
 
 
 def _work(args: argparse.Namespace) -> int:
-  folder = epath.Path(args.manual_dir).expanduser()
-  cases = sources.find_table(folder).cases
+  cases = sources.find_table(epath.Path(args.manual_dir)).cases
   lesions = {case.image_id: case.lesion_id for case in cases}
   group_of = splits.join_groups(lesions, tables.duplicates())
   groups = [group_of[case.image_id] for case in cases]
@@ -54,8 +54,9 @@ def main(argv: list[str] | None = None) -> int:
   add("--fold", type=int, required=True, help="from 0; -1: fixed splits")
   add("--num_folds", type=int, default=5, help="default: %(default)s")
   add("--seed", type=int, default=0, help="default: %(default)s")
-  add("--manual_dir", required=True, help="directory of HAM10000's table")
-  add("--output", help="CSV file to write; default: standard output")
+  path = os.path.expanduser
+  add("--manual_dir", required=True, type=path, help="that of HAM10000's table")
+  add("--output", type=path, help="CSV file to write; default: standard output")
   return parser.run(_work, argv)
 
 

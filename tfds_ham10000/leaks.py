@@ -16,6 +16,7 @@ Exit codes: 0 no leak, and all images could be traced; 1 some test images leak;
 import argparse
 import collections
 import csv
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -93,7 +94,7 @@ def look_up(manual_dir: str, data_dir: str) -> Known:
   """
   if not manual_dir:
     return _prepared(data_dir)
-  table = sources.find_table(epath.Path(manual_dir).expanduser())
+  table = sources.find_table(epath.Path(manual_dir))
   cases = table.cases
   lesions = {case.image_id: case.lesion_id for case in cases}
   return Known(lesions, {case.image_id: case.dx for case in cases}, table.where)
@@ -170,6 +171,8 @@ def find_leaks(
 
 
 def _prepared(data_dir: str) -> Known:
+  if data_dir and not epath.Path(data_dir).is_dir():
+    raise DataError(f"--data_dir={data_dir} is not a directory")
   lesions, labels = {}, {}
   for size in ("64x64", "128x128", "256x256", "original"):
     name = f"ham10000/{size}"
@@ -326,11 +329,14 @@ def main(argv: list[str] | None = None) -> int:
   """Run the command and return its exit code; see this module's docstring."""
   parser = command_line.Parser("leaks", __doc__)
   add = parser.add_argument
-  add("--train", required=True, help="table of the training images")
-  add("--test", required=True, help="table of the test images")
-  add("--manual_dir", default="", help="directory of HAM10000's table")
-  add("--data_dir", default="", help="TFDS's, if not the default")
-  add("--csv", help="file to write all leaks to")
+  path = os.path.expanduser
+  add("--train", required=True, type=path, help="table of the training images")
+  add("--test", required=True, type=path, help="table of the test images")
+  add(
+    "--manual_dir", default="", type=path, help="directory of HAM10000's table"
+  )
+  add("--data_dir", default="", type=path, help="TFDS's, if not the default")
+  add("--csv", type=path, help="file to write all leaks to")
   return parser.run(_work, argv)
 
 

@@ -24,6 +24,7 @@ def _arguments(tmp_path, train, test, **more):
   for key, text in (("train", train), ("test", test)):
     (tmp_path / f"{key}.csv").write_text(text)
     more[key] = tmp_path / f"{key}.csv"
+  (tmp_path / "tfds").mkdir(exist_ok=True)
   more.setdefault("data_dir", tmp_path / "tfds")
   return [f"--{key}={value}" for key, value in more.items()]
 

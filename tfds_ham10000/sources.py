@@ -151,8 +151,8 @@ def find_table(folder: epath.PathLike) -> Table:
   """Find and read HAM10000's table of cases in a folder.
 
   Args:
-    folder: where the user has put it, or a zip file with it; it may hold other
-      files too.
+    folder: a folder with the table, or with a zip file that has it; it may hold
+      other files too.
 
   Returns:
     The table. HAM10000's own overrides those of ISIC 2018, which have less.

@@ -436,7 +436,7 @@ def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
     By row, minutes and lesions, the measurements of `run` for each seed.
   """
   known = collections.defaultdict(dict)
-  for row in _tabled():
+  for row in _tabled()["rows"]:
     known[row["name"], row["minutes"], row["lesions"]] |= by_seed(row)
   for file in args.workdir.glob("*/*/*-*.json"):
     minutes, kind = file.stem.split("-")
@@ -445,18 +445,22 @@ def known_scores(args) -> dict[tuple[str, float, str], dict[int, dict]]:
   return known
 
 
-def _tabled() -> list[dict[str, Any]]:
-  return json.loads(TABLE.read_text())["rows"] if TABLE.exists() else []
+def _tabled() -> dict[str, Any]:
+  if TABLE.exists():
+    return json.loads(TABLE.read_text())
+  return {"hardware": "", "times": {"rows": {}}, "rows": []}
 
 
 def table(args) -> dict[str, Any]:
   """Return the content of table.json, from all measurements."""
-  known = known_scores(args)
+  known, before = known_scores(args), _tabled()
   # Rows whose config keys did not help and were removed.
-  gone = [row for row in _tabled() if row["name"] not in ROWS]
+  gone = [row for row in before["rows"] if row["name"] not in ROWS]
+  times = json.loads((args.workdir / "times.json").read_text())
+  rows = before["times"]["rows"] | times["rows"]
   return {
-    "hardware": args.hardware,
-    "times": json.loads((args.workdir / "times.json").read_text()),
+    "hardware": args.hardware or before["hardware"],
+    "times": before["times"] | times | {"rows": rows},
     "rows": [
       {
         "name": name,
@@ -529,12 +533,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   add = parser.add_argument
   add("stage", choices=("times", "run", "table", "waves"))
   add("--manual_dir", required=True, help="with HAM10000's archives")
-  add("--workdir", type=pathlib.Path, required=True)
+  # Absolute, for links between its folders.
+  absolute = lambda text: pathlib.Path(text).expanduser().resolve()
+  add("--workdir", type=absolute, required=True)
   add("--rows", default=",".join(ROWS), help="names; default: all")
   add("--seeds", default="0", help="such as 0,1,2")
   add("--minutes", type=float, default=15)
   add("--test", action="store_true", help="measure with test lesions")
-  add("--hardware", default="", help="for the table, such as '2 cores of …'")
+  add("--hardware", help="for the table, such as '2 cores of …'")
   args = parser.parse_args(argv)
   args.seeds = [int(seed) for seed in args.seeds.split(",")]
   args.rows = args.rows.split(",")
