@@ -429,8 +429,7 @@ def _filled(text: str, name: str, headings, rows) -> str:
   start, end = (mark.format(name) for mark in MARKS)
   before, _, rest = text.partition(start)
   _, _, after = rest.partition(end)
-  lines = [headings, ["---"] * len(headings), *rows]
-  table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  table = files.markdown([headings, *rows])
   return f"{before}{start}\n{table}\n{end}{after}"
 
 

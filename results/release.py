@@ -115,8 +115,7 @@ def card(
       first + ", ".join(info.class_names) + ".",
       "",
       *("```python", use, "```", ""),
-      *("| | |", "| --- | --- |"),
-      *(f"| {key} | {value} |" for key, value in facts.items()),
+      files.markdown([("", ""), *facts.items()]),
       *("", "## Quality", "", *measured),
       *("", "## Limits", ""),
       *(f"- {text}" for text in _LIMITS[generates] + _SHARED_LIMITS),
@@ -146,7 +145,7 @@ def of_evaluation(evaluation: dict) -> list[str]:
   return [
     found.headline,
     "",
-    *_table(head, rows),
+    files.markdown([head, *rows]),
     "",
     *(f"- {sentence}" for sentence in found.sentences + found.cautions),
   ]
@@ -162,12 +161,7 @@ def of_scores(file: pathlib.Path) -> list[str]:
   ]
   head = ("on the test lesions", "value", "95% interval")
   note = "Intervals are over lesions, for one training run."
-  return [*_table(head, shown), "", note]
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-  lines = [head, ["---"] * len(head), *rows]
-  return [f"| {' | '.join(line)} |" for line in lines]
+  return [files.markdown([head, *shown]), "", note]
 
 
 def release(

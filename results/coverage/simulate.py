@@ -492,13 +492,12 @@ def _percent(row: dict, name: str) -> str:
 def show(table: list[dict], readme: str) -> str:
   """Write the rows for all folds between README.md's marks."""
   start, end = "<!-- written by simulate.py -->", "<!-- /simulate.py -->"
-  lines = [[heading for heading, _ in _SHOWN], ["---"] * len(_SHOWN)]
-  lines += [
+  lines = [[heading for heading, _ in _SHOWN]] + [
     [told(row) for _, told in _SHOWN]
     for row in table
     if row["rule"] != "1 fold"
   ]
-  text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+  text = files.markdown(lines)
   before, _, rest = readme.partition(start)
   return f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}"
 

@@ -12,7 +12,7 @@ import re
 import secrets
 import socket
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import filelock
@@ -121,6 +121,13 @@ def table(rows: Iterable[Iterable[Any]]) -> str:
   buffer = io.StringIO()
   csv.writer(buffer, lineterminator="\n").writerows(rows)
   return buffer.getvalue()
+
+
+def markdown(rows: Iterable[Sequence[str]]) -> str:
+  """Return rows as a Markdown table; the first are its headings."""
+  headings, *rest = rows
+  lines = [headings, ["---"] * len(headings), *rest]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
