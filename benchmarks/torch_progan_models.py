@@ -238,9 +238,9 @@ class Discriminator(nn.Module):
     gradient = gradient.view(len(x), 4, 4, -1).permute(0, 3, 1, 2)
     gradient = self.first[0].transposed(_sloped(gradient, features))
     centered, deviation = _deviation(x)
-    told = gradient[:, -1].reshape(-1, _GROUP * 16).sum(1)
-    told = told[:, None, None, None, None] / (_GROUP * deviation[0].numel())
-    gradient = gradient[:, :-1] + (centered * told / deviation).view(x.shape)
+    scale = gradient[:, -1].reshape(-1, _GROUP * 16).sum(1)
+    scale = scale[:, None, None, None, None] / (_GROUP * deviation[0].numel())
+    gradient = gradient[:, :-1] + (centered * scale / deviation).view(x.shape)
     for layer, y in reversed(shrunk):
       gradient = layer.transposed(_sloped(gradient, y))
     return gradient

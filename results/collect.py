@@ -67,7 +67,7 @@ _SCORES = (
 # The study behind README.md's answer, its positive control, and the arms that
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
-_TOLD = {
+_ANSWERS = {
   scoring.WITH: "as chosen on validation lesions",
   "dose_025": "0.25",
   "uncapped": "1",
@@ -164,13 +164,13 @@ def judged(evaluation: dict) -> str:
   words.append(f"{suspects} of {images} suspected of being copies")
   if (evaluation["usefulness"] or {}).get("cas"):
     balanced = evaluation["usefulness"]["cas"]["balanced_accuracy"]
-    told = [
+    scores = [
       f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
       for row in (balanced["synthetic"], balanced["real"])
     ]
     words.append(
       "balanced accuracy of a classifier trained on synthetic images alone "
-      f"{told[0]}, on the same number of real ones {told[1]}"
+      f"{scores[0]}, on the same number of real ones {scores[1]}"
     )
   return "; ".join(words)
 
@@ -201,8 +201,8 @@ def grown(path: pathlib.Path, target: pathlib.Path) -> None:
     )
     steps = phase.stop - phase.first_step
     # The first call of a size is not timed, because it compiles.
-    told = [record["seconds"] for record in timed if within(record)]
-    minutes = sum(told) / 60 if told else 0.0
+    measured = [record["seconds"] for record in timed if within(record)]
+    minutes = sum(measured) / 60 if measured else 0.0
     rows.append(
       (
         *(name, steps, steps * phase.batch_size, phase.batch_size, phase.rate),
@@ -250,8 +250,8 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
       place.parent.mkdir(parents=True, exist_ok=True)
       shutil.copy(found, place)
   # They contain paths of this machine.
-  for told in target.glob("*.json"):
-    files.write_text(told, portable(told.read_text()))
+  for file in target.glob("*.json"):
+    files.write_text(file, portable(file.read_text()))
   report = workdir / "report"
   if report.exists():
     summary = json.loads((report / "summary.json").read_text())
@@ -292,9 +292,9 @@ def write_tables() -> None:
   ]
   _rewrite(ROOT, [("runs", ("run", "measured", "minutes"), runs)])
   tables = []
-  told = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
-  if all(file.exists() for file in told):
-    tables.append(("answer", *answer(*_read(told))))
+  summaries = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
+  if all(file.exists() for file in summaries):
+    tables.append(("answer", *answer(*_read(summaries))))
   for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
     tables.append(("networks", *real_alone(summary)))
   _rewrite(ROOT.parent, tables)
@@ -331,16 +331,18 @@ def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
 
   Scores of real images are in brackets; the worst class follows a comma.
   """
-  judged = [told for told in _JUDGED if all(told[0] in row for row in rows)]
+  judged = [
+    column for column in _JUDGED if all(column[0] in row for row in rows)
+  ]
   headings = ["generator", "minutes", "seeds", "images"]
   headings += [heading for _, heading, _ in judged]
   shown = []
   for row in rows:
     what = f"`{row['name']}`: {row['what']}"
     seeds = ", ".join(map(str, row["seeds"]))
-    told = [what, f"{row['minutes']:g}", seeds, f"{row['images']:,}"]
-    told += [_judged(row, key, form) for key, _, form in judged]
-    shown.append(told)
+    cells = [what, f"{row['minutes']:g}", seeds, f"{row['images']:,}"]
+    cells += [_judged(row, key, form) for key, _, form in judged]
+    shown.append(cells)
   return headings, shown
 
 
@@ -407,7 +409,7 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     low, high = signed(found["low"]), signed(found["high"])
     return [what, signed(found["value"]), f"{low} to {high}"]
 
-  first, *others = [row(study, *told) for told in _TOLD.items()]
+  first, *others = [row(study, *arguments) for arguments in _ANSWERS.items()]
   rows, worth = [first], study["verdict"]["more_images"]
   if None not in worth.values():
     value, low, high = (

@@ -232,7 +232,7 @@ def test_the_answer_is_the_verdict_networks_by_dose():
     }
 
   module = _module()
-  told = {arm: 0.1 * n for n, arm in enumerate(module._TOLD)}
+  told = {arm: 0.1 * n for n, arm in enumerate(module._ANSWERS)}
   rows = [("head", arm, value) for arm, value in told.items()]
   study = summary(("resnet", "dose_10", 0.7), *rows)
   control = summary(("head", "with synthetic images", 0.05))

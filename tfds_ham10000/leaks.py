@@ -127,10 +127,10 @@ def judge(
   for row in test:
     label = row.label or known.labels.get(row.image_id, "?")
     labels.setdefault(row.image_id, label)
-  told = lesions.keys() | {leak.image_id for leak in leaks}
+  certain = lesions.keys() | {leak.image_id for leak in leaks}
   untraced = {
     "train": [image for image in train_ids if image not in lesions],
-    "test": [image for image in test_ids if image not in told],
+    "test": [image for image in test_ids if image not in certain],
   }
   # HAM10000's table has the lesions of all known duplicates.
   traced, apart = lesions.keys() | {*train_ids, *test_ids}, 0

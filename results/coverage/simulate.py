@@ -324,14 +324,14 @@ def simulate(number: int, seed: int, size: Size) -> list[dict]:
   for name, choice in itertools.product(SCENARIOS, CHOICES):
     gain = np.subtract(*(np.array(true[choice, k]) for k in (name, None)))
     pair = (choice, name), (choice, None)
-    for rule, told in _rules(predicted, pair, draw, number).items():
-      folds = told["folds"]
+    for rule, result in _rules(predicted, pair, draw, number).items():
+      folds = result["folds"]
       part = share[:folds] / share[:folds].sum(0)
       # The mean over seeds of [F, S, 2, K].
-      halves = gain[:folds, : told["seeds"]].mean(1)
+      halves = gain[:folds, : result["seeds"]].mean(1)
       halves = (halves * part[:, None]).sum(0).mean(1)
       row = {"scenario": name, "choice": choice, "rule": rule}
-      row |= {"truth": halves.mean()} | told
+      row |= {"truth": halves.mean()} | result
       rows.append(row | {"truth_error": (halves[0] - halves[1]) / 2})
   return rows
 
@@ -493,7 +493,7 @@ def show(table: list[dict], readme: str) -> str:
   """Write the rows for all folds between README.md's marks."""
   start, end = "<!-- written by simulate.py -->", "<!-- /simulate.py -->"
   lines = [[heading for heading, _ in _SHOWN]] + [
-    [told(row) for _, told in _SHOWN]
+    [text_of(row) for _, text_of in _SHOWN]
     for row in table
     if row["rule"] != "1 fold"
   ]
@@ -521,8 +521,8 @@ def main() -> None:
       if done % 10 == 0 or done == args.studies:
         minutes = (time.monotonic() - start) / 60
         left = minutes * (args.studies / done - 1)
-        told = f"{done} studies in {minutes:.1f} min, {left:.1f} left"
-        print(told, flush=True)
+        message = f"{done} studies in {minutes:.1f} min, {left:.1f} left"
+        print(message, flush=True)
   minutes = round((time.monotonic() - start) / 60)
   write(rows, args.out, studies=args.studies, seed=args.seed, minutes=minutes)
 

@@ -98,11 +98,11 @@ def load(
   )
   found = [one for one in found if number(one.label) is not None]
   if left_out:
-    told = ", ".join(f"{name} {count}" for name, count in left_out.items())
+    by_class = ", ".join(f"{name} {count}" for name, count in left_out.items())
     lacking = (
       f"{left_out.total()} of {left_out.total() + len(found)} images of "
       f"external={folder} are of classes that {dataset.info.name}, as used "
-      f"here, lacks ({told})"
+      f"here, lacks ({by_class})"
     )
     if not found:
       known = ", ".join(dataset.info.class_names)
@@ -122,11 +122,11 @@ def load(
   own_groups, test = set(known.values()), set(dataset.test.groups.tolist())
   groups, traced, own_test, all_known = [], 0, 0, True
   for one, key, digest in zip(found, ids, digests, strict=True):
-    told = known.get(key)
-    traced += told is not None or one.group in own_groups
-    own_test += told in test or one.group in test
-    all_known &= bool(one.group or (told and dataset.info.groups_known))
-    groups.append(one.group or told or digest[:16])
+    known_group = known.get(key)
+    traced += known_group is not None or one.group in own_groups
+    own_test += known_group in test or one.group in test
+    all_known &= bool(one.group or (known_group and dataset.info.groups_known))
+    groups.append(one.group or known_group or digest[:16])
   split = Split(
     np.stack(pixels),
     np.array([number(one.label) for one in found], np.int32),
@@ -187,18 +187,18 @@ def _refuse_leaks(folder, dataset, known, origin, found, ids, digests) -> None:
     hashlib.sha256(np.ascontiguousarray(image)).hexdigest(): name
     for image, name in zip(seen.images, seen.image_ids.tolist(), strict=True)
   }
-  told = []
+  leaked = []
   for one, key, digest in zip(found, ids, digests, strict=True):
     if leak := same_id.get(key):
-      told.append(f"{one.name}: the same {leak.kind} as {leak.train_id}")
+      leaked.append(f"{one.name}: the same {leak.kind} as {leak.train_id}")
     elif digest in same_pixels:
-      told.append(f"{one.name}: the same pixels as {same_pixels[digest]}")
-  if told:
-    more = ", …" if told[1:] else ""
+      leaked.append(f"{one.name}: the same pixels as {same_pixels[digest]}")
+  if leaked:
+    more = ", …" if leaked[1:] else ""
     raise errors.InputError(
-      f"{len(told)} of {len(found)} images of external={folder} are in the "
+      f"{len(leaked)} of {len(found)} images of external={folder} are in the "
       "training or validation split, or were used to train the synthetic "
-      f"images' generator ({told[0]}{more}): leave them out, or use a fold "
+      f"images' generator ({leaked[0]}{more}): leave them out, or use a fold "
       "that tests on them."
     )
 
@@ -240,8 +240,8 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
   found, absent, first = [], [], {}
   for line, row in rows:
     where, name = f"{table}, line {line}", row[image]
-    told = row[label] if label else _one_hot(row, classes, where)
-    if not name or not told:
+    class_name = row[label] if label else _one_hot(row, classes, where)
+    if not name or not class_name:
       raise errors.InputError(f"{where}: an image and a class are expected.")
     paths = places.get(name, ())
     if not paths:
@@ -260,7 +260,7 @@ def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
       )
     first[path] = line
     own_group = row[group] if group else ""
-    found.append(_Found(path, _within(path, folder), told, own_group))
+    found.append(_Found(path, _within(path, folder), class_name, own_group))
   if absent:
     raise errors.InputError(
       f"{len(absent)} of {len(rows)} images of {table} are not in {folder} or "

@@ -55,15 +55,15 @@ class ImageFolder(NamedTuple):
   @property
   def pretrained(self) -> frozenset[str]:
     """Return the pretrained networks that the generator was trained through."""
-    told = self.provenance.get("pretrained")
-    return frozenset(map(str, told if isinstance(told, list) else []))
+    names = self.provenance.get("pretrained")
+    return frozenset(map(str, names if isinstance(names, list) else []))
 
   @property
   def chosen_by(self) -> frozenset[str]:
     """Return the SHA-256 of the networks that filtered the images."""
-    told = self.provenance.get("filter")
-    told = told.get("networks") if isinstance(told, Mapping) else None
-    return frozenset(map(str, told if isinstance(told, list) else []))
+    used = self.provenance.get("filter")
+    names = used.get("networks") if isinstance(used, Mapping) else None
+    return frozenset(map(str, names if isinstance(names, list) else []))
 
   @property
   def title(self) -> str:
@@ -109,8 +109,8 @@ def _write(
     content = _png(image)
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    told = (f"{values[index]:.6g}" for values in scores.values())
-    rows.append((f"{name}/{path.name}", name, seed, index, digest, *told))
+    fields = (f"{values[index]:.6g}" for values in scores.values())
+    rows.append((f"{name}/{path.name}", name, seed, index, digest, *fields))
   table = files.table([(*_COLUMNS, *scores), *rows])
   files.write_text(directory / "metadata.csv", table)
   counts = np.bincount(labels, minlength=len(class_names)).tolist()

@@ -295,8 +295,8 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
   spread = draws.value[1:] - draws.value[1:].mean(0)
   if seeds < 2:
     return _Parts(spread, np.zeros_like(draws.value[0]), 0, seeds)
-  told = draws.by_seed[:, : first or seeds]
-  variance = told[:, :, 0].var(1, ddof=1).sum(0)
+  deciding = draws.by_seed[:, : first or seeds]
+  variance = deciding[:, :, 0].var(1, ddof=1).sum(0)
   resampled = draws.by_seed[:, :, 1:]
   own = (resampled - resampled.mean(1, keepdims=True)).var(2).sum((0, 1))
   # If seeds score equally by chance, their own part is zero: shrink nothing.
@@ -305,7 +305,7 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
   # Without any spread (both = 0) there is nothing to shrink.
   shared = 1 - own / np.where(both > 0, both, 1)
   spread = spread * np.sqrt(np.maximum(shared, 0))
-  return _Parts(spread, variance, folds * (told.shape[1] - 1), seeds)
+  return _Parts(spread, variance, folds * (deciding.shape[1] - 1), seeds)
 
 
 def _ends(parts: _Parts, seeds: float, level: float, seed: int):

@@ -78,10 +78,10 @@ def together(call: Callable[[], Any]) -> Any:
     value = call()
   except BaseException as error:
     failed = error
-  told = _gather("" if failed is None else _words(failed))
+  messages = _gather("" if failed is None else _words(failed))
   if failed:
     raise failed
-  for text in filter(None, told):
+  for text in filter(None, messages):
     raise errors.InputError(text)
   return value
 

@@ -85,8 +85,8 @@ def claim(
   """
   contents = {key: x for key, x in (contents or {}).items() if x is not None}
   path = pathlib.Path(path)
-  told = {k: v for k, v in flat(config).items() if not k.endswith("_dir")}
-  processes.require_same("The config", repr(sorted(told.items())))
+  compared = {k: v for k, v in flat(config).items() if not k.endswith("_dir")}
+  processes.require_same("The config", repr(sorted(compared.items())))
   with contextlib.ExitStack() as held:
 
     def take() -> list[Any]:

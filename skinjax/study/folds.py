@@ -156,8 +156,10 @@ def pretrained(config, found: Given) -> set[str]:
     return set()
   if not any(found):  # a GAN is trained here
     return set(trained.pretrained_networks(config.gan))
-  told = [g.origin.get("pretrained") for g in found.generators.values()]
-  through = {str(n) for names in told if isinstance(names, list) for n in names}
+  records = [g.origin.get("pretrained") for g in found.generators.values()]
+  through = {
+    str(n) for names in records if isinstance(names, list) for n in names
+  }
   return through.union(*(f.pretrained for f in found.folders.values()))
 
 

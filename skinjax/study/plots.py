@@ -144,8 +144,8 @@ def forest(summary: Mapping[str, Any]) -> Figure:
         marker="D" if decides else "o",
       )
       p = row["p_adjusted"]
-      told = "primary" if decides else "–" if p is None else p_value(p)
-      axis.text(1.02, at, told, **beside)
+      shown = "primary" if decides else "–" if p is None else p_value(p)
+      axis.text(1.02, at, shown, **beside)
   axis.set_yticks(range(len(names)), names)
   axis.tick_params(axis="y", length=0)
   axis.set_ylim(len(names) - 0.4, -0.6)

@@ -299,22 +299,22 @@ def _split(config, fold: folds.Fold, known: bool) -> str:
 
 
 def _compute(config) -> str:
-  told = []
+  parts = []
   for network in config.networks:
     part = config.network[network]
     if part.task == networks.HEAD:
-      told.append(
+      parts.append(
         f"{network}: logistic regression on frozen features at "
         f"{part.input}\u00d7{part.input} pixels"
       )
     else:
-      told.append(
+      parts.append(
         f"{network}: {part.train.steps} steps of {part.train.batch_size} "
         "images, with the weights of the last step"
         + ", with mixup"
         * (part.augment.get("mixup", 0.0) > 0)
       )
-  return "; ".join(told)
+  return "; ".join(parts)
 
 
 def _too_few(read: Sequence[FoldRead], class_names) -> str:
@@ -325,10 +325,10 @@ def _too_few(read: Sequence[FoldRead], class_names) -> str:
   for one in read:
     for label, there in (x for s in one.short.values() for x in s.items()):
       counts[label] = max(counts.get(label, 0), there)
-  told = (f"{counts[k]} of {class_names[k]}" for k in sorted(counts))
+  limits = (f"{counts[k]} of {class_names[k]}" for k in sorted(counts))
   return (
     f"Arms with fewer synthetic images than their dose: {', '.join(names)}. At "
-    f"most these exist, by class: {', '.join(told)}."
+    f"most these exist, by class: {', '.join(limits)}."
   )
 
 
@@ -402,8 +402,8 @@ def _differences_table(result: dict) -> str:
   )
   rows = [(*keys, "value", "low", "high", "seed_sd")]
   for row in result["differences"]:
-    told = [("" if row[key] is None else row[key]) for key in keys]
-    rows.append((*told, *_numbers(row)))
+    fields = [("" if row[key] is None else row[key]) for key in keys]
+    rows.append((*fields, *_numbers(row)))
   return files.table(rows)
 
 

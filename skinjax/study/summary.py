@@ -234,20 +234,21 @@ def summarize(
   )
   train_counts = np.sum([f.train_counts for f in folds], axis=0)
   labels = np.concatenate([f.labels for f in folds])
-  told = dataclasses.asdict(about)
+  description = dataclasses.asdict(about)
   majority = _majority_line(labels, train_counts, class_names)
-  own_generators, _ = told.pop("own_generators"), told.pop("leak_excluded")
+  for of_the_verdict in ("own_generators", "leak_excluded"):
+    del description[of_the_verdict]
   return files.plain(
     {
       "schema": 2,
-      **told,
+      **description,
       "next_steps": about.next_steps
       or verdict.next_steps(primary["verdict"], drawn=about.drawn),
       "folds": [fold.number for fold in folds],
       "seeds": seeds,
       "level": level,
       "num_resamples": num_resamples,
-      **_carried(len(folds), seeds, own_generators),
+      **_carried(len(folds), seeds, about.own_generators),
       "networks": [{"name": name, **row} for name, row in networks.items()],
       "original": _original(about.original, rows, majority),
       "classes": classes,
@@ -361,7 +362,7 @@ def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
 def _original(reported, rows, majority) -> list[dict[str, Any]]:
   """Add this study's accuracies to those reported, if it has the arms."""
   accuracies = {row["name"]: row["scores"]["accuracy"] for row in rows}
-  told = []
+  compared = []
   for row in reported:
     measured = None
     same = row["classes"] == len(rows[0]["recall"])
@@ -369,8 +370,8 @@ def _original(reported, rows, majority) -> list[dict[str, Any]]:
       without, with_ = (accuracies[name] for name in ORIGINAL_ARMS)
       line = majority["accuracy"]
       measured = {"without": without, "with": with_, "majority": line}
-    told.append({**row, "measured": measured})
-  return told
+    compared.append({**row, "measured": measured})
+  return compared
 
 
 def _majority_line(labels, train_counts, class_names) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def work(config, fold: folds.Fold, unit: Unit) -> Work:
     None if places is None else _digest(split.image_ids[places])
   )
   folder = fold.digests[fold.folder_of(unit.seed)] if fold.digests else ""
-  told = {
+  dependencies = {
     "version": networks.VERSION,
     "config": {
       key: value
@@ -81,7 +81,9 @@ def work(config, fold: folds.Fold, unit: Unit) -> Work:
     "folder": folder if arms.is_synthetic(arm) else "",
     "how": [arm.share, arm.weight, arm.pretraining],
   }
-  name = f"{unit.network}-{unit.arm}-{unit.seed}-{files.short_digest(told)}"
+  name = (
+    f"{unit.network}-{unit.arm}-{unit.seed}-{files.short_digest(dependencies)}"
+  )
   return Work(unit, made, fold, arm, taken, fold.path / "units" / name)
 
 

@@ -154,13 +154,13 @@ def progress(what: str) -> Callable[[int, int], None]:
 
   It logs at most every `_PAUSE` seconds.
   """
-  start = told = time.monotonic()
+  start = logged = time.monotonic()
 
   def tell(done: int, total: int) -> None:
-    nonlocal told
+    nonlocal logged
     now = time.monotonic()
-    if now - told > _PAUSE:
-      told, left = now, (now - start) / done * (total - done)
+    if now - logged > _PAUSE:
+      logged, left = now, (now - start) / done * (total - done)
       logging.info("%s: %d of %d, %s left", what, done, total, duration(left))
 
   return tell
