@@ -41,7 +41,8 @@ def arm(
       use the dose.
     share: the largest fraction of a class's sampled images that may be added
       images.
-    weight: the weight of each added image in the loss.
+    weight: the weight of an added image in the loss, relative to a real one of
+      its class. The class keeps its part of the loss.
     pretraining: the fraction of the steps, at the start, that sample only added
       images; all later steps sample only real ones. With 1.0 no real image is
       seen. The largest class then gets as many as the second largest.

@@ -64,7 +64,8 @@ def draw(
 
   Returns:
     `image` uint8 [batch, size, size, channels] and `label` int32 [batch]; with
-    added images also each image's `weight` in the loss, float32 [batch].
+    added images also each image's `weight` in the loss, float32 [batch], which
+    is 1 on average for each class.
   """
   counts = data["counts"]
   if "added" in data:
@@ -91,10 +92,22 @@ def draw(
 
   is_added, places = jax.vmap(other)(keys, labels)
   others = jnp.take(data["added"]["images"], places, axis=0)
+  weight = data["added"]["weight"]
+  mean = mean_weight(share, weight)
   return batch | {
     "image": jnp.where(is_added[:, None, None, None], others, images),
-    "weight": jnp.where(is_added, data["added"]["weight"], 1.0),
+    "weight": jnp.where(is_added, weight, 1.0) / mean[labels],
   }
+
+
+def mean_weight(share: jax.Array, weight: jax.Array) -> jax.Array:
+  """Return the mean weight of a class's samples in the loss, [classes].
+
+  `share` is that of added images, by class; they have `weight`, others 1.
+  Divided by their mean, weights leave a class its part of the loss.
+  """
+  # Above 0 even if all samples are images that do not count.
+  return jnp.maximum(1 - share * (1 - weight), 1e-6)
 
 
 def draw_labels(

@@ -58,7 +58,7 @@ class Added(NamedTuple):
 
   split: Split
   share: float = 1.0
-  weight: float = 1.0  # of each image in the loss
+  weight: float = 1.0  # of an image in the loss, relative to real ones
   pretraining: int = 0
 
   def shares(self, counts: np.ndarray) -> np.ndarray:

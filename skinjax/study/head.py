@@ -1,8 +1,8 @@
 """The head: logistic regression on the features of a frozen network.
 
-It is a multinomial linear probe of EfficientNet-Lite0 (trained on ImageNet).
-Real images are used in their 8 orientations, added images in one. Training
-takes seconds, so many arms can be compared.
+It is a multinomial linear probe of EfficientNet-Lite0 (trained on ImageNet), on
+images in their 8 orientations. Training takes seconds, so many arms can be
+compared.
 """
 
 import hashlib
@@ -133,9 +133,9 @@ def _fitted(config, dataset, extract, turned: int) -> dict[str, np.ndarray]:
   weights = [np.repeat(real[train.labels] / turned, turned)]
   if dataset.added:
     split = dataset.added.split
-    x.append(extract(split.images, 1)[:, 0])
-    labels.append(split.labels)
-    weights.append(added[split.labels])
+    x.append(extract(split.images, turned).reshape(-1, len(mean)))
+    labels.append(np.repeat(split.labels, turned))
+    weights.append(np.repeat(added[split.labels] / turned, turned))
   theta = _minimized(
     (np.concatenate(x) - mean) / scale,
     np.concatenate(labels),
@@ -154,8 +154,7 @@ def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
   """Compute how often a sampler would draw an image of each class, [classes].
 
   Returns:
-    This for real and for added images; for the latter, times their weight in
-    the loss.
+    This for real and for added images, times their weight in the loss.
   """
   data = batches.on_device(
     dataset.train, dataset.info.num_classes, dataset.added
@@ -168,11 +167,11 @@ def _weights(config, dataset) -> tuple[np.ndarray, np.ndarray]:
   drawn = counts / np.where(share < 1, 1 - share, 1)
   drawn = drawn ** batches.SAMPLERS[config.train.sampler]
   drawn /= drawn.sum()
-  real = drawn * (1 - share) / counts
   if not more:
-    return real, real
+    return drawn / counts, drawn / counts
+  drawn = drawn / np.asarray(batches.mean_weight(share, more["weight"]))
   each = np.maximum(more["counts"], 1)
-  return real, drawn * share / each * more["weight"]
+  return drawn * (1 - share) / counts, drawn * share / each * more["weight"]
 
 
 @jax.jit

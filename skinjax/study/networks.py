@@ -20,10 +20,10 @@ from skinjax.study import head
 from skinjax.training import loop, tasks, trained
 from skinjax.training.tasks import classifier
 
-# Increase it when the same config and images result in a different network.
-VERSION = 1
 HEAD = "head"
 _HEAD_BALANCES = ("none", "logit_adjustment")
+# Increased when the same config and images result in a different network.
+_VERSIONS = {HEAD: 2}  # by task, else 1
 Predict = Callable[[Split], np.ndarray]
 
 
@@ -71,6 +71,11 @@ def cannot(config, network: str, arm: str) -> str:
   if recipe.changes.get("loss", {}).get("balance") == "weights":
     return "its class weights would have the same effect as balanced batches"
   return ""
+
+
+def version(config) -> int:
+  """Return the version of the code that trains a unit's network."""
+  return _VERSIONS.get(config.task, 1)
 
 
 def check(config: ml_collections.FrozenConfigDict) -> None:

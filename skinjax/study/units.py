@@ -69,7 +69,7 @@ def work(config, fold: folds.Fold, unit: Unit) -> Work:
   )
   folder = fold.digests[fold.folder_of(unit.seed)] if fold.digests else ""
   dependencies = {
-    "version": networks.VERSION,
+    "version": networks.version(made),
     "config": {
       key: value
       for key, value in workdir.flat(made).items()

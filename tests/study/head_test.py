@@ -86,15 +86,31 @@ def test_agrees_with_sklearn(extract, tmp_path, sampler):
   np.testing.assert_allclose(predict(test), expected, atol=0.01)
 
 
+def test_added_images_are_used_in_all_orientations(extract, tmp_path):
+  dataset, more = shrunk.dataset(), shrunk.split("more", (3, 7, 15))
+  turned = more._replace(images=np.rot90(more.images, 1, (1, 2)))
+  fitted = [
+    _fit(
+      _config(),
+      datasets.extended(dataset, datasets.Added(split, share=0.5), ()),
+      extract,
+      tmp_path / name,
+    )[3]["weights"]
+    for name, split in (("as they are", more), ("turned", turned))
+  ]
+  np.testing.assert_allclose(*fitted, atol=1e-3)
+
+
 def test_added_images_weigh_as_a_sampler_would_draw_them():
   dataset = shrunk.dataset()  # 12, 7 and 5 images
   more = shrunk.split("more", (0, 7, 15))
   added = datasets.Added(more, share=0.5, weight=0.3)
   dataset = datasets.extended(dataset, added, ())
   real, made = head._weights(_config(train__sampler="balanced"), dataset)
-  # Half of a third is of either kind, where there are as many or more.
-  np.testing.assert_allclose(real, [1 / 36, 1 / 42, 1 / 30])
-  np.testing.assert_allclose(made, [0, 0.3 / 42, 0.3 / 90])
+  # Half of a third is of either kind, where there are as many or more; of 1 and
+  # 0.3 the mean is 0.65.
+  np.testing.assert_allclose(real, [1 / 36, 1 / 42 / 0.65, 1 / 30 / 0.65])
+  np.testing.assert_allclose(made, [0, 0.3 / 42 / 0.65, 0.3 / 90 / 0.65])
   # What logit adjustment takes for the prior is what the natural sampler draws.
   even = dataset._replace(added=added._replace(weight=1.0))
   real, made = head._weights(_config(train__sampler="natural"), even)
