@@ -67,7 +67,7 @@ def number(value: float | None) -> str:
   if value is None:
     return "n/a"
   size = abs(value)
-  if size >= 1000:
+  if size >= 999.5:
     text = f"{value:,.0f}"
   elif size >= 1e-4 or not size:
     text = f"{value:#.3g}".rstrip(".")

@@ -9,7 +9,9 @@ import numpy as np
 from skinjax.metrics import statistics
 from skinjax.study import scoring
 
-LEAST_FRACTION = 0.25  # of the images; the slope is fitted from here on
+# Of the images; the slope is fitted from here on. Curves flatten, so gains are
+# compared with its end.
+LEAST_FRACTION = 0.5
 _FURTHEST = 10.0  # largest factor by which the curve is extrapolated
 # By network and arm, then by metric: from Scorer.draws.
 AllDraws = Mapping[tuple[str, str], Mapping[str, statistics.Draws]]

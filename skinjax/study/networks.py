@@ -54,7 +54,7 @@ def unit_config(
 def cannot(config, network: str, arm: str) -> str:
   """Return why a network cannot have an arm, in words; empty if it can.
 
-  A head ignores colour augmentation: its features are computed once.
+  A head ignores colour augmentation, as its features are computed once.
   """
   recipe = config.arm[arm]
   if recipe.filtered and not pretrained(config, network):
@@ -66,6 +66,16 @@ def cannot(config, network: str, arm: str) -> str:
     return "the arm classical already uses mixup" if same else ""
   if mixup:
     return "its features are computed once, without mixup"
+  has = lambda part, section, key: key in part.get(section, {})
+  for section, changes in recipe.changes.items():
+    for key in changes:
+      if key in ("jitter", "mixup") or has(
+        config.network[network], section, key
+      ):
+        continue
+      # What no network has is refused in `unit_config`.
+      if any(has(part, section, key) for part in config.network.values()):
+        return f"{section}.{key} has no effect on it"
   if 0 < recipe.pretraining < 1:
     return "it is fitted in one stage"
   if recipe.changes.get("loss", {}).get("balance") == "weights":
@@ -88,6 +98,10 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     least = features.LEAST_SIZE  # checked there too, but after the GAN's work
     if config.input < least:
       raise errors.InputError(f"input={config.input}: use {least} or more.")
+    if not config.weight_decay > 0:
+      raise errors.InputError(
+        f"weight_decay={config.weight_decay}: a number above 0 is needed."
+      )
     return
   if tasks.named(config.task).generates:
     raise errors.InputError(f"task={config.task} trains no classifier.")

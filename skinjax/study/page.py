@@ -68,6 +68,13 @@ def render(
         if d["metric"] == "recall"
         and (d["network"], d["arm"]) == (decided["network"], WITH)
       },
+      validated={
+        network: list(
+          dict.fromkeys(a for c in folds.values() for a in c["validation"])
+        )
+        for network, folds in summary["choices"].items()
+      },
+      chosen_by=_chosen_by(summary["choices"][decided["network"]]),
       min_lesions=verdict.MIN_LESIONS,
       config=json.dumps(summary["config"], indent=2, ensure_ascii=False),
       sheets={
@@ -92,6 +99,12 @@ def render(
       diversity=_diversity_uri(diversity or {}),
     )
   )
+
+
+def _chosen_by(choices) -> str:
+  """Return the numbers of seeds that folds' choices are made by, in words."""
+  numbers = {len(choice["seeds"]) for choice in choices.values()}
+  return " or ".join(map(str, sorted(numbers)))
 
 
 def _recipes(arms):

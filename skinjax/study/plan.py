@@ -1,8 +1,10 @@
 """The plan of a study: its classifiers, and what was chosen.
 
-`plan.json` in a study's workdir records the decisions made during the study.
-Each is made once, from validation lesions alone, before the test lesions of its
-fold are predicted:
+`plan.json` in a study's workdir records the decisions made during the study,
+each of them once: the network of the verdict before anything is trained, and
+the arms to compare from validation lesions alone, before the test lesions of
+their fold are predicted. Only `until`, the number of seeds, depends on test
+lesions (see statistics.seeds_needed).
 
 ```
 {
@@ -64,11 +66,14 @@ def left_out(config, network: str) -> dict[str, str]:
 def _asked(config, network: str, asked: Sequence[str] = ()) -> dict[str, str]:
   """Map a network's requested arms to why it cannot have them, "" if it can.
 
-  Without `asked`, they are those of the config.
+  Without `asked`, they are those of the config. Arms that only other networks
+  have are left out silently, unless the config asks for them by name.
   """
   asked = asked or config.arms or tuple(config.arm)
   own = config.network[network].arms or asked
-  return {n: networks.cannot(config, network, n) for n in asked if n in own}
+  found = {n: networks.cannot(config, network, n) for n in asked if n in own}
+  why = f"network.{network}.arms does not name it"
+  return found | {n: why for n in config.arms if n not in own}
 
 
 def recipes(config) -> dict[str, Any]:

@@ -92,6 +92,10 @@ def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
     and arm["recipe"]
     and all(arm["recipe"][key] == value for key, value in alike.items())
   }
+  # Only arms of one training differ in nothing but the dose.
+  changes = lambda name: arm_of(summary, network, name)["recipe"]["changes"]
+  first = next(iter(found), None)
+  found = {n: d for n, d in found.items() if changes(n) == changes(first)}
   return dict(sorted(found.items(), key=lambda item: item[1]))
 
 

@@ -40,6 +40,9 @@ class FoldRead(NamedTuple):
   done: scoring.FoldDone
   origin_known: bool  # whether it is known what the generators have seen
   pretrained: frozenset[str]  # networks that they were trained through
+  pretrained_known: bool  # whether the images' folders record them
+  # By class, the least diverse of the fold's image folders.
+  diversity: Mapping[str, diversity.ClassDiversity]
   # By arm, the number of images of each class that has too few, by label.
   short: Mapping[str, Mapping[int, int]]
   seconds: Mapping[str, float]  # of all classifiers, by network
@@ -106,6 +109,8 @@ def read_fold(
       for folder in folders
     ),
     pretrained=frozenset().union(*(folder.pretrained for folder in folders)),
+    pretrained_known=all("pretrained" in f.provenance for f in folders),
+    diversity=_diversity(fold),
     short={
       name: found
       for name, counts in plan.wanted(
@@ -115,6 +120,28 @@ def read_fold(
     },
     seconds=seconds,
   )
+
+
+def _diversity(fold: folds.Fold) -> dict[str, diversity.ClassDiversity]:
+  """Compare each class's images with real ones; keep the least diverse."""
+  info = fold.dataset.info
+  distances = lambda split: diversity.distances(
+    *(_some(split)[:2]), info.class_names
+  )
+  real = distances(fold.dataset.train)
+  return _least_diverse(
+    diversity.compare(distances(folder.split), real, info.collapse)
+    for folder in fold.folders.values()
+  )
+
+
+def _least_diverse(
+  found: Iterable[Mapping[str, diversity.ClassDiversity]],
+) -> dict[str, diversity.ClassDiversity]:
+  least = {}
+  for name, row in (item for rows in found for item in rows.items()):
+    least[name] = min(row, least.get(name, row), key=lambda x: x.ratio)
+  return least
 
 
 def _short(wanted: np.ndarray, fold: folds.Fold) -> dict[int, int]:
@@ -236,16 +263,19 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     )
   if too_few := _too_few(read, info.class_names):
     notes.append(too_few)
-  real, made = (
-    diversity.distances(part.images, part.labels, info.class_names)
-    for part in (_some(fold.dataset.train), _some(folder.split))
-  )
-  compared = diversity.compare(made, real, info.collapse)
+  elif not all(one.pretrained_known for one in read):
+    notes.append(
+      "It is not recorded whether the generator was trained through a "
+      "pretrained network. If it was, the effect of its images on a classifier "
+      "without this pretraining includes that network's knowledge."
+    )
+  least = _least_diverse(one.diversity for one in read)
   return summary.About(
     name=f"Synthetic images for {info.name}",
     data=f"{info.name} at {info.size}\u00d7{info.size} pixels",
     drawn=info.drawn,
     split=_split(config, fold, known),
+    groups_known=info.groups_known,
     compute=_compute(config),
     command=command_line.typed(without="shard"),
     config={
@@ -255,7 +285,7 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     },
     diversity={
       name: {"diversity_ratio": found.ratio, "collapsed": found.collapsed}
-      for name, found in compared.items()
+      for name, found in least.items()
     },
     subject=folder.title,
     leak_excluded=known,
@@ -274,15 +304,16 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
 
 def _split(config, fold: folds.Fold, known: bool) -> str:
   dataset, data = fold.dataset, config.data
+  by = "lesion" if dataset.info.groups_known else "image"
   sizes = (
     f"{len(dataset.train.labels)} training, {len(dataset.validation.labels)} "
     f"validation and {len(dataset.test.labels)} test images"
   )
   if fold.number == -1:
-    words = f"the data set's fixed split by lesion: {sizes}"
+    words = f"the data set's fixed split by {by}: {sizes}"
   else:
     words = (
-      f"{data.num_folds} folds by lesion (seed {data.fold_seed}), each tested "
+      f"{data.num_folds} folds by {by} (seed {data.fold_seed}), each tested "
       f"once, by classifiers that have not seen it; one of them has {sizes}"
     )
   if config.control:
@@ -290,12 +321,13 @@ def _split(config, fold: folds.Fold, known: bool) -> str:
       "; training uses half of the training lesions, and images of the other "
       "half replace synthetic ones"
     )
+    return f"{words}; no {by} is in two of these splits"
   maker = (
-    "and the generator of the synthetic images saw no validation or test lesion"
+    f"and the generator of the synthetic images saw no validation or test {by}"
     if known
-    else "but which lesions the synthetic images' generator saw is unknown"
+    else f"but which {by}s the synthetic images' generator saw is unknown"
   )
-  return f"{words}; no lesion is in two of these splits, {maker}"
+  return f"{words}; no {by} is in two of these splits, {maker}"
 
 
 def _compute(config) -> str:

@@ -2,7 +2,8 @@
 
 ```
 {
-  schema: 2, name, data, drawn: bool, subject, split, compute, command,
+  schema: 2, name, data, drawn: bool, subject, split, groups_known: bool,
+  compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
   notes: [str], next_steps: [str], diversity: {class: {diversity_ratio,
   collapsed}}, original: [{classes, without, with, majority,
@@ -11,7 +12,7 @@
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
   classes: [{name, train_images, train_lesions, test_images, test_lesions}],
-  majority_line: {class, accuracy, balanced_accuracy},
+  test_lesions: int, majority_line: {class, accuracy, balanced_accuracy},
   choices: {network: {fold: {with: arm, without: arm, …}}},  # see plan.py
   arms: [{network, name, description, seeds, recipe: {…} or null,
           scores: {metric: ESTIMATE},                 # classification.SCALARS
@@ -21,6 +22,8 @@
   differences: [{network, arm, rival, metric, class: str|null, level,
                  verdict|null, p|null, p_adjusted|null, more_images|null,
                  …ESTIMATE}],
+  matched: [{network, arm, rival, metric, level, verdict: null,
+             p|null, …ESTIMATE}],
   learning_curve: null or {network, per_doubling, points: [{arm, fraction,
                   images, …ESTIMATE}]},
   verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
@@ -48,6 +51,11 @@ other networks, are compared with WITHOUT of their network. They are one family:
 their p-values are adjusted (Holm), their intervals are not. An arm that every
 fold chose is the same as the procedure: the two count once, and are not in the
 family if the procedure gives the verdict.
+
+`matched` compares each arm that has synthetic images with the arm that is
+trained in the same way without them: the two do not differ in how classes are
+balanced, as the arms chosen in each fold may. These differences are not
+adjusted for their number.
 
 Values that do not exist (recall of a class without test images, standard
 deviation of one seed) are null. If several seeds predict a test image, they
@@ -102,6 +110,7 @@ class About:
   # Whether it is known that the generator of the synthetic images has seen no
   # test lesion.
   leak_excluded: bool = True
+  groups_known: bool = True  # whether images of one lesion are known
   notes: Sequence[str] = ()  # limits of this study, besides those of all
   # Accuracies of the original project on the same data.
   original: Sequence[Mapping[str, Any]] = ()
@@ -181,6 +190,11 @@ def summarize(
         }
       )
   classes = _classes(folds, class_names)
+  matched = [
+    row
+    for network in networks
+    for row in _matched(draws, network, names[network], arms, level, seed)
+  ]
   curve = learning_curve.read(rows, draws, arms, folds, verdict_network)
   more = learning_curve.interval_of_more_images(
     curve, verdict_network, draws, level, seed
@@ -252,6 +266,7 @@ def summarize(
       "networks": [{"name": name, **row} for name, row in networks.items()],
       "original": _original(about.original, rows, majority),
       "classes": classes,
+      "test_lesions": sum(len(np.unique(f.groups)) for f in folds),
       "majority_line": majority,
       "choices": {
         network: {str(f.number): f.choices[network] for f in folds}
@@ -259,6 +274,7 @@ def summarize(
       },
       "arms": rows,
       "differences": differences,
+      "matched": matched,
       "learning_curve": curve,
       "verdict": _verdict(about, primary, between, more, level, stopped, until)
       | {
@@ -500,6 +516,29 @@ def _compare(
   return rows
 
 
+def _matched(draws, network, names, arms, level, seed) -> list[dict[str, Any]]:
+  """Compare arms with the same training without synthetic images."""
+  whole = [n for n in names if n in arms and arms[n]["fraction"] == 1]
+  rows = []
+  for name in whole:
+    alike = [
+      n
+      for n in whole
+      if not arms[n]["added"] and arms[n]["changes"] == arms[name]["changes"]
+    ]
+    if arms[name]["added"] != "synthetic" or not alike:
+      continue
+    paired = (
+      draws[network, name][scoring.HEADLINE_METRIC]
+      - draws[network, alike[0]][scoring.HEADLINE_METRIC]
+    )
+    (estimate,) = _estimates(statistics.interval(paired, level, seed))
+    row = {"network": network, "arm": name, "rival": alike[0]}
+    row |= {"metric": scoring.HEADLINE_METRIC, "level": level, "verdict": None}
+    rows.append(row | {"p": float(statistics.p_value(paired))} | estimate)
+  return rows
+
+
 def _adjust(family, level: float) -> None:
   """Add adjusted p-values and the resulting verdicts to the rows of a family.
 
@@ -534,7 +573,12 @@ def _verdict(
     "kind": kind,
     "leak_excluded": about.leak_excluded,
     "headline": verdict.headline(
-      about.subject, kind, leak_excluded=about.leak_excluded, **ends
+      about.subject,
+      kind,
+      low=ends["low"],
+      high=ends["high"],
+      level=level,
+      leak_excluded=about.leak_excluded,
     ),
     "detail": verdict.detail(
       network=decisive["network"],

@@ -20,8 +20,8 @@ _NEXT_STEPS = {
     "(configs/evaluate.py).",
   ),
   NO_DIFFERENCE: (
-    "If such differences matter, make the interval narrower: "
-    "--config.until=0.015 --config.seeds_most=20.",
+    "If smaller differences matter, plan another study with enough seeds from "
+    "the start: --config.until=0.015 --config.seeds_most=20.",
     "Try another generator: --config.synthetic takes images from any source.",
   ),
   HURTS: (
@@ -55,28 +55,24 @@ def headline(
   subject: str,
   kind: str,
   *,
-  value: float,
   low: float,
   high: float,
+  level: float,
   leak_excluded: bool = True,
 ) -> str:
   """State the verdict in a sentence about `subject`, a plural noun.
 
-  If no difference is detected, it states how large one can be at most. If a
-  leak is not excluded, it begins with that; if no difference is detected and
-  training without synthetic images did best, it ends with that.
+  If no difference is detected, it has the interval, whose level is `level`. If
+  a leak is not excluded, it begins with that.
   """
-  most = max(-low, high)
   said = {
     HELPS: f"{subject} help.",
     HURTS: f"{subject} hurt.",
-    NO_DIFFERENCE: f"{subject} make no detectable difference, and none larger "
-    f"than {most:.3f}.",
+    NO_DIFFERENCE: f"{subject} make no detectable difference "
+    f"({100 * level:.4g}% interval {signed(low)} to {signed(high)}).",
     CANNOT_TELL: f"This study cannot tell whether {_uncapitalized(subject)} "
     "help.",
   }[kind]
-  if kind == NO_DIFFERENCE and round(value, 3) < 0:
-    said += " Training without them did best."
   return said if leak_excluded else f"A leak cannot be excluded. {said}"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from configs import study
 from skinjax.runtime import errors
-from skinjax.study import networks
+from skinjax.study import networks, plan
 
 
 def _head(changes=(), **own):
@@ -26,6 +26,25 @@ def test_a_head_ignores_what_only_others_have():
   assert made.augment.to_dict() == {"orientations": False}
   assert "model" not in made
   networks.check(made)
+
+
+def test_an_arm_that_changes_nothing_of_a_network_is_left_out():
+  config = study.get_config("dataset=toy,quick")
+  config.networks = ("head", "resnet")
+  config.arm.mine = study.arm("in words", model={"dropout": 0.5})
+  config.arms = ("classical", "mine", "dose_05")
+  assert plan.left_out(config, "head") == {
+    "mine": "model.dropout has no effect on it"
+  }
+  assert plan.arms_of(config, "head") == ["classical", "dose_05"]
+  config.network.resnet.arms = ("classical", "mine")
+  assert plan.arms_of(config, "resnet") == ["classical", "mine"]
+  # Arms that were asked for by name are not left out silently.
+  why = {"dose_05": "network.resnet.arms does not name it"}
+  assert plan.left_out(config, "resnet") == why
+  config.arms = ()
+  assert plan.left_out(config, "resnet") == {}
+  assert {"real", "classical", "dose_05"} <= set(plan.arms_of(config, "head"))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +72,7 @@ def test_a_head_refuses_what_no_network_has(changes, told):
     ),
     ({"loss.balance": "weights"}, "Unknown loss.balance 'weights'"),
     ({"input": 16}, "input=16: use 32 or more"),
+    ({"weight_decay": 0.0}, "weight_decay=0.0: a number above 0"),
     (
       {"loss.balance": "logit_adjustment", "train.sampler": "balanced"},
       "loss.balance=logit_adjustment and train.sampler=balanced both balance",

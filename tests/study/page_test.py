@@ -49,7 +49,7 @@ def test_says_what_matters(study, text):
     "head uses ImageNet weights of EfficientNet-Lite0",
     "Student's t with 3 degrees of freedom",
     "0.6695",
-    "no classifier was measured",
+    "no skill beyond the majority class",
     "jax 0.4.38",
     "resnet 62",
     *study["next_steps"],
@@ -197,7 +197,7 @@ def _diverse(study, **ratios):
 
 
 def test_a_collapsed_class_is_told_at_the_top(small, images, undrawn):
-  told = "The generator has collapsed in mel: its images of"
+  told = "A generator has collapsed in mel: its images of"
   words, others = (
     html_checker.words(
       page.render(_diverse(small, df=0.9, mel=ratio), sheets=images)

@@ -63,6 +63,14 @@ def test_doses_are_arms_that_differ_in_nothing_else(study):
     "uncapped": 1.0,
     "dose_2": 2.0,
   }
+  arms = [
+    arm | {"recipe": arm["recipe"] | {"changes": {"loss": {"balance": "none"}}}}
+    if arm["name"] == "uncapped"
+    else arm
+    for arm in study["arms"]
+  ]
+  found = plots.doses_of(study | {"arms": arms}, "head")
+  assert found == {"dose_025": 0.25, "dose_2": 2.0}
 
 
 def test_doses_have_a_panel_for_each_class(study):

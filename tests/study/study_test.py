@@ -11,10 +11,10 @@ from PIL import Image
 
 from configs import study as study_config
 from skinjax.data import datasets, sources
-from skinjax.metrics import classification
+from skinjax.metrics import classification, diversity
 from skinjax.models import efficientnet
 from skinjax.runtime import errors, files
-from skinjax.study import folds, networks, plan, scoring, study
+from skinjax.study import folds, networks, plan, report, scoring, study
 from skinjax.training import loop
 from tests import shrunk
 from tests.data import external_test
@@ -104,6 +104,18 @@ def test_the_report_tells_of_the_generator(done):
   assert set(result["diversity"]) <= set(shrunk.CLASSES)
   assert "generator of the synthetic images saw no" in result["split"]
   assert not [key for key in result["config"] if key.endswith("_dir")]
+
+
+def test_a_class_is_as_diverse_as_in_its_worst_fold():
+  row = lambda ratio: diversity.ClassDiversity(1.0, ratio, ratio, ratio < 0.5)
+  folds_ = {"a": row(0.9), "b": row(0.7)}, {"a": row(0.2), "c": row(0.6)}
+  least = report._least_diverse(folds_)
+  assert {name: found.ratio for name, found in least.items()} == {
+    "a": 0.2,
+    "b": 0.7,
+    "c": 0.6,
+  }
+  assert least["a"].collapsed
 
 
 def test_arms_differ_in_what_they_say_and_nothing_else(done):

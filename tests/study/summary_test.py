@@ -228,6 +228,23 @@ def test_intervals_have_the_level_that_is_asked_for(make_summary):
   assert row["level"] == pytest.approx(1 - 0.0125 / 7)
 
 
+def test_arms_are_compared_with_the_same_training(make_summary):
+  arms = ("real", "classical", "duplicates", "capped_25", "dose_025")
+  study = make_summary(networks=("resnet",), arms=arms)
+  found = {(row["arm"], row["rival"]): row for row in study["matched"]}
+  # `real` is trained in another way; `duplicates` has no synthetic images.
+  assert found.keys() == {("capped_25", "classical"), ("dose_025", "classical")}
+  value = lambda name: next(
+    row["scores"]["balanced_accuracy"]["value"]
+    for row in study["arms"]
+    if row["name"] == name
+  )
+  for (arm, rival), row in found.items():
+    assert row["value"] == pytest.approx(value(arm) - value(rival))
+    assert row["low"] < row["value"] < row["high"]
+    assert 0 <= row["p"] <= 1
+
+
 def _of_right(right, labels):
   """Predictions [2 seeds, N, 2] that are right for so many 40ths of a class."""
   wrong = np.concatenate([np.repeat(np.arange(40), 50) >= right] * 2)
@@ -249,7 +266,7 @@ def _of_right(right, labels):
 def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
   labels = np.repeat([0, 1], 2000)  # so many that it is certain which rise
   right = {"classical": 28, "duplicates": 24, "capped_25": 32}
-  # The first is too few to be on a line.
+  # The first two are too few to be on the line.
   right |= {"real_10": 1, "real_25": quarter, "real_50": half}
   fold = conftest.fold_done(
     0,

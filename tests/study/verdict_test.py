@@ -40,24 +40,22 @@ def test_decide(low, high, kind):
   ],
 )
 def test_headlines(subject, kind, expected):
-  ends = {"value": 0.0, "low": 0.0, "high": 0.0}
+  ends = {"low": 0.0, "high": 0.0, "level": 0.95}
   assert verdict.headline(subject, kind, **ends) == expected
 
 
 def test_headline_without_a_detected_difference():
-  say = lambda value, **change: verdict.headline(
+  say = lambda **change: verdict.headline(
     "GAN images",
     verdict.NO_DIFFERENCE,
-    **{"value": value, "low": -0.03, "high": 0.021, **change},
+    **{"low": -0.03, "high": 0.021, "level": 0.9875, **change},
   )
-  least = (
-    "GAN images make no detectable difference, and none larger than 0.030."
+  said = (
+    "GAN images make no detectable difference (98.75% interval \u22120.030 to "
+    "+0.021)."
   )
-  assert say(0.001) == least
-  assert say(-0.001) == f"{least} Training without them did best."
-  assert say(0.001, leak_excluded=False) == (
-    f"A leak cannot be excluded. {least}"
-  )
+  assert say() == said
+  assert say(leak_excluded=False) == f"A leak cannot be excluded. {said}"
 
 
 def _detail(low, high, num_seeds=5, between=(math.nan, math.nan)):
