@@ -23,7 +23,7 @@ from skinjax.judging import findings  # noqa: E402
 from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
-from skinjax.study import plots, scoring  # noqa: E402
+from skinjax.study import plots  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -68,10 +68,12 @@ _SCORES = (
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _ANSWERS = {
-  scoring.WITH: "as chosen on validation lesions",
-  "dose_025": "0.25",
-  "uncapped": "1",
-  "dose_10": "10",
+  "dose_025": "0.25 per real image of each class but the largest, compared "
+  "with the same training without",
+  "uncapped": "1 per real image, likewise",
+  "dose_10": "10 per real image, likewise",
+  "capped_25": "at most a quarter of a class's samples, likewise",
+  "adjusted_25": "the same with logit adjustment, likewise",
 }
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
@@ -398,19 +400,13 @@ def _columns(columns, rows: list[dict]) -> tuple[list[str], list[list[str]]]:
 def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
   """Return headings and rows of a study's answer, the control's row last."""
 
-  def row(summary, arm, what):
-    (found,) = (
-      difference
-      for difference in summary["differences"]
-      if (difference["arm"], difference["class"]) == (arm, None)
-      and difference["metric"] == scoring.HEADLINE_METRIC
-      and difference["network"] == summary["verdict"]["network"]
-    )
+  def row(found, what):
     low, high = signed(found["low"]), signed(found["high"])
     return [what, signed(found["value"]), f"{low} to {high}"]
 
-  first, *others = [row(study, *arguments) for arguments in _ANSWERS.items()]
-  rows, worth = [first], study["verdict"]["more_images"]
+  decided = study["verdict"]
+  what = "best with compared with best without, by validation lesions"
+  rows, worth = [row(decided, what)], decided["more_images"]
   if None not in worth.values():
     value, low, high = (
       f"{worth[key]:+.0%}".replace("-", "\u2212")
@@ -418,12 +414,16 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     )
     what = "the same, in real images, by the learning curve"
     rows.append([what, value, f"{low} to {high}"])
-  rows += others
+  rows += [
+    row(found, what)
+    for arm, what in _ANSWERS.items()
+    for found in study["matched"]
+    if (found["network"], found["arm"]) == (decided["network"], arm)
+  ]
   what = f"control: [real images of other lesions](results/{CONTROL})"
-  rows.append(row(control, scoring.WITH, what))
+  rows.append(row(control["verdict"], what))
   level = f"{100 * study['level']:.4g}% interval"
-  what = "synthetic images per real image of each class but the largest"
-  return [what, "balanced accuracy", level], rows
+  return ["synthetic images", "change of balanced accuracy", level], rows
 
 
 def _filled(text: str, name: str, headings, rows) -> str:
