@@ -11,7 +11,7 @@ For one class alone, with an unconditional network:
 
 With `,variant=projected` it starts at full size, and its discriminator sees
 images through a network pretrained on ImageNet (Sauer et al. 2021); to grow it,
-set `--config.growth.first_size=4`.
+set `--config.growth.first_size=4` and a larger `--config.train.steps`.
 
 Writes sheets of samples, one row per class, at every resolution (DIR/samples).
 Measured times and results are in README and results/runs.csv.

@@ -27,9 +27,8 @@ def unknown(what: str, given: str, known: Iterable[str]) -> InputError:
   known = list(known)
   near = difflib.get_close_matches(given, known, n=1)
   hint = f" Did you mean {near[0]!r}?" if near else ""
-  return InputError(
-    f"Unknown {what} {given!r}.{hint} There are: {', '.join(known)}."
-  )
+  there = f"There are: {', '.join(known)}." if known else "There are none."
+  return InputError(f"Unknown {what} {given!r}.{hint} {there}")
 
 
 def require_known(what: str, given: str, known: Iterable[str]) -> None:

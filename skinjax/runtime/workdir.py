@@ -62,7 +62,7 @@ def claim(
   """Claim a workdir for one config and one run, and yield it.
 
   The config is written to `config.json`, or compared with the existing one. A
-  run that is refused before it wrote anything else leaves no trace. The
+  run that is refused before it wrote anything else leaves no config behind. The
   processes of one run claim the workdir together. If `shared`, other runs of
   the same config may use it too; they lock what they work on. Check anything
   that may be refused before claiming.

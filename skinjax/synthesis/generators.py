@@ -79,6 +79,10 @@ class Generator:
     Raises:
       InputError: a label is no class.
     """
+    if isinstance(labels, str):
+      raise errors.InputError(
+        f"sample takes several labels: for one image, [{labels!r}]."
+      )
     return self.sample_by_key(
       [self._number(label) for label in labels],
       synthesis_key(seed),

@@ -34,7 +34,7 @@ class Logits(NamedTuple):
   """A discriminator's outputs for images."""
 
   source: jax.Array  # high for real images, [batch] or [batch, heads]
-  classes: jax.Array  # [batch, classes]; no column if there is only one class
+  classes: jax.Array  # [batch, classes]; no column without a class head
   # Unit-norm features [batch, dims], for loss.class_loss="d2d_ce": `classes`
   # are then their cosines with the classes' proxies.
   features: jax.Array | None = None
@@ -117,6 +117,11 @@ def check(config) -> None:
     ),
   ):
     errors.require_known(key, name, known)
+  size = config.data.size
+  if size < 8 or size & (size - 1):
+    raise errors.InputError(
+      f"data.size={size}: a GAN's images need a power of two from 8 on."
+    )
   sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
   if config.model.conditional_from not in sizes:
     raise errors.InputError(
@@ -348,9 +353,9 @@ def _discriminator_loss(
   if config.loss.drift:
     total += config.loss.drift * _over_heads(of_real.source**2)
   if config.loss.penalty != "none":
-    between = randomness.stream(keys, "regularize")
+    penalty_keys = randomness.stream(keys, "regularize")
     look = lambda images: networks.discriminate(
-      variables, images, labels, between, False
+      variables, images, labels, penalty_keys, False
     )
     critic = lambda images: look(images)[0].source
     uniform = jax.vmap(jax.random.uniform)

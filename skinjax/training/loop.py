@@ -187,7 +187,7 @@ def compile_steps(
     `steps(state, data, frozen, key) -> (state, metrics)`: `data` is what
     batches.on_device returns, `frozen` what the task's `frozen` returns, and
     every metric is [log_every]; the given state is donated. Runs that differ
-    only in seed and data share the compiled function.
+    only in their seed share the compiled function.
   """
   return _compiled(task, tasks.program_config(config), info, phase)
 
@@ -253,8 +253,17 @@ def check(config) -> None:
     least = 0 if key == "kid_every" else 1  # 0 for never
     if value < least or value % config.log_every:
       raise errors.InputError(
-        f"{key}={value} is not a multiple of log_every={config.log_every}, "
-        "the number of steps in one compiled call."
+        f"{key}={value}: a multiple of log_every={config.log_every}, the "
+        "number of steps in one compiled call, is expected"
+        f"{' or 0' * (least == 0)}."
+      )
+  if config.best in classification.SCALARS:
+    few, many = sorted((config.eval_every, config.save_every))
+    if many % few:
+      raise errors.InputError(
+        f"best={config.best}: with eval_every={config.eval_every} and "
+        f"save_every={config.save_every}, few checkpoints are evaluated. Make "
+        "one of them a multiple of the other."
       )
   if task.generates:
     kid.check(config)

@@ -1,4 +1,4 @@
-"""Losses: pure functions that return one value per example.
+"""Losses, pure functions that return one value per example, and class priors.
 
 The adversarial losses take logits (not probabilities) and share one signature,
 so that a config can name one. A `critic` maps images [batch, …] to source

@@ -6,8 +6,9 @@ when a class collapses, and stops the run when a metric is not finite.
 
 import contextlib
 import functools
+import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -64,7 +65,8 @@ class Monitor(contextlib.ExitStack):
     writer = Writer(path, step=step, total=config.train.steps)
     self._writer = self.enter_context(writer)
     if task.generates:
-      self._sheet = Sheet(task, dataset, config)
+      past = path / "metrics.jsonl"  # cut back to the step by the writer
+      self._sheet = Sheet(task, dataset, config, _diversities(past))
       if config.kid_every:
         self._kid = kid.Kid(task, dataset, config)
 
@@ -142,8 +144,17 @@ def _log(step: int, values: dict[str, float]) -> None:
 class Sheet:
   """Samples from fixed latents, one row per class."""
 
-  def __init__(self, task: tasks.Task, dataset: datasets.Dataset, config):
-    """Measure the diversity of the real images, for comparison."""
+  def __init__(
+    self,
+    task: tasks.Task,
+    dataset: datasets.Dataset,
+    config,
+    past: Iterable[tuple[int, dict[str, float]]] = (),
+  ):
+    """Measure the diversity of the real images, for comparison.
+
+    `past` are the steps and ratios of a resumed run's earlier sheets.
+    """
     self._task, self._config, self._info = task, config, dataset.info
     self._labels = np.repeat(
       np.arange(self._info.num_classes, dtype=np.int32), _COLUMNS
@@ -153,6 +164,8 @@ class Sheet:
     )
     # Classes that have been diverse, and those already warned about.
     self._came_up, self._warned = set(), set()
+    for step, ratios in past:
+      self._note(step, ratios)
 
   def draw(self, step: int, state: Any) -> tuple[Image.Image, dict[str, float]]:
     """Generate the samples; warn about each newly collapsed class.
@@ -172,29 +185,49 @@ class Sheet:
       self._real,
       info.collapse,
     )
-    self._warn(step, compared)
-    picture = sheets.contact_sheet(rows, info.class_names)
-    return picture, {name: c.ratio for name, c in compared.items()}
-
-  def _warn(self, step: int, compared: dict) -> None:
-    collapsed = {name for name, c in compared.items() if c.collapsed}
-    # Every generator starts with images that are all alike. So in the first
-    # half of training, a class that has never been diverse causes no warning.
-    late = 2 * step >= self._config.train.steps
-    due = collapsed if late else collapsed & self._came_up
-    if new := sorted(due - self._warned):
+    ratios = {name: c.ratio for name, c in compared.items()}
+    new, over = self._note(step, ratios)
+    if new:
       logging.warning(
         "Step %d: collapsed: %s (diversity relative to real images; the limit "
         "is %.2f). See samples/%08d.png.",
         step,
-        ", ".join(f"{name} {compared[name].ratio:.2f}" for name in new),
-        self._info.collapse,
+        ", ".join(f"{name} {ratios[name]:.2f}" for name in new),
+        info.collapse,
         step,
       )
-    if over := sorted(self._warned - collapsed):
+    if over:
       logging.info("Step %d: no longer collapsed: %s.", step, ", ".join(over))
-    self._came_up |= compared.keys() - collapsed
+    return sheets.contact_sheet(rows, info.class_names), ratios
+
+  def _note(self, step: int, ratios: dict[str, float]):
+    """Return the newly collapsed classes, and those collapsed no longer."""
+    collapsed = {
+      n for n, ratio in ratios.items() if ratio < self._info.collapse
+    }
+    # Every generator starts with images that are all alike. So in the first
+    # half of training, a class that has never been diverse causes no warning.
+    late = 2 * step >= self._config.train.steps
+    due = collapsed if late else collapsed & self._came_up
+    new, over = sorted(due - self._warned), sorted(self._warned - collapsed)
+    self._came_up |= ratios.keys() - collapsed
     self._warned = (self._warned & collapsed) | due
+    return new, over
+
+
+def _diversities(path: pathlib.Path) -> list[tuple[int, dict[str, float]]]:
+  """Read the steps and ratios of the sheets in a metrics.jsonl."""
+  found = []
+  for line in path.read_text().splitlines():
+    values = json.loads(line)
+    ratios = {
+      name.removeprefix("diversity/"): ratio
+      for name, ratio in values.items()
+      if name.startswith("diversity/")
+    }
+    if ratios:
+      found.append((values["step"], ratios))
+  return found
 
 
 def finite_means(

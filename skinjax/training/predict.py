@@ -39,8 +39,15 @@ class Classifier:
       float32 [images, classes], probabilities.
 
     Raises:
-      InputError: a file is not an image, or an array has another type or shape.
+      InputError: a file is missing or not an image, or an array has another
+        type or shape.
     """
+    if isinstance(images, str | pathlib.Path) or (
+      isinstance(images, np.ndarray) and images.ndim in (2, 3)
+    ):
+      raise errors.InputError(
+        "predict takes several images: for one, give a list with it alone."
+      )
     info = self.network.info
     pixels = images_lib.in_threads(self._pixels, list(images))
     if not pixels:
@@ -59,7 +66,13 @@ class Classifier:
   def _pixels(self, image: Picture) -> np.ndarray:
     info = self.network.info
     if isinstance(image, str | pathlib.Path):
-      pixels = images_lib.read(image, info.size, info.stored)
+      try:
+        path = files.user_path(image)
+        pixels = images_lib.read(path, info.size, info.stored)
+      except OSError as error:
+        raise errors.InputError(
+          f"{image} cannot be read: {error.strerror}."
+        ) from error
     else:
       image = np.asarray(image)
       if image.ndim == 2:

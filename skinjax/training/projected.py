@@ -54,6 +54,12 @@ def check(config) -> None:
   errors.require_known(
     "model.projected.conditioning", own.conditioning, models.CONDITIONING
   )
+  class_loss = config.loss.class_loss
+  if own.conditioning == "projection" and class_loss != "cross_entropy":
+    raise errors.InputError(
+      f"loss.class_loss={class_loss} has no effect without a class head: use "
+      "model.projected.conditioning=class_head or both."
+    )
   if own.input < 32 or own.input % 32:
     raise errors.InputError(
       f"model.projected.input={own.input}: a multiple of 32 is expected."

@@ -110,7 +110,8 @@ def read(path: pathlib.Path) -> Member:
     whole = found["sha256"] == checkpoint.digest(halved)
   except (KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
-      f"{folder / RECORD} is damaged: the entry {name} is without {error}."
+      f"{folder / RECORD} is damaged: the entry {name} is not as it was "
+      f"written ({error})."
     ) from error
   if not whole:
     raise errors.InputError(

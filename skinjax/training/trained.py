@@ -336,7 +336,7 @@ def samples(
   Returns:
     uint8 [images, size, size, channels].
   """
-  parts = []
+  parts = [np.empty((0, info.size, info.size, info.channels), np.uint8)]
   for start in range(0, len(labels), _BATCH):
     part = labels[start : start + _BATCH]
     padded = np.pad(part, (0, _BATCH - len(part)))

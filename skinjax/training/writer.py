@@ -41,10 +41,11 @@ class Writer:
         picture.unlink()  # this run writes its own, if any
     board = workdir / "tensorboard"
     board.mkdir(exist_ok=True)
+    again = any(board.iterdir())
     # SummaryWriter would write in a thread, which dies silently on a full disk
     # and leaves the run waiting for it.
     self._board = EventsWriter(str(board / "events"), f".{os.getpid()}.{step}")
-    if step:  # drop what a killed run has written after its checkpoint
+    if again:  # drop what a killed run has written after its checkpoint
       restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
       self._event(step + 1, session_log=restart)
 

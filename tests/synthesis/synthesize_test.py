@@ -84,6 +84,9 @@ def test_python_draws_the_same_images(made, networks):
   for label in (3, -1):
     with pytest.raises(errors.InputError, match=f"There is no label {label}:"):
       generator.sample([label])
+  with pytest.raises(errors.InputError, match=r"for one image, \['disc'\]"):
+    generator.sample("disc")
+  assert generator.sample([]).shape == (0, 16, 16, 3)
 
 
 def test_truncated_latents(made, networks, tmp_path, monkeypatch):

@@ -351,8 +351,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
 @pytest.mark.parametrize("value", [3, 0])
 def test_cadences_are_multiples_of_the_calls_steps(tmp_path, key, value):
   name = key.replace("__", ".")
-  with pytest.raises(errors.InputError, match=f"{name}={value} is not a mult"):
+  with pytest.raises(errors.InputError, match=f"{name}={value}: a multiple of"):
     _stub_run(tmp_path, sample=True, **{key: value})
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_best_of_few_evaluated_checkpoints_is_refused(tmp_path):
+  told = "eval_every=4 and save_every=6, few checkpoints are evaluated"
+  config = {"best": "accuracy", "log_every": 2, "eval_every": 4}
+  with pytest.raises(errors.InputError, match=told):
+    _stub_run(tmp_path, save_every=6, train__steps=12, **config)
   assert not list(tmp_path.iterdir())
 
 

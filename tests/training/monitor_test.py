@@ -1,6 +1,7 @@
 """Tests of what a run watches: samples, collapse, numbers not finite."""
 
 import dataclasses
+import json
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,15 +26,15 @@ def _generator(collapsed):
   return task, jnp.array(collapsed)
 
 
-def _sheet(task, steps=4):
+def _sheet(task, steps=4, past=()):
   config = shrunk.frozen("acgan", train__steps=steps)
-  return monitor.Sheet(task, shrunk.dataset(), config)
+  return monitor.Sheet(task, shrunk.dataset(), config, past)
 
 
-def _told(absl_log, sheet, states):
+def _told(absl_log, sheet, states, first=0):
   """Return what is logged of each of several states, at steps 0, 1, …"""
   told = []
-  for step, state in enumerate(states):
+  for step, state in enumerate(states, first):
     absl_log.clear()
     sheet.draw(step, state)
     told.append([record.getMessage() for record in absl_log.records])
@@ -90,6 +91,23 @@ def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
     "Step 4: collapsed: disc 0.00, square 0.00"
   ]
   assert told[5] == ["Step 5: no longer collapsed: disc, square."]
+
+
+def test_a_resumed_run_warns_as_one_that_never_stopped(absl_log, tmp_path):
+  task, fine = _generator([False, False, False])
+  _, bad = _generator([True, False, True])
+  states = [fine, bad, bad, fine, bad]
+  told, lines = _told(absl_log, whole := _sheet(task, 20), states), []
+  for step, state in enumerate(states[:2]):
+    ratios = whole.draw(step, state)[1]
+    row = {f"diversity/{name}": ratio for name, ratio in ratios.items()}
+    lines += [{"step": step, "train/d_loss": 0.5}, {"step": step, **row}]
+  file = tmp_path / "metrics.jsonl"
+  file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  for done in (1, 2):
+    past = monitor._diversities(file)[:done]
+    resumed = _sheet(task, 20, past)
+    assert _told(absl_log, resumed, states[done:], done) == told[done:]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -54,6 +54,17 @@ def test_other_sizes_and_grey_are_brought_to_the_network_s(classifier):
       classifier.predict([bad])
 
 
+def test_one_image_is_no_list_of_images(classifier, tmp_path):
+  image = shrunk.dataset().test.images[0]
+  for one in (image, image[..., 0], "a.png", tmp_path / "a.png"):
+    with pytest.raises(errors.InputError, match="for one, give a list"):
+      classifier.predict(one)
+  with pytest.raises(
+    errors.InputError, match=r"a\.png cannot be read: No such"
+  ):
+    classifier.predict([tmp_path / "a.png"])
+
+
 def test_a_folder_of_files(classifier, workdir, tmp_path):
   images = shrunk.dataset().test.images
   for place in range(3):

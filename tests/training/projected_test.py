@@ -250,6 +250,13 @@ def test_frozen_weights_are_named_by_a_run_and_no_part_of_it(
     ({"model__projected__input": 48}, "input=48: a multiple of 32 is expected"),
     ({"model__projected__conditioning": "head"}, "conditioning"),
     ({"loss__penalty": "r1"}, "loss.penalty=r1 is on the discriminator's grad"),
+    (
+      {
+        "loss__class_loss": "d2d_ce",
+        "model__projected__conditioning": "projection",
+      },
+      "loss.class_loss=d2d_ce has no effect without a class head",
+    ),
   ],
 )
 def test_a_discriminator_that_cannot_be_is_refused(changes, told):

@@ -115,6 +115,20 @@ def test_events_can_be_read_back_and_restart_where_the_run_does(tmp_path):
   assert events[0][4].summary.value[0].tag == "samples"
 
 
+def test_a_run_that_starts_again_drops_the_events_of_the_first(tmp_path):
+  board = tmp_path / "tensorboard"
+  for again in (False, True):
+    if again:  # killed before its first checkpoint
+      (killed,) = board.iterdir()
+      killed.rename(killed.with_name("events.killed"))
+    with writer.Writer(tmp_path, step=0, total=30) as w:
+      w.scalars(10, {"loss": 1.0})
+  (path,) = board.glob("events.out*")
+  events = list(_events(path))
+  assert [e.step for e in events] == [0, 1, 10]
+  assert events[1].session_log.status == event_pb2.SessionLog.START
+
+
 def _events(path):
   """Yield the events of a file: length, its checksum, data, its checksum."""
   content = path.read_bytes()

@@ -8,9 +8,9 @@ is None where a step sees the whole batch. A `state` is a tree of arrays with an
 int32 `step`, the number of steps done. A `batch` has `image` uint8 [batch,
 size, size, channels] and `label` int32 [batch].
 
-All functions but `pretrained` and `frozen` are pure: no flags, clock, global
-state or I/O. Their random numbers are derived from `key` and each example's
-index in the whole batch.
+All functions but `check`, `pretrained` and `frozen` are pure: no flags, clock,
+global state or I/O. Their random numbers are derived from `key` and each
+example's index in the whole batch.
 
 To add a task, add a module here with a `TASK`; `named` finds it.
 """
@@ -91,7 +91,7 @@ def program_config(config) -> ml_collections.FrozenConfigDict:
   """Return a config without the values that no compiled program depends on.
 
   These are the seed, which programs get as a key, and the choice of data, which
-  they get as arguments. Runs that differ only in these share their programs.
+  they get as arguments.
   """
   made = ml_collections.ConfigDict(config.to_dict())
   if "seed" in made:

@@ -97,6 +97,15 @@ def check(config) -> None:
         f"{config.train.batch_size} gives a device {share} images, an odd "
         "number."
       )
+  if network == "resnet":
+    side = config.data.size
+    while side > 4 and side % 2 == 0:
+      side //= 2
+    if side > 4 or config.data.size % 2:
+      raise errors.InputError(
+        f"data.size={config.data.size}: the network halves images until 4 "
+        "pixels or less are left; a size such as 48, 64, 96 or 128 is expected."
+      )
   errors.require_known("model.dtype", config.model.dtype, layers.DTYPES)
   errors.require_known("loss.balance", config.loss.balance, BALANCES)
   require_one_balance(config)

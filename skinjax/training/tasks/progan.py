@@ -28,7 +28,6 @@ def _generator(config, info):
     most=config.model.most,
     num_classes=info.num_classes,
     conditional_from=schedules.level_of(config.model.conditional_from),
-    # Configs of earlier versions lack the key.
     dtype=config.model.dtype,
   )
 

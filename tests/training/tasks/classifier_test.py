@@ -172,6 +172,18 @@ def test_a_step_is_finite_and_changes_every_part():
       assert (x != was[name]).any(), name
 
 
+@pytest.mark.parametrize(
+  ("size", "fits"), [(16, True), (48, True), (100, False), (45, False)]
+)
+def test_a_size_that_cannot_be_halved_is_refused(size, fits):
+  config = shrunk.frozen("classifier", data__size=size)
+  if fits:
+    classifier.check(config)
+    return
+  with pytest.raises(errors.InputError, match=f"data.size={size}: the network"):
+    classifier.check(config)
+
+
 def test_classes_are_not_balanced_twice():
   config = shrunk.frozen(
     "classifier", loss__balance="weights", train__sampler="balanced"
