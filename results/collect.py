@@ -11,6 +11,7 @@ import argparse
 import collections
 import csv
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -23,7 +24,7 @@ from skinjax.judging import findings  # noqa: E402
 from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
-from skinjax.study import plots  # noqa: E402
+from skinjax.study import plots, verdict  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -101,17 +102,14 @@ def portable(text: str) -> str:
   return re.sub(rf"(?<=[= \"])/[^ \",{{]*/({last})", r"runs/\1", text)
 
 
-def measured(workdir: pathlib.Path) -> str:
-  """Summarize a workdir's results in words."""
-  if (workdir / "report").exists():
-    summary = json.loads((workdir / "report" / "summary.json").read_text())
-    drawn = "Drawn pictures, not lesions. " if summary["drawn"] else ""
-    found = summary["verdict"]
-    return f"{drawn}{found['headline']} {found['detail']}"
-  if (workdir / "evaluation.json").exists():
-    return judged(json.loads((workdir / "evaluation.json").read_text()))
-  if (workdir / "summary.json").exists():
-    classes = json.loads((workdir / "summary.json").read_text())
+def measured(folder: pathlib.Path) -> str | None:
+  """Summarize in words the tables of a run; None if it has none."""
+  if (folder / "evaluation.json").exists():
+    return judged(json.loads((folder / "evaluation.json").read_text()))
+  if (folder / "summary.json").exists():
+    classes = json.loads((folder / "summary.json").read_text())
+    if "verdict" in classes:
+      return study_in_words(classes)
     ratio = lambda name: classes[name]["diversity_ratio"] or 0.0
     least = min(classes, key=ratio)
     words = f"diversity at least {ratio(least):.2f} of "
@@ -123,8 +121,8 @@ def measured(workdir: pathlib.Path) -> str:
       words += f"; agreement at least {classes[worst]['agreement']:.2f}"
       words += f" ({worst})"
     return words
-  if (workdir / "scores.csv").exists():
-    with (workdir / "scores.csv").open() as file:
+  if (folder / "scores.csv").exists():
+    with (folder / "scores.csv").open() as file:
       scores = {row["score"]: row for row in csv.DictReader(file)}
     words = [
       f"{words} {float(scores[name]['value']):.3f} "
@@ -136,6 +134,11 @@ def measured(workdir: pathlib.Path) -> str:
       f"{', '.join(words)} (majority line {line:.3f}; one run: intervals over "
       "test lesions only)"
     )
+  return None
+
+
+def trained(workdir: pathlib.Path) -> str:
+  """Summarize in words how a GAN was trained."""
   steps = _records(workdir / "metrics.jsonl")[-1]["step"]
   phases = _phases(workdir)
   if phases[0].level is None:
@@ -144,6 +147,27 @@ def measured(workdir: pathlib.Path) -> str:
   sizes = f"{phases[0].size}x{phases[0].size} to "
   sizes += f"{phases[-1].size}x{phases[-1].size}"
   return f"{sizes} in {steps} steps, {images} images; a sheet for each size"
+
+
+def study_in_words(summary: dict) -> str:
+  """Summarize a study in words."""
+  found, level = summary["verdict"], summary["level"]
+  ends = {key: found[key] for key in ("low", "high")} | {"level": level}
+  between = found["between_folds"]
+  known = {"leak_excluded": found["leak_excluded"]}
+  return " ".join(
+    [
+      *["Drawn pictures, not lesions."] * summary["drawn"],
+      verdict.headline(summary["subject"], found["kind"], **ends, **known),
+      verdict.detail(
+        network=found["network"],
+        value=found["value"],
+        between=[between[key] or math.nan for key in ("low", "high")],
+        num_seeds=found["seeds"],
+        **ends,
+      ),
+    ]
+  )
 
 
 def judged(evaluation: dict) -> str:
@@ -270,27 +294,38 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   rows = {row["name"]: row for row in _rows()} | {
     name: {
       "name": name,
-      "measured": measured(workdir),
+      "measured": measured(target) or trained(workdir),
       "minutes": f"{seconds / 60:.1f}",
       "hardware": hardware,
       "command": portable(notes[-1]["command"]),
     }
   }
+  _write([rows[key] for key in sorted(rows)])
+
+
+def _write(rows: list[dict[str, str]]) -> None:
   with TABLE.open("w", newline="") as file:
     table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     table.writeheader()
-    table.writerows(rows[key] for key in sorted(rows))
+    table.writerows(rows)
 
 
 def write_tables() -> None:
-  """Rewrite the tables in the READMEs of the project and its folders."""
-  for row in _rows():
+  """Rewrite the tables in the READMEs of the project and its folders.
+
+  What was measured is described anew from the kept tables.
+  """
+  rows = _rows()
+  for row in rows:
+    row["measured"] = measured(ROOT / row["name"]) or row["measured"]
+  _write(rows)
+  for row in rows:
     took = f"# {row['minutes']} minutes, {row['hardware']}"
     place = ROOT / row["name"] / "command.txt"
     files.write_text(place, f"{row['command']}\n{took}\n")
   runs = [
     (f"[{row['name']}]({row['name']})", row["measured"], row["minutes"])
-    for row in _rows()
+    for row in rows
   ]
   _rewrite(ROOT, [("runs", ("run", "measured", "minutes"), runs)])
   tables = []
