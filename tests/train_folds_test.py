@@ -1,5 +1,6 @@
 """Tests of benchmarks/train_folds.py and of what it reads."""
 
+import pathlib
 import signal
 
 import jax
@@ -211,7 +212,7 @@ def test_the_command_reads_trains_and_says_how_to_use_it(
     "sys.argv", ["train_folds", "--manual_dir=there", f"--out={tmp_path}"]
   )
   train_folds.main()
-  assert asked == [("there", 16)]
+  assert asked == [(pathlib.Path("there"), 16)]
   shown = capsys.readouterr()
   assert f"--config.generator={tmp_path}/acgan/{{fold}}" in shown.out
   assert "acgan, fold 0: steps 0 to 4" in shown.err

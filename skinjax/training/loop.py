@@ -251,11 +251,12 @@ def check(config) -> None:
   for key in ("train.steps", *_CADENCES):
     value = workdir.flat(config).get(key, config.log_every)
     least = 0 if key == "kid_every" else 1  # 0 for never
-    if value < least or value % config.log_every:
+    if value < least:
+      raise errors.InputError(f"{key}={value} is less than {least}.")
+    if value % config.log_every:
       raise errors.InputError(
-        f"{key}={value}: a multiple of log_every={config.log_every}, the "
-        "number of steps in one compiled call, is expected"
-        f"{' or 0' * (least == 0)}."
+        f"{key}={value} is not a multiple of log_every={config.log_every}, "
+        "the number of steps in one compiled call."
       )
   if config.best in classification.SCALARS:
     few, many = sorted((config.eval_every, config.save_every))

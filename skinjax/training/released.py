@@ -109,9 +109,10 @@ def read(path: pathlib.Path) -> Member:
     origin = found["origin"]
     whole = found["sha256"] == checkpoint.digest(halved)
   except (KeyError, TypeError, ValueError) as error:
+    lacks = isinstance(error, KeyError)
+    fault = f"is without {error}" if lacks else f"cannot be read ({error})"
     raise errors.InputError(
-      f"{folder / RECORD} is damaged: the entry {name} is not as it was "
-      f"written ({error})."
+      f"{folder / RECORD} is damaged: the entry {name} {fault}."
     ) from error
   if not whole:
     raise errors.InputError(

@@ -184,7 +184,7 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
 def test_images_that_leak_are_refused(tmp_path):
   groups = shrunk.dataset().test.groups.tolist()
   folder = _written(tmp_path / "leak", {"trained_on": {"groups": groups}})
-  with pytest.raises(errors.InputError, match="lesions of this"):
+  with pytest.raises(errors.InputError, match="lesions of the test split"):
     _run(tmp_path / "run", synthetic=str(folder))
 
 
