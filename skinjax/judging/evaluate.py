@@ -222,7 +222,7 @@ def _judge(
     "distances": rows,
     "usefulness": _usefulness(config, path, dataset, judged, classifier),
     "copies": found.summary,
-    "notes": _notes(config, info),
+    "notes": _notes(dataset, classifier),
     "next_steps": [
       "To test whether the images help a classifier that also has real ones: "
       f"configs/study.py with --config.{kind}={config[kind]}"
@@ -326,7 +326,7 @@ def _usefulness(config, path, dataset, judged, classifier) -> dict | None:
   }
 
 
-def _notes(config, info) -> list[str]:
+def _notes(dataset, classifier) -> list[str]:
   """Return what a reader must know about the numbers."""
   notes = [
     "Held-out images are those of the validation and the test lesions; the "
@@ -335,13 +335,18 @@ def _notes(config, info) -> list[str]:
     "synthetic and held-out images; the kernel distance uses all synthetic "
     f"images, up to {distances.MOST} per class."
   ]
-  if not info.groups_known:
+  if not dataset.info.groups_known:
     notes.append(datasets.GROUPS_UNKNOWN)
-  if config.classifier:
+  if classifier:
     notes.append(
       "The classifier whose features are compared was trained on the training "
       "images, so its features of held-out images differ: its floor is not 0."
     )
+    if provenance.groups_learnt(classifier.origin, dataset) is None:
+      notes.append(
+        "It is unknown which lesions that classifier was trained on: it may "
+        "have seen images that are held out here."
+      )
   return notes
 
 

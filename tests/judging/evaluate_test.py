@@ -162,6 +162,11 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
   # The classifier, and what it were if it had begun with ImageNet's weights.
   network = trained.load_classifier(networks["classifier"])
   assert evaluate.of_classifier(network).pretrained == ""
+  notes = evaluate._notes(shrunk.dataset(), network)
+  assert "its floor is not 0" in notes[-1]
+  unknown = network._replace(origin=network.origin | {"unknown_origin": True})
+  notes = evaluate._notes(shrunk.dataset(), unknown)
+  assert "unknown which lesions that classifier" in notes[-1]
   config = ml_collections.ConfigDict(network.config.to_dict())
   config.model.network = "efficientnet"
   network = network._replace(config=ml_collections.FrozenConfigDict(config))
