@@ -301,7 +301,7 @@ def test_simulated_studies():
   table = simulate.summarize([row for study in studies for row in study])
   key = ("scenario", "choice", "rule")
   rows = {tuple(row[name] for name in key): row for row in table}
-  assert len(rows) == len(table) == 3 * (2 + 3)
+  assert len(rows) == len(table) == 3 * (3 + 4)
   for (_, _, rule), row in rows.items():
     assert row["studies"] == 3
     assert 0.3 < row["balanced_accuracy"] < 0.8
@@ -309,6 +309,11 @@ def test_simulated_studies():
     assert row["truth_error"] < 0.02
     assert np.isnan(row["coverage_of_mean_between_folds"]) == (rule == "1 fold")
   choice = simulate.CHOICES[1]
+  usual, strict = (
+    rows["help", choice, rule]["half_width"]
+    for rule in ("3 seeds", "3 seeds, 98.75%")
+  )
+  assert strict > usual
   for rule, seeds in (("3 seeds", 3), ("1 fold", 3)):
     assert rows["help", choice, rule]["seeds"] == seeds
   no_change, help_, hurt = (

@@ -58,6 +58,7 @@ NUM_FOLDS = 5
 # first, or for each of the first seeds by the others.
 CHOICES = ("by all", "by the others")
 SEEDS, SEEDS_MOST, UNTIL = 3, 10, 0.015
+STRICT = 0.9875  # the level of one of several studies
 TEST_TO_TRAIN = 1 / 3  # folds
 
 
@@ -66,7 +67,7 @@ class Size:
   """The size of the computation; the defaults are those of the results."""
 
   lesions: float = 1.0  # share of HAM10000's lesions
-  resamples: int = 500
+  resamples: int = 1000
   # The true values are computed twice in each fold, from this number of seeds
   # and of new images per class.
   true_seeds: int = 20
@@ -374,14 +375,14 @@ def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
     synthetic, classical = (draw(arm, seeds, folds) for arm in arms)
     return synthetic - classical
 
-  def row(draws, first=None):
-    found = statistics.interval(draws, seed=number, first=first)
+  def row(draws, first=None, level=0.95):
+    found = statistics.interval(draws, level, seed=number, first=first)
     folds, seeds = draws.by_seed.shape[:2]
     gains = [
       np.subtract(*(_scored(arm[f][:seeds]) for arm in pair))
       for f in range(folds)
     ]
-    between = statistics.between_folds(gains, TEST_TO_TRAIN)
+    between = statistics.between_folds(gains, TEST_TO_TRAIN, level)
     numbers = {
       "low": found.low,
       "high": found.high,
@@ -397,7 +398,11 @@ def _rules(predicted: dict, arms: tuple, draw, number: int) -> dict[str, dict]:
   fixed = compare(SEEDS)
   needed = statistics.seeds_needed(fixed, UNTIL, SEEDS_MOST, seed=number)
   more = fixed if needed in (None, SEEDS) else compare(needed)
-  rules = {f"{SEEDS} seeds": row(fixed), f"until {UNTIL}": row(more, SEEDS)}
+  rules = {
+    f"{SEEDS} seeds": row(fixed),
+    f"until {UNTIL}": row(more, SEEDS),
+    f"{SEEDS} seeds, {STRICT:.2%}": row(fixed, level=STRICT),
+  }
   if arms[0][0] == CHOICES[-1]:
     rules |= {"1 fold": row(compare(SEEDS, 1))}
   return rules

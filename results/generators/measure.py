@@ -122,13 +122,13 @@ SCREENED = {
     **_NO_NOISE,
     loss__class_weight=0.4,
   ),
-  "progan-projected": Row(
+  "progan-lead": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),
   "progan-5e-3": Row(
     "progan",
     "projected",
-    "as progan-projected, the generator's rate 5e-3 instead of 2e-3",
+    "as progan-lead, the generator's rate 5e-3 instead of 2e-3",
     {"growth.rates": (5e-3,) * 7},
   ),
   "progan-join-8": Row(
@@ -140,7 +140,7 @@ SCREENED = {
   "progan-class-0.2": Row(
     "progan",
     "projected",
-    "as progan-projected, class losses weigh 0.2 instead of 1",
+    "as progan-lead, class losses weigh 0.2 instead of 1",
     {"loss.class_weight": 0.2},
   ),
 }
