@@ -34,6 +34,10 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   # level before, so 16 at full size.
   config.model.base = 4 * config.data.size
   config.model.most = 128
+  # nearest or bilinear; see models/progan.py.
+  config.model.upsampling = "nearest"
+  # Whether the generator adds noise to each pixel (Karras et al. 2019).
+  config.model.pixel_noise = False
 
   # wasserstein, non_saturating, hinge or relativistic.
   config.loss.adversarial = "wasserstein"

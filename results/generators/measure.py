@@ -125,6 +125,12 @@ SCREENED = {
   "progan-lead": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),
+  "progan-bilinear": Row(
+    "progan",
+    "projected",
+    "as progan-lead, bilinear upsampling and noise at every pixel",
+    {"model.upsampling": "bilinear", "model.pixel_noise": True},
+  ),
   "progan-5e-3": Row(
     "progan",
     "projected",

@@ -26,14 +26,6 @@ _Down = functools.partial(
 )
 
 
-def _bilinear(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """Resize bilinearly and convolve, as: repeat pixels, convolve, smooth.
-
-  All of these are linear, so only pixels next to an edge differ.
-  """
-  return layers.smoothed(convolution.upsample_conv(x, kernel))
-
-
 # How the generator doubles the size: by a transposed convolution, or by an
 # ordinary one after nearest-neighbour or bilinear upsampling.
 UPSAMPLING = {
@@ -44,7 +36,7 @@ UPSAMPLING = {
     form=convolution.upsample_conv,
   ),
   "bilinear": functools.partial(
-    layers.Conv, kernel_init=layers.dcgan_init, form=_bilinear
+    layers.Conv, kernel_init=layers.dcgan_init, form=layers.bilinear_conv
   ),
 }
 

@@ -97,6 +97,15 @@ def smoothed(images: jax.Array) -> jax.Array:
   return images
 
 
+def bilinear_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Double the size bilinearly and convolve with a kernel [3, 3, C, O].
+
+  Computed as: repeat pixels, convolve, smooth. All of these are linear, so only
+  pixels next to an edge differ.
+  """
+  return smoothed(convolution.upsample_conv(x, kernel))
+
+
 class Dense(nn.Module):
   """A linear map, in the parameters' type; attributes as in Conv."""
 

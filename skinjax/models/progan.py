@@ -15,11 +15,16 @@ import jax.numpy as jnp
 
 from skinjax.models import convolution, layers
 from skinjax.models.layers import downsampled
+from skinjax.runtime import randomness
 
 _GAIN = math.sqrt(2)  # of layers before a leaky_relu (He et al. 2015)
 _Conv = functools.partial(layers.Conv, gain=_GAIN)
-_UpConv = functools.partial(_Conv, form=convolution.upsample_conv)
 _DownConv = functools.partial(_Conv, form=convolution.conv_downsample)
+# How the generator doubles the size, before a 3x3 convolution.
+UPSAMPLING = {
+  "nearest": convolution.upsample_conv,
+  "bilinear": layers.bilinear_conv,
+}
 _activation = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
@@ -89,6 +94,10 @@ class Generator(nn.Module):
   is added to the input features of this level and of those above it, so that
   coarser levels are the same for all classes and trained on all of them (as in
   UTLO, Khorram et al. 2024). With a single class, labels are not used.
+
+  The paper repeats pixels; with `bilinear` upsampling, no layer can distinguish
+  the copies of a pixel. With `pixel_noise`, texture is not tied to fixed
+  positions; see layers.PixelNoise. Both are from StyleGAN (Karras et al. 2019).
   """
 
   size: int  # height and width at the last level, a power of two from 4
@@ -97,18 +106,23 @@ class Generator(nn.Module):
   most: int  # the most features of a level
   num_classes: int
   conditional_from: int = 0
+  upsampling: str = "nearest"  # of UPSAMPLING
+  pixel_noise: bool = False  # at each level but the first
   dtype: str = "float32"  # of the convolutions, one of layers.DTYPES
 
   def setup(self):
     """Create the layers of all levels."""
     widths = [width(n, self.base, self.most) for n in range(levels(self.size))]
+    up = functools.partial(_Conv, form=UPSAMPLING[self.upsampling])
     # A quarter of the usual gain, and a bias per feature, not per position, as
     # in the authors' code.
     self.dense = layers.Dense(16 * widths[0], use_bias=False, gain=_GAIN / 4)
     zeros = nn.initializers.zeros_init()
     self.bias = self.param("bias", zeros, (widths[0],))
-    self.first = [_Conv(widths[0])] + [_UpConv(w) for w in widths[1:]]
+    self.first = [_Conv(widths[0])] + [up(w) for w in widths[1:]]
     self.second = [_Conv(w) for w in widths[1:]]
+    if self.pixel_noise:
+      self.noise = [layers.PixelNoise() for _ in widths[1:]]
     self.to_pixels = [
       layers.Conv(self.channels, kernel_size=1, gain=1.0) for _ in widths
     ]
@@ -132,9 +146,11 @@ class Generator(nn.Module):
       training keeps it near [-1, 1].
     """
     x = self._begin(latents, labels)
+    # Keys of the noise: images stay a function of their latents.
+    keys = randomness.by_content(latents)
     before = None
     for n in range(1, level + 1):
-      before, x = x, self._grow(x, n, labels)
+      before, x = x, self._grow(x, n, labels, keys)
     images = self.to_pixels[level](x).astype(latents.dtype)
     if before is None:
       return images
@@ -143,9 +159,9 @@ class Generator(nn.Module):
 
   def all_levels(self, latents: jax.Array, labels: jax.Array) -> None:
     """Use every layer once, which creates all weights."""
-    x = self._begin(latents, labels)
+    x, keys = self._begin(latents, labels), randomness.by_content(latents)
     for n, to_pixels in enumerate(self.to_pixels):
-      x = self._grow(x, n, labels) if n else x
+      x = self._grow(x, n, labels, keys) if n else x
       to_pixels(x)
 
   def _begin(self, latents, labels):
@@ -158,14 +174,16 @@ class Generator(nn.Module):
     x = layers.pixel_norm(_activation(x))
     return layers.pixel_norm(_activation(self.first[0](x)))
 
-  def _grow(self, x, n, labels):
+  def _grow(self, x, n, labels, keys):
     if self.num_classes > 1 and 0 < self.conditional_from <= n:
       join = self.join[n - self.conditional_from]
       one_hot = jax.nn.one_hot(labels, self.num_classes)
       x += join(one_hot)[:, None, None].astype(x.dtype)
-    for layer in (self.first[n], self.second[n - 1]):
-      x = layers.pixel_norm(_activation(layer(x)))
-    return x
+    x = self.first[n](x)
+    if self.pixel_noise:
+      x = self.noise[n - 1](x, keys)
+    x = layers.pixel_norm(_activation(x))
+    return layers.pixel_norm(_activation(self.second[n - 1](x)))
 
 
 class Discriminator(nn.Module):

@@ -28,6 +28,9 @@ def _generator(config, info):
     most=config.model.most,
     num_classes=info.num_classes,
     conditional_from=schedules.level_of(config.model.conditional_from),
+    # Configs of earlier versions lack these keys.
+    upsampling=config.model.get("upsampling", "nearest"),
+    pixel_noise=config.model.get("pixel_noise", False),
     dtype=config.model.dtype,
   )
 
@@ -93,6 +96,9 @@ def check(config) -> None:
     InputError: the schedule is invalid; see also gan_step.check and
       projected.check.
   """
+  errors.require_known(
+    "model.upsampling", config.model.upsampling, models.UPSAMPLING
+  )
   gan_step.check(config)
   projected.check(config)
   if config.growth.round_steps % config.log_every:
