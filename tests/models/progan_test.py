@@ -245,3 +245,43 @@ def test_products_by_hand():
   assert progan.products(1, 8, 4) == 2304 + level_1
   level_2 = 256 * 2 * (4 * 4 + 9 * 2)
   assert progan.products(2, 8, 4) == 2304 + level_1 + level_2
+
+
+def test_noise_is_each_pixels_and_follows_from_the_latent():
+  draw, variables, (latents, labels) = _generator(pixel_noise=True)
+  plain, *_ = _generator()
+  # Weights of 0 to begin with: the images are those of a network without.
+  params = dict(variables["params"])
+  noise = {n: x for n, x in params.items() if n.startswith("noise")}
+  assert [x["weight"].shape for x in noise.values()] == [(6,), (3,)]
+  for name in noise:
+    del params[name]
+  first = plain({"params": params}, latents, labels, 2, 1.0)
+  same = draw(variables, latents, labels, 2, 1.0)
+  np.testing.assert_allclose(same, first, atol=1e-6)
+  louder = {n: {"weight": jnp.ones_like(x["weight"])} for n, x in noise.items()}
+  loud = {"params": variables["params"] | louder}
+  images = draw(loud, latents, labels, 2, 1.0)
+  assert np.ptp(np.asarray(images - same)) > 0.01
+  # Alike in any batch.
+  fewer = draw(loud, latents[2:], labels[2:], 2, 1.0)
+  np.testing.assert_allclose(images[2:], fewer, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", progan.UPSAMPLING)
+def test_upsampling_resizes_before_it_convolves(name):
+  images = jax.random.normal(KEY, (2, 6, 6, 3))
+  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 2))
+  resized = jax.image.resize(images, (2, 12, 12, 3), name)
+  expected = jax.lax.conv_general_dilated(
+    resized,
+    kernel,
+    window_strides=(1, 1),
+    padding="SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+  inside = np.s_[:, 2:-2, 2:-2]  # of what is padded
+  got = progan.UPSAMPLING[name](images, kernel)
+  np.testing.assert_allclose(got[inside], expected[inside], atol=1e-4)
+  draw, variables, given = _generator(upsampling=name)
+  assert draw(variables, *given, 2, 1.0).shape == (4, 16, 16, 3)
