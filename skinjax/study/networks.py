@@ -80,6 +80,9 @@ def cannot(config, network: str, arm: str) -> str:
     return "it is fitted in one stage"
   if recipe.changes.get("loss", {}).get("balance") == "weights":
     return "its class weights would have the same effect as balanced batches"
+  sampler = recipe.changes.get("train", {}).get("sampler")
+  if recipe.added == "duplicates" and sampler == "balanced":
+    return "balanced batches repeat real images already"
   return ""
 
 

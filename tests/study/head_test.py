@@ -101,6 +101,15 @@ def test_added_images_are_used_in_all_orientations(extract, tmp_path):
   np.testing.assert_allclose(*fitted, atol=1e-3)
 
 
+def test_duplicates_change_nothing_of_a_balanced_head(extract, tmp_path):
+  dataset, config = shrunk.dataset(), _config(train__sampler="balanced")
+  *_, plain = _fit(config, dataset, extract, tmp_path / "plain")
+  more = datasets.Added(dataset.train)
+  dataset = datasets.extended(dataset, more, ())
+  *_, repeated = _fit(config, dataset, extract, tmp_path / "repeated")
+  np.testing.assert_allclose(plain["weights"], repeated["weights"], atol=1e-3)
+
+
 def test_added_images_weigh_as_a_sampler_would_draw_them():
   dataset = shrunk.dataset()  # 12, 7 and 5 images
   more = shrunk.split("more", (0, 7, 15))

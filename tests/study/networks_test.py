@@ -47,6 +47,15 @@ def test_an_arm_that_changes_nothing_of_a_network_is_left_out():
   assert {"real", "classical", "dose_05"} <= set(plan.arms_of(config, "head"))
 
 
+def test_duplicates_change_nothing_of_a_balanced_head():
+  config = study.get_config("dataset=ham10000")
+  left_out = plan.left_out(config, "head")
+  assert left_out["duplicates"] == "balanced batches repeat real images already"
+  assert "duplicates" in plan.arms_of(config, "efficientnet")
+  config.arm.more = study.arm("in words", added="duplicates")
+  assert "more" in plan.arms_of(config, "head")
+
+
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
