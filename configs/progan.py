@@ -78,6 +78,8 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     last_images = 1600
   if config.model.discriminator == "projected":
     common.project(config)
+    config.model.upsampling = "bilinear"
+    config.model.pixel_noise = True
     config.growth.first_size = config.data.size
     config.growth.batch_sizes = (64,) * len(config.growth.batch_sizes)
     if config.data.name != "mnist" and not quick:

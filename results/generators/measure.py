@@ -88,6 +88,7 @@ _NO_NOISE = {**_NEAREST, "model__pixel_noise": False}
 _NO_PIXELS = {**_NO_NOISE, "model__projected__pixels": False}
 _CLASS_1 = {**_NO_PIXELS, "loss__class_weight": 1.0}
 _TRANSPOSED = {**_CLASS_1, "model__upsampling": "transposed"}
+_PROGAN_NEAREST = {"model.upsampling": "nearest", "model.pixel_noise": False}
 SCREENED = {
   "acgan-lead": _addition("projected discriminator"),
   "bilinear": _addition("learning rates do not fall", train__decay=0.0),
@@ -125,29 +126,33 @@ SCREENED = {
   "progan-lead": Row(
     "progan", "projected", "the ProGAN's generator, projected discriminator"
   ),
-  "progan-bilinear": Row(
+  "progan-nearest": Row(
     "progan",
     "projected",
-    "as progan-lead, bilinear upsampling and noise at every pixel",
-    {"model.upsampling": "bilinear", "model.pixel_noise": True},
+    "as progan-lead, the generator repeats pixels and adds no noise",
+    _PROGAN_NEAREST,
   ),
   "progan-5e-3": Row(
     "progan",
     "projected",
-    "as progan-lead, the generator's rate 5e-3 instead of 2e-3",
-    {"growth.rates": (5e-3,) * 7},
+    "as progan-nearest, the generator's rate 5e-3 instead of 2e-3",
+    {**_PROGAN_NEAREST, "growth.rates": (5e-3,) * 7},
   ),
   "progan-join-8": Row(
     "progan",
     "projected",
     "as progan-5e-3, classes matter from 8x8 on",
-    {"growth.rates": (5e-3,) * 7, "model.conditional_from": 8},
+    {
+      **_PROGAN_NEAREST,
+      "growth.rates": (5e-3,) * 7,
+      "model.conditional_from": 8,
+    },
   ),
   "progan-class-0.2": Row(
     "progan",
     "projected",
-    "as progan-lead, class losses weigh 0.2 instead of 1",
-    {"loss.class_weight": 0.2},
+    "as progan-nearest, class losses weigh 0.2 instead of 1",
+    {**_PROGAN_NEAREST, "loss.class_weight": 0.2},
   ),
 }
 ROWS = {
