@@ -4,10 +4,10 @@ r"""ProGAN as in its paper (Karras et al. 2018): for GPUs and TPUs.
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
 Widths, losses, batch sizes, learning rates and schedule are those of the paper:
-800 thousand images to fade a resolution in, and as many after
-that. These are 229 passes over HAM10000's training images for each resolution,
-which is long for so small a data set; configs/progan.py is what was tried. This
-config has not been run to its end.
+800 thousand images to fade a resolution in, and as many after that. These are
+229 passes over HAM10000's training images for each resolution, which is long
+for so small a data set; configs/progan.py is what was tried. This config has
+not been run to its end.
 """
 
 from configs import common, progan

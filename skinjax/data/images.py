@@ -52,9 +52,9 @@ def resized(
   """Crop an image to its centre square and resize it, antialiased.
 
   An image of [size, size] is unchanged, but for one of 16 bits, which gets 8.
-  `stored` is the side that the training
-  images were stored at before they were reduced by an integer factor, or padded
-  with zeros, to `size`; None if they were stored at `size`.
+  `stored` is the side that the training images were stored at before they were
+  reduced by an integer factor, or padded with zeros, to `size`; None if they
+  were stored at `size`.
 
   Returns:
     uint8 [size, size, channels]; 1 channel if the image is grey, else 3.

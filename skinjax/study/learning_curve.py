@@ -34,11 +34,7 @@ def read(
   # Arms that differ in more than the fraction are no points of the curve.
   same = next(iter(parts.values()))
   parts = {n: a for n, a in parts.items() if a["changes"] == same["changes"]}
-  whole = [
-    n
-    for n, a in arms.items()
-    if a["fraction"] == 1 and not a["added"] and a["changes"] == same["changes"]
-  ]
+  whole = scoring.unaided(arms, same["changes"])
   found = {(row["network"], row["name"]): row for row in rows}
   having = [n for n, arm in found if arm in parts]
   network = next(iter(having), None)

@@ -16,6 +16,17 @@ HEADLINE_METRIC = "balanced_accuracy"
 WITH, WITHOUT = "with synthetic images", "without synthetic images"
 
 
+def unaided(
+  arms: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any]
+) -> list[str]:
+  """List the arms with these changes, all real images and no added ones."""
+  return [
+    name
+    for name, arm in arms.items()
+    if arm["fraction"] == 1 and not arm["added"] and arm["changes"] == changes
+  ]
+
+
 class FoldDone(NamedTuple):
   """The predictions of a fold's classifiers on its test split of N images."""
 

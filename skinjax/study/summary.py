@@ -518,15 +518,11 @@ def _compare(
 
 def _matched(draws, network, names, arms, level, seed) -> list[dict[str, Any]]:
   """Compare arms with the same training without synthetic images."""
-  whole = [n for n in names if n in arms and arms[n]["fraction"] == 1]
+  own = {n: arms[n] for n in names if n in arms}
   rows = []
-  for name in whole:
-    alike = [
-      n
-      for n in whole
-      if not arms[n]["added"] and arms[n]["changes"] == arms[name]["changes"]
-    ]
-    if arms[name]["added"] != "synthetic" or not alike:
+  for name, arm in own.items():
+    alike = scoring.unaided(own, arm["changes"])
+    if arm["added"] != "synthetic" or arm["fraction"] < 1 or not alike:
       continue
     paired = (
       draws[network, name][scoring.HEADLINE_METRIC]
