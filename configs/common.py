@@ -15,6 +15,9 @@ from skinjax.training import tasks
 def arguments(**defaults: Any) -> Callable:
   """Make `get_config("dataset=mnist,quick")` out of `get_config(**values)`.
 
+  A config of a data set also takes `upright`: its images have an upright
+  position, as digits have, so nothing flips or rotates them.
+
   Args:
     **defaults: a config's arguments and their defaults; a value has its
       default's type, and a bare name means True.
@@ -23,15 +26,18 @@ def arguments(**defaults: Any) -> Callable:
     A decorator. The decorated function raises InputError for an unknown
     argument, or one whose value is not of its type.
   """
+  known = {**defaults, **({"upright": False} if "dataset" in defaults else {})}
 
   def decorate(build: Callable[..., ml_collections.ConfigDict]) -> Callable:
     def get_config(text: str = "") -> ml_collections.ConfigDict:
-      values = dict(defaults)
+      values = dict(known)
       for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        errors.require_known("config argument", name, defaults)
-        values[name] = _typed(name, value, defaults[name])
-      return build(**values)
+        errors.require_known("config argument", name, known)
+        values[name] = _typed(name, value, known[name])
+      upright = values.pop("upright", False)
+      config = build(**values)
+      return _upright(config) if upright else config
 
     get_config.__doc__ = build.__doc__
     get_config.__signature__ = inspect.Signature(
@@ -44,6 +50,16 @@ def arguments(**defaults: Any) -> Callable:
     return get_config
 
   return decorate
+
+
+def _upright(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """Turn off flips and rotations in a config and all its parts."""
+  for key, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      _upright(value)
+    elif key in ("orientations", "test_orientations", "discriminator_turns"):
+      config[key] = False
+  return config
 
 
 def _typed(name: str, text: str, default: Any) -> Any:
@@ -102,6 +118,11 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   config.data.num_folds = 5
   config.data.fold_seed = 0
   return config
+
+
+def folds(dataset: str, quick: bool) -> tuple[int, ...]:
+  """Return the folds that a study tests on by default; see configs/study.py."""
+  return (-1,) if quick or dataset != "ham10000" else ()
 
 
 def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:

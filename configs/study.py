@@ -192,10 +192,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   # affect the verdict. See data/external.py. Empty: none.
   config.external = ""
 
-  small = quick or dataset != "ham10000"
   # The folds to test on; (): all of data.num_folds; (-1,): the fixed split
   # instead.
-  config.folds = (-1,) if small else ()
+  config.folds = common.folds(dataset, quick)
   # Classifiers of each arm and fold; they differ in initialization and batches.
   config.seeds = 3
   # Target half-width of the verdict's interval. To reach it, seeds are added

@@ -22,6 +22,7 @@ _OTHERS = {
   "evaluate": "skinjax.judging.evaluate",
   "export": "skinjax.synthesis.export",
   "predict": "skinjax.training.predict",
+  "split": "skinjax.study.split",
   "study": "skinjax.study.study",
   "synthesize": "skinjax.synthesis.synthesize",
 }

@@ -53,7 +53,7 @@ def test_every_config_takes_the_common_arguments(name, dataset, quick):
   hash(ml_collections.FrozenConfigDict(config))
 
 
-@pytest.mark.parametrize("name", OF_DATA)
+@pytest.mark.parametrize("name", sorted(set(OF_DATA) - {"split"}))
 def test_quick_is_less_work(name):
   # Of which quick has no other discriminator.
   texts = ("dataset=folder", "dataset=folder,quick")
@@ -72,7 +72,7 @@ def test_quick_is_less_work(name):
   ("text", "told"),
   [
     ("datset=mnist", "argument 'datset'. Did you mean 'dataset'"),
-    ("fast", "There are: dataset, size, quick"),
+    ("fast", "There are: dataset, size, quick, network, upright"),
     ("size=big", "Config argument size='big': int is expected"),
     ("size", "size='': int is expected"),
     ("quick=yes", "quick='yes': bool is expected"),
@@ -100,6 +100,23 @@ def test_arguments():
   assert get_config("on=False")["on"] is False
   assert get_config("on=True,")["on"] is True
   assert get_config.__doc__ == "Words."
+
+
+@pytest.mark.parametrize("name", OF_DATA)
+def test_nothing_flips_upright_images(name):
+  turns = {"orientations", "test_orientations", "discriminator_turns"}
+  usual, upright = (
+    {
+      k: v
+      for k, v in workdir.flat(_get(name, t)).items()
+      if k.split(".")[-1] in turns
+    }
+    for t in ("dataset=folder", "dataset=folder,upright")
+  )
+  assert not any(upright.values())
+  assert usual.keys() == upright.keys()
+  # These train nothing.
+  assert any(usual.values()) == (name in _TRAINING)
 
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "progan_paper"])
@@ -136,7 +153,7 @@ def test_what_led_is_the_default_where_it_was_measured():
   assert _get("progan", "dataset=ham10000").model.discriminator == "own"
 
 
-_TRAINING = sorted(set(OF_DATA) - {"synthesize"})
+_TRAINING = sorted(set(OF_DATA) - {"split", "synthesize"})
 _PARTS = ("gan", "network.resnet", "network.efficientnet", "training")
 
 

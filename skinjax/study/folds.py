@@ -66,7 +66,7 @@ def place(path: pathlib.Path, number: int) -> pathlib.Path:
 
 def load(config, number: int) -> datasets.Dataset:
   """Load a fold's images; with `control`, only half of the training lesions."""
-  dataset = _whole(config, number)
+  dataset = whole(config, number)
   if not config.control:
     return dataset
   own, other = _halves(dataset.train)
@@ -75,7 +75,8 @@ def load(config, number: int) -> datasets.Dataset:
   return dataset._replace(left_out=left_out)
 
 
-def _whole(config, number: int) -> datasets.Dataset:
+def whole(config, number: int) -> datasets.Dataset:
+  """Load all images of a fold."""
   data = ml_collections.ConfigDict(config.data.to_dict())
   data.fold = number
   return datasets.load(ml_collections.FrozenConfigDict(data))
@@ -183,10 +184,9 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
       raise errors.InputError(
         f"{maker.path} does not record which lesions the generator of its "
         "images was trained on, so it may have seen test lesions. Add a "
-        'provenance.json with {"trained_on": {"image_ids": [...]}}, image ids '
-        "of this data set (for HAM10000: python -m tfds_ham10000.folds "
-        "--fold=0), or set --config.unknown_origin=True; the verdict then "
-        "states that a leak cannot be excluded."
+        'provenance.json with {"trained_on": {"image_ids": [...]}}, such as '
+        "configs/split.py writes, or set --config.unknown_origin=True; the "
+        "verdict then states that a leak cannot be excluded."
       )
   return True
 
@@ -264,7 +264,7 @@ def _require_enough(folder, needed: Mapping[str, np.ndarray], info) -> None:
 
 def _control(config, number: int, own: pathlib.Path):
   """Return the other half of the training lesions as an image folder."""
-  _, other = _halves(_whole(config, number).train)
+  _, other = _halves(whole(config, number).train)
   return image_folder.ImageFolder(
     own,
     other,

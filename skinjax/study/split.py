@@ -1,0 +1,71 @@
+"""The task that lists the images that a generator may be trained on."""
+
+import csv
+import io
+import pathlib
+
+import ml_collections
+from absl import logging
+
+from skinjax.data import datasets
+from skinjax.runtime import errors, files, workdir
+from skinjax.study import folds
+
+TABLE = "split.csv"
+
+
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
+  """Write each fold's split, and the provenance of images for it.
+
+  In WORKDIR/FOLD, or WORKDIR itself for the fixed split: `split.csv` with the
+  columns image_id, label, group and split, and a `provenance.json` for images
+  by a generator that was trained on `split=train` alone. Once the images are
+  next to them, in a folder for each class, a study takes that directory as
+  `synthetic`. Existing files are kept.
+
+  Raises:
+    InputError: the directory has the split of other images.
+  """
+  config = ml_collections.FrozenConfigDict(config)
+  numbers = folds.numbers(config)
+  loaded = {number: folds.whole(config, number) for number in numbers}
+  fixed = numbers == (-1,)
+  with workdir.claim(path, config) as path:
+    for number, dataset in loaded.items():
+      _write(path if fixed else path / str(number), dataset)
+    shown = path if fixed else path / "{fold}"
+    logging.info(
+      "For each %s, train a generator on the images that %s lists as train, "
+      "and put its images there too, in a folder for each class. Then: "
+      "--config=configs/study.py --config.synthetic=%s",
+      "split" if fixed else "fold",
+      shown / TABLE,
+      shown,
+    )
+
+
+def _write(place: pathlib.Path, dataset: datasets.Dataset) -> None:
+  names = dataset.info.class_names
+  rows = [("image_id", "label", "group", "split")]
+  for name, split in zip(
+    ("train", "validation", "test"), dataset.splits, strict=True
+  ):
+    labels = [names[label] for label in split.labels]
+    columns = (split.image_ids.tolist(), labels, split.groups.tolist())
+    rows += [(*row, name) for row in zip(*columns, strict=True)]
+  place.mkdir(exist_ok=True)
+  table = place / TABLE
+  if not table.exists():
+    ids = dataset.train.image_ids.tolist()
+    files.write_json(
+      place / "provenance.json",
+      {"trained_on": {"image_ids": ids}, "pretrained": []},
+    )
+    files.write_text(table, files.table(rows))
+  elif [
+    tuple(row) for row in csv.reader(io.StringIO(table.read_text()))
+  ] != rows:
+    raise errors.InputError(
+      f"{table} is of other images than {dataset.info.name} has now: use "
+      "another directory."
+    )
