@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from skinjax.models import layers
 from skinjax.runtime import errors
 
 
@@ -43,10 +44,10 @@ def positives(text: str) -> list[int]:
 def size(text: str) -> int:
   """Read an image size that some model accepts; see `require`."""
   pixels = positive(text)
-  if pixels < 4 or pixels & (pixels - 1):
-    raise argparse.ArgumentTypeError(
-      f"{pixels} is not a power of two from 4 on"
-    )
+  try:
+    layers.level_of(pixels)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
   return pixels
 
 

@@ -91,7 +91,7 @@ def pairs(config, dataset: datasets.Dataset, count: int) -> list[list[float]]:
   ]
   init = functools.partial(task.init_state, config, info, key)
   state = parallel.create(init, "one", task.pretrained(config))
-  frozen = parallel.place(task.frozen(config, info), "one")
+  frozen = parallel.place(task.frozen(config), "one")
   states = [jax.tree.map(jnp.copy, state), state]  # calls donate their state
 
   def seconds(arm: int) -> float:

@@ -68,7 +68,7 @@ class Steps:
     self._info, self._split, *_ = made_up(size)
     self._config, self._number = config, phase
     self._task = tasks.named(config.task)
-    self._given = self._task.frozen(config, self._info)
+    self._given = self._task.frozen(config)
     self._frozen = parallel.place(self._given, config.parallel)
     self._key = jax.random.key(config.seed)
     self._data = parallel.place(

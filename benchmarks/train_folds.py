@@ -122,7 +122,7 @@ class Times(NamedTuple):
 def timed(config, dataset: datasets.Dataset, info: datasets.DataInfo) -> Times:
   """Measure two calls of the last phase, the costliest."""
   task = tasks.named(config.task)
-  phase, frozen = task.phases(config)[-1], task.frozen(config, info)
+  phase, frozen = task.phases(config)[-1], task.frozen(config)
   advance, state = start(config, dataset, info, frozen)
   state = [state]
 
@@ -282,7 +282,7 @@ def _train(folder, fold, config, dataset, info, out, budget) -> None:
   """Train within the budget, and release the generator."""
   name, begun = f"{folder}, fold {fold}", time.monotonic()
   task, total = tasks.named(config.task), config.train.steps
-  phases, frozen = task.phases(config), task.frozen(config, info)
+  phases, frozen = task.phases(config), task.frozen(config)
   advance, state = start(config, dataset, info, frozen)
   state = _restored(out, name, state, config)
   step, kept, said = int(state.step), time.monotonic(), 0.0

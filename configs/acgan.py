@@ -9,7 +9,7 @@ ImageNet (Sauer et al. 2021), unless `,variant=paper` or `,quick` is given; for
 other data sets `,variant=projected` turns that on.
 
 Writes sheets of samples, one row per class, during training (DIR/samples).
-Measured times and results are in README and results/runs.csv.
+Measured times and results are in results/generators and results/README.md.
 """
 
 from configs import common
@@ -63,8 +63,6 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     for key in ("discriminator_width", "dropout", "noise", "spectral"):
       del config.model[key]
     common.project(config)
-    config.model.upsampling = "bilinear"
-    config.model.pixel_noise = True
     config.train.decay = 0.2
     # A larger weight makes images more typical of their class but less diverse.
     config.loss.class_weight = 0.2

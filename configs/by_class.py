@@ -17,8 +17,7 @@ from configs import common
 def get_config(dataset: str, size: int, quick: bool, gan: str):
   """Return the config; see common.arguments. The GAN is progan or acgan."""
   config = common.base("by_class", dataset, size)
-  # one, pmap, jit, or auto: pmap from two devices on.
-  config.parallel = "auto"
+  common.devices(config)
   # The projected discriminator was not measured with one class alone.
   arguments = f"dataset={dataset},size={size},quick={quick},variant=paper"
   config.gan = common.gan_part(gan, arguments)

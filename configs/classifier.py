@@ -29,7 +29,6 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
   """
   errors.require_known("network", network, classifier.NETWORKS)
   config = common.training("classifier", dataset, size)
-  config.best = "balanced_accuracy"
   # An external test set: a folder of images with a table of their classes, or
   # with a folder for each class; see data/external.py. Empty: none.
   config.external = ""

@@ -1,7 +1,6 @@
 """Shared code of the configs: typed arguments and common keys."""
 
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -40,13 +39,6 @@ def arguments(**defaults: Any) -> Callable:
       return _upright(config) if upright else config
 
     get_config.__doc__ = build.__doc__
-    get_config.__signature__ = inspect.Signature(
-      [
-        inspect.Parameter(
-          "text", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=""
-        )
-      ]
-    )
     return get_config
 
   return decorate
@@ -83,7 +75,7 @@ _SHORT = {name: short for short, name in _NAMES.items()}
 
 
 def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
-  """Return the keys of every config.
+  """Return the keys of every config that reads a data set.
 
   Args:
     task: the name of the task that runs it.
@@ -120,6 +112,21 @@ def base(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   return config
 
 
+def devices(config: ml_collections.ConfigDict) -> None:
+  """Add the key that says how a config's training uses devices."""
+  # one, pmap, jit, or auto: pmap from two devices on.
+  config.parallel = "auto"
+
+
+def generator(config: ml_collections.ConfigDict) -> None:
+  """Add the keys that name a trained generator."""
+  # The workdir of a trained GAN, or the name of one shipped with skinjax.
+  config.generator = ""
+  # latest, or best: the generator's checkpoint with the best value of the
+  # metric that `best` names in its config.
+  config.generator_checkpoint = "latest"
+
+
 def folds(dataset: str, quick: bool) -> tuple[int, ...]:
   """Return the folds that a study tests on by default; see configs/study.py."""
   return (-1,) if quick or dataset != "ham10000" else ()
@@ -128,8 +135,7 @@ def folds(dataset: str, quick: bool) -> tuple[int, ...]:
 def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
   """Return the keys of every config that trains; see `base`."""
   config = base(task, dataset, size)
-  # one, pmap, jit, or auto: pmap from two devices on.
-  config.parallel = "auto"
+  devices(config)
   # Steps in one compiled call; the intervals below are multiples of it.
   config.log_every = 50
   config.eval_every = 500
@@ -232,10 +238,9 @@ def generating(
   # Steps between sheets of samples; each resolution's last step has one, too.
   config.sample_every = 500
   # Steps between measurements of the kernel distance (KID) of samples to
-  # training images of their class; 0: never. With best="kid" or
-  # best="kid_squeezenet", save_every must be a multiple of it. The latter uses
-  # SqueezeNet's features, for generators trained through the default
-  # EfficientNet-Lite0's.
+  # training images of their class; 0: never. With best="kid" (in features of
+  # EfficientNet-Lite0) or, for generators trained through that network,
+  # best="kid_squeezenet", save_every must be a multiple of it.
   config.kid_every = 0 if quick else 500
   # Samples of each class for it.
   config.kid_images = 100
@@ -264,6 +269,10 @@ def project(config: ml_collections.ConfigDict) -> None:
   own.conditioning = "both"
   if config.best:  # a network that the generator is not trained through
     config.best = "kid_squeezenet"
+  # A grid, and texture that depends on the position, are hardly visible to the
+  # pretrained network: these avoid both.
+  config.model.upsampling = "bilinear"
+  config.model.pixel_noise = True
   config.loss.adversarial = "hinge"
   config.loss.penalty = "none"
   config.loss.drift = 0.0
@@ -284,8 +293,7 @@ def gan_part(name: str, arguments: str) -> ml_collections.ConfigDict:
   Raises:
     InputError: there is no such GAN.
   """
-  gans = [known for known in tasks.known() if tasks.named(known).generates]
-  errors.require_known("gan", name, gans)
+  errors.require_known("gan", name, tasks.gans())
   module = importlib.import_module(f"configs.{name}")
   return part(module.get_config(arguments))
 

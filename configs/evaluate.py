@@ -18,13 +18,8 @@ from configs import classifier, common
 def get_config(dataset: str, size: int, quick: bool):
   """Return the config; see common.arguments."""
   config = common.base("evaluate", dataset, size)
-  # one, pmap, jit, or auto: pmap from two devices on.
-  config.parallel = "auto"
-  # The workdir of a trained GAN that generates the images.
-  config.generator = ""
-  # latest, or best: the generator's checkpoint with the best value of the
-  # metric that `best` names in its config.
-  config.generator_checkpoint = "latest"
+  common.devices(config)
+  common.generator(config)
   # Instead of a GAN: a folder with one folder of PNG or JPEG images per class.
   config.synthetic = ""
   # Images per class that a GAN generates.

@@ -18,8 +18,5 @@ def get_config():
   """Return the config."""
   config = ml_collections.ConfigDict()
   config.task = "export"
-  # The workdir of a trained GAN, or the name of a released one.
-  config.generator = ""
-  # latest or best, as in configs/synthesize.py.
-  config.generator_checkpoint = "latest"
+  common.generator(config)
   return config

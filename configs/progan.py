@@ -14,13 +14,12 @@ images through a network pretrained on ImageNet (Sauer et al. 2021); to grow it,
 set `--config.growth.first_size=4` and a larger `--config.train.steps`.
 
 Writes sheets of samples, one row per class, at every resolution (DIR/samples).
-Measured times and results are in README and results/runs.csv.
+Measured times and results are in results/generators and results/README.md.
 """
 
 import ml_collections
 
 from configs import common
-from skinjax.training import schedules
 from skinjax.training.tasks import progan
 
 
@@ -53,7 +52,7 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
   config.growth = ml_collections.ConfigDict()
   config.growth.first_size = 4
   # Batch sizes and learning rates at 4x4, 8x8, … 256x256, and beyond if needed.
-  beyond = max(schedules.level_of(config.data.size) - 6, 0)
+  beyond = max(config.data.size.bit_length() - 9, 0)
   config.growth.batch_sizes = (64, 64, 64, 32, 32, 16, 8) + (4,) * beyond
   config.growth.rates = (2e-3,) * (7 + beyond)
   config.growth.fade_images = 25_600
@@ -78,8 +77,6 @@ def get_config(dataset: str, size: int, quick: bool, variant: str):
     last_images = 1600
   if config.model.discriminator == "projected":
     common.project(config)
-    config.model.upsampling = "bilinear"
-    config.model.pixel_noise = True
     config.growth.first_size = config.data.size
     config.growth.batch_sizes = (64,) * len(config.growth.batch_sizes)
     if config.data.name != "mnist" and not quick:

@@ -166,8 +166,7 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   """
   config = common.base("study", dataset, size)
   source = sources.SOURCES[config.data.name]
-  # one, pmap, jit, or auto: pmap from two devices on.
-  config.parallel = "auto"
+  common.devices(config)
   # i/n, i from 0: train only every n-th classifier, from the i-th on, while
   # other processes train the rest in the same workdir. Empty: all of them.
   config.shard = ""
@@ -176,12 +175,9 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   # A folder of images by class, from any source, see data/image_folder.py; or
   # one for each fold, DIR/{fold}, or for each seed, DIR/{fold}/{seed}.
   config.synthetic = ""
-  # Instead: the workdir of a GAN that generates them, likewise by fold or seed.
-  # With neither, a GAN is trained for each fold.
-  config.generator = ""
-  # latest, or best: the generator's checkpoint with the best value of the
-  # metric that `best` names in its config.
-  config.generator_checkpoint = "latest"
+  # Instead: a GAN that generates them, likewise by fold or seed. With neither,
+  # a GAN is trained for each fold.
+  common.generator(config)
   # Whether to run if it is not recorded what the images' generator was trained
   # on. The verdict then says that a leak cannot be excluded.
   config.unknown_origin = False

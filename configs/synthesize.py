@@ -25,15 +25,11 @@ def get_config(dataset: str, size: int, quick: bool, pretrained: str):
     InputError: there is no such data set or pretrained generator.
   """
   config = common.base("synthesize", dataset, size)
-  # The workdir of a trained GAN, or the name of one shipped with skinjax.
-  config.generator = ""
+  common.generator(config)
   if pretrained:
     shipped = released.names(released.SHIPPED)
     errors.require_known("pretrained generator", pretrained, shipped)
     config.generator = str(released.SHIPPED / pretrained)
-  # latest, or best: the generator's checkpoint with the best value of the
-  # metric that `best` names in its config.
-  config.generator_checkpoint = "latest"
   # The workdir of a classifier that evaluates the images, or the name of one
   # shipped with skinjax (classifier64); empty: none. Its probability of each
   # image's class is a column of metadata.csv.

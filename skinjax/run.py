@@ -28,11 +28,10 @@ _OTHERS = {
 }
 
 
-def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
+def run(config: ml_collections.ConfigDict, path: str | pathlib.Path):
   """Run a config in a workdir, and log its time and devices in `runs.jsonl`.
 
-  The path may be None for a task that needs no workdir. Returns what the task
-  returns.
+  Returns what the task returns.
 
   Raises:
     InputError: see the task; or the disk is full or fails, or a file may not be
@@ -55,7 +54,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path | None):
       "same command resumes from the finished work."
     ) from error
   finally:  # interrupted runs are logged too, killed ones cannot be
-    if path and processes.is_first() and workdir.was_claimed(path):
+    if processes.is_first() and workdir.was_claimed(path):
       _note(pathlib.Path(path), time.monotonic() - start)
 
 
@@ -85,7 +84,7 @@ def _run(config, path):
     return importlib.import_module(_OTHERS[name]).run(config, path)
   task = tasks.named(name)
   dataset = outside = None
-  if not task.generates and config.external:  # check it before training
+  if not task.generates and config.get("external"):  # check it before training
     loop.check(config)
     dataset = processes.together(lambda: datasets.load(config.data))
     outside = processes.together(
@@ -132,7 +131,6 @@ RANGES = {
   "model.base": _Range(1),
   "model.most": _Range(1),
   "model.embedding": _Range(1),
-  "projected.input": _Range(32),
   "projected.width": _Range(1),
   "projected.most": _Range(1),
   "model.dropout": _Range(0, 255 / 256),
@@ -145,7 +143,6 @@ RANGES = {
   "loss.lecam": _Range(0),
   "loss.class_margin": _Range(0, 1),
   "loss.class_temperature": _Range(1e-3),
-  "growth.first_size": _Range(4),
   "growth.batch_sizes": _Range(1, whole=True),
   "growth.rates": _Range(0),
   "growth.fade_images": _Range(0),

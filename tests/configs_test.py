@@ -179,6 +179,12 @@ def test_every_size_can_be_trained_at(name, quick):
         loop.check(config)
 
 
+@pytest.mark.parametrize("name", ["acgan", "progan"])
+def test_a_size_that_no_gan_takes_is_refused(name):
+  with pytest.raises(errors.InputError, match=r"data\.size=48.* power"):
+    loop.check(_get(name, "dataset=folder,size=48"))
+
+
 def test_a_progan_has_as_many_images_of_its_last_size_at_every_size():
   # The lengths that results were measured with.
   assert _get("progan", "variant=projected").train.steps == 3500

@@ -127,7 +127,13 @@ def test_what_is_forbidden_is_not_called_damaged(monkeypatch, read):
     monkeypatch.setattr(run, "_run", lambda *_: read(folder))
     words = rf"^{folder}/[\w.]+: Permission denied\. Its owner or mode"
     with pytest.raises(errors.InputError, match=words):
-      run.run(None, None)
+      run.run(None, folder)
+
+
+def test_another_configs_task_is_refused_by_a_key_that_it_lacks(tmp_path):
+  config = shrunk.config("acgan", task="classifier")
+  with pytest.raises(errors.InputError, match="needs its own keys"):
+    run.run(config, tmp_path / "run")
 
 
 @contextlib.contextmanager

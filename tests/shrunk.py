@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 import re
 from unittest import mock
 
@@ -113,6 +114,12 @@ for gan in ("acgan", "progan"):
     f"gan.{key}": value for key, value in _CHANGES[gan].items()
   } | {"per_class": 3}
 _CHANGES["by_class"] = _CHANGES["by_class,gan=progan"]
+
+
+def lines(path, name="metrics"):
+  """Return the content of a workdir's NAME.jsonl."""
+  text = (path / f"{name}.jsonl").read_text()
+  return [json.loads(line) for line in text.splitlines()]
 
 
 def config(name, arguments="dataset=toy", **changes):

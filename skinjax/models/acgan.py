@@ -9,7 +9,6 @@ results/generators.
 """
 
 import functools
-import math
 
 import flax.linen as nn
 import jax
@@ -44,12 +43,11 @@ UPSAMPLING = {
 def widths(size: int, width: int) -> list[int]:
   """Return the channels from the layer next to the image down to 4x4.
 
-  They double from `width`, to at most 16 times `width`.
+  They double from `width`, to at most 16 times `width`. The size is as in
+  layers.level_of.
   """
-  levels = int(math.log2(size)) - 2
-  if 4 << levels != size or levels < 1:
-    raise ValueError(f"Size {size} is not a power of two from 8 on.")
-  return [width * 2 ** min(level, 4) for level in range(levels)]
+  levels = range(layers.level_of(size))
+  return [width * 2 ** min(level, 4) for level in levels]
 
 
 class Generator(nn.Module):
@@ -126,10 +124,10 @@ class Discriminator(nn.Module):
   """Classifies images as real or generated, and by class.
 
   Attributes are as in Generator. `spectral` applies spectral normalization
-  (Miyato et al. 2018) to every layer, instead of batch normalization to all
-  convolutions but the first. With an `embedding`, class logits are the cosines
-  of that many features with the classes' proxies, instead of a linear map (see
-  layers.CosineLogits).
+  (Miyato et al. 2018) to every layer but the classes' proxies, instead of batch
+  normalization to all convolutions but the first. With an `embedding`, class
+  logits are the cosines of that many features with the classes' proxies,
+  instead of a linear map (see layers.CosineLogits).
   """
 
   size: int

@@ -38,13 +38,13 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Classifies images of 32 to 128 pixels (He et al. 2016).
+  """Classifies square images (He et al. 2016).
 
-  A strided 4x4 convolution halves the image; the blocks halve it further, down
-  to 4x4, with channels that double each time, to at most 8 times `width`.
+  A strided 4x4 convolution halves the image; the blocks halve it further, until
+  4 pixels or less are left, with channels that double each time, to at most 8
+  times `width`.
   """
 
-  size: int  # height and width of the images, a power of two from 16
   width: int  # channels of the first layer
   num_classes: int
   dropout: float  # the rate before the last layer

@@ -40,16 +40,14 @@ def conv(x: Array, kernel: Array, *, stride: int = 1) -> Array:
   )
 
 
-def conv_transpose(x: Array, kernel: Array, *, stride: int = 2) -> Array:
+def conv_transpose(x: Array, kernel: Array) -> Array:
   """Apply the transpose of `conv` at stride 2, which doubles height and width.
 
   As a linear map of images [B, H, W, C] to [B, 2 * H, 2 * W, O] it is the
   adjoint of `conv(_, kernel.swapaxes(2, 3), stride=2)`. Raises ValueError for
   a kernel other than [k, k, C, O], k 4 or 5.
   """
-  if stride != 2:
-    raise ValueError(f"A transposed convolution has stride 2, not {stride}")
-  _check(x, kernel, stride)
+  _check(x, kernel, stride=2)
   return _by_platform(
     x, kernel, cpu=products.conv_transpose, native=_transposed_native
   )

@@ -24,6 +24,17 @@ dcgan_init = nn.initializers.normal(0.02)
 DTYPES = ("float32", "bfloat16")
 
 
+def level_of(size: int) -> int:
+  """Return how often 4 is doubled to give a size: 0 for 4, 4 for 64.
+
+  Raises:
+    ValueError: the size is not a power of two from 4 on.
+  """
+  if size < 4 or size & (size - 1):
+    raise ValueError(f"Size {size} is not a power of two from 4 on.")
+  return size.bit_length() - 3
+
+
 def lowered(x: jax.Array, dtype: str) -> jax.Array:
   """Cast to bfloat16 if that is the dtype; float32 leaves `x` unchanged."""
   return x.astype(jnp.bfloat16) if dtype == "bfloat16" else x

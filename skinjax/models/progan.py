@@ -29,15 +29,8 @@ _activation = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
 def levels(size: int) -> int:
-  """Return the number of levels from 4x4 to a size: 1 for 4, 5 for 64.
-
-  Raises:
-    ValueError: the size is not a power of two from 4 on.
-  """
-  count = int(math.log2(size)) - 1 if size >= 4 else 0
-  if count < 1 or 2 << count != size:
-    raise ValueError(f"Size {size} is not a power of two from 4 on.")
-  return count
+  """Return the number of levels from 4x4 to a size; see layers.level_of."""
+  return layers.level_of(size) + 1
 
 
 def width(level: int, base: int, most: int) -> int:
@@ -195,7 +188,6 @@ class Discriminator(nn.Module):
   """
 
   size: int
-  channels: int
   base: int
   most: int
   num_classes: int

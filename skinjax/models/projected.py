@@ -142,8 +142,8 @@ def mixed(
 class Heads(nn.Module):
   """Classifies images as real or generated, and by class, at each scale.
 
-  Every layer but embeddings of labels has spectral normalization (Miyato et al.
-  2018).
+  Every layer but labels' embeddings and classes' proxies has spectral
+  normalization (Miyato et al. 2018).
   """
 
   num_classes: int

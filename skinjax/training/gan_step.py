@@ -118,11 +118,15 @@ def check(config) -> None:
   ):
     errors.require_known(key, name, known)
   size = config.data.size
-  if size < 8 or size & (size - 1):
+  try:
+    level = layers.level_of(size)
+  except ValueError:
+    level = 0
+  if level < 1:
     raise errors.InputError(
       f"data.size={size}: a GAN's images need a power of two from 8 on."
     )
-  sizes = [4 << n for n in range(schedules.level_of(config.data.size) + 1)]
+  sizes = [4 << n for n in range(level + 1)]
   if config.model.conditional_from not in sizes:
     raise errors.InputError(
       f"model.conditional_from={config.model.conditional_from}: one of "
@@ -212,17 +216,19 @@ def train_step(
   """
   moving = state.discriminator.get("moving", {})
   share = moving.get("augmented", config.augment.discriminator_share)
-  view = lambda images, keys: augment.for_discriminator(
+  augmented = lambda images, keys: augment.for_discriminator(
     images, keys, config.augment, share
   )
-  see = lambda images, name: images
-  if networks.features:
-    once, view = view, lambda images, keys: images
+  if networks.features:  # images are augmented once, before both updates
     see = lambda images, name: networks.features(
-      once(images, randomness.stream(keys, name))
+      augmented(images, randomness.stream(keys, name))
     )
+    view = lambda features, keys: features
+  else:  # and here in every pass through the discriminator
+    see = lambda images, name: images
+    view = augmented
   networks = networks._replace(
-    discriminate=_augmented(networks.discriminate, view)
+    discriminate=_viewing(networks.discriminate, view)
   )
   mean = lambda tree: parallel.mean(tree, axis_name)
   asked = labels  # of generated images
@@ -439,10 +445,10 @@ def _moved(moving, metrics, step, batch_size: int, config):
   return moving
 
 
-def _augmented(discriminate: Callable, view: Callable) -> Callable:
-  """Wrap a discriminator so that all images, real or not, are augmented."""
+def _viewing(discriminate: Callable, view: Callable) -> Callable:
+  """Wrap a discriminator so that it gets `view(images, keys)` of all images."""
 
-  def augmented(variables, images, labels, keys, update_stats):
+  def viewing(variables, images, labels, keys, update_stats):
     logits, changed = discriminate(
       variables, view(images, keys), labels, keys, update_stats
     )
@@ -454,7 +460,7 @@ def _augmented(discriminate: Callable, view: Callable) -> Callable:
       )
     return logits, changed
 
-  return augmented
+  return viewing
 
 
 def _both(

@@ -61,7 +61,7 @@ def train(
   rules = {"train.steps": steps_rule(task, "train.steps", [path])}
   with workdir.claim(path, config, rules=rules) as path:
     dataset = dataset or processes.together(lambda: datasets.load(config.data))
-    frozen = processes.together(lambda: task.frozen(config, dataset.info))
+    frozen = processes.together(lambda: task.frozen(config))
     provenance.write_origin(path, dataset, frozen)
     with checkpoint.Checkpoints(
       path / "checkpoints", best=config.best or None
@@ -125,7 +125,9 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
     interruption.deferred() as signalled,
   ):
     while step < total and not stopped:
-      if phase != (phase := schedules.phase_at(phases, step)):
+      now = schedules.phase_at(phases, step)
+      if now != phase:
+        phase = now
         steps = compile_steps(task, config, info, phase)
         watch.begun(step, phase)
       with jax.profiler.StepTraceAnnotation("train", step_num=step):
@@ -228,7 +230,9 @@ def _parameters(state) -> str:
   networks = {
     name: variables["params"]
     for name, variables in vars(state).items()
-    if name != "average" and "params" in getattr(variables, "keys", tuple)()
+    if name != "average"
+    and isinstance(variables, dict)
+    and "params" in variables
   }
   return parameter_overview.get_parameter_overview(networks)
 

@@ -1,8 +1,9 @@
 """Losses, pure functions that return one value per example, and class priors.
 
 The adversarial losses take logits (not probabilities) and share one signature,
-so that a config can name one. A `critic` maps images [batch, …] to source
-logits [batch]. The caller takes means over the batch.
+so that a config can name one; they are elementwise, for logits [batch] or
+[batch, heads]. A `critic` maps images [batch, …] to source logits [batch]. The
+caller takes means over the batch.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ _relu, _softplus = jax.nn.relu, jax.nn.softplus
 
 
 class Adversarial(NamedTuple):
-  """An adversarial loss: both sides map source logits to losses, [batch]."""
+  """An adversarial loss: both sides map source logits to losses."""
 
   # discriminator(real, fake).
   discriminator: Callable[[jax.Array, jax.Array], jax.Array]

@@ -25,8 +25,9 @@ def run(
 ) -> dict:
   """Score a trained classifier's test split: predictions.csv and scores.csv.
 
-  An external test set is scored too: external_predictions.csv and
-  external_scores.csv.
+  An external test set is scored too: external_predictions.csv,
+  external_scores.csv, and external.json, which names it. Without one, those of
+  an earlier run stay.
 
   Returns:
     The rows of scores.csv by name: `value`, and `low` and `high` of the 95%
@@ -35,6 +36,7 @@ def run(
   """
   path, dataset = pathlib.Path(path), result.dataset
   predict(config, path, result, outside)
+  # Read back, so that scores are exactly those of the table's rounded numbers.
   train_labels, own = dataset.train.labels, read(path, dataset)
   rows = _score(
     path / "scores.csv", own, dataset.test, dataset.info, train_labels

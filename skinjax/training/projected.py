@@ -73,12 +73,16 @@ def check(config) -> None:
   efficientnet.weights_path()
 
 
-def frozen(config, info) -> dict[str, Any]:
+def through(config) -> list[str]:
+  """Name the pretrained network that the discriminator sees images through."""
+  return [efficientnet.NAME] if is_chosen(config) else []
+
+
+def frozen(config) -> dict[str, Any]:
   """Return the pretrained network and the projections; empty if not chosen.
 
   The projections are derived from `config.seed`.
   """
-  del info
   if not is_chosen(config):
     return {}
   key = randomness.named(jax.random.key(config.seed), "projections")

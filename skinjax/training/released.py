@@ -71,7 +71,8 @@ def add(folder: pathlib.Path, name: str, member: Member) -> None:
   """
   folder.mkdir(parents=True, exist_ok=True)
   record = _record(folder) if (folder / RECORD).is_file() else {}
-  record.pop(name, None)
+  if record.pop(name, None):
+    files.write_json(folder / RECORD, {"members": record})
   weights = {}
   if record:
     weights = files.read_arrays(folder / WEIGHTS)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from skinjax.models import layers
 from skinjax.runtime import errors
 
 
@@ -62,10 +63,10 @@ def growth(
   count = (last_size // first_size).bit_length() if first_size > 0 else 0
   if first_size < 4 or first_size << max(count - 1, 0) != last_size:
     raise errors.InputError(
-      f"growth.first_size={first_size} does not lead to {last_size} by "
-      "doubling: use 4, 8, …"
+      f"growth.first_size={first_size} does not lead to data.size={last_size} "
+      "by doubling: both are powers of two, from 4 and from 8 on."
     )
-  first_level = level_of(first_size)
+  first_level = layers.level_of(first_size)
   for key, values in (("batch_sizes", batch_sizes), ("rates", rates)):
     if len(values) < first_level + count:
       raise errors.InputError(
@@ -118,11 +119,6 @@ def steps_for(images: int, **schedule) -> int:
   rounding = schedule["round_steps"]
   calls = (last.fade_images + images) / (last.batch_size * rounding)
   return last.first_step + math.ceil(calls) * rounding
-
-
-def level_of(size: int) -> int:
-  """Return the level of a size, which is a power of two of at least 4."""
-  return size.bit_length() - 3
 
 
 def one_phase(config) -> tuple[Phase, ...]:

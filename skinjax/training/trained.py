@@ -17,7 +17,6 @@ from absl import logging
 
 from skinjax.data import batches, datasets, provenance
 from skinjax.metrics import classification
-from skinjax.models import efficientnet
 from skinjax.runtime import (
   checkpoint,
   errors,
@@ -137,7 +136,13 @@ def _shapes(path: pathlib.Path, task: tasks.Task, config, info) -> Any:
       functools.partial(task.init_state, config, info), jax.random.key(0)
     )
   # Whatever an edited config raises when the network is built.
-  except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+  except (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+  ) as error:
     raise _undescribed(path, str(error).splitlines()[0][:200]) from error
 
 
@@ -213,15 +218,8 @@ def require_for(network: Trained, info: datasets.DataInfo) -> None:
 
 
 def pretrained_networks(config) -> list[str]:
-  """Name the pretrained networks that a network is trained through.
-
-  A projected discriminator sees images through one (Sauer et al. 2021), and a
-  fine-tuned classifier starts with its weights. `config` is a training config.
-  """
-  model = config.get("model", {})
-  projected = model.get("discriminator") == "projected"
-  tuned = model.get("network") == "efficientnet"
-  return [efficientnet.NAME] if projected or tuned else []
+  """Name the pretrained networks that a training config trains through."""
+  return tasks.named(config.task).through(config)
 
 
 def is_trained(path: pathlib.Path, steps: int) -> bool:

@@ -10,11 +10,11 @@ from tests.bad_input import trained as runs
 from tests.bad_input.case import Case
 
 
-def _loaded(mess, told):
+def _loaded(mess, told, network="classifier"):
   """Load a network, after a change."""
 
   def make(tmp_path):
-    path = runs.copy(runs.network("classifier"), tmp_path / "run")
+    path = runs.copy(runs.network(network), tmp_path / "run")
     mess(path)
     return lambda: trained.load(path)
 
@@ -77,6 +77,9 @@ CASES = {
   ),
   "without_a_width": _loaded(
     _configure(model__width=None), rf"{_UNLIKE}.*width"
+  ),
+  "unknown_upsampling": _loaded(
+    _configure(model__upsampling="cubic"), rf"{_UNLIKE}.*cubic", "acgan"
   ),
   "generator_as_classifier": _used(
     "config.classifier=.* is the workdir of a GAN: name that of a trained clas",

@@ -44,10 +44,9 @@ def test_widths():
   assert acgan.widths(512, 2) == [2, 4, 8, 16, 32, 32, 32]
 
 
-@pytest.mark.parametrize("size", [4, 48])
-def test_sizes_that_are_no_power_of_two_are_refused(size):
-  with pytest.raises(ValueError, match=f"Size {size} is not a power of two"):
-    acgan.widths(size, 8)
+def test_a_size_that_is_no_power_of_two_is_refused():
+  with pytest.raises(ValueError, match="Size 48 is not a power of two"):
+    acgan.widths(48, 8)
 
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear"])

@@ -13,7 +13,7 @@ from skinjax.models import classifier
 
 
 def _shapes(size, width, classes=7, channels=3):
-  network = classifier.ResNet(size, width, classes, 0.2)
+  network = classifier.ResNet(width, classes, 0.2)
   images = jnp.zeros((2, size, size, channels))
   variables = jax.eval_shape(
     lambda key: network.init(key, images, None, train=False), jax.random.key(0)
@@ -60,7 +60,7 @@ def test_a_block_is_its_shortcut_where_its_kernels_are_zero():
 
 
 def test_dropout_acts_where_there_are_keys():
-  network = classifier.ResNet(16, 4, 3, 0.5)
+  network = classifier.ResNet(4, 3, 0.5)
   x = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
   init = jax.jit(functools.partial(network.init, train=False))
   variables = init(jax.random.key(1), x, None)

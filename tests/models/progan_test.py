@@ -26,7 +26,7 @@ def _generator(size=16, classes=3, base=12, most=8, **more):
 @functools.cache
 def _discriminator(size=16, classes=3, base=12, most=8):
   """Return a network that judges, and its variables."""
-  network = progan.Discriminator(size, 3, base, most, classes)
+  network = progan.Discriminator(size, base, most, classes)
   images = jnp.zeros((4, size, size, 3))
   init = lambda key: network.init(key, images, method="all_levels")
   return jax.jit(network.apply, static_argnums=2), jax.jit(init)(KEY)
@@ -62,13 +62,12 @@ def test_parameters_are_as_many_as_the_paper_has():
     other way, 513 features into that of 4x4; dense 8192 * 512 + 512, 512 + 1.
   """
   latents, labels = jnp.zeros((4, 512)), jnp.zeros(4, jnp.int32)
+  images, widths = jnp.zeros((4, 1024, 1024, 3)), (4096, 512, 1)
   for network, inputs, count in (
-    (progan.Generator, (latents, labels), 23_079_115),
-    (progan.Discriminator, (jnp.zeros((4, 1024, 1024, 3)),), 23_087_249),
+    (progan.Generator(1024, 3, *widths), (latents, labels), 23_079_115),
+    (progan.Discriminator(1024, *widths), (images,), 23_087_249),
   ):
-    init = functools.partial(
-      network(1024, 3, 4096, 512, 1).init, method="all_levels"
-    )
+    init = functools.partial(network.init, method="all_levels")
     assert _count(jax.eval_shape(init, KEY, *inputs)) == count
 
 

@@ -126,7 +126,7 @@ def _five_steps(name, mode, **more):
   before = shrunk.leaves(jax.device_get(state))
   phase = task.phases(config)[:2][-1]._replace(first_step=0)
   steps = loop.compile_steps(task, config, info, phase)
-  frozen = parallel.place(task.frozen(config, info), mode)
+  frozen = parallel.place(task.frozen(config), mode)
   state, metrics = steps(state, data, frozen, jax.random.key(2))
   for leaf in jax.tree.leaves(state):
     assert leaf.is_fully_replicated
@@ -276,7 +276,7 @@ def test_no_native_convolution_is_in_a_step_on_cpu(name, products, request):
   phase = task.phases(config)[-1]
   steps = loop.compile_steps(task, config, info, phase)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  frozen = task.frozen(config, info)
+  frozen = task.frozen(config)
   lowered = steps.lower(jax.eval_shape(init), data, frozen, key)
   text = lowered.as_text()
   assert "dot_general" in text

@@ -1,6 +1,5 @@
 """Tests of runs that are killed, asked to stop, or out of disk."""
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -63,8 +62,7 @@ def _state(path):
 
 
 def _steps(path, name):
-  text = (path / f"{name}.jsonl").read_text()
-  return [json.loads(line)["step"] for line in text.splitlines()]
+  return [line["step"] for line in shrunk.lines(path, name)]
 
 
 def _compare(undisturbed, killed):

@@ -52,11 +52,6 @@ def _train(path, name="acgan", **changes):
   return loop.train(task, config, path, shrunk.dataset())
 
 
-def _lines(path):
-  text = (path / "metrics.jsonl").read_text()
-  return [json.loads(line) for line in text.splitlines()]
-
-
 def _steps(path):
   places = (path / "checkpoints").iterdir()
   return sorted(int(p.name) for p in places if p.name.isdigit())
@@ -73,7 +68,7 @@ def _following(monkeypatch, distances):
 
 def test_distances_are_told_at_their_steps(tmp_path, absl_log):
   result = _train(tmp_path)
-  told = [x for x in _lines(tmp_path) if "kid" in x]
+  told = [x for x in shrunk.lines(tmp_path) if "kid" in x]
   assert [x["step"] for x in told] == [4, 8]
   for line in told:
     values = [line[f"kid/{name}"] for name in shrunk.CLASSES]
@@ -86,7 +81,7 @@ def test_distances_are_told_at_their_steps(tmp_path, absl_log):
 
 def test_the_last_step_is_measured(tmp_path):
   _train(tmp_path, train__steps=6)
-  assert [x["step"] for x in _lines(tmp_path) if "kid" in x] == [4, 6]
+  assert [x["step"] for x in shrunk.lines(tmp_path) if "kid" in x] == [4, 6]
   assert trained.load(tmp_path, "best").step in (4, 6)
 
 
@@ -350,7 +345,7 @@ def test_a_best_that_is_not_there_is_refused(tmp_path):
   with pytest.raises(errors.InputError, match="no checkpoint with a kid yet"):
     trained.load(path, "best")
   record.write_text(json.dumps(config | {"best": ["kid"]}))
-  with pytest.raises(errors.InputError, match=r"with best=\('kid',\)|\['kid'"):
+  with pytest.raises(errors.InputError, match=r"with best=\('kid',\)"):
     trained.load(path, "best")
   assert trained.load(path, "latest").step == 4
 

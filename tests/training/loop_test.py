@@ -26,11 +26,6 @@ def _train(name, path, **changes):
   return loop.train(task, config, path, shrunk.dataset())
 
 
-def _lines(path, name="metrics"):
-  text = (path / f"{name}.jsonl").read_text()
-  return [json.loads(line) for line in text.splitlines()]
-
-
 def _files(path):
   return {
     str(p.relative_to(path)): p.read_bytes()
@@ -91,7 +86,7 @@ def undisturbed(tmp_path_factory):
 def test_a_run_leaves_everything_that_it_should(undisturbed, name):
   path, result = undisturbed(name)
   assert int(result.state.step) == 8
-  lines = _lines(path)
+  lines = shrunk.lines(path)
   trained = [x["step"] for x in lines if any(k[:6] == "train/" for k in x)]
   scored = [x["step"] for x in lines if any(k[:11] == "validation/" for k in x)]
   assert trained == [2, 4, 6, 8]
@@ -103,9 +98,10 @@ def test_a_run_leaves_everything_that_it_should(undisturbed, name):
   assert {f"recall/{n}" for n in shrunk.CLASSES} <= last.keys()
   # The first call compiles and is not timed, at each resolution.
   timed = {"progan": [6, 8]}.get(name, [4, 6, 8])
-  assert [x["step"] for x in _lines(path, "timing")] == timed
+  assert [x["step"] for x in shrunk.lines(path, "timing")] == timed
   files = set(_files(path))
   assert {"config.json", "data.json", "checkpoints/8/manifest.json"} <= files
+  assert "parameters.txt" in files
   assert any(f.startswith("tensorboard/events") for f in files)
   pictures = {f for f in files if f.startswith("samples/")}
   # The last step's, and that of the step at which a resolution ends.
@@ -157,7 +153,7 @@ def test_resuming_ends_where_an_undisturbed_run_does(
     _train(name, tmp_path, **_changes(name))
   monkeypatch.setattr(writer.Writer, "scalars", scalars_before)
   monkeypatch.setattr(checkpoint.files, "write_json", write_json_before)
-  assert _lines(tmp_path)[-1]["step"] in (6, 8)
+  assert shrunk.lines(tmp_path)[-1]["step"] in (6, 8)
   result = _train(name, tmp_path, **_changes(name))
   path, wanted = undisturbed(name)
   _same(result.state, wanted.state)
@@ -185,7 +181,7 @@ def test_a_longer_training_goes_on_as_if_it_had_been_so_long_at_once(
   _same(result.state, wanted.state)
   assert result.metrics == wanted.metrics
   # What was evaluated and drawn at the end of the shorter one stays.
-  trained = lambda path: [x for x in _lines(path) if "train/d_loss" in x]
+  trained = lambda path: [x for x in shrunk.lines(path) if "train/d_loss" in x]
   assert trained(own) == trained(path) != []
   assert json.loads((own / "config.json").read_text())["train"]["steps"] == 8
 
@@ -254,7 +250,7 @@ def test_a_run_with_another_log_every_does_not_run_past_its_end(
   cadence = {"log_every": 1, "eval_every": 3, "save_every": 3}
   result = _stub_run(tmp_path, train__steps=6, **cadence)
   assert int(result.state.step) == 6
-  trained = [x["step"] for x in _lines(tmp_path) if "train/loss" in x]
+  trained = [x["step"] for x in shrunk.lines(tmp_path) if "train/loss" in x]
   assert trained == [2, 3, 4, 5, 6]
 
 
@@ -330,7 +326,8 @@ def test_each_phase_has_one_program_and_its_own_batches(tmp_path, monkeypatch):
   monkeypatch.setattr(loop, "compile_steps", compile_steps)
   config = shrunk.config("classifier", train__steps=12)
   loop.train(growing, config, tmp_path, shrunk.dataset())
-  images = [x["train/images"] for x in _lines(tmp_path) if "train/loss" in x]
+  lines = shrunk.lines(tmp_path)
+  images = [x["train/images"] for x in lines if "train/loss" in x]
   assert images == [8, 8, 6, 6, 6, 6]
   assert compiled == [0, 1]
 
@@ -339,7 +336,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
   told = r"loss was nan at step 5: .* checkpoint is that of step 4;"
   with pytest.raises(errors.InputError, match=told):
     _stub_run(tmp_path, bad_step=5, train__steps=8)
-  assert _lines(tmp_path)[-1]["step"] == 4
+  assert shrunk.lines(tmp_path)[-1]["step"] == 4
   # Lowering the rate is what the message asks for, but the workdir is intact.
   result = _stub_run(tmp_path, train__steps=8)
   assert int(result.state.step) == 8
@@ -378,7 +375,7 @@ def _happenings(path, **changes):
       **changes,
     },
   )
-  lines = _lines(path)
+  lines = shrunk.lines(path)
   return {
     "log_every": [x["step"] for x in lines if "train/loss" in x],
     "eval_every": [x["step"] for x in lines if "validation/accuracy" in x],
@@ -416,7 +413,8 @@ def test_the_last_step_is_evaluated_saved_and_drawn(tmp_path):
 
 def test_a_line_is_the_mean_of_its_steps(tmp_path):
   _stub_run(tmp_path, log_every=4, eval_every=4, save_every=4, train__steps=8)
-  losses = [x["train/loss"] for x in _lines(tmp_path) if "train/loss" in x]
+  lines = shrunk.lines(tmp_path)
+  losses = [x["train/loss"] for x in lines if "train/loss" in x]
   assert losses == [2.5, 6.5]  # of 1, 2, 3, 4 and of 5, 6, 7, 8
 
 
@@ -431,7 +429,11 @@ def test_the_best_checkpoint_is_that_of_its_own_evaluation(tmp_path):
 
   stub = dataclasses.replace(_STUB, eval_step=eval_step)
   config = shrunk.config(
-    "classifier", train__steps=16, eval_every=4, save_every=2
+    "classifier",
+    train__steps=16,
+    eval_every=4,
+    save_every=2,
+    best="balanced_accuracy",
   )
   loop.train(stub, config, tmp_path, shrunk.dataset())
   kept = [

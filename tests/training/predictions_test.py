@@ -46,7 +46,9 @@ def test_an_external_test_set_is_scored_beside_the_own(tmp_path, absl_log):
   run.run(shrunk.config("classifier", external=str(other)), path)
   assert len(_rows(path / "external_predictions.csv")) == 7
   assert _rows(path / "external_scores.csv") != _rows(path / "scores.csv")
+  before = (path / "external_scores.csv").read_bytes()
   run.run(shrunk.config("classifier"), path)
+  assert (path / "external_scores.csv").read_bytes() == before
 
 
 def test_a_leak_is_refused_before_training(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def _stepped(config, task=acgan, batch=4):
   step = functools.partial(
     task.train_step, config=config, info=INFO, phase=task.TASK.phases(config)[0]
   )
-  frozen = projected.frozen(config, INFO)
+  frozen = projected.frozen(config)
   batch = jax.tree.map(jnp.asarray, shrunk.batch(batch))
   after, metrics = jax.jit(
     lambda state, batch, frozen: step(state, batch, KEY, frozen=frozen)
@@ -194,7 +194,7 @@ def test_a_progan_is_seen_enlarged(four_scales):
 def test_evaluation_says_which_class_heads_see(conditioning, four_scales):
   config = _frozen(model__projected__conditioning=conditioning)
   state = jax.jit(functools.partial(acgan.init_state, config, INFO))(KEY)
-  frozen, batch = projected.frozen(config, INFO), shrunk.batch(6)
+  frozen, batch = projected.frozen(config), shrunk.batch(6)
   look = jax.jit(functools.partial(acgan.eval_step, config=config, info=INFO))
   out = look(state, batch, frozen=frozen)
   assert out["d_real"].shape == (6,)

@@ -156,6 +156,21 @@ def test_a_generator_that_was_not_trained_to_its_end_is_told(folder, absl_log):
   assert "for only 2 of its 4 steps" in absl_log.text
 
 
+def test_no_record_describes_other_weights_than_there_are(folder, monkeypatch):
+  write = files.write_json
+
+  def die(path, content):
+    if "0" in content["members"]:
+      raise KeyboardInterrupt
+    write(path, content)
+
+  monkeypatch.setattr(files, "write_json", die)
+  with pytest.raises(KeyboardInterrupt):
+    released.add(folder, "0", member(seed=5))
+  assert released.names(folder) == ["1"]
+  assert trained.load(folder / "1").step == 4
+
+
 def test_one_that_is_not_there_is_refused(folder):
   with pytest.raises(errors.InputError, match=r"'7'\..* There are: 0, 1"):
     skinjax.load_generator(folder / "7")

@@ -85,9 +85,9 @@ def test_at_chosen_steps(step, level, fade, images):
 @pytest.mark.parametrize(
   ("changes", "told"),
   [
-    ({"first_size": 0}, "first_size=0 does not lead to 16"),
-    ({"first_size": 32}, "first_size=32 does not lead to 16"),
-    ({"last_size": 24}, "first_size=4 does not lead to 24"),
+    ({"first_size": 0}, "first_size=0 does not lead to data.size=16"),
+    ({"first_size": 32}, "first_size=32 does not lead to data.size=16"),
+    ({"last_size": 24}, "first_size=4 does not lead to data.size=24"),
     (
       {"batch_sizes": (8, 8)},
       "has none for 16x16: one for each size from 4x4 to 16x16 is expected",

@@ -53,11 +53,13 @@ class Task:
     pretrained: `pretrained(config) -> tree` of arrays in host memory, the
       weights that training starts with, read from files; raises InputError if
       they are missing. Empty for a task or network trained from scratch.
-    frozen: `frozen(config, info) -> tree` of arrays in host memory that
-      training uses but does not change; the steps get it as `frozen`. It is not
-      part of the state. Empty for most tasks; otherwise a dict whose
-      `pretrained` has the pretrained networks by name. Raises as `pretrained`
-      does.
+    frozen: `frozen(config) -> tree` of arrays in host memory that training uses
+      but does not change; the steps get it as `frozen`. It is not part of the
+      state. Empty for most tasks; otherwise a dict whose `pretrained` has the
+      pretrained networks by name. Raises as `pretrained` does.
+    through: `through(config)` -> the names of the pretrained networks that it
+      trains through: those that it starts with, or that a discriminator sees
+      images through.
     features: `features(variables, images, *, config, info) -> features` [batch,
       dims] of images in [-1, 1], from a state's `average`; None for a task
       whose features are not compared.
@@ -75,7 +77,8 @@ class Task:
   train_step: Callable[..., tuple[Any, dict[str, jax.Array]]]
   eval_step: Callable[..., dict[str, jax.Array]]
   pretrained: Callable[[Any], Any] = lambda config: {}
-  frozen: Callable[..., dict[str, Any]] = lambda config, info: {}
+  frozen: Callable[[Any], dict[str, Any]] = lambda config: {}
+  through: Callable[[Any], list[str]] = lambda config: []
   draw: Callable[..., jax.Array] | None = None
   features: Callable[..., jax.Array] | None = None
   phases: Callable[..., tuple[schedules.Phase, ...]] = schedules.one_phase
@@ -116,6 +119,11 @@ def named(name: str) -> Task:
   return importlib.import_module(f"{__name__}.{name}").TASK
 
 
+def gans() -> list[str]:
+  """Return the names of the tasks that train an image generator."""
+  return [name for name in known() if named(name).generates]
+
+
 def gan(name: str) -> Task:
   """Return the task of this name, which must train a generator.
 
@@ -124,8 +132,7 @@ def gan(name: str) -> Task:
   """
   task = named(name)
   if not task.generates:
-    gans = [other for other in known() if named(other).generates]
     raise errors.InputError(
-      f"gan.task={name} trains no GAN: use {' or '.join(gans)}."
+      f"gan.task={name} trains no GAN: use {' or '.join(gans())}."
     )
   return task

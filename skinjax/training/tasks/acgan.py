@@ -194,5 +194,6 @@ TASK = tasks.Task(
   train_step=train_step,
   eval_step=eval_step,
   frozen=projected.frozen,
+  through=projected.through,
   draw=draw,
 )

@@ -31,6 +31,11 @@ def _is_pretrained(config) -> bool:
   return config.model.get("network", "resnet") == "efficientnet"
 
 
+def through(config) -> list[str]:
+  """Name the pretrained network that training starts with."""
+  return [efficientnet.NAME] if _is_pretrained(config) else []
+
+
 def _network(config, info, axis_name=None):
   if _is_pretrained(config):
     return models.FineTuned(
@@ -40,7 +45,6 @@ def _network(config, info, axis_name=None):
       dtype=config.model.dtype,
     )
   return models.ResNet(
-    size=info.size,
     width=config.model.width,
     num_classes=info.num_classes,
     dropout=config.model.dropout,
@@ -259,6 +263,7 @@ TASK = tasks.Task(
   check=check,
   init_state=init_state,
   pretrained=pretrained,
+  through=through,
   train_step=train_step,
   eval_step=eval_step,
   features=features,

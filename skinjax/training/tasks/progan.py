@@ -27,7 +27,7 @@ def _generator(config, info):
     base=config.model.base,
     most=config.model.most,
     num_classes=info.num_classes,
-    conditional_from=schedules.level_of(config.model.conditional_from),
+    conditional_from=layers.level_of(config.model.conditional_from),
     # Configs of earlier versions lack these keys.
     upsampling=config.model.get("upsampling", "nearest"),
     pixel_noise=config.model.get("pixel_noise", False),
@@ -38,7 +38,6 @@ def _generator(config, info):
 def _discriminator(config, info):
   return models.Discriminator(
     size=info.size,
-    channels=info.channels,
     base=config.model.base,
     most=config.model.most,
     num_classes=info.num_classes,
@@ -93,8 +92,8 @@ def check(config) -> None:
   """Reject a config from which no step can be built.
 
   Raises:
-    InputError: the schedule is invalid; see also gan_step.check and
-      projected.check.
+    InputError: the schedule is invalid, or there is no such upsampling; see
+      also gan_step.check and projected.check.
   """
   errors.require_known(
     "model.upsampling", config.model.upsampling, models.UPSAMPLING
@@ -146,18 +145,24 @@ def init_state(config, info, key: jax.Array, pretrained=None) -> GanState:
   return gan_step.init_state(*networks, _optimizers(config, rate), config)
 
 
-def _begun(state: GanState, phase: Phase, optimizers, config) -> GanState:
+def _begun(state: GanState, phase: Phase, optimizers) -> GanState:
   """Reset the optimizers' state at the start of a phase, as the authors do."""
-  networks = state.generator, state.discriminator
-  fresh = gan_step.init_state(*networks, optimizers, config)
-  keep = lambda old, new: jax.tree.map(
-    lambda a, b: jnp.where(state.step == phase.first_step, b, a), old, new
+  begins = state.step == phase.first_step
+  reset = lambda old, optimizer, variables: jax.tree.map(
+    lambda a, b: jnp.where(begins, b, a),
+    old,
+    optimizer.init(variables["params"]),
   )
-  names = ("generator_optimizer", "discriminator_optimizer")
-  kept = {
-    name: keep(getattr(state, name), getattr(fresh, name)) for name in names
-  }
-  return state.replace(**kept)
+  return state.replace(
+    generator_optimizer=reset(
+      state.generator_optimizer, optimizers.generator, state.generator
+    ),
+    discriminator_optimizer=reset(
+      state.discriminator_optimizer,
+      optimizers.discriminator,
+      state.discriminator,
+    ),
+  )
 
 
 def _networks(config, info, generate, level, fade, parts) -> gan_step.Networks:
@@ -201,7 +206,7 @@ def train_step(
   conditional = phase.size >= config.model.conditional_from
   optimizers = _optimizers(config, phase.rate)
   return gan_step.train_step(
-    _begun(state, phase, optimizers, config),
+    _begun(state, phase, optimizers),
     models.at_level(real, level, fade),
     labels,
     keys,
@@ -262,6 +267,7 @@ TASK = tasks.Task(
   train_step=train_step,
   eval_step=eval_step,
   frozen=projected.frozen,
+  through=projected.through,
   draw=draw,
   phases=phases,
 )

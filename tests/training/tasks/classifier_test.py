@@ -43,7 +43,7 @@ def _evaluate(**changes):
 
 
 def _logits(state, images):
-  network = models.ResNet(16, 4, 3, 0.0)
+  network = models.ResNet(4, 3, 0.0)
   apply = functools.partial(network.apply, train=True, mutable=["batch_stats"])
   images = np.float32(images / 127.5 - 1)
   logits, _ = jax.jit(apply)(state.variables, images, None)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from skinjax.models import layers
 from skinjax.models import progan as models
 from skinjax.runtime import errors, randomness
 from skinjax.training import schedules
@@ -119,13 +120,14 @@ def _naive_update(state, batch, key, config, info, phase):
     "latents", lambda k: jax.random.normal(k, (config.model.latents,))
   )
   shares = draw("between", jax.random.uniform)[:, None, None, None]
-  sizes = (info.size, 3, config.model.base, config.model.most)
+  widths = (config.model.base, config.model.most, info.num_classes)
   generator = models.Generator(
-    *sizes,
-    info.num_classes,
-    schedules.level_of(config.model.conditional_from),
+    info.size,
+    3,
+    *widths,
+    layers.level_of(config.model.conditional_from),
   )
-  discriminator = models.Discriminator(*sizes, info.num_classes)
+  discriminator = models.Discriminator(info.size, *widths)
 
   def paint(params):
     return generator.apply(
