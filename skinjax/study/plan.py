@@ -294,7 +294,7 @@ def estimate(config, network: str) -> float:
 def estimate_gan(config) -> float:
   """Estimate the seconds that a fold's GAN takes on two cores."""
   gan = config.gan
-  kind = gan.task, gan.model.get("discriminator", "own")
+  kind = gan.task, gan.model.discriminator
   step = _GAN_STEP_SECONDS.get(kind, _UNKNOWN_STEP_SECONDS)
   return gan.train.steps * step * (config.data.size / 64) ** 2
 

@@ -28,6 +28,13 @@ from skinjax.training.state import (
 )
 
 Values = dict[str, jax.Array]
+EARLIER = (  # see tasks.Task
+  ("model.discriminator", "own"),
+  ("loss.class_loss", "cross_entropy"),
+  ("loss.lecam", 0.0),
+  ("augment.adapt_target", 0.0),
+  ("train.decay", 0.0),
+)
 
 
 class Logits(NamedTuple):
@@ -154,10 +161,8 @@ def check(config) -> None:
 
 def embedding(config) -> int:
   """Return the number of features of the class cosines; 0 without cosines."""
-  # Configs of earlier versions lack the key.
-  if config.loss.get("class_loss", "cross_entropy") == "cross_entropy":
-    return 0
-  return config.model.embedding
+  cosines = config.loss.class_loss == "d2d_ce"
+  return config.model.embedding if cosines else 0
 
 
 def init_state(
@@ -167,9 +172,8 @@ def init_state(
   config,
 ) -> GanState:
   """Make the state before the first step from the networks' variables."""
-  # Configs of earlier versions lack these keys.
-  names = ["augmented"] if config.augment.get("adapt_target") else []
-  names += ["real", "fake"] if config.loss.get("lecam") else []
+  names = ["augmented"] if config.augment.adapt_target else []
+  names += ["real", "fake"] if config.loss.lecam else []
   if names:
     moving = {name: jnp.zeros(()) for name in names}
     discriminator = {**discriminator, "moving": moving}
@@ -244,10 +248,7 @@ def train_step(
     moving,
     state.step,
   )
-  # Configs of earlier versions lack the key.
-  rates = schedules.decay(
-    state.step, config.train.steps, config.train.get("decay", 0.0)
-  )
+  rates = schedules.decay(state.step, config.train.steps, config.train.decay)
   latents = randomness.normal(
     randomness.stream(keys, "latents"), (config.model.latents,)
   )

@@ -24,12 +24,7 @@ DISCRIMINATORS = ("own", "projected")
 
 def is_chosen(config) -> bool:
   """Return whether a GAN's discriminator is projected."""
-  return _name(config) == "projected"
-
-
-def _name(config) -> str:
-  # Workdirs of earlier versions do not have the key.
-  return config.model.get("discriminator", "own")
+  return config.model.discriminator == "projected"
 
 
 def check(config) -> None:
@@ -40,7 +35,7 @@ def check(config) -> None:
       config has the keys of another discriminator or a penalty on pixels, or
       the weights are not installed.
   """
-  name = _name(config)
+  name = config.model.discriminator
   errors.require_known("model.discriminator", name, DISCRIMINATORS)
   if is_chosen(config) != ("projected" in config.model):
     variant = {"own": "paper", "projected": "projected"}[name]

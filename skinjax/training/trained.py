@@ -55,8 +55,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   path = released.located(path)
   if released.is_member(path):
     return _load_released(path, which)
-  config = workdir.read_config(path)
-  task = _described(path, config)
+  task, config = _described(path, workdir.read_config(path))
   origin = provenance.read_origin(path)
   info = provenance.info_of(origin, config.data.size)
   like, known = _shapes(path, task, config, info), workdir.flat(config)
@@ -95,8 +94,8 @@ def _load_released(path: pathlib.Path, which: str) -> Trained:
       "latest."
     )
   member = released.read(path)
-  config, step = member.config, member.step
-  task = _described(path, config)
+  task, config = _described(path, member.config)
+  step = member.step
   info = provenance.info_of(member.origin, config.data.size)
   like = _shapes(path, task, config, info)
   shapes = lambda tree: jax.tree.map(np.shape, tree)
@@ -113,8 +112,10 @@ def _load_released(path: pathlib.Path, which: str) -> Trained:
   return Trained(path, task, config, info, step, state, digest, member.origin)
 
 
-def _described(path: pathlib.Path, config) -> tasks.Task:
-  """Return the task of a config that describes a trained network."""
+def _described(
+  path: pathlib.Path, config
+) -> tuple[tasks.Task, ml_collections.FrozenConfigDict]:
+  """Return a trained network's task and config, with keys of this version."""
   known = workdir.flat(config)
   for key, kind in (("task", str), ("data.size", int)):
     if not isinstance(known.get(key), kind):
@@ -126,7 +127,12 @@ def _described(path: pathlib.Path, config) -> tasks.Task:
     )
   if not isinstance(known.get("train.steps"), int):
     raise _undescribed(path, f"train.steps={known.get('train.steps')}")
-  return tasks.named(config.task)
+  task, made = tasks.named(config.task), ml_collections.ConfigDict(config)
+  for key, value in task.earlier:
+    section, name = key.split(".")
+    if name not in made.get(section, (name,)):  # a missing section is reported
+      made[section][name] = value
+  return task, ml_collections.FrozenConfigDict(made)
 
 
 def _shapes(path: pathlib.Path, task: tasks.Task, config, info) -> Any:

@@ -37,7 +37,12 @@ _CONFIG = ml_collections.FrozenConfigDict(
       "adapt_target": 0.0,
       "adapt_images": 100,
     },
-    "train": {"ema_images": 1.0, "generated_labels": "", "steps": 1000},
+    "train": {
+      "ema_images": 1.0,
+      "generated_labels": "",
+      "steps": 1000,
+      "decay": 0.0,
+    },
   }
 )
 

@@ -31,6 +31,20 @@ def test_a_network_is_loaded_without_its_data(path):
   assert network.digest != checkpoint.digest(other)
 
 
+@pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])
+def test_a_config_of_an_earlier_version_is_completed(name, tmp_path):
+  whole = trained.load(runs.network(name))
+  path = runs.copy(whole.path, tmp_path / "run")
+  config, record = whole.config.to_dict(), path / "config.json"
+  for key, _ in whole.task.earlier:
+    section, leaf = key.split(".")
+    del config[section][leaf]
+  record.write_text(json.dumps(config))
+  again = trained.load(path)
+  assert again.config == whole.config
+  assert again.digest == whole.digest
+
+
 def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
   path, tmp_path
 ):

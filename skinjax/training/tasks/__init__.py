@@ -65,6 +65,9 @@ class Task:
       whose features are not compared.
     phases: `phases(config)` -> the phases of its training, in order. Only the
       end of the last one depends on train.steps, unless `fixed_length` is set.
+    earlier: pairs of a key that configs of earlier versions lack, and the value
+      that describes what these versions did. Trained networks' configs are
+      completed with it.
     fixed_length: why a longer training run differs from its first step on, in
       words. Empty if it starts like a shorter run and can resume that one; only
       `train.decay` makes a difference, at the end of the shorter run.
@@ -82,6 +85,7 @@ class Task:
   draw: Callable[..., jax.Array] | None = None
   features: Callable[..., jax.Array] | None = None
   phases: Callable[..., tuple[schedules.Phase, ...]] = schedules.one_phase
+  earlier: tuple[tuple[str, Any], ...] = ()
   fixed_length: str = ""
 
   @property

@@ -23,10 +23,9 @@ def _generator(config, info, axis_name=None):
     channels=info.channels,
     width=config.model.generator_width,
     num_classes=info.num_classes,
-    # Workdirs of earlier versions do not have these keys.
-    conditional_from=config.model.get("conditional_from", 4),
-    upsampling=config.model.get("upsampling", "transposed"),
-    pixel_noise=config.model.get("pixel_noise", False),
+    conditional_from=config.model.conditional_from,
+    upsampling=config.model.upsampling,
+    pixel_noise=config.model.pixel_noise,
     dtype=config.model.dtype,
     axis_name=axis_name,
   )
@@ -48,8 +47,7 @@ def _discriminator(config, info, axis_name=None):
 
 def _optimizers(config):
   rates = config.train.generator_rate, config.train.discriminator_rate
-  # Workdirs of earlier versions do not have beta2.
-  b1, b2 = config.train.beta1, config.train.get("beta2", 0.999)
+  b1, b2 = config.train.beta1, config.train.beta2
   return gan_step.Optimizers(
     *(optax.adam(rate, b1=b1, b2=b2) for rate in rates)
   )
@@ -196,4 +194,11 @@ TASK = tasks.Task(
   frozen=projected.frozen,
   through=projected.through,
   draw=draw,
+  earlier=(
+    *gan_step.EARLIER,
+    ("model.conditional_from", 4),
+    ("model.upsampling", "transposed"),
+    ("model.pixel_noise", False),
+    ("train.beta2", 0.999),
+  ),
 )

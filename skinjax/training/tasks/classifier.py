@@ -24,11 +24,9 @@ from skinjax.training.state import (
 BALANCES = ("none", "weights", "logit_adjustment")
 NETWORKS = ("resnet", "efficientnet")
 
-# Keys that are read with `get` are missing in workdirs of earlier versions.
-
 
 def _is_pretrained(config) -> bool:
-  return config.model.get("network", "resnet") == "efficientnet"
+  return config.model.network == "efficientnet"
 
 
 def through(config) -> list[str]:
@@ -65,7 +63,7 @@ def _optimizer(config):
   matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
   return optax.adamw(
     schedule,
-    b2=config.train.get("beta2", 0.999),
+    b2=config.train.beta2,
     weight_decay=config.train.weight_decay,
     mask=matrices,
   )
@@ -78,7 +76,7 @@ def check(config) -> None:
     InputError: there is no such network, dtype or balance, the sampler already
       balances, or the network or mixup cannot use such images or batches.
   """
-  network = config.model.get("network", "resnet")
+  network = config.model.network
   errors.require_known("model.network", network, NETWORKS)
   own = "input" if _is_pretrained(config) else "width"
   if own not in config.model:
@@ -93,7 +91,7 @@ def check(config) -> None:
       f"model.input={config.model.input}: an even number of at least 32 is "
       "expected."
     )
-  if config.augment.get("mixup", 0.0):
+  if config.augment.mixup:
     share = parallel.share(config.train.batch_size, config.parallel)
     if share % 2:
       raise errors.InputError(
@@ -179,7 +177,7 @@ def train_step(
   # Each example's weight in the loss; see batches.draw.
   weights = batch.get("weight", jnp.ones(len(labels), images.dtype))
   share = None
-  if alpha := config.augment.get("mixup", 0.0):
+  if alpha := config.augment.mixup:
     images, share = augment.mixup(images, stream("mixup"), alpha)
 
   def loss_fn(params):
@@ -244,7 +242,7 @@ def eval_step(
     return jax.nn.softmax(logits)
 
   images = batches.to_float(batch["image"])
-  if config.augment.get("test_orientations", False):
+  if config.augment.test_orientations:
     views = augment.all_orientations(images)
     return {"probabilities": jnp.mean(jax.lax.map(classify, views), axis=0)}
   return {"probabilities": classify(images)}
@@ -267,5 +265,11 @@ TASK = tasks.Task(
   train_step=train_step,
   eval_step=eval_step,
   features=features,
+  earlier=(
+    ("model.network", "resnet"),
+    ("train.beta2", 0.999),
+    ("augment.mixup", 0.0),
+    ("augment.test_orientations", False),
+  ),
   fixed_length="the learning rate decays over all steps",
 )

@@ -28,9 +28,8 @@ def _generator(config, info):
     most=config.model.most,
     num_classes=info.num_classes,
     conditional_from=layers.level_of(config.model.conditional_from),
-    # Configs of earlier versions lack these keys.
-    upsampling=config.model.get("upsampling", "nearest"),
-    pixel_noise=config.model.get("pixel_noise", False),
+    upsampling=config.model.upsampling,
+    pixel_noise=config.model.pixel_noise,
     dtype=config.model.dtype,
   )
 
@@ -270,4 +269,9 @@ TASK = tasks.Task(
   through=projected.through,
   draw=draw,
   phases=phases,
+  earlier=(
+    *gan_step.EARLIER,
+    ("model.upsampling", "nearest"),
+    ("model.pixel_noise", False),
+  ),
 )

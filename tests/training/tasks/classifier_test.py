@@ -322,13 +322,3 @@ def test_an_input_of_another_size_is_refused(size):
   config = shrunk.frozen("classifier", _TUNED, model__input=size)
   with pytest.raises(errors.InputError, match="even number of at least 32"):
     classifier.check(config)
-
-
-def test_a_config_without_a_network_is_of_the_residual_one():
-  config = shrunk.config("classifier").unlock()
-  del config.model.network
-  del config.augment.mixup, config.augment.test_orientations
-  classifier.check(config)
-  assert isinstance(
-    classifier._network(config, shrunk.dataset().info), models.ResNet
-  )
