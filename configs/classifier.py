@@ -56,7 +56,7 @@ def get_config(dataset: str, size: int, quick: bool, network: str):
     config.train.steps = 200 if quick else 2000
     config.train.rate, config.train.beta2 = 2e-3, 0.999
   else:
-    # Pixels that images are resized to: 64, or 128, which takes four times as
+    # Pixels that images are resized to: 64, or 128, which takes three times as
     # long.
     config.model.input = 64
     config.train.steps = 100 if quick else 1100

@@ -156,8 +156,8 @@ SCREENED = {
   ),
 }
 ROWS = {
-  "acgan-today": Row("acgan", "paper", "the ACGAN as published"),
-  "progan-today": Row("progan", "paper", "the ProGAN as published"),
+  "acgan-today": Row("acgan", "paper", "plain ACGAN"),
+  "progan-today": Row("progan", "paper", "plain ProGAN"),
   **SCREENED,
 }
 
