@@ -35,10 +35,10 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
       _write(path if fixed else path / str(number), dataset)
     shown = path if fixed else path / "{fold}"
     logging.info(
-      "For each %s, train a generator on the images that %s lists as train, "
-      "and put its images there too, in a folder for each class. Then: "
-      "--config=configs/study.py --config.synthetic=%s",
-      "split" if fixed else "fold",
+      "%s a generator on the images that %s lists as train, and put its images "
+      "next to that table, in a folder for each class. Then add "
+      "--config.synthetic=%s to the study's command.",
+      "Train" if fixed else "For each fold, train",
       shown / TABLE,
       shown,
     )
