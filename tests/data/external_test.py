@@ -124,8 +124,9 @@ def test_a_leak_is_refused(tmp_path, split, kind):
     rf"1 of 7 images of external=.*{images.image_ids[0]}\.png: the same {kind} "
     f"as {learnt.image_ids[3]}"
   )
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=told) as refusal:
     _load(tmp_path)
+  assert ("rename the groups" in str(refusal.value)) == (kind == "lesion")
 
 
 def test_known_duplicates_of_what_was_learnt_from_are_refused(
@@ -187,6 +188,8 @@ def _one_hot(*values):
     (("image", "label"), [("gone", "disc"), ("lost", "disc")],
      r"2 of 2 images of .* are not in .* \(gone, line 2, …\)"),
     (("name", "label"), [("elsewhere_000", "disc")], "first line names name"),
+    (("image", "label", "label"), [("elsewhere_000", "disc", "square")],
+     "first line names 2 columns 'label'"),
     (("image",), [("elsewhere_000",)], "first line names image;"),
     (("image", "label"), [], "has no row below"),
     (("image", "label"), [("elsewhere_000",)], "line 2: 1 fields where"),

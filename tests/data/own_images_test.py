@@ -120,7 +120,15 @@ def test_identical_images_are_one_group(tmp_path):
     datasets.load(_config(tmp_path))
 
 
-def test_a_table_tells_labels_and_groups(tmp_path):
+@pytest.mark.parametrize(
+  "columns",
+  [
+    ("image", "label", "group"),
+    ("Image", "Label", "Group"),
+    ("image_id", "dx", "lesion_id"),
+  ],
+)
+def test_a_table_tells_labels_and_groups(tmp_path, columns):
   rows = []
   for i in range(60):
     _draw(tmp_path / "pictures" / f"{i}.png", i)
@@ -129,13 +137,35 @@ def test_a_table_tells_labels_and_groups(tmp_path):
     # of both.
     name = f"pictures/{i}" + ".png" * (i % 2)
     rows.append((name, label, f"patient {i // 2}"))
-  dataset = datasets.load(_config(_table(tmp_path, rows)))
+  dataset = datasets.load(_config(_table(tmp_path, rows, columns)))
   assert dataset.info.class_names == ("mole", "wart")
   assert dataset.info.groups_known
   groups = [set(split.groups) for split in _splits(dataset)]
   assert sum(map(len, groups)) == len(set().union(*groups)) == 30
   images_of = [len(split.labels) for split in _splits(dataset)]
   assert images_of == [2 * len(g) for g in groups]
+
+
+def test_groups_with_identical_images_are_merged(tmp_path):
+  rows = [(f"{i}.png", "mole", f"{i // 2}") for i in range(6)]
+  for i in range(6):
+    _draw(tmp_path / f"{i}.png", 1 if i in (1, 3) else i + 10)
+  _, _, groups, _ = own_images.read(_table(tmp_path, rows), 16)
+  assert groups == ["0", "0", "0", "0", "2", "2"]
+
+
+def test_columns_of_the_documented_names_take_precedence(tmp_path):
+  _draw(tmp_path / "1.png", 1)
+  columns = ("lesion_id", "dx", "image_id", "group", "label", "image")
+  _table(
+    tmp_path, [("lesion", "nv", "id", "patient", "mole", "1.png")], columns
+  )
+  found = own_images.find(tmp_path)
+  assert (found.names, found.labels, found.groups) == (
+    ["1.png"],
+    ["mole"],
+    ["patient"],
+  )
 
 
 def test_a_table_may_have_absolute_paths(tmp_path, monkeypatch):
@@ -167,28 +197,36 @@ def test_a_spreadsheets_table_is_read(tmp_path):
   assert dataset.info.class_names == ("mole", "wart")
   assert sum(len(split.labels) for split in _splits(dataset)) == 30
   (tmp_path / "images.csv").write_text("image;label\n\n\n0.png;\n")
-  with pytest.raises(errors.InputError, match="line 4: a field is empty"):
+  with pytest.raises(errors.InputError, match="line 4: label is empty"):
     datasets.load(_config(tmp_path))
 
 
 @pytest.mark.parametrize(
   ("rows", "told"),
   [
-    ([("1.png", "mole", "a"), ("2.png", "", "b")], "line 3: a field is empty"),
+    ([("1.png", "mole", "a"), ("2.png", "", "b")], "line 3: label is empty"),
     ([("3.png", "mole", "a")], "line 2: there is no image .*3.png"),
     ([("1.png", "mole", "a")] * 2, "has 1.png twice"),
+    (
+      [("2.png", "mole", "a"), ("x/../2.png", "mole", "a")],
+      "has 2.png twice",
+    ),
+    ([("../1.png", "mole", "a")], r"1\.png is not in the folder of the table"),
     (
       [("1.png", "mole/wart", "a")],
       r"line 2: 'mole/wart' can't be the name of a folder",
     ),
     ([("1.png", ".mole", "a")], r"line 2: '.mole' can't be the name of"),
+    ([("1.png", "mole", "")], "line 2: group is empty"),
   ],
 )
 def test_a_bad_row_is_named(tmp_path, rows, told):
+  folder = tmp_path / "f"
+  _draw(tmp_path / "1.png", 1)
   for i in (1, 2):
-    _draw(tmp_path / f"{i}.png", i)
+    _draw(folder / f"{i}.png", i)
   with pytest.raises(errors.InputError, match=told):
-    datasets.load(_config(_table(tmp_path, rows)))
+    datasets.load(_config(_table(folder, rows)))
 
 
 def test_what_is_no_folder_of_images_is_told_what_is_there(tmp_path):
