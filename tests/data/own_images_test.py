@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.data import datasets, images, own_images
+from skinjax.data import datasets, own_images
 from skinjax.runtime import errors
 from tests import shrunk
 
@@ -93,14 +93,6 @@ def test_folds_hold_every_image_once(tmp_path):
     tested += dataset.test.image_ids.tolist()
     assert dataset.info.class_counts == (10, 10)
   assert len(tested) == len(set(tested)) == 40
-
-
-def test_images_of_16_bits_get_8(tmp_path):
-  pixels = np.array([[0, 255], [256, 65535]], np.uint16)
-  Image.fromarray(pixels).save(tmp_path / "a.png")
-  read = images.read(tmp_path / "a.png", 2)
-  assert read[..., 0].tolist() == [[0, 0], [1, 255]]
-  assert read.shape == (2, 2, 1)
 
 
 def test_identical_images_are_one_group(tmp_path):
@@ -245,15 +237,9 @@ def test_what_is_no_folder_of_images_is_told_what_is_there(tmp_path):
     datasets.load(_config(tmp_path))
 
 
-def test_nothing_in_a_class_folder_vanishes(tmp_path):
-  for i in range(3):
-    _draw(tmp_path / f"{i}.png", i)
-  assert len(images.files_in(tmp_path)) == 3
-  for i in range(4):
-    (tmp_path / f"link{i}.png").symlink_to(tmp_path / "nowhere")
-  told = r"holds 3 images and 4 other entries \(link0.png is a broken link"
-  with pytest.raises(errors.InputError, match=told):
-    images.files_in(tmp_path)
+def test_a_folder_named_like_a_data_set_is_not_that_data_set(tmp_path):
+  dataset = datasets.load(_config(_write(tmp_path / "ham10000", ("a", "b"))))
+  assert dataset.info.name == "ham10000 (folder)"
 
 
 def test_a_split_without_images_is_refused(tmp_path):

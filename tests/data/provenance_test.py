@@ -128,7 +128,12 @@ def test_what_cannot_be_traced_is_not_cleared(tiny_dataset):
 
 def test_a_name_alone_does_not_identify_a_users_folder(tiny_dataset):
   test = tiny_dataset.test.groups.tolist()
-  for name, known in (("images", True), ("folder", True), ("mnist", False)):
+  for name, known in (
+    ("images", True),
+    ("folder", True),
+    ("ham10000 (folder)", True),
+    ("mnist", False),
+  ):
     info = dataclasses.replace(tiny_dataset.info, name=name, groups_known=known)
     own = tiny_dataset._replace(info=info)
     # At another size, or of another folder: no group is known here.
