@@ -1,5 +1,6 @@
 """Tests of files that are whole or absent."""
 
+import errno
 import json
 import os
 import pathlib
@@ -102,6 +103,24 @@ def test_json_has_null_for_what_is_no_number(tmp_path):
   assert text.endswith("\n")
   wanted = {"a": None, "1": [None, [None, 0.5]], "b": "x"}
   assert json.loads(text, parse_constant=pytest.fail) == wanted
+
+
+@pytest.mark.parametrize("content", [None, b"no zip", b"PK\5\6" + 18 * b"\xff"])
+def test_arrays_that_cannot_be_read_say_what_to_do(tmp_path, content):
+  path = tmp_path / "a.npz"
+  if content is not None:
+    path.write_bytes(content)
+  with pytest.raises(errors.InputError, match=r"a\.npz cannot .*: fetch it\.$"):
+    files.read_arrays(path, "fetch it")
+
+
+def test_a_failing_disk_is_no_damaged_file(tmp_path, monkeypatch):
+  def fail(*_):
+    raise OSError(errno.EIO, "Input/output error")
+
+  monkeypatch.setattr(pathlib.Path, "read_bytes", fail)
+  with pytest.raises(OSError, match="Input/output error"):
+    files.read_arrays(tmp_path / "a.npz", "fetch it")
 
 
 _values = st.recursive(
