@@ -154,6 +154,11 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   return value
 
 
+def texts(value: Any) -> list[str]:
+  """Return the items of a list as text; none if the value is not a list."""
+  return list(map(str, value)) if isinstance(value, list | tuple) else []
+
+
 def short_digest(value: Any) -> str:
   """Return the first 12 hex digits of the SHA-256 of a value as JSON.
 
