@@ -1,4 +1,4 @@
-"""Tests of reading somebody's tables of images."""
+"""Tests of image_tables.py: reading users' tables of images."""
 
 import pytest
 
@@ -89,7 +89,7 @@ def test_lines_are_counted_with_the_header(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("content", "told"),
+  ("content", "message"),
   [
     ("", "an empty file.*a table of images"),
     ("\n\n", "is empty: a table of images"),
@@ -107,17 +107,17 @@ def test_lines_are_counted_with_the_header(tmp_path):
     ("<html>", "a web page"),
   ],
 )
-def test_what_is_no_table_is_told(tmp_path, content, told):
-  with pytest.raises(DataError, match=told) as raised:
+def test_what_is_no_table_is_told(tmp_path, content, message):
+  with pytest.raises(DataError, match=message) as raised:
     _read(tmp_path, content)
   assert str(raised.value).startswith("--test")
   assert str(tmp_path / "t.csv") in str(raised.value)
 
 
 def test_files_that_are_none_are_told(tmp_path):
-  for path, told in (
+  for path, message in (
     (tmp_path / "none.csv", r"--train=.*none\.csv: there is no such"),
     (tmp_path, r"--train: .*folder"),
   ):
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
       image_tables.read(str(path), "--train")

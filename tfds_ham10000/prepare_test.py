@@ -1,4 +1,4 @@
-"""Prepares ham10000 as someone would, from archives of drawn images."""
+"""Prepares ham10000 as a user would, from archives of drawn images."""
 
 import http.server
 import os
@@ -240,8 +240,10 @@ def test_what_it_was_prepared_from_is_recorded_and_compared(tmp_path, folder):
   for part in _PARTS:
     with zipfile.ZipFile(other / f"{part}.zip", "a") as archive:
       archive.writestr("ISIC_0000017.jpg", b"")
-  told = r"1\.0\.0 was prepared from .*manual, and .*other holds something else"
-  for wrong, message in ((other, told), (tmp_path / "no", "no does not exist")):
+  for wrong, message in (
+    (other, r"1\.0\.0 was prepared from .*manual, and .*other holds something"),
+    (tmp_path / "no", "no does not exist"),
+  ):
     with pytest.raises(tfds_ham10000.DataError, match=message) as refusal:
       _prepare(tmp_path / "data", wrong)
     assert str(again.data_dir) in str(refusal.value)

@@ -121,8 +121,8 @@ def test_every_fold_keeps_lesions_apart_and_images_together(toy_folds):
 
 def test_a_class_without_training_images(tmp_path):
   changes = {"manual_dir": str(DUMMY_DATA), "size": 64}
-  told = r"ham10000 \(.*from .*dummy_data\) has no image of class 'akiec'"
-  with pytest.raises(errors.InputError, match=told) as refusal:
+  message = r"ham10000 \(.*from .*dummy_data\) has no image of class 'akiec'"
+  with pytest.raises(errors.InputError, match=message) as refusal:
     datasets.load(_config("ham10000", tmp_path, **changes))
   assert "folds" not in str(refusal.value)
 

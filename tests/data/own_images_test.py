@@ -174,8 +174,8 @@ def test_a_table_may_have_absolute_paths(tmp_path, monkeypatch):
   _draw(home / "2.png", 2)
   assert own_images.find("link").names == ["1.png", "2.png"]
   _table(home, [("1.png", "mole", "a"), (tmp_path / "2.png", "mole", "b")])
-  told = r"line 3: .*2\.png is not in the folder of the table"
-  with pytest.raises(errors.InputError, match=told):
+  message = r"line 3: .*2\.png is not in the folder of the table"
+  with pytest.raises(errors.InputError, match=message):
     own_images.find("home")
 
 
@@ -194,7 +194,7 @@ def test_a_spreadsheets_table_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("rows", "told"),
+  ("rows", "message"),
   [
     ([("1.png", "mole", "a"), ("2.png", "", "b")], "line 3: label is empty"),
     ([("3.png", "mole", "a")], "line 2: there is no image .*3.png"),
@@ -212,12 +212,12 @@ def test_a_spreadsheets_table_is_read(tmp_path):
     ([("1.png", "mole", "")], "line 2: group is empty"),
   ],
 )
-def test_a_bad_row_is_named(tmp_path, rows, told):
+def test_a_bad_row_is_named(tmp_path, rows, message):
   folder = tmp_path / "f"
   _draw(tmp_path / "1.png", 1)
   for i in (1, 2):
     _draw(folder / f"{i}.png", i)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     datasets.load(_config(_table(folder, rows)))
 
 

@@ -39,8 +39,10 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path):
   lock = tmp_path / ".lock"
   with files.locked(lock):
-    told = rf"Another process \({os.getpid()} on .*\) is using {tmp_path}: wait"
-    with pytest.raises(errors.InUseError, match=told), files.locked(lock):
+    message = (
+      rf"Another process \({os.getpid()} on .*\) is using {tmp_path}: wait"
+    )
+    with pytest.raises(errors.InUseError, match=message), files.locked(lock):
       pass
   with files.locked(lock), files.locked(tmp_path / ".other"):
     pass
