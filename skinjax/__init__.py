@@ -23,6 +23,10 @@ def load_generator(path, which="latest"):
 
   Returns:
     `Generator`, with `class_names` and `sample(labels, seed=0)`.
+
+  Raises:
+    InputError: there is no such generator or checkpoint, or it is damaged. It
+      is a ValueError; its message says what would be right.
   """
   from skinjax.synthesis import generators  # keeps `import skinjax` fast
 
@@ -37,6 +41,9 @@ def load_classifier(path):
 
   Returns:
     `Classifier`, with `class_names` and `predict(images)`.
+
+  Raises:
+    InputError: as in `load_generator`.
   """
   from skinjax.training import predict
 

@@ -131,6 +131,8 @@ RANGES = {
   "model.base": _Range(1),
   "model.most": _Range(1),
   "model.embedding": _Range(1),
+  "input_size": _Range(32),
+  "head.input": _Range(32),
   "projected.width": _Range(1),
   "projected.most": _Range(1),
   "model.dropout": _Range(0, 255 / 256),

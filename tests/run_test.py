@@ -16,8 +16,8 @@ from skinjax.runtime import errors, workdir
 from tests import shrunk
 
 NAMES = (
-  *("acgan", "by_class", "classifier", "progan", "progan_paper"),
-  *("quickstart", "study", "synthesize"),
+  *("acgan", "by_class", "classifier", "evaluate", "progan"),
+  *("progan_paper", "quickstart", "study", "synthesize"),
 )
 
 

@@ -82,8 +82,8 @@ for name in ("toy_lesions/64x64", "ham10000/64x64"):
   try:
     tfds.load(name, **options)
   except tfds_ham10000.DataError as error:
-    told = str(error)
-  assert "would be prepared" in told and "tfds.data_source" in told, told
+    text = str(error)
+  assert "would be prepared" in text and "tfds.data_source" in text, text
 assert not os.listdir(data_dir)
 try:
   tfds.builder("ham10000/64x64", data_dir=data_dir).download_and_prepare(

@@ -1,6 +1,7 @@
 """Reads the user's text files and recognizes files of another kind."""
 
 import codecs
+import collections
 import csv
 import io
 import os
@@ -188,14 +189,23 @@ def by_column(
 ) -> list[tuple[int, dict[str, str]]]:
   """Label the fields of rows from `split_rows` with their columns' names.
 
+  Of several columns without a name, the last is kept.
+
   Args:
     columns: the names in the table's first line.
     rows: all other rows.
     where: the table's location, for messages.
 
   Raises:
-    DataError: a row has more or fewer fields than there are columns.
+    DataError: a column is given twice, or a row has more or fewer fields than
+      there are columns.
   """
+  for name, count in collections.Counter(filter(None, columns)).items():
+    if count > 1:
+      raise DataError(
+        f"{where}: the first line names {count} columns '{show(name)}'; which "
+        "one counts? Remove the others"
+      )
   named = []
   for line, fields in rows:
     if len(fields) != len(columns):

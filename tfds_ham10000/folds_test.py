@@ -84,7 +84,7 @@ def test_a_file_is_written(folder, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-  ("arguments", "told"),
+  ("arguments", "message"),
   [
     (["--fold=5"], "folds: fold 5 of 5; a fold must be from 0 to one less"),
     (["--fold=0", "--num_folds=7"], "class 'mel' has 6 groups, too few for 7"),
@@ -94,12 +94,12 @@ def test_a_file_is_written(folder, monkeypatch, capsys):
   ],
 )
 def test_bad_input_is_told_in_one_line(
-  folder, monkeypatch, capsys, arguments, told
+  folder, monkeypatch, capsys, arguments, message
 ):
   arguments = [f"--manual_dir={folder}", *arguments]
   code, _, error = _run(monkeypatch, capsys, *arguments)
   assert code == 2
-  assert told in error
+  assert message in error
   assert error.count("\n") == 1
 
 

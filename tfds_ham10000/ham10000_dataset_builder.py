@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from absl import logging
 from etils import epath
+from tensorflow_datasets.core.download import download_manager
 
 from tfds_ham10000 import sources
 from tfds_ham10000.archives import ImageArchive
@@ -26,6 +27,13 @@ from tfds_ham10000.images import check_jpeg, reduce_to_square
 from tfds_ham10000.splits import join_groups
 from tfds_ham10000.tables import Case, duplicates, read_cases
 
+# What TFDS raises if a download fails: an HTTP status other than 200, a wrong
+# checksum, or no connection.
+DOWNLOAD_ERRORS = (
+  tfds.download.DownloadError,
+  download_manager.NonMatchingChecksumError,
+  OSError,
+)
 # Images decoded at a time: enough to keep threads busy, few enough for memory.
 _BATCH = 256
 
@@ -166,7 +174,7 @@ class Builder(CaseBuilder):
         logging.warning("No checksum is recorded for %s: not verified.", url)
     try:
       table, *places = map(epath.Path, dl_manager.download(list(urls)))
-    except OSError as error:
+    except DOWNLOAD_ERRORS as error:
       raise DataError(
         f"the download failed: {error}\n{sources.INSTRUCTIONS}"
       ) from error

@@ -14,7 +14,3 @@ from tfds_ham10000 import ham10000_dataset_builder
 class Ham10000Test(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = ham10000_dataset_builder.Builder
   SPLITS: ClassVar = {"train": 12, "validation": 1, "test": 4}
-
-
-if __name__ == "__main__":
-  tfds.testing.test_main()

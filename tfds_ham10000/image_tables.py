@@ -1,8 +1,11 @@
-"""Reads a user's table of images: their ids, lesions and classes."""
+"""Reads a user's table of images: their ids, lesions and classes.
+
+`columns` also finds the columns of tables that are read elsewhere.
+"""
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from etils import epath
@@ -12,9 +15,12 @@ from tfds_ham10000.errors import DataError
 from tfds_ham10000.tables import CLASSES
 
 # Names of columns, in lower case, in order of precedence.
-_IDS = ("image_id", "image", "image_name", "file_name", "filename", "path")
-_IDS += ("filepath", "isic_id", "id")
-_CLASSES = ("dx", "label", "class", "diagnosis", "category", "target", "y")
+_IMAGES = ("image", "image_id", "image_name", "file_name", "filename", "path")
+_IMAGES += ("filepath", "isic_id", "id")
+_LABELS = ("label", "dx", "class", "diagnosis", "category", "target", "y")
+_GROUPS = ("group", "lesion_id")
+# In HAM10000's own table, whose ids `read` compares: these come first there.
+_HAM10000 = ("image_id", "dx", "lesion_id")
 _BLANK = ("", "na", "nan", "none", "null")
 
 _ISIC = re.compile(r"isic_\d{7}(?!\d)", re.I)
@@ -32,6 +38,30 @@ class Row(NamedTuple):
   line: int
 
 
+class Columns(NamedTuple):
+  """The names of a table's columns; None for those that it lacks."""
+
+  image: str | None  # ids, file names or paths
+  label: str | None
+  group: str | None  # lesions, or patients
+
+
+def columns(names: Sequence[str], first: Sequence[str] = ()) -> Columns:
+  """Find a table's columns by their usual names, in upper or lower case.
+
+  Args:
+    names: the columns, as the table's first line names them.
+    first: names that take precedence over others, in lower case.
+  """
+  by_lower = {name.lower(): name for name in reversed(names)}
+
+  def find(usual: Iterable[str]) -> str | None:
+    usual = sorted(usual, key=lambda name: name not in first)
+    return next((by_lower[name] for name in usual if name in by_lower), None)
+
+  return Columns(*map(find, (_IMAGES, _LABELS, _GROUPS)))
+
+
 def image_id(text: str) -> str:
   r"""Reduce a path or file name to the id of its image.
 
@@ -47,8 +77,9 @@ def image_id(text: str) -> str:
 def read(path: str, name: str) -> list[Row]:
   """Read a table of images, or a plain list of image ids.
 
-  The class is in one column, or one-hot encoded with one column per class, as
-  in the ISIC challenges. A row with no or several columns at 1 has no label.
+  The lesion is in the column lesion_id, or else in the column group. The class
+  is in one column, or one-hot encoded with one column per class, as in the ISIC
+  challenges. A row with no or several columns at 1 has no label.
 
   Args:
     path: UTF-8 text, delimited by commas, semicolons or tabs.
@@ -60,27 +91,29 @@ def read(path: str, name: str) -> list[Row]:
   where = f"{name}={path}"
   (first, header), *rows = _lines(path, name)
   names = [column.lower() for column in header]
-  id_column = _first(_IDS, names)
-  if not id_column and len(names) == 1 and _BARE.search(names[0]):
-    id_column, names, rows = "image_id", ["image_id"], [(first, header), *rows]
-  if not id_column:
+  found = columns(names, _HAM10000)
+  if not found.image and len(names) == 1 and _BARE.search(names[0]):
+    names, rows = ["image_id"], [(first, header), *rows]
+    found = columns(names)
+  if not found.image:
     raise DataError(
       f"{where} has no column of image ids: its first line names "
-      f"{files.show(', '.join(header))}; one of {', '.join(_IDS)} is expected"
+      f"{files.show(', '.join(header))}; one of {', '.join(_IMAGES)} is "
+      "expected"
     )
   if not rows:
     raise DataError(f"{where} has no line below its header")
   table = []
   for line, row in files.by_column(names, rows, where):
-    if not row[id_column]:
+    if not row[found.image]:
       raise DataError(
-        f"{where}, line {line}: the column {id_column} is empty; an image id "
+        f"{where}, line {line}: the column {found.image} is empty; an image id "
         "or a path is expected"
       )
-    lesion = row.get("lesion_id", "")
+    lesion = row.get(found.group, "")
     lesion = "" if lesion.lower() in _BLANK else lesion
-    label = _label(row, id_column)
-    table.append(Row(image_id(row[id_column]), lesion, label, line))
+    label = _label(row, found)
+    table.append(Row(image_id(row[found.image]), lesion, label, line))
   return table
 
 
@@ -99,17 +132,13 @@ def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
   return rows
 
 
-def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
-  return next((name for name in wanted if name in names), None)
-
-
-def _label(row: dict[str, str], id_column: str) -> str:
+def _label(row: dict[str, str], found: Columns) -> str:
   """Return the class of a row; empty if it has none or several."""
-  if column := _first(_CLASSES, row):
-    return row[column]
+  if found.label:
+    return row[found.label]
   known = {name for name in row if name in CLASSES}
   if len(known) > 1:  # one column is not one-hot encoding
-    for columns in (known, row.keys() - known - {id_column, "lesion_id"}):
+    for columns in (known, row.keys() - known - {*found}):
       on, _ = files.one_hot(row, columns)
       if on:
         return on[0] if len(on) == 1 else ""

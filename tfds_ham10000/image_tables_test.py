@@ -1,4 +1,4 @@
-"""Tests of reading somebody's tables of images."""
+"""Tests of image_tables.py: reading users' tables of images."""
 
 import pytest
 
@@ -43,8 +43,13 @@ def test_image_id(text, image):
     ("Image;Label\nI1.jpg;4\n\n", [("I1", "", "4")]),
     ("\tfilepath\tclass\n0\ta/I1.png\tnv\n", [("I1", "", "nv")]),
     ('"id","y"\n"I1","a, b"\n', [("I1", "", "a, b")]),
-    # Among several columns the first name in the list counts.
+    # Among several columns HAM10000's own count, then the first in the list.
     ("id,path,image_id,y,dx\n7,p,I1,0,nv\n", [("I1", "", "nv")]),
+    ("image,group\nI1,L1\n", [("I1", "L1", "")]),
+    (
+      "group,label,image,lesion_id,image_id,dx\nG1,4,a,L1,I1,nv\n",
+      [("I1", "L1", "nv")],
+    ),
     ("LESION_ID,ISIC_ID\nL1,I1\nnan,I2\n", [("I1", "L1", ""), ("I2", "", "")]),
     (
       "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nI1,0.0,1.0,0.0,0.0,0.0,0.0,0.0\n",
@@ -84,15 +89,16 @@ def test_lines_are_counted_with_the_header(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("content", "told"),
+  ("content", "message"),
   [
     ("", "an empty file.*a table of images"),
     ("\n\n", "is empty: a table of images"),
     ("image_id,dx\n", "no line below its header"),
-    ("picture,dx\nI1,nv\n", "first line names picture, dx; one of image_id,"),
+    ("picture,dx\nI1,nv\n", "first line names picture, dx; one of image,"),
     ("ISIC_0000001,nv\nI2,nv\n", "first line names ISIC_0000001, nv; one of"),
     ("picture\nI1\n", "first line names picture; one of"),
     ("image_id,dx\nI1,nv\n ,mel\n", "line 3: the column image_id is empty"),
+    ("image_id,dx,dx\nI1,nv,mel\n", "the first line names 2 columns 'dx'"),
     ("image_id,dx\nI1\n", "line 2: 1 fields where the first line has 2"),
     ('image_id,dx\n"I1,nv\n', "line 2: unexpected end of data; is a"),
     (b"image_id\nI\xe91\n", r"line 2: .*UTF-8"),
@@ -101,17 +107,17 @@ def test_lines_are_counted_with_the_header(tmp_path):
     ("<html>", "a web page"),
   ],
 )
-def test_what_is_no_table_is_told(tmp_path, content, told):
-  with pytest.raises(DataError, match=told) as raised:
+def test_what_is_no_table_is_told(tmp_path, content, message):
+  with pytest.raises(DataError, match=message) as raised:
     _read(tmp_path, content)
   assert str(raised.value).startswith("--test")
   assert str(tmp_path / "t.csv") in str(raised.value)
 
 
 def test_files_that_are_none_are_told(tmp_path):
-  for path, told in (
+  for path, message in (
     (tmp_path / "none.csv", r"--train=.*none\.csv: there is no such"),
     (tmp_path, r"--train: .*folder"),
   ):
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
       image_tables.read(str(path), "--train")

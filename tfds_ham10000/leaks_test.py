@@ -98,8 +98,8 @@ def test_what_leaks_without_lesions_is_found_all_the_same(tmp_path, test, kind):
 
 def test_an_image_of_two_lesions_is_refused(tmp_path):
   train, test = "id,lesion_id\nI0,L0\nI1,L1", "id,lesion_id\nI2,L2\nI1.jpg,L3"
-  told = r"--test, line 3: image I1 has lesion_id L3 here and L1 before"
-  with pytest.raises(DataError, match=told):
+  message = r"--test, line 3: image I1 has lesion_id L3 here and L1 before"
+  with pytest.raises(DataError, match=message):
     _judge(tmp_path, train, test)
   # What cannot be compared need not agree.
   result = _judge(tmp_path, train, "id,lesion_id\nI1,5")
@@ -181,7 +181,7 @@ def test_lesions_are_looked_up_in_what_is_prepared(tmp_path, file_format):
 
 
 @pytest.mark.parametrize(
-  ("more", "told"),
+  ("more", "message"),
   [
     (["--manual_dir=none"], "none: can't be listed"),
     (["--manual_dir=."], "no table of cases found; looked for HAM10000_met"),
@@ -191,7 +191,7 @@ def test_lesions_are_looked_up_in_what_is_prepared(tmp_path, file_format):
   ],
 )
 def test_bad_input_is_told_in_one_line(
-  tmp_path, monkeypatch, capsys, more, told
+  tmp_path, monkeypatch, capsys, more, message
 ):
   monkeypatch.chdir(tmp_path)
   arguments = _arguments(tmp_path, "I1", "I1")
@@ -200,7 +200,7 @@ def test_bad_input_is_told_in_one_line(
   error = capsys.readouterr().err
   assert end.value.code == 2
   assert error.startswith("leaks: ")
-  assert told in error
+  assert message in error
   assert error.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""Prepares ham10000 as someone would, from archives of drawn images."""
+"""Prepares ham10000 as a user would, from archives of drawn images."""
 
 import http.server
 import os
@@ -189,11 +189,8 @@ def test_too_few_lesions(tmp_path):
     _prepare(tmp_path / "data", tmp_path / "few")
 
 
-def test_download(tmp_path, folder, monkeypatch):
-  _zip_parts(folder, "")
-  handler = lambda *args: http.server.SimpleHTTPRequestHandler(
-    *args, directory=str(folder)
-  )
+def _download(data_dir, handler, monkeypatch):
+  """Prepare what a site at this address serves."""
   with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     site = f"http://127.0.0.1:{server.server_port}"
@@ -202,12 +199,33 @@ def test_download(tmp_path, folder, monkeypatch):
     urls = tuple(f"{site}/{part}.zip" for part in _PARTS)
     monkeypatch.setattr(sources, "IMAGE_URLS", urls)
     builder = tfds.builder(
-      "ham10000/64x64", data_dir=tmp_path / "data", file_format="array_record"
+      "ham10000/64x64", data_dir=data_dir, file_format="array_record"
     )
-    builder.download_and_prepare()
-    server.shutdown()
+    try:
+      builder.download_and_prepare()
+    finally:
+      server.shutdown()
+  return builder
+
+
+def test_download(tmp_path, folder, monkeypatch):
+  _zip_parts(folder, "")
+  handler = lambda *args: http.server.SimpleHTTPRequestHandler(
+    *args, directory=str(folder)
+  )
+  builder = _download(tmp_path / "data", handler, monkeypatch)
   assert len(_examples(builder)) == 17
   assert builder.info.download_size > 0
+
+
+def test_a_refused_download_says_what_to_do(tmp_path, monkeypatch):
+  class Forbidden(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+      self.send_error(403)
+
+  message = r"(?s)the download failed: .*403.*Get HAM10000 from"
+  with pytest.raises(tfds_ham10000.DataError, match=message):
+    _download(tmp_path / "data", Forbidden, monkeypatch)
 
 
 def test_what_it_was_prepared_from_is_recorded_and_compared(tmp_path, folder):
@@ -222,8 +240,10 @@ def test_what_it_was_prepared_from_is_recorded_and_compared(tmp_path, folder):
   for part in _PARTS:
     with zipfile.ZipFile(other / f"{part}.zip", "a") as archive:
       archive.writestr("ISIC_0000017.jpg", b"")
-  told = r"1\.0\.0 was prepared from .*manual, and .*other holds something else"
-  for wrong, message in ((other, told), (tmp_path / "no", "no does not exist")):
+  for wrong, message in (
+    (other, r"1\.0\.0 was prepared from .*manual, and .*other holds something"),
+    (tmp_path / "no", "no does not exist"),
+  ):
     with pytest.raises(tfds_ham10000.DataError, match=message) as refusal:
       _prepare(tmp_path / "data", wrong)
     assert str(again.data_dir) in str(refusal.value)

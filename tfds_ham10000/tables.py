@@ -7,7 +7,6 @@ The delimiter is inferred from the header, not from the file's name. Any line
 endings and a byte order mark are accepted.
 """
 
-import collections
 import csv
 import dataclasses
 import io
@@ -158,35 +157,21 @@ def _rows(
   text: str, path: str, needed: Sequence[str]
 ) -> list[tuple[int, dict[str, str]]]:
   """Return a table's numbered rows by column."""
-  header, rows = _split(text, path, needed)
-  if not rows:
-    raise DataError(
-      f"{path}: no rows below the header; one per image is expected"
-    )
-  return by_column(header, rows, path)
-
-
-def _split(
-  text: str, path: str, needed: Sequence[str]
-) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
-  """Split a table into its header and its numbered rows."""
   rows = split_rows(text, path)
   if not rows:
     raise DataError(f"{path}: empty; its first line must name the columns")
-  line, header = rows[0]
+  (line, header), *rows = rows
   absent = [name for name in needed if name not in header]
   if absent:
     raise DataError(
       f"{path}: line {line}: no column {', '.join(absent)}; the columns must "
       f"include {', '.join(needed)}, but are {show(', '.join(header))}"
     )
-  for name, count in collections.Counter(filter(None, header)).items():
-    if count > 1:
-      raise DataError(
-        f"{path}: line {line}: {count} columns '{show(name)}'; which one "
-        "counts? Remove the others"
-      )
-  return header, rows[1:]
+  if not rows:
+    raise DataError(
+      f"{path}: no rows below the header; one per image is expected"
+    )
+  return by_column(header, rows, path)
 
 
 def _parse_case(values: dict[str, str], line: int, path: str) -> Case:

@@ -6,6 +6,8 @@ rotations keep a lesion's label; colour carries diagnostic meaning, so its
 strength is capped by the config and nothing here changes hue.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -17,6 +19,16 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 def _by_example(values: jax.Array) -> jax.Array:
   return values[:, None, None, None]
+
+
+def _uniform(
+  keys: jax.Array, name: str, shape: tuple[int, ...], most: float, dtype: Any
+) -> jax.Array:
+  """Draw from [-most, most) for each example, [batch, *shape]."""
+  draw = lambda key: jax.random.uniform(
+    randomness.named(key, name), shape, dtype, -most, most
+  )
+  return jax.vmap(draw)(keys)
 
 
 def _coins(keys: jax.Array, name: str) -> jax.Array:
@@ -44,13 +56,9 @@ def colour(images: jax.Array, keys: jax.Array, strength: float) -> jax.Array:
   Brightness moves by at most `strength` (half the range is 1); contrast and
   saturation are scaled by 1 - strength to 1 + strength. The result is clipped.
   """
-
-  def uniform(name):
-    draw = lambda key: jax.random.uniform(
-      randomness.named(key, name), (), images.dtype, -strength, strength
-    )
-    return _by_example(jax.vmap(draw)(keys))
-
+  uniform = lambda name: _by_example(
+    _uniform(keys, name, (), strength, images.dtype)
+  )
   images = images + uniform("brightness")
   mean = jnp.mean(images, axis=(1, 2, 3), keepdims=True)
   images = mean + (1 + uniform("contrast")) * (images - mean)
@@ -153,11 +161,8 @@ def affine(images: jax.Array, keys: jax.Array) -> jax.Array:
   """
   if images.shape[1] < 8:
     return images
-  uniform = lambda key, name, shape, most: jax.random.uniform(
-    randomness.named(key, name), shape, images.dtype, -most, most
-  )
-  shifts = jax.vmap(lambda key: uniform(key, "shift", (2,), 1 / 8))(keys)
-  zooms = jax.vmap(lambda key: uniform(key, "zoom", (), jnp.log(1.15)))(keys)
+  shifts = _uniform(keys, "shift", (2,), 1 / 8, images.dtype)
+  zooms = _uniform(keys, "zoom", (), jnp.log(1.15), images.dtype)
   return shifted_and_zoomed(images, images.shape[1] * shifts, jnp.exp(zooms))
 
 
@@ -213,10 +218,7 @@ def for_discriminator(
   if config.discriminator_turns:
     seen = orient(seen, randomness.stream(keys, "turns"))
   if most := config.discriminator_brightness:
-    draw = lambda key: jax.random.uniform(
-      randomness.named(key, "brightness"), (), images.dtype, -most, most
-    )
-    seen += _by_example(jax.vmap(draw)(keys))
+    seen += _by_example(_uniform(keys, "brightness", (), most, images.dtype))
   if isinstance(share, float) and share == 1:
     return seen
   toss = lambda key: jax.random.uniform(randomness.named(key, "seen")) < share

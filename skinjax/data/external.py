@@ -5,11 +5,12 @@ FOLDER/TABLE.csv, FOLDER/NAME.jpg or FOLDER/ANY/NAME.jpg
 FOLDER/CLASS/NAME.jpg
 ```
 
-The table is the only .csv file in the folder. It has the columns `image` (or
-`image_id`: an id or a file name), `label` (or `dx`) and, if known, `group` (or
-`lesion_id`). Without a label column every other column is a class, and a row
-has 1.0 in one of them and 0.0 elsewhere, as in the ISIC challenges' ground
-truth. Columns of weights (`score_weight`) are ignored.
+The table is the only .csv file in the folder. It has the columns `image` (an id
+or a file name), `label` and, if known, `group`, or others of their usual names,
+such as `image_id`, `dx` and `lesion_id`; see image_tables.py. Without a label
+column every other column is a class, and a row has 1.0 in one of them and 0.0
+elsewhere, as in the ISIC challenges' ground truth. Columns of weights
+(`score_weight`) are ignored.
 
 These images may not be used for model selection, and none of them may have been
 used for training or model selection.
@@ -29,10 +30,6 @@ from skinjax.data.sources import Split
 from skinjax.runtime import errors, files
 from tfds_ham10000 import image_tables, leaks, tables
 from tfds_ham10000.files import one_hot
-
-_IMAGE = ("image", "image_id")
-_LABEL = ("label", "dx")
-_GROUP = ("group", "lesion_id")
 
 
 class External(NamedTuple):
@@ -195,11 +192,17 @@ def _refuse_leaks(folder, dataset, known, origin, found, ids, digests) -> None:
       leaked.append(f"{one.name}: the same pixels as {same_pixels[digest]}")
   if leaked:
     more = ", …" if leaked[1:] else ""
+    chance = ""
+    if any(leak.kind == "lesion" for leak in leaking):
+      chance = (
+        " If these are other lesions, whose groups have the same names by "
+        "chance, rename the groups in the table."
+      )
     raise errors.InputError(
       f"{len(leaked)} of {len(found)} images of external={folder} are in the "
       "training or validation split, or were used to train the synthetic "
       f"images' generator ({leaked[0]}{more}): leave them out, or use a fold "
-      "that tests on them."
+      f"that tests on them.{chance}"
     )
 
 
@@ -221,10 +224,7 @@ def _find(folder: pathlib.Path) -> list[_Found]:
 
 def _in_table(folder: pathlib.Path, table: pathlib.Path) -> list[_Found]:
   columns, rows = own_images.read_table(table)
-  image, label, group = (
-    next((name for name in columns if name.lower() in wanted), None)
-    for wanted in (_IMAGE, _LABEL, _GROUP)
-  )
+  image, label, group = image_tables.columns(columns)
   classes = [
     name
     for name in columns

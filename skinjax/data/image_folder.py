@@ -35,6 +35,7 @@ from PIL import Image
 from skinjax.data import datasets, images
 from skinjax.data.sources import Split
 from skinjax.runtime import errors, files
+from tfds_ham10000.images import encode_png
 
 _COLUMNS = ("file_name", "label", "seed", "index", "sha256")
 
@@ -55,15 +56,14 @@ class ImageFolder(NamedTuple):
   @property
   def pretrained(self) -> frozenset[str]:
     """Return the pretrained networks that the generator was trained through."""
-    names = self.provenance.get("pretrained")
-    return frozenset(map(str, names if isinstance(names, list) else []))
+    return frozenset(files.texts(self.provenance.get("pretrained")))
 
   @property
   def chosen_by(self) -> frozenset[str]:
     """Return the SHA-256 of the networks that filtered the images."""
     used = self.provenance.get("filter")
     names = used.get("networks") if isinstance(used, Mapping) else None
-    return frozenset(map(str, names if isinstance(names, list) else []))
+    return frozenset(files.texts(names))
 
   @property
   def title(self) -> str:
@@ -106,7 +106,9 @@ def _write(
     name = class_names[label]
     path = directory / name / f"{name}_{index:06d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = _png(image)
+    grey = image.shape[-1] == 1
+    picture = Image.fromarray(image.squeeze(-1) if grey else image)
+    content = encode_png(picture)
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     fields = (f"{values[index]:.6g}" for values in scores.values())
@@ -213,11 +215,3 @@ def _written(directory, digest, names) -> dict[str, str]:
     there = "is not listed in" if name in names else "is missing, but listed in"
     raise errors.InputError(f"{directory / name} {there} {table}: {again}")
   return written
-
-
-def _png(image: np.ndarray) -> bytes:
-  buffer = io.BytesIO()
-  Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
-    buffer, "PNG"
-  )
-  return buffer.getvalue()

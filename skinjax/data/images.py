@@ -19,6 +19,14 @@ from tfds_ham10000 import images as ham10000
 THREADS = min(4, os.cpu_count() or 1)
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")
+# What Pillow raises for damaged images and for those of absurd size.
+_UNREADABLE = (
+  OSError,
+  OverflowError,
+  ValueError,
+  SyntaxError,
+  Image.DecompressionBombError,
+)
 
 
 def read(
@@ -36,11 +44,7 @@ def read(
       if image.format == "JPEG":  # as in the data set's builder
         image.draft(image.mode, (2 * (stored or size),) * 2)
       return resized(image, size, stored)
-  # What Pillow raises for damaged images and for those of absurd size.
-  except (
-    *(OSError, OverflowError, ValueError, SyntaxError),
-    Image.DecompressionBombError,
-  ) as error:
+  except _UNREADABLE as error:
     raise errors.InputError(
       f"{path} cannot be read as a PNG or JPEG image: {error}."
     ) from error

@@ -5,11 +5,13 @@ FOLDER/CLASS/NAME.jpg            or    FOLDER/images.csv: image, label[, group]
 ```
 
 Images of one `group` (a lesion, or a patient, who may have several classes) are
-never divided between training and test. Without a table with groups, identical
-images form one group.
+never divided between training and test. Identical images are in one group; if
+the table has them in several, these are merged. Columns may have other usual
+names, such as `image_id`, `dx` and `lesion_id`; see image_tables.py.
 """
 
 import hashlib
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from skinjax.data import images
 from skinjax.runtime import errors, files
-from tfds_ham10000 import DataError
+from tfds_ham10000 import DataError, image_tables, splits
 from tfds_ham10000 import files as tables
 
 TABLE = "images.csv"
@@ -77,7 +79,8 @@ def read(
 
   Returns:
     uint8 [images, size, size, channels], with one channel if all images are
-    grey; what `find` returns; the group of each image; class names, in order.
+    grey; what `find` returns; the group of each image, in which identical
+    images are together; class names, in order.
 
   Raises:
     InputError: as `find`; a file is not an image; or identical images have
@@ -88,15 +91,20 @@ def read(
   channels = max(image.shape[-1] for image in pixels)
   pixels = np.stack([images.in_channels(image, channels) for image in pixels])
   digests = [hashlib.sha256(image).hexdigest()[:16] for image in pixels]
-  first = {}
+  first, same = {}, []
   for name, label, one in zip(found.names, found.labels, digests, strict=True):
     other, before = first.setdefault(one, (name, label))
+    same.append((other, name))
     if before != label:
       raise errors.InputError(
         f"{name} is of class {label} and {other}, the same image, of class "
         f"{before}: give them one class, or leave both out."
       )
-  groups = digests if found.groups is None else found.groups
+  groups = digests
+  if found.groups is not None:
+    group_of = dict(zip(found.names, found.groups, strict=True))
+    joined = splits.join_groups(group_of, same)
+    groups = [joined[name] for name in found.names]
   return pixels, found, groups, _in_order(set(found.labels))
 
 
@@ -112,11 +120,16 @@ def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
   Raises:
     ValueError: it is outside the folder.
   """
-  path, folder = path.absolute(), folder.absolute()
+  path, folder = _normal(path), _normal(folder)
   # A link within the folder has its own name, not that of what it leads to.
   if not path.is_relative_to(folder):
     path, folder = path.resolve(), folder.resolve()
   return path.relative_to(folder).as_posix()
+
+
+def _normal(path: pathlib.Path) -> pathlib.Path:
+  """Return an absolute path without `..`; links keep their own names."""
+  return pathlib.Path(os.path.abspath(path))
 
 
 def read_table(
@@ -149,28 +162,31 @@ def read_table(
 def _in_table(folder: pathlib.Path) -> Found:
   table = folder / TABLE
   columns, rows = read_table(table)
+  named = image_tables.columns(columns)
   for column in ("image", "label"):
-    if column not in columns:
+    if getattr(named, column) is None:
       raise errors.InputError(
         f"{table} has no column {column!r}: its first line names "
         f"{', '.join(columns)}; image, label and, if known, group are expected."
       )
-  grouped = "group" in columns
+  grouped = named.group is not None
   found = Found([], [], [], [] if grouped else None)
   for line, row in rows:
-    image, label = row["image"], row["label"]
-    if not image or not label or (grouped and not row["group"]):
+    empty = [name for name in named if name and not row[name]]
+    if empty:
       raise errors.InputError(
-        f"{table}, line {line}: a field is empty; every row needs image, label "
-        "and, if the table has that column, group."
+        f"{table}, line {line}: {empty[0]} is empty; every row needs an image, "
+        "a label and, if the table has that column, a group."
       )
+    image, label = row[named.image], row[named.label]
     if label[0] == "." or {"/", "\\"} & set(label):
       raise errors.InputError(
         f"{table}, line {line}: {label!r} can't be the name of a folder, as "
         "synthetic images of this class need: rename the class, without / and "
         "\\, and not beginning with a dot."
       )
-    places = [folder / (image + suffix) for suffix in ("", *images.SUFFIXES)]
+    suffixes = ("", *images.SUFFIXES)
+    places = [_normal(folder / (image + suffix)) for suffix in suffixes]
     path = next(filter(pathlib.Path.is_file, places), None)
     if path is None:
       raise errors.InputError(
@@ -187,7 +203,7 @@ def _in_table(folder: pathlib.Path) -> Found:
     found.paths.append(path)
     found.labels.append(label)
     if grouped:
-      found.groups.append(row["group"])
+      found.groups.append(row[named.group])
   if len(set(found.names)) < len(found.names):
     twice = next(n for n in found.names if found.names.count(n) > 1)
     raise errors.InputError(f"{table} has {twice} twice: list each image once.")

@@ -1,9 +1,24 @@
 """Records what a network or image folder was trained on, and refuses leaks.
 
 A workdir's `data.json` and the `trained_on` of an image folder's
-`provenance.json` have the same keys: `groups` (lesions) or `image_ids` and, if
-skinjax wrote them, `name`, `fingerprint`, `class_names`, `info` and, for what
-was trained through pretrained networks, their names in `pretrained`.
+`provenance.json` are such records, with these keys:
+
+```
+{
+  groups: [str], the lesions that it was trained on,
+  name: of the data set, class_names: [str],
+  fingerprint: of the training split, held_out: of validation and test split,
+  unknown_origin: whether some training images may show any lesion,
+  info: the fields of datasets.DataInfo,
+  diversity: of the training images by class; see metrics/diversity.py
+  # Only if it was trained through frozen weights:
+  pretrained: [pretrained networks], frozen: {part: SHA-256},
+}
+```
+
+Earlier versions wrote only `groups`, `name`, `class_names` and `fingerprint`.
+In a folder that skinjax did not write, `groups` are enough, or `image_ids`
+instead.
 """
 
 import dataclasses
@@ -111,13 +126,10 @@ def read_origin(path: str | pathlib.Path) -> dict[str, Any]:
   """Read what a workdir's network was trained on.
 
   Returns:
-    `name`, `fingerprint`, `class_names` and `groups`, the lesions; unless the
-    workdir is from an earlier version, `info`, and the `diversity` of the
-    training images by class; and, if it was trained through frozen weights,
-    `pretrained`, the networks' names, and `frozen`, the SHA-256 of each part.
+    The record; see the top of this module.
 
   Raises:
-    InputError: there is no such record.
+    InputError: there is no such record, or it is damaged.
   """
   record = pathlib.Path(path) / "data.json"
   origin = files.read_json(record, "the run's training data are unknown")
@@ -219,14 +231,9 @@ def _traced(
 def named(origin: Mapping[str, Any] | None) -> tuple[set[str], set[str]]:
   """Return the image ids and the groups that an origin names."""
   ids, groups = (
-    {str(value) for value in _list((origin or {}).get(key))}
-    for key in ("image_ids", "groups")
+    set(files.texts((origin or {}).get(key))) for key in ("image_ids", "groups")
   )
   return ids, groups
-
-
-def _list(value: Any) -> list:
-  return value if isinstance(value, list | tuple) else []
 
 
 def refuse_seen(

@@ -19,6 +19,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 import tfds_ham10000  # registers ham10000 and toy_lesions
 from skinjax.data import images, own_images
 from skinjax.runtime import errors, files
+from tfds_ham10000.ham10000_dataset_builder import DOWNLOAD_ERRORS
 
 
 class Source(NamedTuple):
@@ -42,6 +43,18 @@ SOURCES = {
   "mnist": Source((28,), size=32, upright=True, collapse=0.7, dose=0.1),
   "folder": Source((), size=64),
 }
+
+
+# What array_record, protobuf, Pillow and TFDS raise for damaged files.
+_DAMAGE = (
+  OSError,
+  LookupError,
+  RuntimeError,
+  SyntaxError,
+  ValueError,
+  json_format.Error,
+  message.Error,
+)
 
 
 class Split(NamedTuple):
@@ -123,7 +136,9 @@ def read(config) -> Raw:
     number = sum(len(split.labels) for split in splits.values())
     _tell_origin(f"ham10000 {stored}x{stored}: {number:,} images, {origin}")
   return Raw(
-    *(config.name, names, splits),
+    name=config.name,
+    class_names=names,
+    splits=splits,
     groups_known=True,
     stored=stored,
     origin=origin,
@@ -149,10 +164,12 @@ def _read_folder(config) -> Raw:
   labels = np.array([names.index(label) for label in found.labels], np.int32)
   pool = Split(pixels, labels, np.array(found.names), np.array(groups))
   assigned = tfds_ham10000.assign_splits(groups, found.labels)
+  name = files.user_path(config.folder).resolve().name
   return Raw(
-    files.user_path(config.folder).resolve().name,
-    names,
-    {key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS},
+    # A folder that is named like a data set is not that data set.
+    name=f"{name} (folder)" if name in SOURCES else name,
+    class_names=names,
+    splits={key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS},
     groups_known=found.groups is not None,
     stored=config.size,
     origin=str(config.folder),
@@ -171,11 +188,7 @@ def _whole(place: str) -> Iterator[None]:
     yield
   except (errors.InputError, tfds_ham10000.DataError):
     raise
-  # What array_record, protobuf, Pillow and TFDS raise for damaged files.
-  except (
-    *(OSError, LookupError, RuntimeError, SyntaxError, ValueError),
-    *(json_format.Error, message.Error),
-  ) as error:
+  except _DAMAGE as error:
     # Each library reports missing permission differently: opening each file
     # raises the usual PermissionError.
     for path in sorted(pathlib.Path(place).rglob("*")):
@@ -188,18 +201,31 @@ def _whole(place: str) -> Iterator[None]:
 
 
 def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
-  """Prepare a data set, while other processes that need it wait."""
+  """Prepare a data set, while other processes that need it wait.
+
+  Raises:
+    InputError: it could not be downloaded.
+    tfds_ham10000.DataError: see `read`.
+  """
   root = files.user_path(config.data_dir or default_dir())
   files.make_directory(root, "data.data_dir")
   with files.locked(root / f".{config.name}.lock", wait=True):
     # TFDS removes unfinished work itself, unless it was killed.
     for partial in place.parent.glob(f"incomplete.*{place.name}*"):
       shutil.rmtree(partial, ignore_errors=True)
-    _builder(config)[0].download_and_prepare(
-      download_config=tfds.download.DownloadConfig(
-        manual_dir=manual_dir or None
+    try:
+      _builder(config)[0].download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+          manual_dir=manual_dir or None
+        )
       )
-    )
+    except DOWNLOAD_ERRORS as error:
+      if getattr(error, "errno", None):  # not of the network but of the disk
+        raise
+      raise errors.InputError(
+        f"{config.name} could not be downloaded: {error}; connect, or set "
+        "data.data_dir to a directory that has it."
+      ) from error
 
 
 def stored_size(name: str, size: int) -> int:
@@ -253,7 +279,7 @@ def _builder(config):
 def _read(builder, key: str, config, stored: int) -> Split:
   examples = _examples(builder, key)
   pixels = _decode([e["image"].bytes_list.value[0] for e in examples])
-  if stored < config.size:
+  if config.name == "mnist":  # which has neither ids nor groups
     margin = (config.size - stored) // 2
     pixels = np.pad(pixels, ((0, 0), *((margin, margin),) * 2, (0, 0)))
     ids = [f"{config.name}_{key}_{i:05d}" for i in range(len(examples))]

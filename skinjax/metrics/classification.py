@@ -11,14 +11,9 @@ over classes include only the classes that are present.
 import numpy as np
 from scipy import sparse
 
-SCALARS = (
-  "balanced_accuracy",
-  "macro_f1",
-  "accuracy",
-  "mean_auc",
-  "ece",
-  "brier",
-)
+# Of these higher is better, of all other metrics lower.
+HIGHEST = ("balanced_accuracy", "macro_f1", "accuracy", "mean_auc")
+SCALARS = (*HIGHEST, "ece", "brier")
 BY_CLASS = ("recall", "auc")
 # Scores that compare images' probabilities with each other, or with observed
 # frequencies: they are defined for a single network only.

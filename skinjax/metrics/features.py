@@ -31,7 +31,7 @@ _PRETRAINED = {
 }
 _FID = "Inception@299"
 _DIGEST_BYTES = 32
-LEAST_SIZE = 32  # pixels, of EfficientNet-Lite0 and SqueezeNet
+_LEAST_SIZE = 32  # pixels, of EfficientNet-Lite0 and SqueezeNet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +65,9 @@ def efficientnet(size: int = 64) -> Extractor:
     InputError: the package with its weights is not installed, or the size is
       under 32.
   """
-  return _pretrained("EffLite0", size, LEAST_SIZE, efficientnets, _efficientnet)
+  return _pretrained(
+    "EffLite0", size, _LEAST_SIZE, efficientnets, _efficientnet
+  )
 
 
 def squeezenet(size: int = 96) -> Extractor:
@@ -78,7 +80,7 @@ def squeezenet(size: int = 96) -> Extractor:
     InputError: the package with its weights is not installed, or the size is
       under 32.
   """
-  return _pretrained("SqueezeNet", size, LEAST_SIZE, squeezenets, _squeezenet)
+  return _pretrained("SqueezeNet", size, _LEAST_SIZE, squeezenets, _squeezenet)
 
 
 def inception(path: str | pathlib.Path, size: int = 299) -> Extractor:

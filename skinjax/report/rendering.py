@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from skinjax.report import figures
+from tfds_ham10000.images import encode_png
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -47,9 +48,7 @@ def jpeg_uri(image: Image.Image) -> str:
 def png_uri(image: Image.Image | bytes) -> str:
   """Embed an image, or the bytes of a PNG."""
   if isinstance(image, Image.Image):
-    stream = io.BytesIO()
-    image.save(stream, format="PNG")
-    image = stream.getvalue()
+    image = encode_png(image)
   return _uri("png", image)
 
 

@@ -26,8 +26,6 @@ from orbax.checkpoint import checkpoint_managers
 from skinjax.runtime import errors, files, processes
 
 _MANIFEST = "manifest.json"
-# Metrics for which lower is better; for all others higher is.
-_LOWEST = ("kid", "kid_squeezenet", "ece", "brier")
 
 
 class _Manager(ocp.CheckpointManager):
@@ -47,9 +45,9 @@ class Checkpoints:
   """The checkpoints of a workdir, the latest and the best; a context manager.
 
   The latest `keep` are kept, and, if a metric `best` is given, the one with its
-  best value. With two or more, a damaged latest one costs only the time since
-  the one before it. With `read_only` the directory is not changed, as another
-  process may be training there.
+  highest value, or its lowest one if `lowest`. With two or more, a damaged
+  latest one costs only the time since the one before it. With `read_only` the
+  directory is not changed, as another process may be training there.
 
   Raises:
     InputError: there is a file where the directory should be.
@@ -60,6 +58,7 @@ class Checkpoints:
     directory: str | os.PathLike,
     *,
     best: str | None = None,
+    lowest: bool = False,
     keep: int = 2,
     read_only: bool = False,
   ):
@@ -69,7 +68,7 @@ class Checkpoints:
         f"{self._directory} is a file, where the directory of checkpoints is "
         "expected: remove it, or use another workdir."
       )
-    self._best = best
+    self._best, self._lowest = best, lowest
     policies = [checkpoint_managers.LatestN(keep)]
     if best:
       policies.append(
@@ -137,7 +136,7 @@ class Checkpoints:
     """Return whether the checkpoint of a step is complete and undamaged."""
     try:
       return json.loads(self._manifest(step).read_text()) == self._digests(step)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
       return False
     except OSError as error:  # may be temporary: no reason to delete it
       raise errors.InputError(
@@ -194,7 +193,7 @@ class Checkpoints:
     value = metrics.get(self._best) if isinstance(metrics, dict) else None
     if not isinstance(value, int | float):
       return -math.inf
-    return -value if self._best in _LOWEST else value
+    return -value if self._lowest else value
 
   def _give_up(self, step: int, error: Exception) -> None:
     """Remove a checkpoint that could not be written, and report it."""
@@ -238,8 +237,9 @@ class Checkpoints:
 
 def steps_done(directory: pathlib.Path) -> int:
   """Return the step of the latest finished checkpoint; 0 without any."""
-  manifests = directory.glob(f"*/{_MANIFEST}")
-  return max((int(path.parent.name) for path in manifests), default=0)
+  names = [path.parent.name for path in directory.glob(f"*/{_MANIFEST}")]
+  # Other folders, such as a user's copy 4.bak, are not checkpoints.
+  return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
 def digest(tree: Any) -> str:

@@ -20,6 +20,9 @@ _PACKAGES = tuple(
   str(pathlib.Path(__file__).parents[2] / name) + os.sep
   for name in ("skinjax", "tfds_ham10000")
 )
+# Warnings of these are not for people: Orbax, and TFDS's search for prepared
+# data sets, which warns of one that is not prepared yet.
+_QUIET = ("orbax", "tensorflow_datasets/core/utils/file_utils.py")
 _PREFIXES = {"WARNING": "Warning: ", "ERROR": "Error: ", "CRITICAL": "Error: "}
 
 
@@ -135,7 +138,7 @@ class Formatter(python_logging.Formatter):
 
 def _is_for_people(record):
   """Leave out libraries' information, and errors that Orbax also raises."""
-  if "orbax" in record.pathname:
+  if any(name in record.pathname for name in _QUIET):
     return record.levelno >= python_logging.ERROR and not record.exc_info
   if record.name == "asyncio" and record.exc_info:
     return not _is_said_already(record.exc_info[1])

@@ -154,6 +154,11 @@ def read_json(path: pathlib.Path, otherwise: str) -> dict[str, Any]:
   return value
 
 
+def texts(value: Any) -> list[str]:
+  """Return the items of a list as text; none if the value is not a list."""
+  return list(map(str, value)) if isinstance(value, list | tuple) else []
+
+
 def short_digest(value: Any) -> str:
   """Return the first 12 hex digits of the SHA-256 of a value as JSON.
 
@@ -170,14 +175,20 @@ def write_arrays(path: str | os.PathLike, **arrays: np.ndarray) -> None:
   write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_arrays(path: pathlib.Path, otherwise: str) -> dict[str, np.ndarray]:
   """Read arrays by name; unlike np.load, no other file formats are tried.
 
   Raises:
-    InputError: the file does not exist or is damaged.
+    InputError: the file does not exist or is damaged; `otherwise` completes the
+      message with what to do.
+    OSError: it may not be read, or the disk fails.
   """
   try:
-    with zipfile.ZipFile(path) as kept:
+    content = path.read_bytes()
+  except errors.ABSENT as error:
+    raise errors.InputError(f"{path} cannot be read: {otherwise}.") from error
+  try:
+    with zipfile.ZipFile(io.BytesIO(content)) as kept:
       return {
         name.removesuffix(".npy"): np.lib.format.read_array(
           io.BytesIO(kept.read(name)), allow_pickle=False
@@ -186,11 +197,8 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
       }
   # Whatever the readers raise for a forged file.
   except Exception as error:
-    if isinstance(error, PermissionError):
-      raise
     raise errors.InputError(
-      f"{path} cannot be read as arrays ({error}): remove it, and it will be "
-      "made again."
+      f"{path} cannot be read as arrays ({error}): {otherwise}."
     ) from error
 
 

@@ -30,12 +30,15 @@ def keep_compiled(path: str) -> None:
 
 
 def mean(tree: Any, axis_name: str | None) -> Any:
-  """Average arrays over the device axis; None if there is no such axis."""
+  """Average arrays over the device axis; unchanged if axis_name is None."""
   return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
 def gather(tree: Any, axis_name: str | None) -> Any:
-  """Join every device's part of a batch along the leading axis."""
+  """Join every device's part of a batch along the leading axis.
+
+  Arrays are unchanged if `axis_name` is None.
+  """
   if axis_name is None:
     return tree
   return jax.lax.all_gather(tree, axis_name, tiled=True)

@@ -141,7 +141,7 @@ def _agree(path: pathlib.Path, config, rules, contents, made_anew) -> bool:
   else:
     before = read_config(path).to_dict()
     _require_same(path, before, now, rules, contents, made_anew)
-    if _differences(before, now):
+    if before != now:
       files.write_json(record, now)
   if contents:
     files.write_json(path / _CONTENTS, contents)
@@ -187,7 +187,7 @@ def _require_same(path, before, now, rules, contents, made_anew) -> None:
     )
 
 
-def _differences(before: dict, now: dict, settled=frozenset()) -> list[str]:
+def _differences(before: dict, now: dict, settled) -> list[str]:
   """List the differences of two configs, except in keys that are free.
 
   Keys and sections in `settled` are left out.

@@ -158,9 +158,7 @@ def pretrained(config, found: Given) -> set[str]:
   if not any(found):  # a GAN is trained here
     return set(trained.pretrained_networks(config.gan))
   records = [g.origin.get("pretrained") for g in found.generators.values()]
-  through = {
-    str(n) for names in records if isinstance(names, list) for n in names
-  }
+  through = {name for names in records for name in files.texts(names)}
   return through.union(*(f.pretrained for f in found.folders.values()))
 
 

@@ -40,7 +40,7 @@ class Features:
     self._directory = directory / self._extractor.digest[:12] / str(size)
     self._rows: dict[tuple[bytes, int], np.ndarray] = {}
     for path in sorted(self._directory.glob("*.npz")):
-      kept = files.read_arrays(path)
+      kept = files.read_arrays(path, "remove it to compute them again")
       self._keep(kept["images"], kept["features"])
 
   def __call__(self, images: np.ndarray, orientations: int) -> np.ndarray:
@@ -112,7 +112,7 @@ def learn(
     fitted = _fitted(config, dataset, extract, turned)
     place.mkdir(parents=True, exist_ok=True)
     files.write_arrays(path, **fitted)
-  fitted = files.read_arrays(path)
+  fitted = files.read_arrays(path, "remove it to fit the head again")
 
   def predict(split: Split) -> np.ndarray:
     x = (extract(split.images, turned) - fitted["mean"]) / fitted["scale"]

@@ -13,7 +13,6 @@ import numpy as np
 
 from skinjax.data import batches, datasets
 from skinjax.data.sources import Split
-from skinjax.metrics import features
 from skinjax.models import efficientnet
 from skinjax.runtime import errors, parallel, workdir
 from skinjax.study import head
@@ -98,9 +97,6 @@ def check(config: ml_collections.FrozenConfigDict) -> None:
     errors.require_known("train.sampler", sampler, batches.SAMPLERS)
     errors.require_known("loss.balance", balance, _HEAD_BALANCES)
     classifier.require_one_balance(config)
-    least = features.LEAST_SIZE  # checked there too, but after the GAN's work
-    if config.input < least:
-      raise errors.InputError(f"input={config.input}: use {least} or more.")
     if not config.weight_decay > 0:
       raise errors.InputError(
         f"weight_decay={config.weight_decay}: a number above 0 is needed."

@@ -291,7 +291,7 @@ def _passes(config, fold: folds.Fold, seed: int, extract) -> np.ndarray:
   of_head = files.short_digest(made.to_dict())
   record = fold.path / f"passes-{fold.digests[seed][:12]}-{of_head}.npz"
   if record.exists():
-    return files.read_arrays(record)["passes"]
+    return files.read_arrays(record, "remove it to filter again")["passes"]
   predict = head.learn(
     made, fold.dataset, fold.path / f"filter-{of_head}", extract(made.input)
   )

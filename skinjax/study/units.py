@@ -177,18 +177,18 @@ def read(made: Work, name: str, split: Split) -> np.ndarray:
     InputError: the file is damaged, or has predictions of other images.
   """
   path = _file(made, name)
-  again = "remove it to predict again."
-  kept = files.read_arrays(path)
+  again = "remove it to predict again"
+  kept = files.read_arrays(path, again)
   probabilities = np.float64(kept.get("probabilities", ()))
   shape = (len(split.labels), made.fold.dataset.info.num_classes)
   same = str(kept.get("images")) == _digest(split.image_ids)
   if not same or probabilities.shape != shape:
-    raise errors.InputError(f"{path} predicts other images: {again}")
+    raise errors.InputError(f"{path} predicts other images: {again}.")
   # The comparison is written so that NaN fails it.
   sums = probabilities.sum(1)
   if not (probabilities.min() >= 0 and np.abs(sums - 1).max() < 0.01):
     raise errors.InputError(
-      f"{path} has rows that are not probabilities: {again}"
+      f"{path} has rows that are not probabilities: {again}."
     )
   return probabilities / sums[:, None]
 

@@ -63,9 +63,7 @@ def train(
     dataset = dataset or processes.together(lambda: datasets.load(config.data))
     frozen = processes.together(lambda: task.frozen(config))
     provenance.write_origin(path, dataset, frozen)
-    with checkpoint.Checkpoints(
-      path / "checkpoints", best=config.best or None
-    ) as saved:
+    with trained.checkpoints(path, config.best) as saved:
       return _train(task, config, path, dataset, frozen, saved)
 
 

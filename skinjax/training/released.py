@@ -19,6 +19,7 @@ from skinjax.data import provenance
 from skinjax.runtime import checkpoint, errors, files
 
 RECORD, WEIGHTS = "released.json", "weights.npz"
+_AGAIN = "get both files from the release again"
 # The networks that come with skinjax, each with a model card NAME.md.
 SHIPPED = pathlib.Path(__file__).parents[1] / "released"
 
@@ -75,7 +76,7 @@ def add(folder: pathlib.Path, name: str, member: Member) -> None:
     files.write_json(folder / RECORD, {"members": record})
   weights = {}
   if record:
-    weights = files.read_arrays(folder / WEIGHTS)
+    weights = files.read_arrays(folder / WEIGHTS, _AGAIN)
   weights = {k: x for k, x in weights.items() if k.split("/")[0] in record}
   halved = {k: _halved(x) for k, x in _flat(member.average).items()}
   weights |= {f"{name}/{k}": x for k, x in halved.items()}
@@ -102,7 +103,7 @@ def read(path: pathlib.Path) -> Member:
   found, weights = record[name], folder / WEIGHTS
   halved = {
     key.removeprefix(f"{name}/"): x
-    for key, x in files.read_arrays(weights).items()
+    for key, x in files.read_arrays(weights, _AGAIN).items()
     if key.startswith(f"{name}/")
   }
   try:
@@ -118,7 +119,7 @@ def read(path: pathlib.Path) -> Member:
   if not whole:
     raise errors.InputError(
       f"{weights} does not hold the weights that the {RECORD} next to it "
-      "describes: get both files from the release again."
+      f"describes: {_AGAIN}."
     )
   average = traverse_util.unflatten_dict(
     {key: x.astype(np.float32) for key, x in halved.items()}, sep="/"

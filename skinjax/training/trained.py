@@ -43,6 +43,24 @@ class Trained(NamedTuple):
   origin: dict[str, Any]  # what it was trained on; see provenance.read_origin
 
 
+def checkpoints(
+  path: pathlib.Path, best: str = "", **options: Any
+) -> checkpoint.Checkpoints:
+  """Open a workdir's checkpoints; `best` is the metric of its config, if any.
+
+  `options` are those of `checkpoint.Checkpoints`.
+
+  Raises:
+    InputError: there is a file where the directory should be.
+  """
+  return checkpoint.Checkpoints(
+    path / "checkpoints",
+    best=best or None,
+    lowest=best not in classification.HIGHEST,
+    **options,
+  )
+
+
 def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
   """Load the latest or the best (by its config's `best`) whole checkpoint.
 
@@ -65,9 +83,7 @@ def load(path: str | pathlib.Path, which: str = "latest") -> Trained:
       f"{path} has no best checkpoint, because it was trained with "
       f"best={best!r}: use the latest."
     )
-  with checkpoint.Checkpoints(
-    path / "checkpoints", best=best or None, read_only=True
-  ) as saved:
+  with checkpoints(path, best, read_only=True) as saved:
     found = saved.restore(parallel.like(like, "one"), best=bool(best))
   if found is None:
     what = f"checkpoint with a {best}" if best else "checkpoint"

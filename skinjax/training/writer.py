@@ -1,6 +1,5 @@
 """The output of a run: JSON lines, TensorBoard, pictures, progress."""
 
-import io
 import json
 import os
 import pathlib
@@ -15,6 +14,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
 from skinjax.runtime import errors, files
+from tfds_ham10000.images import encode_png
 
 _PAUSE = 5  # seconds between progress lines
 
@@ -66,9 +66,7 @@ class Writer:
   def picture(self, step: int, image: Image.Image) -> None:
     """Write samples/STEP.png, and the same picture to TensorBoard."""
     self._samples.mkdir(exist_ok=True)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    files.write_bytes(self._samples / f"{step:08d}.png", buffer.getvalue())
+    files.write_bytes(self._samples / f"{step:08d}.png", encode_png(image))
     pixels = np.asarray(image.convert("RGB"))
     self._event(
       step, summary=summary.image("samples", pixels, dataformats="HWC")

@@ -65,6 +65,8 @@ def _values():
     ("progan", "loss.penalty", "r2", "penalty 'r2'. There are: none"),
     ("acgan", "loss.penalty", "r2", "penalty 'r2'. There are: none"),
     ("acgan", "loss.penalty_every", 0, "every=0: a number of at least 1"),
+    ("study", "network.head.input", 16, "input=16: a number of at least 32"),
+    ("evaluate", "input_size", 16, "input_size=16: a number of at least 32"),
     ("acgan", "loss.class_loss", "d2d", "Did you mean 'd2d_ce'"),
     ("acgan", "train.generated_labels", "even", "generated_labels 'even'"),
     ("acgan", "augment.adapt_target", 0.6, "set augment.discriminator"),

@@ -45,7 +45,7 @@ CASES = {
     "blank": (_edit(lambda text: "\n \r\n"), "empty; its first line must name"),
     "needed_column_twice": (
       _edit(lambda text: re.sub("(?m)^[^,]*", r"\g<0>,\g<0>", text.strip())),
-      "line 1: 2 columns 'lesion_id'; which one counts. Remove",
+      "the first line names 2 columns 'lesion_id'; which one counts. Remove",
     ),
     "spreadsheet": (
       _edit(lambda text: b"PK\x03\x04" + bytes(99)),

@@ -5,7 +5,6 @@ import pytest
 
 import tfds_ham10000
 from skinjax.data import datasets, sources
-from skinjax.data import images as images_lib
 from skinjax.runtime import errors
 from tests import shrunk
 from tests.bad_input.case import DUMMY_DATA
@@ -122,8 +121,8 @@ def test_every_fold_keeps_lesions_apart_and_images_together(toy_folds):
 
 def test_a_class_without_training_images(tmp_path):
   changes = {"manual_dir": str(DUMMY_DATA), "size": 64}
-  told = r"ham10000 \(.*from .*dummy_data\) has no image of class 'akiec'"
-  with pytest.raises(errors.InputError, match=told) as refusal:
+  message = r"ham10000 \(.*from .*dummy_data\) has no image of class 'akiec'"
+  with pytest.raises(errors.InputError, match=message) as refusal:
     datasets.load(_config("ham10000", tmp_path, **changes))
   assert "folds" not in str(refusal.value)
 
@@ -167,26 +166,6 @@ def test_the_same_config_reads_the_same_data(toy_folds, toy_dir):
   assert hash(again.info) == hash(toy_folds[0].info)
 
 
-def test_reduce_is_the_mean_of_boxes():
-  image = np.array(
-    [[0, 4, 10, 10], [8, 0, 10, 11], [255, 255, 1, 1], [255, 255, 1, 0]],
-    np.uint8,
-  )[None, ..., None]
-  # 12 / 4; 41 / 4 = 10.25; 255; 3 / 4.
-  assert images_lib.reduce(image, 2)[0, ..., 0].tolist() == [[3, 10], [255, 1]]
-  assert images_lib.reduce(image, 1) is image
-
-
-def test_take_sorts_by_label_and_keeps_the_order_within():
-  labels = np.array([2, 0, 1, 0, 2], np.int32)
-  images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
-  ids = np.array(list("abcde"))
-  taken = sources.Split(images, labels, ids, ids).take(labels != 1)
-  assert "".join(taken.image_ids) == "bdae"
-  assert taken.labels.tolist() == [0, 0, 2, 2]
-  assert taken.images.ravel().tolist() == [1, 3, 0, 4]
-
-
 def test_fingerprint_tells_any_change(tiny_dataset):
   train = tiny_dataset.train
   seen = {datasets.fingerprint(train)}
@@ -220,11 +199,3 @@ def test_extended(tiny_dataset):
   assert half.info.class_counts == (12, 9, 7)  # 7 / (1 - 2/9), 5 / (1 - 1/4)
   staged = datasets.extended(whole, more._replace(pretraining=1), ())
   assert staged.info.class_counts == (12, 7, 5)
-
-
-def test_default_directories(monkeypatch):
-  monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-  monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-  assert sources.default_dir() == "/cache/skinjax/tfds"
-  monkeypatch.setenv("TFDS_DATA_DIR", "/data")
-  assert sources.default_dir() == "/data"

@@ -120,12 +120,13 @@ def test_a_leak_is_refused(tmp_path, split, kind):
   if kind == "pixels":
     images.images[0] = learnt.images[3]
   write(tmp_path, images, columns, rows)
-  told = (
+  message = (
     rf"1 of 7 images of external=.*{images.image_ids[0]}\.png: the same {kind} "
     f"as {learnt.image_ids[3]}"
   )
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message) as refusal:
     _load(tmp_path)
+  assert ("rename the groups" in str(refusal.value)) == (kind == "lesion")
 
 
 def test_known_duplicates_of_what_was_learnt_from_are_refused(
@@ -182,11 +183,13 @@ def _one_hot(*values):
 
 
 @pytest.mark.parametrize(
-  ("columns", "rows", "told"),
+  ("columns", "rows", "message"),
   [
     (("image", "label"), [("gone", "disc"), ("lost", "disc")],
      r"2 of 2 images of .* are not in .* \(gone, line 2, …\)"),
     (("name", "label"), [("elsewhere_000", "disc")], "first line names name"),
+    (("image", "label", "label"), [("elsewhere_000", "disc", "square")],
+     "first line names 2 columns 'label'"),
     (("image",), [("elsewhere_000",)], "first line names image;"),
     (("image", "label"), [], "has no row below"),
     (("image", "label"), [("elsewhere_000",)], "line 2: 1 fields where"),
@@ -201,9 +204,9 @@ def _one_hot(*values):
     (*_one_hot("0.6", "0.4"), "line 2: disc is '0.6'"),
   ],
 )  # fmt: skip
-def test_a_table_that_is_none_is_refused(tmp_path, columns, rows, told):
+def test_a_table_that_is_none_is_refused(tmp_path, columns, rows, message):
   write(tmp_path, elsewhere(), columns, rows)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     _load(tmp_path)
 
 

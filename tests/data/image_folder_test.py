@@ -1,4 +1,4 @@
-"""Tests of image folders: anybody's, and those that skinjax writes."""
+"""Tests of image_folder.py: users' folders, and those that skinjax writes."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ def _save(path, pixels, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-  """A stranger's folder with an image of each class."""
+  """A user's folder with an image of each class."""
   for place, name in enumerate(shrunk.CLASSES):
     _save(tmp_path / name / "a.png", shrunk.dataset().train.images[place])
   return tmp_path
@@ -59,7 +59,7 @@ def test_what_is_hidden_or_beside_the_folders_is_passed_over(folder):
   assert len(_split(folder).labels) == 3
 
 
-def test_a_stranger_says_what_his_images_have_learnt_from(folder):
+def test_a_users_folder_may_record_what_its_images_learnt_from(folder):
   text = json.dumps({"name": "Diffusion", "trained_on": {"groups": ["a"]}})
   (folder / "provenance.json").write_text(text)
   read = image_folder.read(folder, INFO)
@@ -72,7 +72,7 @@ def test_a_stranger_says_what_his_images_have_learnt_from(folder):
 
 
 @pytest.mark.parametrize(
-  ("break_it", "told"),
+  ("break_it", "message"),
   [
     (lambda f: (f / "moles").mkdir(), "Unknown class folder in .* 'moles'"),
     (lambda f: (f / "disc" / "a.png").unlink(), "disc has no images: give"),
@@ -90,9 +90,9 @@ def test_a_stranger_says_what_his_images_have_learnt_from(folder):
     ),
   ],
 )
-def test_bad_folders_are_refused(folder, break_it, told):
+def test_bad_folders_are_refused(folder, break_it, message):
   break_it(folder)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     image_folder.read(folder, INFO, all_classes=True)
 
 
@@ -188,7 +188,7 @@ def _add(path):
 
 
 @pytest.mark.parametrize(
-  ("tamper", "told"),
+  ("tamper", "message"),
   [
     (_swap, "is not the image that metadata.csv lists"),
     (_relabel, "is not the table that provenance.json describes"),
@@ -197,8 +197,8 @@ def _add(path):
     (lambda p: (p / "metadata.csv").unlink(), "metadata.csv cannot be read"),
   ],
 )
-def test_what_was_tampered_with_is_refused(tmp_path, tamper, told):
+def test_what_was_tampered_with_is_refused(tmp_path, tamper, message):
   path = _write(tmp_path / "set")
   tamper(path)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     image_folder.read(path, INFO)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinjax.data import datasets, images, own_images
+from skinjax.data import datasets, own_images
 from skinjax.runtime import errors
 from tests import shrunk
 
@@ -95,14 +95,6 @@ def test_folds_hold_every_image_once(tmp_path):
   assert len(tested) == len(set(tested)) == 40
 
 
-def test_images_of_16_bits_get_8(tmp_path):
-  pixels = np.array([[0, 255], [256, 65535]], np.uint16)
-  Image.fromarray(pixels).save(tmp_path / "a.png")
-  read = images.read(tmp_path / "a.png", 2)
-  assert read[..., 0].tolist() == [[0, 0], [1, 255]]
-  assert read.shape == (2, 2, 1)
-
-
 def test_identical_images_are_one_group(tmp_path):
   _write(tmp_path, ("a", "b"))
   for i in range(6):  # the same pixels by other names
@@ -120,7 +112,15 @@ def test_identical_images_are_one_group(tmp_path):
     datasets.load(_config(tmp_path))
 
 
-def test_a_table_tells_labels_and_groups(tmp_path):
+@pytest.mark.parametrize(
+  "columns",
+  [
+    ("image", "label", "group"),
+    ("Image", "Label", "Group"),
+    ("image_id", "dx", "lesion_id"),
+  ],
+)
+def test_a_table_tells_labels_and_groups(tmp_path, columns):
   rows = []
   for i in range(60):
     _draw(tmp_path / "pictures" / f"{i}.png", i)
@@ -129,13 +129,35 @@ def test_a_table_tells_labels_and_groups(tmp_path):
     # of both.
     name = f"pictures/{i}" + ".png" * (i % 2)
     rows.append((name, label, f"patient {i // 2}"))
-  dataset = datasets.load(_config(_table(tmp_path, rows)))
+  dataset = datasets.load(_config(_table(tmp_path, rows, columns)))
   assert dataset.info.class_names == ("mole", "wart")
   assert dataset.info.groups_known
   groups = [set(split.groups) for split in _splits(dataset)]
   assert sum(map(len, groups)) == len(set().union(*groups)) == 30
   images_of = [len(split.labels) for split in _splits(dataset)]
   assert images_of == [2 * len(g) for g in groups]
+
+
+def test_groups_with_identical_images_are_merged(tmp_path):
+  rows = [(f"{i}.png", "mole", f"{i // 2}") for i in range(6)]
+  for i in range(6):
+    _draw(tmp_path / f"{i}.png", 1 if i in (1, 3) else i + 10)
+  _, _, groups, _ = own_images.read(_table(tmp_path, rows), 16)
+  assert groups == ["0", "0", "0", "0", "2", "2"]
+
+
+def test_columns_of_the_documented_names_take_precedence(tmp_path):
+  _draw(tmp_path / "1.png", 1)
+  columns = ("lesion_id", "dx", "image_id", "group", "label", "image")
+  _table(
+    tmp_path, [("lesion", "nv", "id", "patient", "mole", "1.png")], columns
+  )
+  found = own_images.find(tmp_path)
+  assert (found.names, found.labels, found.groups) == (
+    ["1.png"],
+    ["mole"],
+    ["patient"],
+  )
 
 
 def test_a_table_may_have_absolute_paths(tmp_path, monkeypatch):
@@ -152,8 +174,8 @@ def test_a_table_may_have_absolute_paths(tmp_path, monkeypatch):
   _draw(home / "2.png", 2)
   assert own_images.find("link").names == ["1.png", "2.png"]
   _table(home, [("1.png", "mole", "a"), (tmp_path / "2.png", "mole", "b")])
-  told = r"line 3: .*2\.png is not in the folder of the table"
-  with pytest.raises(errors.InputError, match=told):
+  message = r"line 3: .*2\.png is not in the folder of the table"
+  with pytest.raises(errors.InputError, match=message):
     own_images.find("home")
 
 
@@ -167,28 +189,36 @@ def test_a_spreadsheets_table_is_read(tmp_path):
   assert dataset.info.class_names == ("mole", "wart")
   assert sum(len(split.labels) for split in _splits(dataset)) == 30
   (tmp_path / "images.csv").write_text("image;label\n\n\n0.png;\n")
-  with pytest.raises(errors.InputError, match="line 4: a field is empty"):
+  with pytest.raises(errors.InputError, match="line 4: label is empty"):
     datasets.load(_config(tmp_path))
 
 
 @pytest.mark.parametrize(
-  ("rows", "told"),
+  ("rows", "message"),
   [
-    ([("1.png", "mole", "a"), ("2.png", "", "b")], "line 3: a field is empty"),
+    ([("1.png", "mole", "a"), ("2.png", "", "b")], "line 3: label is empty"),
     ([("3.png", "mole", "a")], "line 2: there is no image .*3.png"),
     ([("1.png", "mole", "a")] * 2, "has 1.png twice"),
+    (
+      [("2.png", "mole", "a"), ("x/../2.png", "mole", "a")],
+      "has 2.png twice",
+    ),
+    ([("../1.png", "mole", "a")], r"1\.png is not in the folder of the table"),
     (
       [("1.png", "mole/wart", "a")],
       r"line 2: 'mole/wart' can't be the name of a folder",
     ),
     ([("1.png", ".mole", "a")], r"line 2: '.mole' can't be the name of"),
+    ([("1.png", "mole", "")], "line 2: group is empty"),
   ],
 )
-def test_a_bad_row_is_named(tmp_path, rows, told):
+def test_a_bad_row_is_named(tmp_path, rows, message):
+  folder = tmp_path / "f"
+  _draw(tmp_path / "1.png", 1)
   for i in (1, 2):
-    _draw(tmp_path / f"{i}.png", i)
-  with pytest.raises(errors.InputError, match=told):
-    datasets.load(_config(_table(tmp_path, rows)))
+    _draw(folder / f"{i}.png", i)
+  with pytest.raises(errors.InputError, match=message):
+    datasets.load(_config(_table(folder, rows)))
 
 
 def test_what_is_no_folder_of_images_is_told_what_is_there(tmp_path):
@@ -207,15 +237,9 @@ def test_what_is_no_folder_of_images_is_told_what_is_there(tmp_path):
     datasets.load(_config(tmp_path))
 
 
-def test_nothing_in_a_class_folder_vanishes(tmp_path):
-  for i in range(3):
-    _draw(tmp_path / f"{i}.png", i)
-  assert len(images.files_in(tmp_path)) == 3
-  for i in range(4):
-    (tmp_path / f"link{i}.png").symlink_to(tmp_path / "nowhere")
-  told = r"holds 3 images and 4 other entries \(link0.png is a broken link"
-  with pytest.raises(errors.InputError, match=told):
-    images.files_in(tmp_path)
+def test_a_folder_named_like_a_data_set_is_not_that_data_set(tmp_path):
+  dataset = datasets.load(_config(_write(tmp_path / "ham10000", ("a", "b"))))
+  assert dataset.info.name == "ham10000 (folder)"
 
 
 def test_a_split_without_images_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Tests of what is known of what a network has learnt from."""
+"""Tests of provenance.py: recording origins, refusing leaks."""
 
 import dataclasses
 import re
@@ -51,8 +51,8 @@ def test_what_is_learnt_through_is_recorded_and_stays(tmp_path, tiny_dataset):
     ("A network", {}),
   )
   for name, other in others:
-    told = rf"other frozen weights \({name}: SHA-256"
-    with pytest.raises(errors.InputError, match=told):
+    message = rf"other frozen weights \({name}: SHA-256"
+    with pytest.raises(errors.InputError, match=message):
       provenance.write_origin(tmp_path, tiny_dataset, other)
 
 
@@ -76,11 +76,11 @@ def test_what_has_seen_held_out_lesions_is_refused(split, tiny_dataset):
   groups = np.unique(getattr(tiny_dataset, split).groups).tolist()
   train = np.unique(tiny_dataset.train.groups).tolist()
   origin = {"groups": [*train, groups[3], groups[1]]}
-  told = (
+  message = (
     f"The filter in DIR was trained on 2 lesions of the {split} split here "
     f"({groups[1]}, …): train one with the same data.fold,"
   )
-  with pytest.raises(errors.InputError, match=re.escape(told)):
+  with pytest.raises(errors.InputError, match=re.escape(message)):
     provenance.refuse_seen(origin, tiny_dataset, "The filter", "DIR")
   provenance.refuse_seen({"groups": train}, tiny_dataset, "The filter", "DIR")
 
@@ -128,7 +128,12 @@ def test_what_cannot_be_traced_is_not_cleared(tiny_dataset):
 
 def test_a_name_alone_does_not_identify_a_users_folder(tiny_dataset):
   test = tiny_dataset.test.groups.tolist()
-  for name, known in (("images", True), ("folder", True), ("mnist", False)):
+  for name, known in (
+    ("images", True),
+    ("folder", True),
+    ("ham10000 (folder)", True),
+    ("mnist", False),
+  ):
     info = dataclasses.replace(tiny_dataset.info, name=name, groups_known=known)
     own = tiny_dataset._replace(info=info)
     # At another size, or of another folder: no group is known here.

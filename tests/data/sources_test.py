@@ -1,11 +1,15 @@
-"""Tests of reading: what TFDS itself makes of the same files."""
+"""Tests of sources.py: reading as TFDS reads the same files."""
+
+import errno
 
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 
 import tfds_ham10000
 from skinjax.data import sources
+from skinjax.runtime import errors
 from tests import shrunk
 
 
@@ -41,6 +45,47 @@ def test_reads_what_tfds_reads(toy_dir):
     assert split.image_ids.tolist() == ids
     groups = [wanted["group"][i].decode() for i in order]
     assert split.groups.tolist() == groups
+
+
+@pytest.mark.parametrize(
+  ("error", "expected"),
+  [
+    (requests.ConnectionError("no route"), errors.InputError),
+    (tfds.download.DownloadError("no route"), errors.InputError),
+    (OSError(errno.ENOSPC, "no space"), OSError),
+  ],
+)
+def test_a_failed_download(tmp_path, monkeypatch, error, expected):
+  def fail(*_):
+    raise error
+
+  manager = tfds.download.DownloadManager
+  monkeypatch.setattr(manager, "download_and_extract", fail)
+  message = {
+    OSError: "no space",
+    errors.InputError: r"^mnist could not be downloaded: no route; connect, or "
+    r"set data\.data_dir",
+  }
+  with pytest.raises(expected, match=message[expected]):
+    _read("mnist", tmp_path)
+
+
+def test_take_sorts_by_label_and_keeps_the_order_within():
+  labels = np.array([2, 0, 1, 0, 2], np.int32)
+  images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
+  ids = np.array(list("abcde"))
+  taken = sources.Split(images, labels, ids, ids).take(labels != 1)
+  assert "".join(taken.image_ids) == "bdae"
+  assert taken.labels.tolist() == [0, 0, 2, 2]
+  assert taken.images.ravel().tolist() == [1, 3, 0, 4]
+
+
+def test_default_directories(monkeypatch):
+  monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+  monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+  assert sources.default_dir() == "/cache/skinjax/tfds"
+  monkeypatch.setenv("TFDS_DATA_DIR", "/data")
+  assert sources.default_dir() == "/data"
 
 
 @pytest.mark.slow

@@ -58,11 +58,11 @@ def test_one_program_for_each_shape():
 
 
 def test_progress_is_told():
-  told = []
+  calls = []
   features.extract(
-    _pixels(), _images(5), batch_size=2, progress=lambda *x: told.append(x)
+    _pixels(), _images(5), batch_size=2, progress=lambda *x: calls.append(x)
   )
-  assert told == [(2, 5), (4, 5), (5, 5)]
+  assert calls == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_grey_images_are_repeated():
@@ -171,15 +171,15 @@ def cached(tmp_path):
   """Return features, and whether they were computed or read."""
 
   def run(extractor, images, **options):
-    told = []
+    calls = []
     got = features.extract(
       extractor,
       images,
       cache_dir=tmp_path / "cache",
-      progress=lambda *x: told.append(x),
+      progress=lambda *x: calls.append(x),
       **options,
     )
-    return got, bool(told)
+    return got, bool(calls)
 
   return run
 

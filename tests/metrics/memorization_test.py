@@ -1,4 +1,4 @@
-"""Tests of what tells copies of training images, and memorization."""
+"""Tests of memorization.py and copies.py: finding copies of training images."""
 
 import functools
 import io
@@ -237,13 +237,13 @@ def test_by_class():
 def test_wrong_sets_are_refused():
   fake, train, held_out, of_train, of_held_out = _world(3)
   nan = np.full_like(fake, np.nan)
-  for world, told in [
+  for world, message in [
     ((fake[:0], train, held_out, of_train, of_held_out), "no queries"),
     ((nan, train, held_out, of_train, of_held_out), "finite"),
     ((fake, train, train, of_train, of_train), "share a lesion"),
     ((fake, train, held_out[:1], of_train, of_held_out[:1]), "two lesions"),
   ]:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
       _test(world)
 
 

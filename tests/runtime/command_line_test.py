@@ -10,6 +10,7 @@ import orbax.checkpoint
 import pytest
 from absl import flags
 from ml_collections import config_flags
+from tensorflow_datasets.core.utils import file_utils
 
 from skinjax.runtime import command_line, errors
 from skinjax.training import loop
@@ -109,6 +110,7 @@ def test_people_are_shown_no_logger(level, line):
     (jax.__file__, logging.INFO, False, False),
     (jax.__file__, logging.WARNING, False, True),
     (orbax.checkpoint.__file__, logging.WARNING, False, False),
+    (file_utils.__file__, logging.WARNING, False, False),
     (orbax.checkpoint.__file__, logging.ERROR, False, True),
     (orbax.checkpoint.__file__, logging.ERROR, True, False),
   ],

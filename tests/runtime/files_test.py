@@ -1,5 +1,6 @@
 """Tests of files that are whole or absent."""
 
+import errno
 import json
 import os
 import pathlib
@@ -38,8 +39,10 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(tmp_path, monkeypatch):
 def test_a_lock_names_its_holder_and_ends_with_it(tmp_path):
   lock = tmp_path / ".lock"
   with files.locked(lock):
-    told = rf"Another process \({os.getpid()} on .*\) is using {tmp_path}: wait"
-    with pytest.raises(errors.InUseError, match=told), files.locked(lock):
+    message = (
+      rf"Another process \({os.getpid()} on .*\) is using {tmp_path}: wait"
+    )
+    with pytest.raises(errors.InUseError, match=message), files.locked(lock):
       pass
   with files.locked(lock), files.locked(tmp_path / ".other"):
     pass
@@ -102,6 +105,24 @@ def test_json_has_null_for_what_is_no_number(tmp_path):
   assert text.endswith("\n")
   wanted = {"a": None, "1": [None, [None, 0.5]], "b": "x"}
   assert json.loads(text, parse_constant=pytest.fail) == wanted
+
+
+@pytest.mark.parametrize("content", [None, b"no zip", b"PK\5\6" + 18 * b"\xff"])
+def test_arrays_that_cannot_be_read_say_what_to_do(tmp_path, content):
+  path = tmp_path / "a.npz"
+  if content is not None:
+    path.write_bytes(content)
+  with pytest.raises(errors.InputError, match=r"a\.npz cannot .*: fetch it\.$"):
+    files.read_arrays(path, "fetch it")
+
+
+def test_a_failing_disk_is_no_damaged_file(tmp_path, monkeypatch):
+  def fail(*_):
+    raise OSError(errno.EIO, "Input/output error")
+
+  monkeypatch.setattr(pathlib.Path, "read_bytes", fail)
+  with pytest.raises(OSError, match="Input/output error"):
+    files.read_arrays(tmp_path / "a.npz", "fetch it")
 
 
 _values = st.recursive(

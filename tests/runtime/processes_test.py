@@ -49,37 +49,37 @@ def _together(path, name, count, arguments):
     for index, log in enumerate(logs)
   ]
   codes = _wait(started, logs)
-  told = [log.read_text() for log in logs]
-  assert codes == [0] * count, "\n".join(text[-3000:] for text in told)
-  return [json.loads(text.splitlines()[-1]) for text in told]
+  texts = [log.read_text() for log in logs]
+  assert codes == [0] * count, "\n".join(text[-3000:] for text in texts)
+  return [json.loads(text.splitlines()[-1]) for text in texts]
 
 
 @pytest.mark.slow
 def test_processes_agree_or_are_told_why_not(tmp_path):
-  told = _together(
+  reports = _together(
     tmp_path / "logs",
     "agree",
     2,
     lambda index: [str(tmp_path / "a"), str(tmp_path / str(index))],
   )
-  assert [each.pop("first") for each in told] == [True, False]
-  for each in told:
+  assert [each.pop("first") for each in reports] == [True, False]
+  for each in reports:
     assert "not one directory for all processes" in each.pop("places")
-  assert told[0] == told[1]
-  told = told[0]
-  assert told["devices"] == [4, 8]
-  assert told["value"] == [1, "é" * 3000]
-  assert told["fail"] == "the first cannot"
-  assert told["together"] == ["done", "the odd one cannot"]
-  assert told["bug"] == "Process 0 has stopped (KeyError: 'a')."
-  assert told["in_any"] == [True, False]
-  assert told["same"] is None
-  assert told["claim"] is None
+  assert reports[0] == reports[1]
+  report = reports[0]
+  assert report["devices"] == [4, 8]
+  assert report["value"] == [1, "é" * 3000]
+  assert report["fail"] == "the first cannot"
+  assert report["together"] == ["done", "the odd one cannot"]
+  assert report["bug"] == "Process 0 has stopped (KeyError: 'a')."
+  assert report["in_any"] == [True, False]
+  assert report["same"] is None
+  assert report["claim"] is None
   assert (
-    "The text of process 1 differs from that of process 0" in (told["differs"])
+    "The text of process 1 differs from that of process 0" in report["differs"]
   )
-  assert "The config of process 1 differs" in told["seeds"]
-  assert "one is for one process, and there are 2" in told["one"]
+  assert "The config of process 1 differs" in report["seeds"]
+  assert "one is for one process, and there are 2" in report["one"]
 
 
 @pytest.mark.slow
@@ -171,16 +171,16 @@ def test_two_processes_stop_together_and_go_on(tmp_path, toy_dir):
       time.sleep(0.1)
     started[1].send_signal(signal.SIGTERM)
     codes = _wait(started, logs)
-    told = [log.read_text() for log in logs]
-    assert codes == [143, 143], told
-    for text in told:
+    texts = [log.read_text() for log in logs]
+    assert codes == [143, 143], texts
+    for text in texts:
       last = text.strip().splitlines()[-1]
       assert "main.py: SIGTERM: step" in last
-    assert "process 0 of 2" in told[0]
-    assert "process 1 of 2" in told[1]
-    assert "step 4/4000" in told[0] or start is by_slurm
-    assert "/4000" not in told[1]
-    assert "Traceback" not in told[0] + told[1]
+    assert "process 0 of 2" in texts[0]
+    assert "process 1 of 2" in texts[1]
+    assert "step 4/4000" in texts[0] or start is by_slurm
+    assert "/4000" not in texts[1]
+    assert "Traceback" not in texts[0] + texts[1]
   steps = [
     json.loads(line)["step"] for line in metrics.read_text().splitlines()
   ]

@@ -27,17 +27,17 @@ def test_the_config_is_kept_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("change", "told"),
+  ("change", "message"),
   [
     ({"seed": 1}, "seed was 0, is 1"),
     ({"data__classes": ("nv",)}, r"data.classes was \(\), is \('nv',\)"),
   ],
 )
 def test_another_config_is_refused_and_what_differs_is_told(
-  tmp_path, change, told
+  tmp_path, change, message
 ):
   _claim(tmp_path, shrunk.frozen("classifier"))
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     _claim(tmp_path, shrunk.frozen("classifier", **change))
 
 
@@ -49,9 +49,9 @@ def test_keys_that_say_where_and_how_are_free(tmp_path):
   changes |= {"kid_every": 2, "kid_images": 4}
   _claim(tmp_path, shrunk.frozen("acgan"))
   _claim(tmp_path, shrunk.frozen("acgan", **changes))
-  # What it was begun with stays on record.
+  # The config of the last run is on record.
   kept = workdir.read_config(tmp_path).to_dict()
-  assert kept == shrunk.frozen("acgan").to_dict()
+  assert kept == shrunk.frozen("acgan", **changes).to_dict()
 
 
 def test_a_rule_says_what_may_become_of_a_key_or_section(tmp_path):
@@ -70,8 +70,10 @@ def test_a_rule_says_what_may_become_of_a_key_or_section(tmp_path):
   _claim(tmp_path, grown, rules=rules)
   assert asked == [(2, 3)]
   assert workdir.read_config(tmp_path).to_dict() == grown
-  told = r"another config \(armed was 1, is 2; not backwards\): use another dir"
-  with pytest.raises(errors.InputError, match=told):
+  message = (
+    r"another config \(armed was 1, is 2; not backwards\): use another dir"
+  )
+  with pytest.raises(errors.InputError, match=message):
     _claim(tmp_path, begin | {"armed": 2}, rules=rules)
   assert workdir.read_config(tmp_path).to_dict() == grown
   with pytest.raises(errors.InputError, match=r"a\.b was 3, is 4"):
@@ -94,12 +96,12 @@ def test_the_same_content_by_another_path_is_the_same(tmp_path, monkeypatch):
   claim("gan")
   for place in ("elsewhere", "link", "~/gan", "gan/", tmp_path / "gan"):
     claim(place)
-    told = f"the content of config.gan={place} has changed since this run "
-    with pytest.raises(errors.InputError, match=told):
+    message = f"the content of config.gan={place} has changed since this run "
+    with pytest.raises(errors.InputError, match=message):
       claim(place, "2")
-  told = ".*/gan', is 'other', and their contents differ"
+  message = ".*/gan', is 'other', and their contents differ"
   for options in ({}, {"made_anew": True}):
-    with pytest.raises(errors.InputError, match=told):
+    with pytest.raises(errors.InputError, match=message):
       claim("other", "2", **options)
   claim("~/gan", "2", made_anew=True)
   # Of an earlier version, which kept no contents: the path decides.
@@ -113,8 +115,8 @@ def test_a_path_that_was_given_or_not_is_another_config(tmp_path):
   for first, second in (("", "x"), ("x", "")):
     place = tmp_path / f"from_{first}"
     _claim(place, {"gan": first}, contents={"gan": first or None})
-    told = f"gan was '{first}', is '{second}'"
-    with pytest.raises(errors.InputError, match=told):
+    message = f"gan was '{first}', is '{second}'"
+    with pytest.raises(errors.InputError, match=message):
       _claim(place, {"gan": second}, contents={"gan": second or None})
 
 

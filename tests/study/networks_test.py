@@ -80,7 +80,6 @@ def test_a_head_refuses_what_no_network_has(changes, told):
       "Unknown loss.balance 'logit_ajustment'. Did you mean 'logit_adjustment'",
     ),
     ({"loss.balance": "weights"}, "Unknown loss.balance 'weights'"),
-    ({"input": 16}, "input=16: use 32 or more"),
     ({"weight_decay": 0.0}, "weight_decay=0.0: a number above 0"),
     (
       {"loss.balance": "logit_adjustment", "train.sampler": "balanced"},

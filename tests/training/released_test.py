@@ -136,7 +136,7 @@ def test_each_network_that_comes_with_skinjax_works(name):
 
 
 def test_what_comes_with_skinjax_is_small():
-  kept = files.read_arrays(released.SHIPPED / released.WEIGHTS)
+  kept = files.read_arrays(released.SHIPPED / released.WEIGHTS, "")
   for name in released.names(released.SHIPPED):
     own = [x.nbytes for key, x in kept.items() if key.startswith(f"{name}/")]
     assert 0 < sum(own) <= 8 * 2**20
@@ -179,7 +179,7 @@ def test_one_that_is_not_there_is_refused(folder):
 
 
 def _other_weights(folder):
-  arrays = files.read_arrays(folder / released.WEIGHTS)
+  arrays = files.read_arrays(folder / released.WEIGHTS, "")
   name = next(iter(arrays))
   files.write_arrays(
     folder / released.WEIGHTS, **arrays | {name: arrays[name] + 1}

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from skinjax.runtime import checkpoint, errors, workdir
+from skinjax.runtime import checkpoint, errors, parallel, workdir
 from skinjax.training import trained
 from tests import shrunk
 from tests.bad_input import trained as runs
@@ -77,6 +77,19 @@ def test_a_network_of_other_data_is_refused(path, changes, told):
   trained.require_for(network, dataclasses.replace(info, name="other"))
   with pytest.raises(errors.InputError, match=told):
     trained.require_for(network, dataclasses.replace(info, **changes))
+
+
+@pytest.mark.parametrize(
+  ("best", "step"),
+  [("kid", 1), ("kid_squeezenet", 1), ("ece", 1), ("macro_f1", 2)],
+)
+def test_the_best_distance_or_error_is_the_lowest(tmp_path, best, step):
+  state = parallel.place({"n": np.int32(0)}, "one")
+  with trained.checkpoints(tmp_path, best) as saved:
+    for number, value in enumerate((0.1, 0.9, 0.5, 0.5), 1):
+      saved.save(number, state, {best: value})
+  kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+  assert kept == {str(step), "3", "4"}
 
 
 def test_is_trained(path, tmp_path):
