@@ -246,9 +246,10 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   return found
 
 
-def _about(config, read, fold, folder, left_out) -> summary.About:
-  info = fold.dataset.info
-  known = all(one.origin_known for one in read)
+def _notes(
+  read: Sequence[FoldRead], info: datasets.DataInfo, left_out: Sequence[int]
+) -> list[str]:
+  """Tell the limits of this study, besides those of all."""
   notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
   if left_out:
     notes.append(
@@ -261,14 +262,20 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
       "effect of its images on a classifier without this pretraining includes "
       "knowledge of ImageNet."
     )
-  if too_few := _too_few(read, info.class_names):
-    notes.append(too_few)
   elif not all(one.pretrained_known for one in read):
     notes.append(
       "It is not recorded whether the generator was trained through a "
       "pretrained network. If it was, the effect of its images on a classifier "
       "without this pretraining includes that network's knowledge."
     )
+  if too_few := _too_few(read, info.class_names):
+    notes.append(too_few)
+  return notes
+
+
+def _about(config, read, fold, folder, left_out) -> summary.About:
+  info = fold.dataset.info
+  known = all(one.origin_known for one in read)
   least = _least_diverse(one.diversity for one in read)
   return summary.About(
     name=f"Synthetic images for {info.name}",
@@ -289,7 +296,7 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     },
     subject=folder.title,
     leak_excluded=known,
-    notes=notes,
+    notes=_notes(read, info, left_out),
     original=summary.ORIGINAL if info.name == "ham10000" else (),
     versions={
       "skinjax": skinjax.__version__,

@@ -118,6 +118,34 @@ def test_a_class_is_as_diverse_as_in_its_worst_fold():
   assert least["a"].collapsed
 
 
+@pytest.mark.parametrize("short", [{}, {"capped_25": {1: 3}}])
+@pytest.mark.parametrize(
+  ("pretrained", "known", "told"),
+  [
+    ((), True, []),
+    ((), False, ["It is not recorded whether the generator"]),
+    (["Net"], True, ["The generator was trained through Net."]),
+    (["Net"], False, ["The generator was trained through Net."]),
+  ],
+)
+def test_notes_tell_of_pretraining_and_of_missing_images(
+  short, pretrained, known, told
+):
+  read = report.FoldRead(
+    done=None,
+    origin_known=True,
+    pretrained=frozenset(pretrained),
+    pretrained_known=known,
+    diversity={},
+    short=short,
+    seconds={},
+  )
+  notes = report._notes([read], shrunk.dataset().info, ())
+  told = told + ["Arms with fewer synthetic images"] * bool(short)
+  assert len(notes) == len(told)
+  assert all(note.startswith(x) for note, x in zip(notes, told, strict=True))
+
+
 def test_arms_differ_in_what_they_say_and_nothing_else(done):
   _, _, trained = done
   assert set(trained) == {"generator", *(f"resnet-{arm}-0" for arm in ARMS)}
@@ -383,6 +411,9 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
   counts = np.bincount(added.labels)
   assert told.endswith(f"{counts[1]} of square, {counts[2]} of stripes.")
   assert "generator" not in taught
+  # No note asks what real images were trained through.
+  enough = _with(config, **{"arm.capped_25.dose": 0.5})
+  assert study.run(enough, tmp_path / "enough")["notes"] == []
 
 
 @pytest.mark.parametrize(
