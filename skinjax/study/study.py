@@ -211,7 +211,7 @@ def _admitted(config) -> Admitted:
       number
     )
     makers = (*found.folders.values(), *found.generators.values())
-    _outside(config, dataset, makers[0].origin if makers else None)
+    _outside(config, dataset, [maker.origin for maker in makers])
   if not unseen:
     place = config.synthetic or config.generator
     raise errors.InputError(
@@ -244,15 +244,15 @@ def _require_same_knowledge(config, found: folds.Given) -> None:
     )
 
 
-def _outside(config, dataset, origin) -> external.External | None:
+def _outside(config, dataset, origins) -> external.External | None:
   """Read the external test set, if there is one.
 
-  `origin` records what the generator was trained on; None if it will be trained
-  here, on `dataset`.
+  `origins` record what the generators of the fold's images were trained on;
+  empty if one will be trained here, on `dataset`.
   """
   if not config.external:
     return None
-  return external.load(config.external, dataset, origin)
+  return external.load(config.external, dataset, origins)
 
 
 def _require_more(config, info) -> None:
@@ -410,8 +410,8 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
 
 
 def _outside_of(config, fold: folds.Fold) -> external.External | None:
-  origin = fold.folders[fold.folder_of(config.seed)].origin
-  return _outside(config, fold.dataset, origin)
+  origins = [folder.origin for folder in fold.folders.values()]
+  return _outside(config, fold.dataset, origins)
 
 
 def _work_off(

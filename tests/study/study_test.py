@@ -840,6 +840,30 @@ def test_an_external_test_set_with_a_leak_is_refused_before_all(
   assert not (tmp_path / "run").exists()
 
 
+def test_external_images_that_any_seeds_generator_has_seen_are_refused(
+  strangers, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  split = external_test.elsewhere((1, 1, 1))
+  names = np.array(["ISIC_0000001", "ISIC_0000002", "ISIC_0000003"])
+  folder = external_test.write(
+    tmp_path / "clinic", split._replace(image_ids=names)
+  )
+  for seed in range(2):
+    place = tmp_path / "by_seed" / str(seed)
+    shutil.copytree(strangers, place)
+    origin = {"trained_on": {"image_ids": [f"ISIC_000000{4 - seed}"]}}
+    files.write_json(place / "provenance.json", origin)
+  config = _config(
+    seeds=2,
+    synthetic=str(tmp_path / "by_seed" / "{seed}"),
+    external=str(folder),
+    unknown_origin=True,
+  )
+  with pytest.raises(errors.InputError, match=r"1 of 3 .* same image as IS"):
+    study.run(config, tmp_path / "run")
+
+
 @pytest.mark.parametrize(
   ("content", "told"),
   [(b"no zip", "cannot be read as arrays"), (None, "other images")],
