@@ -27,9 +27,9 @@
   learning_curve: null or {network, per_doubling, points: [{arm, fraction,
                   images, …ESTIMATE}]},
   verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
-            detail, seeds, until: null or {…}, …ESTIMATE, p, largest_gain,
-            largest_loss, detectable, more_images: {value, low, high},
-            between_folds: {low, high}, by_fold: {fold: difference}},
+            detail, seeds, until: null or {…}, …ESTIMATE, p, detectable,
+            more_images: {value, low, high}, between_folds: {low, high},
+            by_fold: {fold: difference}},
   external: null or {name, note: str, notes: [str], images, lesions, traced,
                      left_out: {class: images}, classes: [{name, images}],
                      majority_line: {class, accuracy, balanced_accuracy},
@@ -50,7 +50,8 @@ first `seeds`. All other arms with all real images, and the procedures of the
 other networks, are compared with WITHOUT of their network. They are one family:
 their p-values are adjusted (Holm), their intervals are not. An arm that every
 fold chose is the same as the procedure: the two count once, and are not in the
-family if the procedure gives the verdict.
+family if the procedure gives the verdict; the arm's difference in balanced
+accuracy is then that of the procedure.
 
 `matched` compares each arm that has synthetic images with the arm that is
 trained in the same way without them: the two do not differ in how classes are
@@ -59,14 +60,14 @@ adjusted for their number.
 
 Values that do not exist (recall of a class without test images, standard
 deviation of one seed) are null. If several seeds predict a test image, they
-have equal weight; folds are pooled as in statistics.draw. `largest_gain` and
-`largest_loss` are the largest that the interval does not exclude. `detectable`
-is the difference that four of five studies like this one would distinguish from
-zero. `more_images` is how many more real images, as a fraction of the existing
-ones, would have the same effect by the network's learning curve; null without
-one, or if it would have to be extrapolated beyond ten times the images, or a
-tenth. The verdict's has an interval, which includes the error of the curve's
-slope, and is of the first `seeds`.
+have equal weight; folds are pooled as in statistics.draw. `detectable` is the
+difference that four of five studies like this one would distinguish from zero;
+null for one seed, which gives no verdict. `more_images` is how many more real
+images, as a fraction of the existing ones, would have the same effect by the
+network's learning curve; null without one, or if it would have to be
+extrapolated beyond ten times the images, or a tenth. The verdict's has an
+interval, which includes the error of the curve's slope, and is of the first
+`seeds`.
 """
 
 import dataclasses
@@ -234,7 +235,7 @@ def summarize(
     (verdict_network, *scored.arms(verdict_network, scoring.WITH))
   )
   for row in same:
-    row["verdict"] = primary["verdict"]
+    row |= {**primary, "arm": row["arm"]}
   _adjust(family.values(), level)
   by_fold = np.subtract(
     scored.by_fold(verdict_network, scoring.WITH, stopped),
@@ -557,8 +558,8 @@ def _verdict(
 ) -> dict[str, Any]:
   kind = decisive["verdict"]
   ends = {key: decisive[key] for key in ("value", "low", "high")}
-  # Without width, the interval excludes nothing: see `verdict.decide`.
-  wide = ends["low"] < ends["high"]
+  # As in `verdict.decide`.
+  decidable = stopped > 1 and ends["low"] < ends["high"]
   half = (ends["high"] - ends["low"]) / 2
   reach = float(stats.norm.ppf((1 + level) / 2))  # in standard errors
   return {
@@ -588,9 +589,7 @@ def _verdict(
     **ends,
     "seed_sd": decisive["seed_sd"],
     "p": decisive["p"],
-    "largest_gain": max(ends["high"], 0.0) if wide else None,
-    "largest_loss": max(-ends["low"], 0.0) if wide else None,
-    "detectable": half * (reach + _POWER) / reach if wide else None,
+    "detectable": half * (reach + _POWER) / reach if decidable else None,
     "more_images": more,
     "between_folds": dict(zip(("low", "high"), between, strict=True)),
   }
