@@ -441,7 +441,9 @@ def _differences_table(result: dict) -> str:
   )
   rows = [(*keys, "value", "low", "high", "seed_sd")]
   for row in result["differences"]:
-    fields = [("" if row[key] is None else row[key]) for key in keys]
+    more = (row["more_images"] or {}).get("value")
+    flat = row | {"more_images": more}
+    fields = [("" if flat[key] is None else flat[key]) for key in keys]
     rows.append((*fields, *_numbers(row)))
   return files.table(rows)
 

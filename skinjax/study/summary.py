@@ -2,7 +2,7 @@
 
 ```
 {
-  schema: 2, name, data, drawn: bool, subject, split, groups_known: bool,
+  schema: 3, name, data, drawn: bool, subject, split, groups_known: bool,
   compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
   notes: [str], next_steps: [str], diversity: {class: {diversity_ratio,
@@ -20,8 +20,8 @@
           confusion: [K][K] counts, mean over seeds, rows are true classes,
           reliability: {confidence, accuracy, share: [15]}, seeds pooled}],
   differences: [{network, arm, rival, metric, class: str|null, level,
-                 verdict|null, p|null, p_adjusted|null, more_images|null,
-                 …ESTIMATE}],
+                 verdict|null, p|null, p_adjusted|null,
+                 more_images: null or {value, low, high}, …ESTIMATE}],
   matched: [{network, arm, rival, metric, level, verdict: null,
              p|null, …ESTIMATE}],
   learning_curve: null or {network, per_doubling, points: [{arm, fraction,
@@ -64,10 +64,10 @@ have equal weight; folds are pooled as in statistics.draw. `detectable` is the
 difference that four of five studies like this one would distinguish from zero;
 null for one seed, which gives no verdict. `more_images` is how many more real
 images, as a fraction of the existing ones, would have the same effect by the
-network's learning curve; null without one, or if it would have to be
-extrapolated beyond ten times the images, or a tenth. The verdict's has an
-interval, which includes the error of the curve's slope, and is of the first
-`seeds`.
+network's learning curve; its interval includes the error of the curve's slope,
+and it is of the first `seeds`. Its values are null without a curve that
+certainly rises, or if that would have to be extrapolated beyond ten times the
+images, or a tenth.
 """
 
 import dataclasses
@@ -197,13 +197,11 @@ def summarize(
     for row in _matched(draws, network, names[network], arms, level, seed)
   ]
   curve = learning_curve.read(rows, draws, arms, folds, verdict_network)
-  more = learning_curve.interval_of_more_images(
-    curve, verdict_network, draws, level, seed
-  )
   for network in networks:
     if scoring.WITHOUT not in names[network]:
       continue
     rival = draws[network, scoring.WITHOUT]
+    slope = learning_curve.rising_slope(curve, network, draws, level, seed)
     for arm in names[network]:
       decides = network == verdict_network and arm == scoring.WITH
       whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
@@ -226,7 +224,10 @@ def summarize(
         row |= {"network": network, "arm": arm, "rival": scoring.WITHOUT}
         if row["metric"] == scoring.HEADLINE_METRIC:
           row["more_images"] = learning_curve.more_images(
-            curve, network, row["value"]
+            draws[network, arm][row["metric"]] - rival[row["metric"]],
+            slope,
+            level,
+            seed,
           )
           family.setdefault((network, *asked), []).append(row)
       differences += found
@@ -255,7 +256,7 @@ def summarize(
     del description[of_the_verdict]
   return files.plain(
     {
-      "schema": 2,
+      "schema": 3,
       **description,
       "next_steps": about.next_steps
       or verdict.next_steps(primary["verdict"], drawn=about.drawn),
@@ -277,7 +278,7 @@ def summarize(
       "differences": differences,
       "matched": matched,
       "learning_curve": curve,
-      "verdict": _verdict(about, primary, between, more, level, stopped, until)
+      "verdict": _verdict(about, primary, between, level, stopped, until)
       | {
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
@@ -554,7 +555,7 @@ def _adjust(family, level: float) -> None:
 
 
 def _verdict(
-  about, decisive, between, more, level: float, stopped: int, until
+  about, decisive, between, level: float, stopped: int, until
 ) -> dict[str, Any]:
   kind = decisive["verdict"]
   ends = {key: decisive[key] for key in ("value", "low", "high")}
@@ -590,7 +591,7 @@ def _verdict(
     "seed_sd": decisive["seed_sd"],
     "p": decisive["p"],
     "detectable": half * (reach + _POWER) / reach if decidable else None,
-    "more_images": more,
+    "more_images": decisive["more_images"],
     "between_folds": dict(zip(("low", "high"), between, strict=True)),
   }
 

@@ -113,9 +113,15 @@ def test_arms_that_a_network_cannot_have_are_told(study, undrawn):
 def test_a_loss_is_as_fewer_images(study, undrawn):
   more = {"value": -0.125, "low": -0.25, "high": None}
   decided = study["verdict"] | {"more_images": more}
-  words = html_checker.words(
-    page.render({**study, "verdict": decided}, sheets={})
-  )
+  told = {
+    "verdict": decided,
+    "differences": [
+      row if row["more_images"] is None else row | {"more_images": more}
+      for row in study["differences"]
+    ],
+  }
+  words = html_checker.words(page.render({**study, **told}, sheets={}))
+  assert "12% fewer 25% fewer to more than the curve" in words
   assert (
     "12% fewer would have the same effect; 25% fewer to more than the curve"
   ) in words
