@@ -15,7 +15,7 @@ from absl import logging
 from PIL import Image
 
 import skinjax
-from skinjax.data import datasets, external, provenance
+from skinjax.data import datasets, external, image_folder, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import command_line, files, workdir
 from skinjax.study import (
@@ -30,7 +30,6 @@ from skinjax.study import (
 from skinjax.synthesis import synthesize
 
 _COLUMNS = 8  # of the sheets
-_SHOWN = 400  # images per class used to measure diversity
 _PACKAGES = ("jax", "flax", "optax", "numpy", "scipy")
 
 
@@ -41,6 +40,8 @@ class FoldRead(NamedTuple):
   origin_known: bool  # whether it is known what the generators have seen
   pretrained: frozenset[str]  # networks that they were trained through
   pretrained_known: bool  # whether the images' folders record them
+  # Whether the images of each seed are known to be of another generator.
+  own_generators: bool
   # By class, the least diverse of the fold's image folders.
   diversity: Mapping[str, diversity.ClassDiversity]
   # By arm, the number of images of each class that has too few, by label.
@@ -110,6 +111,7 @@ def read_fold(
     ),
     pretrained=frozenset().union(*(folder.pretrained for folder in folders)),
     pretrained_known=all("pretrained" in f.provenance for f in folders),
+    own_generators=_own_generators(folders),
     diversity=_diversity(fold),
     short={
       name: found
@@ -122,11 +124,18 @@ def read_fold(
   )
 
 
+def _own_generators(found: Iterable[image_folder.ImageFolder]) -> bool:
+  """Return whether image folders are known to be of different generators."""
+  digests = [folder.generator.get("state_sha256") for folder in found]
+  known = all(isinstance(digest, str) for digest in digests)
+  return known and len(set(digests)) == len(digests)
+
+
 def _diversity(fold: folds.Fold) -> dict[str, diversity.ClassDiversity]:
   """Compare each class's images with real ones; keep the least diverse."""
   info = fold.dataset.info
   distances = lambda split: diversity.distances(
-    *(_some(split)[:2]), info.class_names
+    split.images, split.labels, info.class_names
   )
   real = distances(fold.dataset.train)
   return _least_diverse(
@@ -234,8 +243,7 @@ def write(
 
 def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   """Return the workdir of each class's GAN, if it still exists."""
-  maker = folder.provenance.get("generator")
-  place = maker.get("workdir") if isinstance(maker, Mapping) else None
+  place = folder.generator.get("workdir")
   if not isinstance(place, str):
     return {}
   found = {}
@@ -281,7 +289,7 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     name=f"Synthetic images for {info.name}",
     data=f"{info.name} at {info.size}\u00d7{info.size} pixels",
     drawn=info.drawn,
-    split=_split(config, fold, known),
+    split=_split(config, fold, len(read), known),
     groups_known=info.groups_known,
     compute=_compute(config),
     command=command_line.typed(without="shard"),
@@ -305,11 +313,13 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     },
     hardware=f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}",
     minutes=_minutes(read),
-    own_generators=folds.by_seed(config),
+    own_images=folds.by_seed(config),
+    own_generators=folds.by_seed(config)
+    and all(one.own_generators for one in read),
   )
 
 
-def _split(config, fold: folds.Fold, known: bool) -> str:
+def _split(config, fold: folds.Fold, tested: int, known: bool) -> str:
   dataset, data = fold.dataset, config.data
   by = "lesion" if dataset.info.groups_known else "image"
   sizes = (
@@ -320,8 +330,9 @@ def _split(config, fold: folds.Fold, known: bool) -> str:
     words = f"the data set's fixed split by {by}: {sizes}"
   else:
     words = (
-      f"{data.num_folds} folds by {by} (seed {data.fold_seed}), each tested "
-      f"once, by classifiers that have not seen it; one of them has {sizes}"
+      f"{tested} of {data.num_folds} folds by {by} (seed {data.fold_seed}), "
+      "each of these tested once, by classifiers that have not seen it; one of "
+      f"them has {sizes}"
     )
   if config.control:
     words += (
@@ -377,15 +388,6 @@ def _minutes(read: Sequence[FoldRead]) -> dict[str, float]:
   for one in read:
     total.update(one.seconds)
   return {network: round(total[network] / 60, 1) for network in total}
-
-
-def _some(split: datasets.Split) -> datasets.Split:
-  """Take the first images of each class, as all pairs will be compared."""
-  places = [
-    np.flatnonzero(split.labels == label)[:_SHOWN]
-    for label in np.unique(split.labels)
-  ]
-  return split.take(np.concatenate(places))
 
 
 def _sheet(

@@ -120,7 +120,8 @@ class About:
   versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
   hardware: str = ""
   minutes: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  own_generators: bool = False  # whether each seed has its own images
+  own_images: bool = False  # whether each seed has its own images
+  own_generators: bool = False  # and is known to have its own generator
 
 
 def summarize(
@@ -252,8 +253,8 @@ def summarize(
   labels = np.concatenate([f.labels for f in folds])
   description = dataclasses.asdict(about)
   majority = _majority_line(labels, train_counts, class_names)
-  for of_the_verdict in ("own_generators", "leak_excluded"):
-    del description[of_the_verdict]
+  for told_below in ("own_images", "own_generators", "leak_excluded"):
+    del description[told_below]
   return files.plain(
     {
       "schema": 3,
@@ -264,7 +265,7 @@ def summarize(
       "seeds": seeds,
       "level": level,
       "num_resamples": num_resamples,
-      **_carried(len(folds), seeds, about.own_generators),
+      **_carried(about, len(folds), seeds),
       "networks": [{"name": name, **row} for name, row in networks.items()],
       "original": _original(about.original, rows, majority),
       "classes": classes,
@@ -435,7 +436,7 @@ def _classes(folds, class_names) -> list[dict[str, Any]]:
   ]
 
 
-def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
+def _carried(about: About, folds: int, seeds: int) -> dict[str, list]:
   """List what the intervals account for, and what they do not."""
   carried = ["test lesions"]
   not_carried = ["other training lesions"]
@@ -445,8 +446,10 @@ def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
       "the verdict, is the usual approximation)"
     )
   (carried if seeds > 1 else not_carried).append("seeds of the classifiers")
-  generators = "retrained generators"
-  (carried if own_generators and seeds > 1 else not_carried).append(generators)
+  generators = about.own_generators and seeds > 1
+  if about.own_images and seeds > 1 and not generators:
+    carried.append("images of each seed")
+  (carried if generators else not_carried).append("retrained generators")
   not_carried.append("other clinics, cameras and years")
   return {"carried": carried, "not_carried": not_carried}
 

@@ -150,9 +150,7 @@ def obtain(
   if not directory.exists():
     make(directory, generator, counts, seed, criteria, truncation)
   folder = image_folder.read(directory, generator.info)
-  maker = folder.provenance.get("generator")
-  digest = maker.get("state_sha256") if isinstance(maker, Mapping) else None
-  if digest != generator.digest:
+  if folder.generator.get("state_sha256") != generator.digest:
     raise errors.InputError(
       f"{directory} was made by another generator, or before this one was "
       "trained further: use another workdir."

@@ -136,6 +136,7 @@ def test_notes_tell_of_pretraining_and_of_missing_images(
     origin_known=True,
     pretrained=frozenset(pretrained),
     pretrained_known=known,
+    own_generators=False,
     diversity={},
     short=short,
     seconds={},
@@ -144,6 +145,30 @@ def test_notes_tell_of_pretraining_and_of_missing_images(
   told = told + ["Arms with fewer synthetic images"] * bool(short)
   assert len(notes) == len(told)
   assert all(note.startswith(x) for note, x in zip(notes, told, strict=True))
+
+
+@pytest.mark.parametrize(
+  ("records", "own"),
+  [
+    (({"state_sha256": "a"}, {"state_sha256": "b"}), True),
+    (({"state_sha256": "a"}, {"state_sha256": "a"}), False),
+    (({"state_sha256": "a"}, {}), False),
+    (({"state_sha256": "a"}, "b"), False),
+  ],
+)
+def test_generators_are_retrained_if_their_weights_are_known_to_differ(
+  strangers, tmp_path, taught, records, own
+):
+  for seed, record in enumerate(records):
+    place = tmp_path / "by_seed" / str(seed)
+    shutil.copytree(strangers, place)
+    files.write_json(place / "provenance.json", {"generator": record})
+  folder = str(tmp_path / "by_seed" / "{seed}")
+  config = _config(seeds=2, synthetic=folder, unknown_origin=True)
+  result = study.run(config, tmp_path / "run")
+  assert result["carried"][-1] == (
+    "retrained generators" if own else "images of each seed"
+  )
 
 
 def test_arms_differ_in_what_they_say_and_nothing_else(done):
@@ -574,6 +599,7 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
   files.write_json(strangers / "provenance.json", origin)
   result = study.run(_config(**config), tmp_path / "run")
   assert result["folds"] == [1]
+  assert result["split"].startswith("1 of 3 folds by lesion (seed 0), each of")
   assert "Folds 0, 2 are left out" in result["notes"][0]
   # One for each fold, and one of them of another fold.
   for number in range(3):

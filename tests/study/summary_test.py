@@ -355,13 +355,18 @@ def test_what_is_carried(study, small, make_summary):
   assert generators in study["not_carried"]
   assert "interval between folds" in study["not_carried"][0]
   assert "interval between folds" not in small["not_carried"][0]
-  own = make_summary(
-    about={"own_generators": True},
+  of_own = lambda **own: make_summary(
+    about=own,
     networks=("resnet",),
     numbers=(0,),
     arms=("classical", "capped_25"),
   )
-  assert own["carried"][-1] == generators
+  own = of_own(own_images=True, own_generators=True)
+  assert own["carried"][2:] == [generators]
+  assert generators not in own["not_carried"]
+  images = of_own(own_images=True)
+  assert images["carried"][2:] == ["images of each seed"]
+  assert generators in images["not_carried"]
   assert own["verdict"]["between_folds"] == {"low": None, "high": None}
 
 
