@@ -71,7 +71,7 @@ def read_fold(
   predicted, of_external, read = {}, {}, {}
   for network in config.networks:
     for arm in plan.arms_of(config, network):
-      chosen = choices[network][plan.WITH], choices[network][plan.WITHOUT]
+      chosen = [choices[network][key] for key in scoring.KEYS.values()]
       asked = seeds if network == decisive and arm in chosen else first
       made = [
         units.work(config, fold, units.Unit(network, arm, fold.number, seed))

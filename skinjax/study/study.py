@@ -400,9 +400,9 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
     chosen = plan.choice(config, path, network, number)
     outside = _outside_of(config, fold)
     made = [
-      units.work(config, fold, units.Unit(network, chosen[kind], number, seed))
+      units.work(config, fold, units.Unit(network, chosen[key], number, seed))
       for seed in every
-      for kind in (plan.WITHOUT, plan.WITH)
+      for key in scoring.KEYS.values()
     ]
     _work_off(made, units.held_out(fold, outside), extract)
     done[number] = report.read_fold(config, path, fold, outside, list(every))

@@ -169,7 +169,7 @@ def summarize(
     for arm in names[network]:
       found = draws[network, arm] = scored.draws(network, arm, seeds)
       count, first = seeds, None
-      if network == verdict_network and arm in (scoring.WITH, scoring.WITHOUT):
+      if network == verdict_network and arm in scoring.KEYS:
         count, first = stopped, seeds
         found = scored.draws(network, arm, stopped)
         decisive[arm] = found
@@ -372,7 +372,7 @@ def summarize_external(
 def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
   """List a network's arms, then the procedures that all its folds have."""
   names = [arm for n, arm in folds[0].predictions if n == network]
-  for procedure, key in ((scoring.WITHOUT, "without"), (scoring.WITH, "with")):
+  for procedure, key in scoring.KEYS.items():
     if all(fold.choices[network].get(key) for fold in folds):
       names.append(procedure)
   return names

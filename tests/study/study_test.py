@@ -618,6 +618,11 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
       "resnet needs an arm with synthetic images",
     ),
     ({"arms": ("capped_25",)}, "resnet needs an arm without synthetic images"),
+    (
+      {"arms": ("duplicates", "uncapped"), "networks": ("head",)},
+      r"of head needs an arm without synthetic images. It cannot have "
+      r"duplicates \(balanced batches repeat",
+    ),
     ({"arm__capped_25__dose": 0.01}, "doses add no synthetic image"),
     ({"arm__capped_25__share": 1.5}, "share=1.5: a number from 0 to 1"),
     ({"arm__capped_25__added": "fake"}, "added 'fake'. There are"),
