@@ -23,7 +23,7 @@ def arm(description: str, **values):
   Args:
     description: in words, for the report.
     **values: changes to the network's config by section, such as
-      augment={"jitter": 0.1}, and any of these, which arms.DEFAULTS has else:
+      augment={"jitter": 0.1}; and any of these, instead of arms.DEFAULTS:
 
       added: what is added to the real images: `synthetic` ones, `duplicates` of
         real ones, or nothing.

@@ -338,7 +338,7 @@ class Progress:
     """Record which units are finished, by whatever process."""
     for one in made:
       if units.has(one, units.VALIDATION):
-        self.done(one.unit, units.seconds(one))
+        self.done(one.unit, units.seconds(one.place))
 
   def each(self, network: str) -> tuple[float, bool]:
     """Return the seconds that a unit takes, and whether they are measured."""

@@ -89,7 +89,7 @@ def read_fold(
         )
   seconds = dict.fromkeys(config.networks, 0.0)
   for one in read.values():
-    seconds[one.unit.network] += units.seconds(one)
+    seconds[one.unit.network] += units.seconds(one.place)
   done = scoring.FoldDone(
     number=fold.number,
     labels=test.labels,

@@ -438,7 +438,7 @@ def _work_off(
         busy.append(one)
         continue
       if progress:
-        progress.done(one.unit, units.seconds(one))
+        progress.done(one.unit, units.seconds(one.place))
     if len(busy) == len(left):
       time.sleep(folds.PAUSE)
     left = busy
@@ -447,15 +447,12 @@ def _work_off(
 def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
   """Describe the remaining work, in words and a table."""
   progress = plan.Progress(config, admitted.numbers)
-  lines, size = [], 0.0
+  lines, size, any_done = [], 0.0, False
   for number in admitted.numbers:
-    own = folds.place(path, number)
     for unit in plan.units_of(config, number, folds.seeds(config)):
-      name = f"{unit.network}-{unit.arm}-{unit.seed}-*/{units.TEST}.npz"
-      found = list((own / "units").glob(name))
-      if found:
-        record = files.read_json(found[0].parent / "unit.json", "remove it")
-        progress.done(unit, record["seconds"])
+      if found := units.named(folds.place(path, number), unit):
+        progress.done(unit, units.seconds(found[0]))
+        any_done = True
       size += plan.megabytes(config, unit.network)
   for network in config.networks:
     names = ", ".join(plan.arms_of(config, network))
@@ -468,11 +465,15 @@ def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
       f"one GAN per fold: {config.gan.task}, {config.gan.train.steps} steps, "
       f"about {duration(plan.estimate_gan(config))} each, unless trained before"
     )
+  tested = f"folds: {', '.join(map(str, admitted.numbers))}"
+  if admitted.numbers == (-1,):
+    tested = "the fixed split"
   lines += [
-    f"folds: {', '.join(map(str, admitted.numbers))}; seeds: {config.seeds}",
+    f"{tested}; seeds: {config.seeds}",
     f"network of the verdict: {plan.verdict_network(config)}",
     progress.table(),
-    f"all classifiers, in one process: {duration(progress.left())}, "
-    f"{size / 1000:.1f} GB",
+    *["those done may include classifiers of other settings"] * any_done,
+    f"all classifiers, in one process{', without the GANs' * trains}: "
+    f"{duration(progress.left())}, {size / 1000:.1f} GB",
   ]
   return "\n".join(lines)

@@ -412,9 +412,17 @@ def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
     line.split() for line in caplog.text.splitlines() if "resnet  " in line
   )
   assert row()[1:3] == ["0", "6"]
+  assert "the fixed split; seeds: 3" in caplog.text
+  assert "in one process, without the GANs: " in caplog.text
+  other = "may include classifiers of other settings"
+  assert other not in caplog.text
   caplog.clear()
-  assert study.run(_config(dry_run=True, seeds=3), done[0]) is None
+  path = _copy(done, tmp_path / "copy")
+  (_units(path)["resnet-classical-0"] / "unit.json").unlink()
+  config = _config(dry_run=True, seeds=3, folds=(-1,))
+  assert study.run(config, path) is None
   assert row()[1:3] == ["2", "4"]
+  assert other in caplog.text
 
 
 def test_the_positive_control_adds_other_lesions(tmp_path, taught):
