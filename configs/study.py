@@ -14,56 +14,39 @@ import ml_collections
 
 from configs import classifier, common
 from skinjax.data import sources
+from skinjax.study import arms
 
 
-def arm(
-  description: str,
-  *,
-  added: str = "",
-  dose: float = 1.0,
-  total: int = 0,
-  share: float = 1.0,
-  weight: float = 1.0,
-  pretraining: float = 0.0,
-  filtered: bool = False,
-  fraction: float = 1.0,
-  **changes,
-):
+def arm(description: str, **values):
   """Return an arm: a way to train a classifier.
 
   Args:
     description: in words, for the report.
-    added: what is added to the real images: `synthetic` ones, `duplicates` of
-      real ones, or nothing.
-    dose: added images for each real image of a class. The largest class gets
-      none.
-    total: added images in all, equally many per class, instead of a dose; 0 to
-      use the dose.
-    share: the largest fraction of a class's sampled images that may be added
-      images.
-    weight: the weight of an added image in the loss, relative to a real one of
-      its class. The class keeps its part of the loss.
-    pretraining: the fraction of the steps, at the start, that sample only added
-      images; all later steps sample only real ones. With 1.0 no real image is
-      seen. The largest class then gets as many as the second largest.
-    filtered: whether to drop synthetic images that are copies or do not look
-      like their class; see synthesis/quality.py.
-    fraction: the fraction of the real training lesions to use.
-    **changes: to the network's config, by section: augment={"jitter": 0.1}.
+    **values: changes to the network's config by section, such as
+      augment={"jitter": 0.1}; and any of these, instead of arms.DEFAULTS:
+
+      added: what is added to the real images: `synthetic` ones, `duplicates` of
+        real ones, or nothing.
+      dose: added images for each real image of a class. The largest class gets
+        none.
+      total: added images in all, equally many per class, instead of a dose; 0
+        to use the dose.
+      share: the largest fraction of a class's sampled images that may be added
+        images.
+      weight: the weight of an added image in the loss, relative to a real one
+        of its class. The class keeps its part of the loss.
+      pretraining: the fraction of the steps, at the start, that sample only
+        added images; all later steps sample only real ones. With 1.0 no real
+        image is seen. The largest class then gets as many as the second
+        largest.
+      filtered: whether to drop synthetic images that are copies or do not look
+        like their class; see synthesis/quality.py.
+      fraction: the fraction of the real training lesions to use.
   """
+  changes = {k: v for k, v in values.items() if k not in arms.DEFAULTS}
+  own = {k: values.get(k, default) for k, default in arms.DEFAULTS.items()}
   return ml_collections.ConfigDict(
-    {
-      "description": description,
-      "added": added,
-      "dose": dose,
-      "total": total,
-      "share": share,
-      "weight": weight,
-      "pretraining": pretraining,
-      "filtered": filtered,
-      "fraction": fraction,
-      "changes": changes,
-    }
+    {"description": description, **own, "changes": changes}
   )
 
 
@@ -76,7 +59,7 @@ def _arms(turned: bool, dose: float):
   # A doubled dose, so that a cap of one half has an effect.
   capped = synthetic | {"dose": 2 * dose}
   plain = {"orientations": False, "jitter": 0.0, "mixup": 0.0}
-  arms = {
+  made = {
     "real": arm(
       "real images as they are", augment=plain, train={"sampler": "natural"}
     ),
@@ -143,17 +126,17 @@ def _arms(turned: bool, dose: float):
     ),
   }
   for times in (0.25, 0.5, 2.0, 5.0, 10.0):
-    arms[f"dose_{times:g}".replace(".", "")] = arm(
+    made[f"dose_{times:g}".replace(".", "")] = arm(
       f"as classical, with {times:g} times the synthetic images",
       **(synthetic | {"dose": times * dose}),
     )
   for percent in (10, 25, 50, 75):
-    arms[f"real_{percent}"] = arm(
+    made[f"real_{percent}"] = arm(
       f"as classical, with {percent}% of the lesions",
       fraction=percent / 100,
       **classical,
     )
-  return arms
+  return made
 
 
 @common.arguments(

@@ -16,6 +16,10 @@ import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
 
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent))
@@ -24,7 +28,7 @@ from skinjax.judging import findings  # noqa: E402
 from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
-from skinjax.study import plots, verdict  # noqa: E402
+from skinjax.study import arms, networks, plots, scoring, verdict  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -124,11 +128,7 @@ def measured(folder: pathlib.Path) -> str | None:
   if (folder / "scores.csv").exists():
     with (folder / "scores.csv").open() as file:
       scores = {row["score"]: row for row in csv.DictReader(file)}
-    words = [
-      f"{words} {float(scores[name]['value']):.3f} "
-      f"[{float(scores[name]['low']):.3f}, {float(scores[name]['high']):.3f}]"
-      for name, words in _SCORES
-    ]
+    words = [f"{words} {_interval(scores[name])}" for name, words in _SCORES]
     line = float(scores["majority_line"]["value"])
     return (
       f"{', '.join(words)} (majority line {line:.3f}; one run: intervals over "
@@ -162,7 +162,10 @@ def study_in_words(summary: dict) -> str:
       verdict.detail(
         network=found["network"],
         value=found["value"],
-        between=[between[key] or math.nan for key in ("low", "high")],
+        between=[
+          math.nan if between[key] is None else between[key]
+          for key in ("low", "high")
+        ],
         num_seeds=found["seeds"],
         **ends,
       ),
@@ -190,15 +193,21 @@ def judged(evaluation: dict) -> str:
   words.append(f"{suspects} of {images} suspected of being copies")
   if (evaluation["usefulness"] or {}).get("cas"):
     balanced = evaluation["usefulness"]["cas"]["balanced_accuracy"]
-    scores = [
-      f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-      for row in (balanced["synthetic"], balanced["real"])
-    ]
     words.append(
       "balanced accuracy of a classifier trained on synthetic images alone "
-      f"{scores[0]}, on the same number of real ones {scores[1]}"
+      f"{_interval(balanced['synthetic'])}, on the same number of real ones "
+      f"{_interval(balanced['real'])}"
     )
   return "; ".join(words)
+
+
+def _interval(score: Mapping[str, Any], form: str = ".3f") -> str:
+  """Format a score's value and interval, if it has one."""
+  words = format(float(score["value"]), form)
+  if score.get("low") is None:
+    return words
+  low, high = (format(float(score[key]), form) for key in ("low", "high"))
+  return f"{words} [{low}, {high}]"
 
 
 def _records(path: pathlib.Path) -> list[dict[str, float]]:
@@ -386,9 +395,7 @@ def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
 def _judged(row: dict, key: str, form: str) -> str:
   """Format a generator's score."""
   score, real = row[key], row.get(_REAL.get(key, f"{key}_real"))
-  words = format(score["value"], form)
-  if score.get("low") is not None:
-    words += f" [{score['low']:{form}}, {score['high']:{form}}]"
+  words = _interval(score, form)
   if real:
     words += f" ({real['value']:{form}})"
   if key in _HARDEST:
@@ -403,22 +410,34 @@ def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:
   scores = ("balanced_accuracy", "accuracy", "mean_auc")
   headings = ["network", "trained on", "balanced accuracy"]
   headings += ["accuracy", "mean AUC", "minutes per training"]
-  arms = [arm for arm in summary["arms"] if arm["recipe"]]
-  trained = collections.Counter()
-  for arm in arms:
-    trained[arm["network"]] += len(summary["folds"]) * arm["seeds"]
-  rows = []
-  for arm in arms:
-    if arm["recipe"]["added"] == "synthetic":
+  trainings, rows = _trainings(summary), []
+  for arm in summary["arms"]:
+    if not arm["recipe"] or arm["recipe"]["added"] == "synthetic":
       continue
-    shown = (
-      f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-      for row in map(arm["scores"].get, scores)
-    )
+    shown = (_interval(arm["scores"][name]) for name in scores)
     network = arm["network"]
-    minutes = summary["minutes"][network] / trained[network]
+    minutes = summary["minutes"][network] / trainings[network]
     rows.append([network, arm["name"], *shown, f"{minutes:.1f}"])
   return headings, rows
+
+
+def _trainings(summary: dict) -> collections.Counter:
+  """Count the trainings behind a study's minutes, by network."""
+  decided, total = summary["verdict"], collections.Counter()
+  for arm in summary["arms"]:
+    network = arm["network"]
+    if not arm["recipe"]:  # a procedure, of other arms' trainings
+      continue
+    head = summary["config"][f"network.{network}.task"] == networks.HEAD
+    random = arms.is_random(ml_collections.ConfigDict(arm["recipe"]))
+    for choice in summary["choices"][network].values():
+      seeds = arm["seeds"]
+      chosen = arm["name"] in (choice[key] for key in scoring.KEYS.values())
+      if chosen and network == decided["network"]:
+        seeds = decided["seeds"]
+      # See units.canonical.
+      total[network] += 1 if head and not random else seeds
+  return total
 
 
 def _read(paths: list[pathlib.Path]) -> list[dict]:
@@ -433,7 +452,17 @@ def _columns(columns, rows: list[dict]) -> tuple[list[str], list[list[str]]]:
 
 
 def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
-  """Return headings and rows of a study's answer, the control's row last."""
+  """Return headings and rows of a study's answer, the control's row last.
+
+  Raises:
+    SystemExit: their intervals have different levels.
+  """
+  if study["level"] != control["level"]:
+    sys.exit(
+      f"{STUDY} has intervals of level {study['level']}, and {CONTROL} of "
+      f"{control['level']}, which cannot share a column: collect runs of one "
+      "level."
+    )
 
   def row(found, what):
     low, high = signed(found["low"]), signed(found["high"])
@@ -455,7 +484,10 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     for found in study["matched"]
     if (found["network"], found["arm"]) == (decided["network"], arm)
   ]
-  what = f"control: [real images of other lesions](results/{CONTROL})"
+  what = (
+    "control, trained on half of the lesions: [real images of the other half]"
+    f"(results/{CONTROL})"
+  )
   rows.append(row(control["verdict"], what))
   level = f"{100 * study['level']:.4g}% interval"
   return ["synthetic images", "change of balanced accuracy", level], rows

@@ -66,7 +66,7 @@ def test_rates_that_have_fallen_are_not_trained_on_with(measure, tmp_path):
 
 def test_table_averages_over_seeds(measure, tmp_path, monkeypatch):
   monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
-  (tmp_path / "times.json").write_text('{"rows": {}}')
+  (tmp_path / "times.json").write_text('{"rows": {"acgan-today": [1.0]}}')
   for seed, values in ((0, (1.0, 3.0)), (2, (3.0, 7.0))):
     path = tmp_path / "acgan-today" / str(seed)
     path.mkdir(parents=True)
@@ -94,11 +94,38 @@ def test_table_averages_over_seeds(measure, tmp_path, monkeypatch):
   assert kid["by_class"]["df"]["raw"] == [3.0, 7.0]
   # A seed that is measured elsewhere joins those of the table.
   measure.TABLE.write_text(json.dumps(measure.table(args)))
+  (tmp_path / "times.json").unlink()  # the table has them
   for path in (tmp_path / "acgan-today").iterdir():
     path.rename(path.with_name("1")) if path.name == "2" else None
   again = measure.table(args)["rows"][0]["kid_squeezenet"]
   assert again["raw"] == [2.0, 5.0, 5.0]
   assert again["by_class"]["df"]["raw"] == [3.0, 7.0, 7.0]
+
+
+def test_rows_without_step_times_are_told(measure, tmp_path, monkeypatch):
+  monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
+  args = argparse.Namespace(workdir=tmp_path, hardware=None)
+  told = "no step times of bilinear: run the stage `times`"
+  asked = {"rows": ["bilinear"], "seeds": [0], "minutes": 15, "test": False}
+  for times in (None, '{"rows": {"acgan-today": [2.0]}}'):
+    if times:
+      (tmp_path / "times.json").write_text(times)
+    with pytest.raises(errors.InputError, match=told):
+      measure.run(argparse.Namespace(**vars(args), **asked))
+  (tmp_path / "bilinear" / "0").mkdir(parents=True)
+  scores = tmp_path / "bilinear" / "0" / "15-validation.json"
+  scores.write_text('{"steps": 50, "images": 3200}')
+  with pytest.raises(errors.InputError, match=told):
+    measure.table(args)
+
+
+def test_seeds_are_numbers(measure, capsys):
+  given = ["run", "--manual_dir=a", "--workdir=b"]
+  assert measure.parse(given).seeds == [0]
+  assert measure.parse([*given, "--seeds=1,20"]).seeds == [1, 20]
+  with pytest.raises(SystemExit):
+    measure.parse([*given, "--seeds=a"])
+  assert "--seeds: 'a': numbers such as 0,1,2" in capsys.readouterr().err
 
 
 def test_one_seed_has_no_interval(measure):

@@ -200,19 +200,33 @@ def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
 def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
   score = {"value": 0.5, "low": 0.4, "high": 0.6}
   names = ("balanced_accuracy", "accuracy", "mean_auc")
-  arm = {"network": "head", "seeds": 3, "scores": dict.fromkeys(names, score)}
+  arm = {"seeds": 3, "scores": dict.fromkeys(names, score)}
+  recipes = {
+    "real": {"added": "", "fraction": 1.0},
+    "capped_25": {"added": "synthetic", "fraction": 1.0},
+    "chosen": None,
+  }
+  chosen = {"with": "capped_25", "without": "real"}
+  networks = {"head": "head", "resnet": "classifier"}  # and their tasks
   summary = {
-    "folds": [0, 1],
-    # 12 trainings, those with synthetic images among them.
-    "minutes": {"head": 6.0},
+    "config": {f"network.{n}.task": task for n, task in networks.items()},
+    "choices": {name: {"0": chosen, "1": chosen} for name in networks},
+    "verdict": {"network": "resnet", "seeds": 5},
+    # A head has the same fit of real images for every seed, so it has 2 * (1 +
+    # 3) trainings; the other, which gives the verdict, has 2 * (5 + 5).
+    "minutes": {"head": 4.0, "resnet": 30.0},
     "arms": [
-      arm | {"name": "real", "recipe": {"added": ""}},
-      arm | {"name": "capped_25", "recipe": {"added": "synthetic"}},
-      arm | {"name": "chosen", "recipe": None},
+      arm | {"network": network, "name": name, "recipe": recipe}
+      for network in networks
+      for name, recipe in recipes.items()
     ],
   }
   headings, rows = _module().real_alone(summary)
-  assert rows == [["head", "real", *["0.500 [0.400, 0.600]"] * 3, "0.5"]]
+  shown = ["0.500 [0.400, 0.600]"] * 3
+  assert rows == [
+    ["head", "real", *shown, "0.5"],
+    ["resnet", "real", *shown, "1.5"],
+  ]
   assert len(headings) == len(rows[0])
 
 
@@ -231,7 +245,7 @@ def test_the_answer_is_the_verdict_networks():
     "verdict": decided,
     "matched": [{"network": n, "arm": a} | ends(x) for n, a, x in rows],
   }
-  control = {"verdict": ends(0.05)}
+  control = {"level": 0.975, "verdict": ends(0.05)}
   module = _module()
   headings, shown = module.answer(study, control)
   assert headings[-1] == "97.5% interval"
@@ -244,6 +258,16 @@ def test_the_answer_is_the_verdict_networks():
   ]
   worth["low"] = None  # too far from what was measured
   assert module.answer(study, control)[1] == [shown[0], *shown[2:]]
+  with pytest.raises(SystemExit, match=r"level 0\.975, and .* of 0\.95"):
+    module.answer(study, control | {"level": 0.95})
+
+
+def test_an_interval_that_ends_at_zero_is_told():
+  module = _module()
+  summary = ROOT / "results" / module.STUDY / "summary.json"
+  summary = json.loads(summary.read_text())
+  summary["verdict"]["between_folds"] = {"low": 0.0, "high": 0.01}
+  assert "is 0.000 to +0.010." in module.study_in_words(summary)
 
 
 def test_what_the_answer_says_in_real_images_is_the_studys():

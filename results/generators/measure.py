@@ -19,9 +19,10 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -56,6 +57,7 @@ from skinjax.training import loop, schedules, tasks, trained  # noqa: E402
 
 BASELINE = "acgan-today"  # all times are relative to its step
 PER_CLASS = 500  # evaluated images
+_TIMES = "times.json"  # in the workdir: step times by row
 _SIZE = 64
 _FOLD = 0  # the fixed split has too few validation lesions of a class
 _ROUNDS, _CALL = 7, 10  # of the benchmark, and steps per call
@@ -195,9 +197,8 @@ def steps_in(config, times: list[float], minutes: float) -> int:
 
 def measure_times(args) -> None:
   """Add the rows' step times, relative to the baseline's, to times.json."""
-  file = args.workdir / "times.json"
-  known = json.loads(file.read_text()) if file.exists() else {}
-  wanted = [name for name in args.rows if name not in known.get("rows", {})]
+  known = _times(args)
+  wanted = [name for name in args.rows if name not in known["rows"]]
   if not wanted:
     return
   steps = {}
@@ -219,15 +220,31 @@ def measure_times(args) -> None:
     "baseline_seconds", statistics.median(x[base] for x in rounds)
   )
   ratio = lambda key: statistics.median(x[key] / x[base] for x in rounds)
-  rows = known.setdefault("rows", {})
   for name in wanted:
-    rows[name] = [ratio(key) for key in steps if key[0] == name]
-  files.write_json(file, known)
+    known["rows"][name] = [ratio(key) for key in steps if key[0] == name]
+  files.write_json(args.workdir / _TIMES, known)
 
 
-def _seconds(args, name: str) -> list[float]:
-  known = json.loads((args.workdir / "times.json").read_text())
-  return [x * known["baseline_seconds"] for x in known["rows"][name]]
+def _times(args, needed: Iterable[str] = ()) -> dict[str, Any]:
+  """Read times.json, which has no rows before the stage `times`.
+
+  Raises:
+    InputError: rows of the `needed` names are missing.
+  """
+  file = args.workdir / _TIMES
+  known = {"rows": {}}
+  if file.exists():
+    known |= files.read_json(file, "it has the rows' step times")
+  if missing := ",".join(sorted(set(needed) - known["rows"].keys())):
+    raise errors.InputError(
+      f"{file} has no step times of {missing}: run the stage `times` for "
+      f"--rows={missing} first."
+    )
+  return known
+
+
+def _seconds(times: Mapping[str, Any], name: str) -> list[float]:
+  return [x * times["baseline_seconds"] for x in times["rows"][name]]
 
 
 def classifier_config(args, seed: int) -> ml_collections.ConfigDict:
@@ -366,28 +383,36 @@ def _require_own_end(path: pathlib.Path, config) -> None:
 
 
 def run(args) -> None:
-  """Train and measure what has not been measured yet."""
-  config = config_of(ROWS[BASELINE], 0, args.manual_dir)
-  dataset = datasets.load(config.data)
+  """Train and measure what has not been measured yet.
+
+  Raises:
+    InputError: a row has no step times.
+  """
   # Test lesions are used only at the end.
   kind = "test" if args.test else "validation"
+  known = known_scores(args)
+  todo = [
+    (seed, name)
+    for seed, name in itertools.product(args.seeds, args.rows)
+    if seed not in known.get((name, args.minutes, kind), {})
+  ]
+  times = _times(args, [name for _, name in todo])
+  config = config_of(ROWS[BASELINE], 0, args.manual_dir)
+  dataset = datasets.load(config.data)
   held = dataset._replace(test=getattr(dataset, kind))
-  classifier, known = judge(args, dataset), known_scores(args)
-  for seed in args.seeds:
-    for name in args.rows:
-      path = args.workdir / name / str(seed)
-      if seed in known.get((name, args.minutes, kind), {}):
-        continue
-      config = config_of(ROWS[name], seed, args.manual_dir)
-      steps = steps_in(config, _seconds(args, name), args.minutes)
-      config.train.steps, task = steps, tasks.named(config.task)
-      _require_own_end(path, config)
-      loop.train(task, config, path, dataset)
-      scores = measure(path, classifier, args, held)
-      file = path / f"{args.minutes:g}-{kind}.json"
-      images = int(schedules.images_seen(task.phases(config)[-1], steps))
-      files.write_json(file, {"steps": steps, "images": images, **scores})
-      _say(f"{name}, seed {seed}: measured")
+  classifier = judge(args, dataset)
+  for seed, name in todo:
+    path = args.workdir / name / str(seed)
+    config = config_of(ROWS[name], seed, args.manual_dir)
+    steps = steps_in(config, _seconds(times, name), args.minutes)
+    config.train.steps, task = steps, tasks.named(config.task)
+    _require_own_end(path, config)
+    loop.train(task, config, path, dataset)
+    scores = measure(path, classifier, args, held)
+    file = path / f"{args.minutes:g}-{kind}.json"
+    images = int(schedules.images_seen(task.phases(config)[-1], steps))
+    files.write_json(file, {"steps": steps, "images": images, **scores})
+    _say(f"{name}, seed {seed}: measured")
 
 
 def most_unlike_wave(images: np.ndarray, real: np.ndarray) -> dict[str, Any]:
@@ -463,11 +488,16 @@ def _tabled() -> dict[str, Any]:
 
 
 def table(args) -> dict[str, Any]:
-  """Return the content of table.json, from all measurements."""
+  """Return the content of table.json, from all measurements.
+
+  Raises:
+    InputError: a measured row has no step times, here or in the table.
+  """
   known, before = known_scores(args), _tabled()
+  measured = {name for name, _, _ in known} & ROWS.keys()
   # Rows whose config keys did not help and were removed.
   gone = [row for row in before["rows"] if row["name"] not in ROWS]
-  times = json.loads((args.workdir / "times.json").read_text())
+  times = _times(args, measured - before["times"]["rows"].keys())
   rows = before["times"]["rows"] | times["rows"]
   return {
     "hardware": args.hardware or before["hardware"],
@@ -488,6 +518,14 @@ def table(args) -> dict[str, Any]:
     ]
     + gone,
   }
+
+
+def write_table(args) -> None:
+  """Write table.json, and a sheet of images for each trained row."""
+  files.write_json(TABLE, table(args))
+  for sheet in sorted(args.workdir.glob("*/0/*.png")):
+    name = f"{sheet.parent.parent.name}-{sheet.stem}.jpg"
+    Image.open(sheet).save(HERE / name, quality=80)
 
 
 def summary(measured: list[dict[str, Any]]) -> dict[str, Any]:
@@ -536,6 +574,12 @@ def _mean(values: list[float], share: bool) -> dict[str, Any]:
   return {"value": mean, "low": low, "high": high, "raw": values}
 
 
+def _seeds(text: str) -> list[int]:
+  if not re.fullmatch(r"\d+(,\d+)*", text):
+    raise argparse.ArgumentTypeError(f"{text!r}: numbers such as 0,1,2")
+  return [int(seed) for seed in text.split(",")]
+
+
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
   """Parse arguments."""
   parser = argparse.ArgumentParser(
@@ -548,12 +592,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   absolute = lambda text: pathlib.Path(text).expanduser().resolve()
   add("--workdir", type=absolute, required=True)
   add("--rows", default=",".join(ROWS), help="names; default: all")
-  add("--seeds", default="0", help="such as 0,1,2")
+  add("--seeds", type=_seeds, default="0", help="such as 0,1,2")
   add("--minutes", type=float, default=15)
   add("--test", action="store_true", help="measure with test lesions")
   add("--hardware", help="for the table, such as '2 cores of …'")
   args = parser.parse_args(argv)
-  args.seeds = [int(seed) for seed in args.seeds.split(",")]
   args.rows = args.rows.split(",")
   if unknown := set(args.rows) - set(ROWS):
     parser.error(f"--rows: {', '.join(unknown)}: there are {', '.join(ROWS)}")
@@ -565,14 +608,14 @@ def main() -> None:
   args = parse()
   cache = os.path.join(sources.cache_dir(), "compiled")
   command_line.set_up(cache, None, None, None)
-  if args.stage == "table":
-    files.write_json(TABLE, table(args))
-    for sheet in sorted(args.workdir.glob("*/0/*.png")):
-      name = f"{sheet.parent.parent.name}-{sheet.stem}.jpg"
-      Image.open(sheet).save(HERE / name, quality=80)
-    return
+  stages = {
+    "times": measure_times,
+    "run": run,
+    "table": write_table,
+    "waves": find_waves,
+  }
   try:
-    {"times": measure_times, "run": run, "waves": find_waves}[args.stage](args)
+    stages[args.stage](args)
   except (errors.InputError, interruption.Interrupted) as error:
     sys.exit(str(error))
 

@@ -73,19 +73,19 @@ class _Found(NamedTuple):
 def load(
   folder: str | pathlib.Path,
   dataset: datasets.Dataset,
-  origin: Mapping[str, Any] | None = None,
+  origins: Iterable[Mapping[str, Any] | None] = (),
 ) -> External:
   """Read an external test set, its images resized as the training images were.
 
   Classes are those of the data set, in upper or lower case; images of other
-  classes are counted and left out. `origin` describes what the generator of
+  classes are counted and left out. `origins` describe what each generator of
   synthetic images was trained on; see provenance.py.
 
   Raises:
     InputError: there is no such folder, it has no readable table or class, a
       row has no image, no image is of a known class, or an image leaks: its id,
       group, pixels or known duplicate is in the training or validation split or
-      in `origin`.
+      in one of `origins`.
   """
   folder = files.user_path(folder)
   found = _find(folder)
@@ -115,7 +115,7 @@ def load(
   known = _known(dataset)
   ids = [_id(one.name, known) or f"external {one.name}" for one in found]
   digests = [hashlib.sha256(image).hexdigest() for image in pixels]
-  _refuse_leaks(folder, dataset, known, origin, found, ids, digests)
+  _refuse_leaks(folder, dataset, known, origins, found, ids, digests)
   own_groups, test = set(known.values()), set(dataset.test.groups.tolist())
   groups, traced, own_test, all_known = [], 0, 0, True
   for one, key, digest in zip(found, ids, digests, strict=True):
@@ -164,9 +164,11 @@ def _known(dataset: datasets.Dataset) -> dict[str, str]:
   return {_id(name, groups) or name: group for name, group in groups.items()}
 
 
-def _refuse_leaks(folder, dataset, known, origin, found, ids, digests) -> None:
+def _refuse_leaks(folder, dataset, known, origins, found, ids, digests) -> None:
   """Refuse images that were used for training or model selection."""
-  made_of_ids, made_of_groups = provenance.named(origin)
+  named = [provenance.named(origin) for origin in origins]
+  made_of_ids = set().union(*(of_images for of_images, _ in named))
+  made_of_groups = set().union(*(groups for _, groups in named))
   seen = datasets.joined([dataset.train, dataset.validation])
   seen_ids = [*seen.image_ids.tolist(), *sorted(made_of_ids)]
   lesions = {_id(name, known) or name: f"only {name}" for name in seen_ids}

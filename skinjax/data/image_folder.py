@@ -54,6 +54,12 @@ class ImageFolder(NamedTuple):
     return trained_on if isinstance(trained_on, Mapping) else None
 
   @property
+  def generator(self) -> Mapping[str, Any]:
+    """Return the record of the generator itself; empty if there is none."""
+    generator = self.provenance.get("generator")
+    return generator if isinstance(generator, Mapping) else {}
+
+  @property
   def pretrained(self) -> frozenset[str]:
     """Return the pretrained networks that the generator was trained through."""
     return frozenset(files.texts(self.provenance.get("pretrained")))

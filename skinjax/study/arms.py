@@ -11,6 +11,17 @@ from skinjax.runtime import errors
 from skinjax.study import folds
 
 KINDS = ("", "synthetic", "duplicates")  # of added images
+# An arm's values unless it sets others; configs/study.py describes them.
+DEFAULTS = {
+  "added": "",
+  "dose": 1.0,
+  "total": 0,
+  "share": 1.0,
+  "weight": 1.0,
+  "pretraining": 0.0,
+  "filtered": False,
+  "fraction": 1.0,
+}
 
 
 def check(name: str, arm) -> None:
@@ -37,10 +48,9 @@ def check(name: str, arm) -> None:
       f"arm.{name}.fraction={arm.fraction}: a number above 0, up to 1, is "
       "expected."
     )
-  idle = {"dose": 1.0, "total": 0, "share": 1.0, "weight": 1.0}
-  idle |= {"pretraining": 0.0, "filtered": False}
-  without = [] if arm.added else [key for key in idle if arm[key] != idle[key]]
-  if without:
+  changed = [key for key in DEFAULTS if arm[key] != DEFAULTS[key]]
+  without = [key for key in changed if key not in ("added", "fraction")]
+  if without and not arm.added:
     raise errors.InputError(
       f"arm.{name}: {', '.join(without)} has no effect without added images: "
       "set added=synthetic or duplicates, or leave it out."

@@ -269,6 +269,7 @@ def _control(config, number: int, own: pathlib.Path):
     {
       "name": CONTROL,
       "trained_on": {"groups": np.unique(other.groups).tolist()},
+      "pretrained": [],
     },
   )
 

@@ -75,53 +75,49 @@ def _slope(curve, draws: AllDraws) -> statistics.Draws | None:
   return statistics.weighted_sum(scores, x / np.sum(x**2))  # least squares
 
 
+def rising_slope(
+  curve: Mapping[str, Any] | None,
+  network: str,
+  draws: AllDraws,
+  level: float,
+  seed: int,
+) -> statistics.Draws | None:
+  """Return the slope of a network's curve, for `more_images`.
+
+  None if the curve is another network's, or if it is not certain, at this
+  level, that it rises.
+  """
+  if not curve or curve["network"] != network:
+    return None
+  slope = _slope(curve, draws)
+  if slope is None or statistics.interval(slope, level, seed).low <= 0:
+    return None
+  return slope
+
+
 def more_images(
-  curve: Mapping[str, Any] | None, network: str, value: float
-) -> float | None:
+  difference: statistics.Draws,
+  slope: statistics.Draws | None,
+  level: float,
+  seed: int,
+) -> dict[str, float | None]:
   """Compute how many more real images would have the effect of a difference.
 
-  The result is a fraction of the existing images, negative for a loss. It is
-  None if the curve is another network's, does not rise, or would have to be
-  extrapolated too far.
+  The difference is divided by the curve's slope in each resample, so that the
+  interval includes the slope's error.
+
+  Returns:
+    value, low and high: fractions of the existing images, negative for a loss;
+    None without a slope, or if the curve would have to be extrapolated too far.
   """
-  if not curve or curve["network"] != network or not curve["per_doubling"]:
-    return None
-  if curve["per_doubling"] <= 0:
-    return None
-  return _more(value / curve["per_doubling"])
+  names = ("value", "low", "high")
+  if slope is None:
+    return dict.fromkeys(names)
+  doublings = statistics.interval(difference / slope, level, seed)
+  return {name: _more(float(getattr(doublings, name))) for name in names}
 
 
 def _more(doublings: float) -> float | None:
   if abs(doublings) > math.log2(_FURTHEST):
     return None
   return 2.0**doublings - 1
-
-
-def interval_of_more_images(
-  curve: Mapping[str, Any] | None,
-  network: str,
-  draws: AllDraws,
-  level: float,
-  seed: int,
-) -> dict[str, float | None]:
-  """Compute `more_images` of the two procedures' difference, and its interval.
-
-  The difference is divided by the curve's slope in each resample, so that the
-  interval includes the slope's error.
-
-  Returns:
-    value, low and high: as in more_images. All are None too if it is not
-    certain that the curve rises.
-  """
-  nothing = dict.fromkeys(("value", "low", "high"))
-  if not curve or curve["network"] != network:
-    return nothing
-  slope = _slope(curve, draws)
-  if slope is None or statistics.interval(slope, level, seed).low <= 0:
-    return nothing
-  with_, without = (
-    draws[network, arm][scoring.HEADLINE_METRIC]
-    for arm in (scoring.WITH, scoring.WITHOUT)
-  )
-  doublings = statistics.interval((with_ - without) / slope, level, seed)
-  return {name: _more(float(getattr(doublings, name))) for name in nothing}

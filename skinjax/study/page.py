@@ -102,9 +102,10 @@ def render(
 
 
 def _chosen_by(choices) -> str:
-  """Return the numbers of seeds that folds' choices are made by, in words."""
-  numbers = {len(choice["seeds"]) for choice in choices.values()}
-  return " or ".join(map(str, sorted(numbers)))
+  """Return how many seeds folds' choices are made by, in words: `2 seeds`."""
+  numbers = sorted({len(choice["seeds"]) for choice in choices.values()})
+  noun = "seed" if numbers == [1] else "seeds"
+  return f"{' or '.join(map(str, numbers))} {noun}"
 
 
 def _recipes(arms):

@@ -29,11 +29,10 @@ import numpy as np
 
 from skinjax.metrics import classification
 from skinjax.runtime import errors, files
-from skinjax.study import arms, folds, networks, units
+from skinjax.study import arms, folds, networks, scoring, units
 from skinjax.training.writer import duration
 
 FILE = "plan.json"
-WITH, WITHOUT = "with", "without"  # keys of a choice
 # Seconds on two cores, used until a unit is done: of a head, and of a training
 # step with 64 images at 64x64.
 _HEAD_SECONDS = 10.0
@@ -106,15 +105,16 @@ def wanted(recipes: Mapping[str, Any], info) -> dict[str, np.ndarray]:
 
 
 def candidates(config, network: str) -> dict[str, list[str]]:
-  """List the arms to choose from, by kind: `with` and `without`.
+  """List the arms to choose from, by key of a choice: `without` and `with`.
 
   Arms trained on a part of the real images are excluded.
   """
   whole = [n for n in arms_of(config, network) if config.arm[n].fraction == 1]
-  found = {WITH: [], WITHOUT: []}
+  found = {key: [] for key in scoring.KEYS.values()}
   for name in whole:
-    kind = WITH if arms.is_synthetic(config.arm[name]) else WITHOUT
-    found[kind].append(name)
+    synthetic = arms.is_synthetic(config.arm[name])
+    kind = scoring.WITH if synthetic else scoring.WITHOUT
+    found[scoring.KEYS[kind]].append(name)
   return found
 
 
@@ -142,12 +142,7 @@ def check(config) -> None:
     for name in arms_of(config, network):
       arms.check(name, config.arm[name])
       networks.check(networks.unit_config(config, network, name, -1, 0))
-  for kind, found in candidates(config, verdict_network(config)).items():
-    if not found:
-      raise errors.InputError(
-        f"config.arms={config.arms}: the verdict of {verdict_network(config)} "
-        f"needs an arm {kind} synthetic images."
-      )
+  _require_arms_to_compare(config, verdict_network(config))
   if config.seeds < 1:
     raise errors.InputError(f"seeds={config.seeds}: at least 1 is needed.")
   if config.until and config.seeds < 2:
@@ -168,6 +163,18 @@ def check(config) -> None:
       "have no images of their own: use until=0, and config.seeds=N with N "
       "folders."
     )
+
+
+def _require_arms_to_compare(config, network: str) -> None:
+  """Refuse a verdict without arms of both kinds to choose from."""
+  gone = [f"{name} ({why})" for name, why in left_out(config, network).items()]
+  but = f" It cannot have {', '.join(gone)}." if gone else ""
+  for key, found in candidates(config, network).items():
+    if not found:
+      raise errors.InputError(
+        f"config.arms={config.arms}: the verdict of {network} needs an arm "
+        f"{key} synthetic images.{but}"
+      )
 
 
 def units_of(config, fold: int, seeds: Sequence[int]) -> list[units.Unit]:
@@ -200,10 +207,10 @@ def choice(
   """
   found = read(path)["choices"].get(network, {}).get(str(fold))
   if found:
-    for kind in (WITH, WITHOUT):
-      if found.get(kind) and found[kind] not in arms_of(config, network):
+    for key in scoring.KEYS.values():
+      if found.get(key) and found[key] not in arms_of(config, network):
         raise errors.InputError(
-          f"{path / FILE} chose {found[kind]} in fold {fold}: choices are made "
+          f"{path / FILE} chose {found[key]} in fold {fold}: choices are made "
           "once, so config.arms must keep it."
         )
   return found
@@ -331,7 +338,7 @@ class Progress:
     """Record which units are finished, by whatever process."""
     for one in made:
       if units.has(one, units.VALIDATION):
-        self.done(one.unit, units.seconds(one))
+        self.done(one.unit, units.seconds(one.place))
 
   def each(self, network: str) -> tuple[float, bool]:
     """Return the seconds that a unit takes, and whether they are measured."""

@@ -28,6 +28,7 @@ from skinjax.report.figures import (
 )
 from skinjax.report.rendering import p_value, signed
 from skinjax.study import verdict
+from skinjax.study.arms import DEFAULTS
 from skinjax.study.learning_curve import LEAST_FRACTION
 from skinjax.study.scoring import HEADLINE_METRIC, WITH, WITHOUT
 
@@ -79,8 +80,8 @@ def arm_of(
 
 def doses_of(summary: Mapping[str, Any], network: str) -> dict[str, float]:
   """Return a network's arms that differ only in dose, sorted by dose."""
-  alike = {"added": "synthetic", "share": 1, "weight": 1, "pretraining": 0}
-  alike |= {"filtered": False, "total": 0, "fraction": 1}
+  alike = {**DEFAULTS, "added": "synthetic"}
+  del alike["dose"]
   compared = {
     d["arm"] for d in summary["differences"] if d["network"] == network
   }

@@ -15,7 +15,7 @@ from absl import logging
 from PIL import Image
 
 import skinjax
-from skinjax.data import datasets, external, provenance
+from skinjax.data import datasets, external, image_folder, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import command_line, files, workdir
 from skinjax.study import (
@@ -30,7 +30,6 @@ from skinjax.study import (
 from skinjax.synthesis import synthesize
 
 _COLUMNS = 8  # of the sheets
-_SHOWN = 400  # images per class used to measure diversity
 _PACKAGES = ("jax", "flax", "optax", "numpy", "scipy")
 
 
@@ -41,6 +40,8 @@ class FoldRead(NamedTuple):
   origin_known: bool  # whether it is known what the generators have seen
   pretrained: frozenset[str]  # networks that they were trained through
   pretrained_known: bool  # whether the images' folders record them
+  # Whether the images of each seed are known to be of another generator.
+  own_generators: bool
   # By class, the least diverse of the fold's image folders.
   diversity: Mapping[str, diversity.ClassDiversity]
   # By arm, the number of images of each class that has too few, by label.
@@ -70,7 +71,7 @@ def read_fold(
   predicted, of_external, read = {}, {}, {}
   for network in config.networks:
     for arm in plan.arms_of(config, network):
-      chosen = choices[network][plan.WITH], choices[network][plan.WITHOUT]
+      chosen = [choices[network][key] for key in scoring.KEYS.values()]
       asked = seeds if network == decisive and arm in chosen else first
       made = [
         units.work(config, fold, units.Unit(network, arm, fold.number, seed))
@@ -88,7 +89,7 @@ def read_fold(
         )
   seconds = dict.fromkeys(config.networks, 0.0)
   for one in read.values():
-    seconds[one.unit.network] += units.seconds(one)
+    seconds[one.unit.network] += units.seconds(one.place)
   done = scoring.FoldDone(
     number=fold.number,
     labels=test.labels,
@@ -110,6 +111,7 @@ def read_fold(
     ),
     pretrained=frozenset().union(*(folder.pretrained for folder in folders)),
     pretrained_known=all("pretrained" in f.provenance for f in folders),
+    own_generators=_own_generators(folders),
     diversity=_diversity(fold),
     short={
       name: found
@@ -122,11 +124,18 @@ def read_fold(
   )
 
 
+def _own_generators(found: Iterable[image_folder.ImageFolder]) -> bool:
+  """Return whether image folders are known to be of different generators."""
+  digests = [folder.generator.get("state_sha256") for folder in found]
+  known = all(isinstance(digest, str) for digest in digests)
+  return known and len(set(digests)) == len(digests)
+
+
 def _diversity(fold: folds.Fold) -> dict[str, diversity.ClassDiversity]:
   """Compare each class's images with real ones; keep the least diverse."""
   info = fold.dataset.info
   distances = lambda split: diversity.distances(
-    *(_some(split)[:2]), info.class_names
+    split.images, split.labels, info.class_names
   )
   real = distances(fold.dataset.train)
   return _least_diverse(
@@ -234,8 +243,7 @@ def write(
 
 def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   """Return the workdir of each class's GAN, if it still exists."""
-  maker = folder.provenance.get("generator")
-  place = maker.get("workdir") if isinstance(maker, Mapping) else None
+  place = folder.generator.get("workdir")
   if not isinstance(place, str):
     return {}
   found = {}
@@ -246,9 +254,10 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
   return found
 
 
-def _about(config, read, fold, folder, left_out) -> summary.About:
-  info = fold.dataset.info
-  known = all(one.origin_known for one in read)
+def _notes(
+  read: Sequence[FoldRead], info: datasets.DataInfo, left_out: Sequence[int]
+) -> list[str]:
+  """Tell the limits of this study, besides those of all."""
   notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
   if left_out:
     notes.append(
@@ -261,20 +270,26 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
       "effect of its images on a classifier without this pretraining includes "
       "knowledge of ImageNet."
     )
-  if too_few := _too_few(read, info.class_names):
-    notes.append(too_few)
   elif not all(one.pretrained_known for one in read):
     notes.append(
       "It is not recorded whether the generator was trained through a "
       "pretrained network. If it was, the effect of its images on a classifier "
       "without this pretraining includes that network's knowledge."
     )
+  if too_few := _too_few(read, info.class_names):
+    notes.append(too_few)
+  return notes
+
+
+def _about(config, read, fold, folder, left_out) -> summary.About:
+  info = fold.dataset.info
+  known = all(one.origin_known for one in read)
   least = _least_diverse(one.diversity for one in read)
   return summary.About(
     name=f"Synthetic images for {info.name}",
     data=f"{info.name} at {info.size}\u00d7{info.size} pixels",
     drawn=info.drawn,
-    split=_split(config, fold, known),
+    split=_split(config, fold, len(read), known),
     groups_known=info.groups_known,
     compute=_compute(config),
     command=command_line.typed(without="shard"),
@@ -289,7 +304,7 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     },
     subject=folder.title,
     leak_excluded=known,
-    notes=notes,
+    notes=_notes(read, info, left_out),
     original=summary.ORIGINAL if info.name == "ham10000" else (),
     versions={
       "skinjax": skinjax.__version__,
@@ -298,11 +313,13 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     },
     hardware=f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}",
     minutes=_minutes(read),
-    own_generators=folds.by_seed(config),
+    own_images=folds.by_seed(config),
+    own_generators=folds.by_seed(config)
+    and all(one.own_generators for one in read),
   )
 
 
-def _split(config, fold: folds.Fold, known: bool) -> str:
+def _split(config, fold: folds.Fold, tested: int, known: bool) -> str:
   dataset, data = fold.dataset, config.data
   by = "lesion" if dataset.info.groups_known else "image"
   sizes = (
@@ -313,8 +330,9 @@ def _split(config, fold: folds.Fold, known: bool) -> str:
     words = f"the data set's fixed split by {by}: {sizes}"
   else:
     words = (
-      f"{data.num_folds} folds by {by} (seed {data.fold_seed}), each tested "
-      f"once, by classifiers that have not seen it; one of them has {sizes}"
+      f"{tested} of {data.num_folds} folds by {by} (seed {data.fold_seed}), "
+      "each of these tested once, by classifiers that have not seen it; one of "
+      f"them has {sizes}"
     )
   if config.control:
     words += (
@@ -372,15 +390,6 @@ def _minutes(read: Sequence[FoldRead]) -> dict[str, float]:
   return {network: round(total[network] / 60, 1) for network in total}
 
 
-def _some(split: datasets.Split) -> datasets.Split:
-  """Take the first images of each class, as all pairs will be compared."""
-  places = [
-    np.flatnonzero(split.labels == label)[:_SHOWN]
-    for label in np.unique(split.labels)
-  ]
-  return split.take(np.concatenate(places))
-
-
 def _sheet(
   split: datasets.Split, info, synthetic: datasets.Split
 ) -> Image.Image:
@@ -434,7 +443,9 @@ def _differences_table(result: dict) -> str:
   )
   rows = [(*keys, "value", "low", "high", "seed_sd")]
   for row in result["differences"]:
-    fields = [("" if row[key] is None else row[key]) for key in keys]
+    more = (row["more_images"] or {}).get("value")
+    flat = row | {"more_images": more}
+    fields = [("" if flat[key] is None else flat[key]) for key in keys]
     rows.append((*fields, *_numbers(row)))
   return files.table(rows)
 

@@ -14,6 +14,7 @@ from skinjax.training.writer import progress
 
 HEADLINE_METRIC = "balanced_accuracy"
 WITH, WITHOUT = "with synthetic images", "without synthetic images"
+KEYS = {WITHOUT: "without", WITH: "with"}  # in a fold's choice; see plan.py
 
 
 def unaided(
@@ -60,10 +61,9 @@ class Scorer:
 
   def arms(self, network: str, arm: str) -> list[str]:
     """Return the arm of each fold; for a procedure, the one chosen there."""
-    if arm not in (WITH, WITHOUT):
+    if arm not in KEYS:
       return [arm] * len(self._folds)
-    key = "with" if arm == WITH else "without"
-    return [fold.choices[network][key] for fold in self._folds]
+    return [fold.choices[network][KEYS[arm]] for fold in self._folds]
 
   def draws(self, network: str, arm: str, seeds: int):
     """Score an arm or a procedure by its first seeds; see statistics.draw."""

@@ -211,7 +211,7 @@ def _admitted(config) -> Admitted:
       number
     )
     makers = (*found.folders.values(), *found.generators.values())
-    _outside(config, dataset, makers[0].origin if makers else None)
+    _outside(config, dataset, [maker.origin for maker in makers])
   if not unseen:
     place = config.synthetic or config.generator
     raise errors.InputError(
@@ -244,15 +244,15 @@ def _require_same_knowledge(config, found: folds.Given) -> None:
     )
 
 
-def _outside(config, dataset, origin) -> external.External | None:
+def _outside(config, dataset, origins) -> external.External | None:
   """Read the external test set, if there is one.
 
-  `origin` records what the generator was trained on; None if it will be trained
-  here, on `dataset`.
+  `origins` record what the generators of the fold's images were trained on;
+  empty if one will be trained here, on `dataset`.
   """
   if not config.external:
     return None
-  return external.load(config.external, dataset, origin)
+  return external.load(config.external, dataset, origins)
 
 
 def _require_more(config, info) -> None:
@@ -400,9 +400,9 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
     chosen = plan.choice(config, path, network, number)
     outside = _outside_of(config, fold)
     made = [
-      units.work(config, fold, units.Unit(network, chosen[kind], number, seed))
+      units.work(config, fold, units.Unit(network, chosen[key], number, seed))
       for seed in every
-      for kind in (plan.WITHOUT, plan.WITH)
+      for key in scoring.KEYS.values()
     ]
     _work_off(made, units.held_out(fold, outside), extract)
     done[number] = report.read_fold(config, path, fold, outside, list(every))
@@ -410,8 +410,8 @@ def _with_more_seeds(config, path, done: dict, extract) -> dict:
 
 
 def _outside_of(config, fold: folds.Fold) -> external.External | None:
-  origin = fold.folders[fold.folder_of(config.seed)].origin
-  return _outside(config, fold.dataset, origin)
+  origins = [folder.origin for folder in fold.folders.values()]
+  return _outside(config, fold.dataset, origins)
 
 
 def _work_off(
@@ -438,7 +438,7 @@ def _work_off(
         busy.append(one)
         continue
       if progress:
-        progress.done(one.unit, units.seconds(one))
+        progress.done(one.unit, units.seconds(one.place))
     if len(busy) == len(left):
       time.sleep(folds.PAUSE)
     left = busy
@@ -447,15 +447,12 @@ def _work_off(
 def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
   """Describe the remaining work, in words and a table."""
   progress = plan.Progress(config, admitted.numbers)
-  lines, size = [], 0.0
+  lines, size, any_done = [], 0.0, False
   for number in admitted.numbers:
-    own = folds.place(path, number)
     for unit in plan.units_of(config, number, folds.seeds(config)):
-      name = f"{unit.network}-{unit.arm}-{unit.seed}-*/{units.TEST}.npz"
-      found = list((own / "units").glob(name))
-      if found:
-        record = files.read_json(found[0].parent / "unit.json", "remove it")
-        progress.done(unit, record["seconds"])
+      if found := units.named(folds.place(path, number), unit):
+        progress.done(unit, units.seconds(found[0]))
+        any_done = True
       size += plan.megabytes(config, unit.network)
   for network in config.networks:
     names = ", ".join(plan.arms_of(config, network))
@@ -468,11 +465,15 @@ def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
       f"one GAN per fold: {config.gan.task}, {config.gan.train.steps} steps, "
       f"about {duration(plan.estimate_gan(config))} each, unless trained before"
     )
+  tested = f"folds: {', '.join(map(str, admitted.numbers))}"
+  if admitted.numbers == (-1,):
+    tested = "the fixed split"
   lines += [
-    f"folds: {', '.join(map(str, admitted.numbers))}; seeds: {config.seeds}",
+    f"{tested}; seeds: {config.seeds}",
     f"network of the verdict: {plan.verdict_network(config)}",
     progress.table(),
-    f"all classifiers, in one process: {duration(progress.left())}, "
-    f"{size / 1000:.1f} GB",
+    *["those done may include classifiers of other settings"] * any_done,
+    f"all classifiers, in one process{', without the GANs' * trains}: "
+    f"{duration(progress.left())}, {size / 1000:.1f} GB",
   ]
   return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 ```
 {
-  schema: 2, name, data, drawn: bool, subject, split, groups_known: bool,
+  schema: 3, name, data, drawn: bool, subject, split, groups_known: bool,
   compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
   notes: [str], next_steps: [str], diversity: {class: {diversity_ratio,
@@ -20,16 +20,16 @@
           confusion: [K][K] counts, mean over seeds, rows are true classes,
           reliability: {confidence, accuracy, share: [15]}, seeds pooled}],
   differences: [{network, arm, rival, metric, class: str|null, level,
-                 verdict|null, p|null, p_adjusted|null, more_images|null,
-                 …ESTIMATE}],
+                 verdict|null, p|null, p_adjusted|null,
+                 more_images: null or {value, low, high}, …ESTIMATE}],
   matched: [{network, arm, rival, metric, level, verdict: null,
              p|null, …ESTIMATE}],
   learning_curve: null or {network, per_doubling, points: [{arm, fraction,
                   images, …ESTIMATE}]},
   verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
-            detail, seeds, until: null or {…}, …ESTIMATE, p, largest_gain,
-            largest_loss, detectable, more_images: {value, low, high},
-            between_folds: {low, high}, by_fold: {fold: difference}},
+            detail, seeds, until: null or {…}, …ESTIMATE, p, detectable,
+            more_images: {value, low, high}, between_folds: {low, high},
+            by_fold: {fold: difference}},
   external: null or {name, note: str, notes: [str], images, lesions, traced,
                      left_out: {class: images}, classes: [{name, images}],
                      majority_line: {class, accuracy, balanced_accuracy},
@@ -50,7 +50,8 @@ first `seeds`. All other arms with all real images, and the procedures of the
 other networks, are compared with WITHOUT of their network. They are one family:
 their p-values are adjusted (Holm), their intervals are not. An arm that every
 fold chose is the same as the procedure: the two count once, and are not in the
-family if the procedure gives the verdict.
+family if the procedure gives the verdict; the arm's difference in balanced
+accuracy is then that of the procedure.
 
 `matched` compares each arm that has synthetic images with the arm that is
 trained in the same way without them: the two do not differ in how classes are
@@ -59,14 +60,14 @@ adjusted for their number.
 
 Values that do not exist (recall of a class without test images, standard
 deviation of one seed) are null. If several seeds predict a test image, they
-have equal weight; folds are pooled as in statistics.draw. `largest_gain` and
-`largest_loss` are the largest that the interval does not exclude. `detectable`
-is the difference that four of five studies like this one would distinguish from
-zero. `more_images` is how many more real images, as a fraction of the existing
-ones, would have the same effect by the network's learning curve; null without
-one, or if it would have to be extrapolated beyond ten times the images, or a
-tenth. The verdict's has an interval, which includes the error of the curve's
-slope, and is of the first `seeds`.
+have equal weight; folds are pooled as in statistics.draw. `detectable` is the
+difference that four of five studies like this one would distinguish from zero;
+null for one seed, which gives no verdict. `more_images` is how many more real
+images, as a fraction of the existing ones, would have the same effect by the
+network's learning curve; its interval includes the error of the curve's slope,
+and it is of the first `seeds`. Its values are null without a curve that
+certainly rises, or if that would have to be extrapolated beyond ten times the
+images, or a tenth.
 """
 
 import dataclasses
@@ -119,7 +120,8 @@ class About:
   versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
   hardware: str = ""
   minutes: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  own_generators: bool = False  # whether each seed has its own images
+  own_images: bool = False  # whether each seed has its own images
+  own_generators: bool = False  # and is known to have its own generator
 
 
 def summarize(
@@ -167,7 +169,7 @@ def summarize(
     for arm in names[network]:
       found = draws[network, arm] = scored.draws(network, arm, seeds)
       count, first = seeds, None
-      if network == verdict_network and arm in (scoring.WITH, scoring.WITHOUT):
+      if network == verdict_network and arm in scoring.KEYS:
         count, first = stopped, seeds
         found = scored.draws(network, arm, stopped)
         decisive[arm] = found
@@ -196,13 +198,11 @@ def summarize(
     for row in _matched(draws, network, names[network], arms, level, seed)
   ]
   curve = learning_curve.read(rows, draws, arms, folds, verdict_network)
-  more = learning_curve.interval_of_more_images(
-    curve, verdict_network, draws, level, seed
-  )
   for network in networks:
     if scoring.WITHOUT not in names[network]:
       continue
     rival = draws[network, scoring.WITHOUT]
+    slope = learning_curve.rising_slope(curve, network, draws, level, seed)
     for arm in names[network]:
       decides = network == verdict_network and arm == scoring.WITH
       whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
@@ -225,7 +225,10 @@ def summarize(
         row |= {"network": network, "arm": arm, "rival": scoring.WITHOUT}
         if row["metric"] == scoring.HEADLINE_METRIC:
           row["more_images"] = learning_curve.more_images(
-            curve, network, row["value"]
+            draws[network, arm][row["metric"]] - rival[row["metric"]],
+            slope,
+            level,
+            seed,
           )
           family.setdefault((network, *asked), []).append(row)
       differences += found
@@ -234,7 +237,7 @@ def summarize(
     (verdict_network, *scored.arms(verdict_network, scoring.WITH))
   )
   for row in same:
-    row["verdict"] = primary["verdict"]
+    row |= {**primary, "arm": row["arm"]}
   _adjust(family.values(), level)
   by_fold = np.subtract(
     scored.by_fold(verdict_network, scoring.WITH, stopped),
@@ -250,11 +253,11 @@ def summarize(
   labels = np.concatenate([f.labels for f in folds])
   description = dataclasses.asdict(about)
   majority = _majority_line(labels, train_counts, class_names)
-  for of_the_verdict in ("own_generators", "leak_excluded"):
-    del description[of_the_verdict]
+  for told_below in ("own_images", "own_generators", "leak_excluded"):
+    del description[told_below]
   return files.plain(
     {
-      "schema": 2,
+      "schema": 3,
       **description,
       "next_steps": about.next_steps
       or verdict.next_steps(primary["verdict"], drawn=about.drawn),
@@ -262,7 +265,7 @@ def summarize(
       "seeds": seeds,
       "level": level,
       "num_resamples": num_resamples,
-      **_carried(len(folds), seeds, about.own_generators),
+      **_carried(about, len(folds), seeds),
       "networks": [{"name": name, **row} for name, row in networks.items()],
       "original": _original(about.original, rows, majority),
       "classes": classes,
@@ -276,7 +279,7 @@ def summarize(
       "differences": differences,
       "matched": matched,
       "learning_curve": curve,
-      "verdict": _verdict(about, primary, between, more, level, stopped, until)
+      "verdict": _verdict(about, primary, between, level, stopped, until)
       | {
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
@@ -369,7 +372,7 @@ def summarize_external(
 def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
   """List a network's arms, then the procedures that all its folds have."""
   names = [arm for n, arm in folds[0].predictions if n == network]
-  for procedure, key in ((scoring.WITHOUT, "without"), (scoring.WITH, "with")):
+  for procedure, key in scoring.KEYS.items():
     if all(fold.choices[network].get(key) for fold in folds):
       names.append(procedure)
   return names
@@ -433,7 +436,7 @@ def _classes(folds, class_names) -> list[dict[str, Any]]:
   ]
 
 
-def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
+def _carried(about: About, folds: int, seeds: int) -> dict[str, list]:
   """List what the intervals account for, and what they do not."""
   carried = ["test lesions"]
   not_carried = ["other training lesions"]
@@ -443,8 +446,10 @@ def _carried(folds: int, seeds: int, own_generators: bool) -> dict[str, list]:
       "the verdict, is the usual approximation)"
     )
   (carried if seeds > 1 else not_carried).append("seeds of the classifiers")
-  generators = "retrained generators"
-  (carried if own_generators and seeds > 1 else not_carried).append(generators)
+  generators = about.own_generators and seeds > 1
+  if about.own_images and seeds > 1 and not generators:
+    carried.append("images of each seed")
+  (carried if generators else not_carried).append("retrained generators")
   not_carried.append("other clinics, cameras and years")
   return {"carried": carried, "not_carried": not_carried}
 
@@ -553,12 +558,12 @@ def _adjust(family, level: float) -> None:
 
 
 def _verdict(
-  about, decisive, between, more, level: float, stopped: int, until
+  about, decisive, between, level: float, stopped: int, until
 ) -> dict[str, Any]:
   kind = decisive["verdict"]
   ends = {key: decisive[key] for key in ("value", "low", "high")}
-  # Without width, the interval excludes nothing: see `verdict.decide`.
-  wide = ends["low"] < ends["high"]
+  # As in `verdict.decide`.
+  decidable = stopped > 1 and ends["low"] < ends["high"]
   half = (ends["high"] - ends["low"]) / 2
   reach = float(stats.norm.ppf((1 + level) / 2))  # in standard errors
   return {
@@ -588,10 +593,8 @@ def _verdict(
     **ends,
     "seed_sd": decisive["seed_sd"],
     "p": decisive["p"],
-    "largest_gain": max(ends["high"], 0.0) if wide else None,
-    "largest_loss": max(-ends["low"], 0.0) if wide else None,
-    "detectable": half * (reach + _POWER) / reach if wide else None,
-    "more_images": more,
+    "detectable": half * (reach + _POWER) / reach if decidable else None,
+    "more_images": decisive["more_images"],
     "between_folds": dict(zip(("low", "high"), between, strict=True)),
   }
 

@@ -151,7 +151,7 @@ def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
           probabilities=predicted(split).astype(np.float16),
           images=np.array(_digest(split.image_ids)),
         )
-    before = seconds(made)
+    before = seconds(place)
     files.write_json(
       record,
       {
@@ -162,12 +162,23 @@ def predict(made: Work, wanted: dict[str, Split], features: Callable) -> None:
     )
 
 
-def seconds(made: Work) -> float:
-  """Return how long a unit has taken."""
-  record = made.place / "unit.json"
+def seconds(place: pathlib.Path) -> float:
+  """Return how long the unit in a directory has taken; 0 if unknown."""
+  record = place / "unit.json"
   if not record.exists():
     return 0.0
   return float(files.read_json(record, "remove it").get("seconds", 0))
+
+
+def named(place: pathlib.Path, unit: Unit) -> list[pathlib.Path]:
+  """Find the directories of a unit that has predicted the test split.
+
+  `place` is the fold's directory. Only a `Work` has the whole name, so these
+  may be units of other settings.
+  """
+  name = f"{unit.network}-{unit.arm}-{unit.seed}-*"
+  found = place.glob(f"units/{name}/{TEST}.npz")
+  return [predicted.parent for predicted in found]
 
 
 def read(made: Work, name: str, split: Split) -> np.ndarray:

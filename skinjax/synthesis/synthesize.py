@@ -89,8 +89,9 @@ def _criteria(
   if not (dropping or config.drop_copies):
     return [quality.agreement(probabilities)] if classifier else []
   data = ml_collections.ConfigDict(config.data.to_dict())
-  if config.data.classes:  # only restricts which classes are generated
-    data.classes = generator.class_names
+  # Limits are by label, and the generator may have other labels than the whole
+  # data set. The config's classes only restrict which ones are generated.
+  data.classes = generator.class_names
   dataset = datasets.load(data)
   provenance.write_origin(path, dataset)
   networks = {"The generator": generator, "The classifier": classifier}
@@ -149,9 +150,7 @@ def obtain(
   if not directory.exists():
     make(directory, generator, counts, seed, criteria, truncation)
   folder = image_folder.read(directory, generator.info)
-  maker = folder.provenance.get("generator")
-  digest = maker.get("state_sha256") if isinstance(maker, Mapping) else None
-  if digest != generator.digest:
+  if folder.generator.get("state_sha256") != generator.digest:
     raise errors.InputError(
       f"{directory} was made by another generator, or before this one was "
       "trained further: use another workdir."

@@ -31,8 +31,8 @@ def elsewhere(counts=(3, 2, 2)):
   return shrunk.split("elsewhere", counts)
 
 
-def _load(folder, origin=None, **changes):
-  return external.load(folder, shrunk.dataset()._replace(**changes), origin)
+def _load(folder, *origins, **changes):
+  return external.load(folder, shrunk.dataset()._replace(**changes), origins)
 
 
 def _renamed(split, *names):

@@ -125,12 +125,17 @@ def test_nearest_pairs_are_not_called_suspects(
   make_evaluation, full_pictures, suspect
 ):
   pair = dataclasses.replace(full_pictures.pairs[0], suspect=suspect)
-  pictures = page.Pictures(pairs=[pair])
+  pictures = page.Pictures(pairs=[pair] * 2)
   text = page.render(make_evaluation({"mel": 0.1}, distances=[]), pictures)
   words = html_checker.words(text)
   assert ("The nearest pairs" in words) != suspect
   assert ("Suspected copies synthetic" in words) == suspect
   assert "nearest held-out" in words
+  tags = html_checker.parse(text).tags
+  alts = [a["alt"] for tag, a in tags if tag == "img"]
+  numbers = [alt.partition(":")[0] for alt in alts if alt.startswith("Pair")]
+  each = len(numbers) // 2
+  assert numbers == ["Pair 1"] * each + ["Pair 2"] * each
 
 
 def test_escapes_hostile_text(make_evaluation, full_evaluation):

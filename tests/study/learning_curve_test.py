@@ -8,12 +8,6 @@ from skinjax.metrics import statistics
 from skinjax.study import learning_curve, scoring
 
 
-def test_a_difference_in_real_images_is_by_the_networks_own_curve():
-  curve = {"network": "head", "per_doubling": 0.05}
-  assert learning_curve.more_images(curve, "head", 0.05) == pytest.approx(1.0)
-  assert learning_curve.more_images(curve, "resnet", 0.05) is None
-
-
 def _draws(value, resampled):
   """Draws of balanced accuracy by one fold and seed."""
   values = np.array([value, *resampled])
@@ -49,15 +43,17 @@ def test_the_slope_of_the_curve_may_be_other_too(half, low, high):
     scoring.WITH: (0.6, (0.6, 0.6)),
   }
   draws = {("head", arm): _draws(*score) for arm, score in scores.items()}
-  more = learning_curve.interval_of_more_images(
-    curve, "head", draws, math.nextafter(1, 0), 0
+  level, metric = math.nextafter(1, 0), scoring.HEADLINE_METRIC
+  difference = (
+    draws["head", scoring.WITH][metric] - draws["head", scoring.WITHOUT][metric]
   )
+  slope = learning_curve.rising_slope(curve, "head", draws, level, 0)
+  more = learning_curve.more_images(difference, slope, level, 0)
   near = lambda x: x if x is None else pytest.approx(x)
   assert (more["low"], more["high"]) == (near(low), near(high))
   assert more["value"] == (low and pytest.approx(1.0))
-  assert learning_curve.interval_of_more_images(
-    curve, "resnet", draws, 0.9, 0
-  ) == dict.fromkeys(("value", "low", "high"))
+  # A curve is its network's alone.
+  assert learning_curve.rising_slope(curve, "resnet", draws, 0.9, 0) is None
 
 
 def test_points_differ_in_nothing_but_the_fraction():

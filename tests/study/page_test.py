@@ -113,12 +113,32 @@ def test_arms_that_a_network_cannot_have_are_told(study, undrawn):
 def test_a_loss_is_as_fewer_images(study, undrawn):
   more = {"value": -0.125, "low": -0.25, "high": None}
   decided = study["verdict"] | {"more_images": more}
-  words = html_checker.words(
-    page.render({**study, "verdict": decided}, sheets={})
-  )
+  told = {
+    "verdict": decided,
+    "differences": [
+      row if row["more_images"] is None else row | {"more_images": more}
+      for row in study["differences"]
+    ],
+  }
+  words = html_checker.words(page.render({**study, **told}, sheets={}))
+  assert "12% fewer 25% fewer to more than the curve" in words
   assert (
     "12% fewer would have the same effect; 25% fewer to more than the curve"
   ) in words
+
+
+@pytest.mark.parametrize(
+  ("seeds", "told"),
+  [([1, 1], "1 seed"), ([2], "2 seeds"), ([2, 1], "1 or 2 seeds")],
+)
+def test_seeds_of_the_choices_are_counted(seeds, told):
+  choices = {i: {"seeds": list(range(n))} for i, n in enumerate(seeds)}
+  assert page._chosen_by(choices) == told
+
+
+def test_verdicts_are_told_to_need_the_p_of_the_level(small, undrawn):
+  words = html_checker.words(page.render({**small, "level": 0.9875}, sheets={}))
+  assert "adjusted p-value (Holm) below 0.0125." in words
 
 
 def test_a_small_study(small, images):
@@ -127,6 +147,8 @@ def test_a_small_study(small, images):
   words = html_checker.words(text)
   assert "resnet fixed split classical (0.510) capped_25 (0.530)" in words
   assert "Student's t with 1 degree of freedom" in words
+  assert "choose the arms: mean of 2 seeds." in words
+  assert "averaged over 2 seeds." in words
   assert "One fold: its training and test lesions are one choice" in words
   for absent in (
     *("Dose and response", "What more real images would bring"),
@@ -157,6 +179,7 @@ def test_real_photographs_have_no_banner(make_summary, undrawn):
   assert "Drawn pictures" not in words
   assert "cannot tell" in words
   assert "no verdict is given" in words
+  assert "Smallest detectable difference" not in words
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from skinjax.report import figures
 from skinjax.study import plots, scoring, verdict
+from skinjax.study.arms import DEFAULTS
 from tests.study import conftest
 
 _RUNS = {
@@ -71,6 +72,20 @@ def test_doses_are_arms_that_differ_in_nothing_else(study):
   ]
   found = plots.doses_of(study | {"arms": arms}, "head")
   assert found == {"dose_025": 0.25, "dose_2": 2.0}
+
+
+def test_doses_are_not_of_arms_with_other_values(study):
+  def found(key):
+    told = [
+      arm | {"recipe": arm["recipe"] | {key: "another"}}
+      if arm["name"] == "uncapped"
+      else arm
+      for arm in study["arms"]
+    ]
+    return plots.doses_of(study | {"arms": told}, "head")
+
+  keys = DEFAULTS.keys() - {"dose"}
+  assert all("uncapped" not in found(key) for key in keys)
 
 
 def test_doses_have_a_panel_for_each_class(study):

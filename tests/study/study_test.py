@@ -118,6 +118,59 @@ def test_a_class_is_as_diverse_as_in_its_worst_fold():
   assert least["a"].collapsed
 
 
+@pytest.mark.parametrize("short", [{}, {"capped_25": {1: 3}}])
+@pytest.mark.parametrize(
+  ("pretrained", "known", "told"),
+  [
+    ((), True, []),
+    ((), False, ["It is not recorded whether the generator"]),
+    (["Net"], True, ["The generator was trained through Net."]),
+    (["Net"], False, ["The generator was trained through Net."]),
+  ],
+)
+def test_notes_tell_of_pretraining_and_of_missing_images(
+  short, pretrained, known, told
+):
+  read = report.FoldRead(
+    done=None,
+    origin_known=True,
+    pretrained=frozenset(pretrained),
+    pretrained_known=known,
+    own_generators=False,
+    diversity={},
+    short=short,
+    seconds={},
+  )
+  notes = report._notes([read], shrunk.dataset().info, ())
+  told = told + ["Arms with fewer synthetic images"] * bool(short)
+  assert len(notes) == len(told)
+  assert all(note.startswith(x) for note, x in zip(notes, told, strict=True))
+
+
+@pytest.mark.parametrize(
+  ("records", "own"),
+  [
+    (({"state_sha256": "a"}, {"state_sha256": "b"}), True),
+    (({"state_sha256": "a"}, {"state_sha256": "a"}), False),
+    (({"state_sha256": "a"}, {}), False),
+    (({"state_sha256": "a"}, "b"), False),
+  ],
+)
+def test_generators_are_retrained_if_their_weights_are_known_to_differ(
+  strangers, tmp_path, taught, records, own
+):
+  for seed, record in enumerate(records):
+    place = tmp_path / "by_seed" / str(seed)
+    shutil.copytree(strangers, place)
+    files.write_json(place / "provenance.json", {"generator": record})
+  folder = str(tmp_path / "by_seed" / "{seed}")
+  config = _config(seeds=2, synthetic=folder, unknown_origin=True)
+  result = study.run(config, tmp_path / "run")
+  assert result["carried"][-1] == (
+    "retrained generators" if own else "images of each seed"
+  )
+
+
 def test_arms_differ_in_what_they_say_and_nothing_else(done):
   _, _, trained = done
   assert set(trained) == {"generator", *(f"resnet-{arm}-0" for arm in ARMS)}
@@ -359,9 +412,17 @@ def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
     line.split() for line in caplog.text.splitlines() if "resnet  " in line
   )
   assert row()[1:3] == ["0", "6"]
+  assert "the fixed split; seeds: 3" in caplog.text
+  assert "in one process, without the GANs: " in caplog.text
+  other = "may include classifiers of other settings"
+  assert other not in caplog.text
   caplog.clear()
-  assert study.run(_config(dry_run=True, seeds=3), done[0]) is None
+  path = _copy(done, tmp_path / "copy")
+  (_units(path)["resnet-classical-0"] / "unit.json").unlink()
+  config = _config(dry_run=True, seeds=3, folds=(-1,))
+  assert study.run(config, path) is None
   assert row()[1:3] == ["2", "4"]
+  assert other in caplog.text
 
 
 def test_the_positive_control_adds_other_lesions(tmp_path, taught):
@@ -383,6 +444,9 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
   counts = np.bincount(added.labels)
   assert told.endswith(f"{counts[1]} of square, {counts[2]} of stripes.")
   assert "generator" not in taught
+  # No note asks what real images were trained through.
+  enough = _with(config, **{"arm.capped_25.dose": 0.5})
+  assert study.run(enough, tmp_path / "enough")["notes"] == []
 
 
 @pytest.mark.parametrize(
@@ -543,6 +607,7 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
   files.write_json(strangers / "provenance.json", origin)
   result = study.run(_config(**config), tmp_path / "run")
   assert result["folds"] == [1]
+  assert result["split"].startswith("1 of 3 folds by lesion (seed 0), each of")
   assert "Folds 0, 2 are left out" in result["notes"][0]
   # One for each fold, and one of them of another fold.
   for number in range(3):
@@ -561,6 +626,11 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
       "resnet needs an arm with synthetic images",
     ),
     ({"arms": ("capped_25",)}, "resnet needs an arm without synthetic images"),
+    (
+      {"arms": ("duplicates", "uncapped"), "networks": ("head",)},
+      r"of head needs an arm without synthetic images. It cannot have "
+      r"duplicates \(balanced batches repeat",
+    ),
     ({"arm__capped_25__dose": 0.01}, "doses add no synthetic image"),
     ({"arm__capped_25__share": 1.5}, "share=1.5: a number from 0 to 1"),
     ({"arm__capped_25__added": "fake"}, "added 'fake'. There are"),
@@ -807,6 +877,30 @@ def test_an_external_test_set_with_a_leak_is_refused_before_all(
   with pytest.raises(errors.InputError, match="24 of 24 images of external"):
     study.run(_config(external=str(folder)), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+def test_external_images_that_any_seeds_generator_has_seen_are_refused(
+  strangers, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(loop, "train", pytest.fail)
+  split = external_test.elsewhere((1, 1, 1))
+  names = np.array(["ISIC_0000001", "ISIC_0000002", "ISIC_0000003"])
+  folder = external_test.write(
+    tmp_path / "clinic", split._replace(image_ids=names)
+  )
+  for seed in range(2):
+    place = tmp_path / "by_seed" / str(seed)
+    shutil.copytree(strangers, place)
+    origin = {"trained_on": {"image_ids": [f"ISIC_000000{4 - seed}"]}}
+    files.write_json(place / "provenance.json", origin)
+  config = _config(
+    seeds=2,
+    synthetic=str(tmp_path / "by_seed" / "{seed}"),
+    external=str(folder),
+    unknown_origin=True,
+  )
+  with pytest.raises(errors.InputError, match=r"1 of 3 .* same image as IS"):
+    study.run(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_is_plain_json_without_nan(make_summary):
   # One seed decides nothing.
   assert study["verdict"]["kind"] == verdict.CANNOT_TELL
   assert "cannot tell" in study["verdict"]["headline"]
+  assert study["verdict"]["detectable"] is None
   text = json.dumps(study, allow_nan=False)
   assert json.loads(text) == study
   assert study["config"]["rates"] == [0.1, None]
@@ -206,8 +207,6 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert decided["kind"] == kind
   row = _headline(study, "resnet", scoring.WITH)
   assert (decided["low"], decided["high"]) == (row["low"], row["high"])
-  assert decided["largest_gain"] == max(row["high"], 0)
-  assert decided["largest_loss"] == max(-row["low"], 0)
   # Half a 95% interval is 1.959964 standard errors; seen are 0.842 more.
   half = (row["high"] - row["low"]) / 2
   assert decided["detectable"] == pytest.approx(half / 1.959964 * 2.801964)
@@ -297,8 +296,9 @@ def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
   ]
   near = lambda x: x if x is None else pytest.approx(x)
   assert study["verdict"]["more_images"]["value"] == near(gain)
-  assert _headline(study, "head", scoring.WITH)["more_images"] == near(gain)
-  assert _headline(study, "head", "duplicates")["more_images"] == near(loss)
+  of_arm = lambda name: _headline(study, "head", name)["more_images"]
+  assert of_arm(scoring.WITH) == study["verdict"]["more_images"]
+  assert of_arm("duplicates")["value"] == near(loss)
 
 
 def test_learning_curve_is_rather_of_the_verdicts_network(make_summary):
@@ -325,6 +325,11 @@ def test_more_seeds_are_for_the_verdict_alone(make_summary):
   assert np.sum(confusion) == pytest.approx(2 * 122)
   assert more["verdict"]["value"] == all_seeds["verdict"]["value"]
   assert more["verdict"]["by_fold"] == all_seeds["verdict"]["by_fold"]
+  # The arm that every fold chose is what decides, not another comparison.
+  primary = _headline(more, "resnet", scoring.WITH)
+  assert _headline(more, "resnet", "capped_25") == primary | {
+    "arm": "capped_25"
+  }
   # Their variance stays that of the first.
   assert more["verdict"]["seed_sd"] != all_seeds["verdict"]["seed_sd"]
 
@@ -350,13 +355,18 @@ def test_what_is_carried(study, small, make_summary):
   assert generators in study["not_carried"]
   assert "interval between folds" in study["not_carried"][0]
   assert "interval between folds" not in small["not_carried"][0]
-  own = make_summary(
-    about={"own_generators": True},
+  of_own = lambda **own: make_summary(
+    about=own,
     networks=("resnet",),
     numbers=(0,),
     arms=("classical", "capped_25"),
   )
-  assert own["carried"][-1] == generators
+  own = of_own(own_images=True, own_generators=True)
+  assert own["carried"][2:] == [generators]
+  assert generators not in own["not_carried"]
+  images = of_own(own_images=True)
+  assert images["carried"][2:] == ["images of each seed"]
+  assert generators in images["not_carried"]
   assert own["verdict"]["between_folds"] == {"low": None, "high": None}
 
 
@@ -370,7 +380,6 @@ def test_arms_that_agree_everywhere_decide_nothing(make_summary):
   )
   study = make_summary(folds=[fold], networks=("resnet",))
   assert study["verdict"]["kind"] == verdict.CANNOT_TELL
-  assert study["verdict"]["largest_gain"] is None
   assert study["verdict"]["detectable"] is None
 
 

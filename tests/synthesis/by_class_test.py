@@ -8,7 +8,7 @@ import pytest
 from skinjax.data import datasets, image_folder
 from skinjax.metrics import features
 from skinjax.runtime import errors
-from skinjax.synthesis import by_class, generators
+from skinjax.synthesis import by_class, generators, quality, synthesize
 from skinjax.training import kid, loop, trained
 from tests import shrunk
 
@@ -50,6 +50,24 @@ def test_images_of_all_are_in_one_folder(done, toy_dir):
   np.testing.assert_array_equal(
     generator.sample(folder.split.labels), folder.split.images
   )
+
+
+def test_limits_are_those_of_its_classes_of_all_that_the_data_have(
+  done, toy_dir, tmp_path
+):
+  config = shrunk.config(
+    "synthesize",
+    generator=str(done),
+    drop_copies=True,
+    data__data_dir=toy_dir,
+  )
+  synthesize.run(config, tmp_path)
+  generator = generators.load(done)
+  folder = image_folder.read(tmp_path / "synthetic", generator.info)
+  limits = folder.provenance["filter"]["limits"]["copy_distance"]
+  dataset = datasets.load(_config(toy_dir).data)
+  wanted = quality.copies_by_pixels(dataset, generator.origin["groups"]).limits
+  assert limits == pytest.approx(dict(zip(_CLASSES, wanted, strict=True)))
 
 
 def test_what_is_trained_is_not_trained_again(done, toy_dir, monkeypatch):
