@@ -84,7 +84,7 @@ def _run(config, path):
     return importlib.import_module(_OTHERS[name]).run(config, path)
   task = tasks.named(name)
   dataset = outside = None
-  if not task.generates and config.get("external"):  # check it before training
+  if not task.generates and config.external:  # check it before training
     loop.check(config)
     dataset = processes.together(lambda: datasets.load(config.data))
     outside = processes.together(

@@ -130,12 +130,6 @@ def test_what_is_forbidden_is_not_called_damaged(monkeypatch, read):
       run.run(None, folder)
 
 
-def test_another_configs_task_is_refused_by_a_key_that_it_lacks(tmp_path):
-  config = shrunk.config("acgan", task="classifier")
-  with pytest.raises(errors.InputError, match="needs its own keys"):
-    run.run(config, tmp_path / "run")
-
-
 @contextlib.contextmanager
 def _user():
   """Yield a user without rights that this process may become until the end."""

@@ -56,6 +56,11 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
       known = workdir.flat(values["config"].parser.parse(path[1]))
       for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
         errors.require_known("config key", key, known)
+        if key == "task":
+          raise errors.InputError(
+            f"config.task={known[key]} belongs to this config: for another "
+            "task, use its own, configs/TASK.py."
+          )
       argv = [_quoted(argument, known) for argument in argv]
     return values(argv)
   except (flags.Error, OSError, errors.InputError) as error:
