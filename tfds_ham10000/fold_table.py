@@ -1,6 +1,6 @@
 r"""Writes each image's split for a fold, for training outside of skinjax.
 
-  python -m tfds_ham10000.folds --fold=0 \
+  python -m tfds_ham10000.fold_table --fold=0 \
     --manual_dir=~/Downloads/ham10000 --output=fold_0.csv
 
 The output is CSV with the columns image_id, lesion_id, group, label and split
@@ -49,7 +49,7 @@ def _work(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
   """Run the command and return its exit code; see this module's docstring."""
-  parser = command_line.Parser("folds", __doc__)
+  parser = command_line.Parser("fold_table", __doc__)
   add = parser.add_argument
   add("--fold", type=int, required=True, help="from 0; -1: fixed splits")
   add("--num_folds", type=int, default=5, help="default: %(default)s")
@@ -62,6 +62,3 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
   sys.exit(main())
-# An imported module becomes an attribute of its package, but
-# `tfds_ham10000.folds` must stay the function.
-sys.modules[__name__] = splits.folds

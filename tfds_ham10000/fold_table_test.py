@@ -1,28 +1,25 @@
-"""Tests of the command that writes folds, and of the function of its name."""
+"""Tests of fold_table.py: a fold's splits as a table."""
 
 import collections
 import csv
-import importlib
 import io
-import runpy
-import sys
 
 import pytest
 
 import tfds_ham10000
-from tfds_ham10000 import splits
+from tfds_ham10000 import fold_table, splits
 from tfds_ham10000.tables import duplicates
 
 _HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
 
 
-def _run(monkeypatch, capsys, *arguments):
-  """Run the command as `python -m` does; return exit code, output, errors."""
-  monkeypatch.delitem(sys.modules, "tfds_ham10000.folds", raising=False)
-  monkeypatch.setattr(sys, "argv", ["folds", *map(str, arguments)])
-  with pytest.raises(SystemExit) as end:
-    runpy.run_module("tfds_ham10000.folds", run_name="__main__")
-  return end.value.code, *capsys.readouterr()
+def _run(capsys, *arguments):
+  """Run the command; return its exit code, output and errors."""
+  try:
+    code = fold_table.main(list(map(str, arguments)))
+  except SystemExit as end:
+    code = end.code
+  return code, *capsys.readouterr()
 
 
 @pytest.fixture
@@ -39,11 +36,11 @@ def folder(tmp_path):
   return tmp_path
 
 
-def test_the_splits_of_a_fold(folder, monkeypatch, capsys):
+def test_the_splits_of_a_fold(folder, capsys):
   tested = collections.Counter()
   for fold in range(3):
     code, text, _ = _run(
-      *(monkeypatch, capsys, f"--fold={fold}", "--num_folds=3", "--seed=5"),
+      *(capsys, f"--fold={fold}", "--num_folds=3", "--seed=5"),
       f"--manual_dir={folder}",
     )
     assert code == 0
@@ -69,11 +66,10 @@ def test_the_splits_of_a_fold(folder, monkeypatch, capsys):
   assert len(tested) == 24
 
 
-def test_a_file_is_written(folder, monkeypatch, capsys):
+def test_a_file_is_written(folder, capsys):
   output = folder / "folds.csv"
   done = _run(
-    *(monkeypatch, capsys, "--fold=-1", f"--manual_dir={folder}"),
-    f"--output={output}",
+    *(capsys, "--fold=-1", f"--manual_dir={folder}", f"--output={output}"),
   )
   assert done == (0, "", "")
   rows = list(csv.DictReader(output.open(newline="")))
@@ -86,27 +82,19 @@ def test_a_file_is_written(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
   ("arguments", "message"),
   [
-    (["--fold=5"], "folds: fold 5 of 5; a fold must be from 0 to one less"),
+    (
+      ["--fold=5"],
+      "fold_table: fold 5 of 5; a fold must be from 0 to one less",
+    ),
     (["--fold=0", "--num_folds=7"], "class 'mel' has 6 groups, too few for 7"),
     (["--fold=0", "--manual_dir=none"], "none: can't be listed"),
     (["--fold=x"], "argument --fold: invalid int value: 'x'"),
     ([], "the following arguments are required: --fold"),
   ],
 )
-def test_bad_input_is_told_in_one_line(
-  folder, monkeypatch, capsys, arguments, message
-):
+def test_bad_input_is_told_in_one_line(folder, capsys, arguments, message):
   arguments = [f"--manual_dir={folder}", *arguments]
-  code, _, error = _run(monkeypatch, capsys, *arguments)
+  code, _, error = _run(capsys, *arguments)
   assert code == 2
   assert message in error
   assert error.count("\n") == 1
-
-
-def test_the_function_stays_a_function_whatever_is_imported():
-  for _ in range(2):
-    imported = importlib.import_module("tfds_ham10000.folds")
-    assert tfds_ham10000.folds is imported is splits.folds
-  from tfds_ham10000 import folds
-
-  assert folds(list("ABCDA"), [0] * 5, 2, 7).tolist() == [0, 0, 1, 1, 0]
