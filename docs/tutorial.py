@@ -122,8 +122,9 @@ print(f"Look at {HERE / 'drawn/sheet.png'}.")
 # Images of any other generator can be used in a folder like the one above, with
 # one folder per class. Set `config.synthetic` to its path; then no GAN is
 # trained. The folder must record what its generator was trained on: the study
-# refuses images of a generator that has seen test images. skinjax's folders
-# have this record:
+# refuses images of a generator that has seen test images. For a generator that
+# is trained elsewhere, `configs/split.py` lists the images that it may be trained
+# on, and writes the record. skinjax's own folders have it already:
 
 # %%
 origin = json.loads((HERE / "drawn/synthetic/provenance.json").read_text())
