@@ -123,8 +123,8 @@ print(f"Look at {HERE / 'drawn/sheet.png'}.")
 # one folder per class. Set `config.synthetic` to its path; then no GAN is
 # trained. The folder must record what its generator was trained on: the study
 # refuses images of a generator that has seen test images. For a generator that
-# is trained elsewhere, `configs/split.py` lists the images that it may be trained
-# on, and writes the record. skinjax's own folders have it already:
+# is trained elsewhere, `configs/split.py` lists the images that it may be
+# trained on, and writes the record. skinjax's own folders have it already:
 
 # %%
 origin = json.loads((HERE / "drawn/synthetic/provenance.json").read_text())
