@@ -1,4 +1,4 @@
-"""Tests of benchmarks/accelerator.py, on CPU and at sizes of nothing."""
+"""Tests of benchmarks/accelerator.py, on a CPU and at tiny sizes."""
 
 import importlib
 import json
@@ -26,7 +26,7 @@ def plenty():
 
 
 class Clock:
-  """A clock that goes on when it is told to."""
+  """A clock that only the test advances."""
 
   def __init__(self):
     self.now = 0.0
@@ -35,7 +35,7 @@ class Clock:
     return self.now
 
 
-def test_an_item_is_left_out_where_its_like_took_longer_than_is_left():
+def test_an_item_is_skipped_if_similar_ones_took_longer_than_is_left():
   clock = Clock()
   items = budgets.Items(budgets.Budget(10.0, clock))
 
@@ -53,7 +53,7 @@ def test_an_item_is_left_out_where_its_like_took_longer_than_is_left():
   }
 
 
-def test_what_fails_costs_nothing_else():
+def test_an_item_that_fails_does_not_stop_the_others():
   items = budgets.Items(plenty())
   assert items.run("bad", lambda: 1 / 0) is None
   assert items.run("good", lambda: 3) == 3
@@ -99,7 +99,7 @@ def test_the_file_is_whole_after_each_section_even_one_that_fails(tmp_path):
   assert "y: left out" in shown
 
 
-def test_without_time_all_is_left_out_with_a_reason(tmp_path):
+def test_without_time_everything_is_skipped_with_a_reason(tmp_path):
   document = accelerator.run(arguments(tmp_path, minutes=1e-6))
   for name, section in document["sections"].items():
     assert section["notes"], name
@@ -131,7 +131,7 @@ def test_steps_are_compared_with_float64():
   assert 1e-5 < by_numbers["bfloat16"]["first step"] < 0.1
 
 
-def test_every_model_has_a_config_or_is_told():
+def test_every_model_has_a_config_or_is_an_unknown_variant():
   for row in (*PLAN.exact, *accelerator.plan(small=False).speed):
     try:
       config = row.config()
@@ -155,7 +155,7 @@ def test_errors_are_relative_and_nan_is_the_worst():
   assert sections.largest_errors(exact, other)["worst"] == "loss"
 
 
-def test_steps_are_timed_beside_pytorch(monkeypatch):
+def test_steps_are_compared_with_pytorch(monkeypatch):
   lines = [
     {
       "name": str(PLAN.speed[0]),
@@ -213,7 +213,7 @@ def test_steps_are_timed_beside_pytorch(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_pytorch_runs_what_is_asked_for(dtype):
+def test_pytorch_runs_in_the_given_dtype(dtype):
   torch = pytest.importorskip("torch", reason="PyTorch is not installed")
   from benchmarks import torch_chip, torch_runner
 
@@ -225,13 +225,13 @@ def test_pytorch_runs_what_is_asked_for(dtype):
   assert found["name"] == str(row)
 
 
-def test_without_pytorch_that_is_told(monkeypatch):
+def test_missing_pytorch_is_noted(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   plan = PLAN._replace(speed=())
   assert sections.speed(plan, plenty(), {})[1] == {"PyTorch": "not installed"}
 
 
-def test_drawn_batches_are_timed_beside_a_constant_one():
+def test_drawn_batches_are_compared_with_a_constant_one():
   found, notes = sections.data(PLAN._replace(calls=1), plenty(), {})
   assert not notes
   (row,) = found["rows"]
@@ -304,7 +304,7 @@ print(json.dumps([
 """
 
 
-def test_of_packages_it_needs_jax_flax_optax_numpy_and_absl():
+def test_the_only_packages_it_needs_are_jax_flax_optax_numpy_and_absl():
   code = _ALONE.format(packages=standins.PACKAGES)
   done = subprocess.run(
     [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False
@@ -336,7 +336,7 @@ def test_a_stand_in_can_be_named_and_not_used():
   assert not hasattr(module, "__path__")
 
 
-def test_a_small_config_is_as_ml_collections_has_it():
+def test_the_stand_in_for_configs_behaves_like_ml_collections():
   config = standins.ConfigDict({"a": {"b": 1, "c": (2,)}, "d": 3})
   config.e = standins.ConfigDict()
   config.e.f = [1]
@@ -355,20 +355,20 @@ def test_a_small_config_is_as_ml_collections_has_it():
 
 
 @pytest.mark.parametrize(
-  ("argument", "told"),
+  ("argument", "message"),
   [
     ("--minutes=soon", "'soon' is not a number above 0"),
     ("--minutes=inf", "'inf' is not a number above 0"),
     ("--json=/no/such/file", "cannot be written"),
   ],
 )
-def test_bad_arguments_are_refused_in_one_line(argument, told, capsys):
+def test_bad_arguments_are_refused_in_one_line(argument, message, capsys):
   with pytest.raises(SystemExit, match="2"):
     accelerator.parse([argument])
   error = capsys.readouterr().err
-  assert told in error
+  assert message in error
   assert error.count("\n") == 1
 
 
-def test_a_chip_that_is_none_is_measured_small():
+def test_without_an_accelerator_sizes_are_small():
   assert accelerator.parse([]).plan == PLAN

@@ -1,4 +1,4 @@
-"""Bad input is refused in one message, and leaves nothing behind."""
+"""Tests of bad input: it is refused in one message, leaving nothing behind."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from tests.bad_input import (
 )
 from tfds_ham10000.sources import INSTRUCTIONS
 
-# Orbax, refused, leaves coroutines behind that Python then complains of.
+# Orbax leaves coroutines behind when it fails, and Python warns about them.
 pytestmark = [
   pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
   pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -40,13 +40,13 @@ _CASES = {
   for module in _MODULES
   for name, case in module.CASES.items()
 }
-# TFDS notes which variant is the default, before it starts to prepare one, and
-# who prepares locks others out.
+# Before TFDS prepares a variant, it records which is the default, and takes a
+# lock.
 _NOTES = (os.path.join(".config", "metadata.json"), ".lock")
 
 
 def _files(folder):
-  """Return what the files beneath a folder hold, by path."""
+  """Return the content of the files beneath a folder, by path."""
   found = {}
   for root, folders, names in os.walk(folder):
     for path in (os.path.join(root, name) for name in folders + names):
@@ -68,14 +68,14 @@ def _files(folder):
 @pytest.mark.parametrize("case", _CASES.values(), ids=_CASES)
 def test_bad_input(tmp_path, case):
   run = case.make(tmp_path)
-  if case.told is None:
+  if case.message is None:
     run()
     return
   before = _files(tmp_path)
   with pytest.raises((errors.InputError, tfds_ham10000.DataError)) as refusal:
     run()
   message = str(refusal.value)
-  assert re.search(case.told, message)
+  assert re.search(case.message, message)
   assert "Traceback" not in message
   assert len(message.replace(INSTRUCTIONS, "")) <= 600
   assert _files(tmp_path) == before

@@ -1,4 +1,4 @@
-"""Tests of benchmarks/: tables, arguments, and that PyTorch does the same."""
+"""Tests of benchmarks/: tables, arguments, the same losses in PyTorch."""
 
 import argparse
 import importlib.util
@@ -76,7 +76,7 @@ def test_heading_tells_what_was_skipped():
     ({"metrics": [{"loss": 1.0}, {}]}, "loss of step 2"),
   ],
 )
-def test_what_differs_is_refused(changes, message):
+def test_results_that_differ_are_refused(changes, message):
   ours = {"parameters": {"net": 3}, "metrics": [{"loss": 1.0}, {"loss": 2.0}]}
   results.compare("a net", ours, ours)
   with pytest.raises(results.MismatchError, match=message):
@@ -120,20 +120,20 @@ def test_bad_argument_of_scaling_is_refused(argument, message, capsys):
   assert message in error
 
 
-def test_missing_pytorch_is_told_in_one_line(monkeypatch):
+def test_missing_pytorch_is_an_error_of_one_line(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   monkeypatch.setattr("sys.argv", ["train_step"])
   with pytest.raises(SystemExit, match=r'pip install "\.\[bench\]"$'):
     train_step.main()
 
 
-def test_what_a_model_does_not_take_is_only_refused_of_it():
+def test_a_value_is_refused_only_for_models_that_do_not_take_it():
   argv = ["--models=acgan,classifier", "--size=512", "--batch=6"]
   assert train_step.parse(argv).batch == 6
   assert train_step.parse(["--models=progan", "--size=4"]).size == 4
 
 
-def test_what_grows_is_full_grown_from_the_first_step():
+def test_a_progan_has_its_full_size_from_the_first_step():
   config = train_step.MODELS["progan_plain"].values(16, 32, 12)
   (phase,) = progan.phases(config)
   assert (phase.size, phase.batch_size, phase.fade_images) == (32, 12, 0)
@@ -193,14 +193,14 @@ def test_each_framework_has_a_process_of_its_own():
     assert counter.add(0) == 12
 
 
-def test_judging_is_timed():
+def test_evaluation_is_timed():
   assert evaluation.extracting(32, 3) > 0
   assert evaluation.comparing((20, 12), (12, 12), 15) > 0
   args = evaluation.parse(["--sizes=64", "--images=5"])
   assert (args.sizes, args.images, args.synthetic) == ([64], 5, 1000)
 
 
-def test_reading_is_timed_of_what_is_prepared(monkeypatch, tmp_path):
+def test_reading_is_timed_only_for_prepared_data(monkeypatch, tmp_path):
   args = argparse.Namespace(data_dir=tmp_path, manual_dir=None, size=0)
   row = pipeline.reading_row("toy", args)
   assert row == {"data set": "toy", "note": "not prepared here"}
@@ -230,7 +230,7 @@ def test_sizes_of_a_progan_are_stages_of_one_network():
   assert {(model.base, model.most) for model in models} == {(512, 128)}
 
 
-def test_what_scales_is_shown(monkeypatch, capsys):
+def test_scaling_is_shown_as_a_table(monkeypatch, capsys):
   rows = [
     {"batch": 64, "ms": 200.0, "compile s": 10.0, "MiB": 512.0},
     {"batch": 128, "ms": 380.0, "compile s": 12.5, "MiB": 768.0},

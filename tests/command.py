@@ -1,4 +1,4 @@
-"""The command of a tiny classifier's run, in a process of its own."""
+"""The command line of a tiny classifier's run, and its start as a process."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 
 def classifier(workdir, data_dir, steps, **changes):
-  """Return main.py's arguments, with what follows Python.
+  """Return Python's arguments for a run of main.py.
 
   Args:
     workdir: where it trains.

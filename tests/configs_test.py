@@ -1,4 +1,4 @@
-"""Tests of the shipped configs: every key of them does something."""
+"""Tests of configs/: the arguments, and that every key is read."""
 
 import contextlib
 import importlib
@@ -26,7 +26,7 @@ NAMES = sorted(
 )
 
 
-# What networks do with images is of no data set.
+# Exporting a network and classifying images need no data set.
 OF_DATA = sorted(set(NAMES) - {"export", "predict"})
 
 
@@ -49,13 +49,13 @@ def test_every_config_takes_the_common_arguments(name, dataset, quick):
   usual = _get(name, f"dataset={dataset}{quick}").data.size
   sizes = {"ham10000": 64, "mnist": 32, "toy": 32, "folder": 64}
   assert usual == sizes[dataset]
-  # Types survive being frozen, which the tasks ask for.
+  # Tasks get frozen configs and need them to be hashable.
   hash(ml_collections.FrozenConfigDict(config))
 
 
 @pytest.mark.parametrize("name", sorted(set(OF_DATA) - {"split"}))
-def test_quick_is_less_work(name):
-  # Of which quick has no other discriminator.
+def test_quick_configs_are_less_work(name):
+  # Quick has the same discriminator for this data set.
   texts = ("dataset=folder", "dataset=folder,quick")
   plain, quick = (workdir.flat(_get(name, t).to_dict()) for t in texts)
   assert plain.keys() == quick.keys()
@@ -69,7 +69,7 @@ def test_quick_is_less_work(name):
 
 
 @pytest.mark.parametrize(
-  ("text", "told"),
+  ("text", "message"),
   [
     ("datset=mnist", "argument 'datset'. Did you mean 'dataset'"),
     ("fast", "There are: dataset, size, quick, network, upright"),
@@ -79,8 +79,8 @@ def test_quick_is_less_work(name):
     ("dataset=minst", "Unknown dataset 'minst'. Did you mean 'mnist'"),
   ],
 )
-def test_wrong_arguments_are_refused(text, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_wrong_arguments_are_refused(text, message):
+  with pytest.raises(errors.InputError, match=message):
     _get("classifier", text)
 
 
@@ -120,7 +120,7 @@ def test_nothing_flips_upright_images(name):
 
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "progan_paper"])
-def test_a_gan_keeps_the_nearest_to_real_images(name):
+def test_a_gan_keeps_the_checkpoint_of_the_least_kid(name):
   plain, quick = _get(name, "dataset=mnist"), _get(name, "dataset=mnist,quick")
   assert plain.best == "kid"
   assert plain.kid_every > 0
@@ -131,7 +131,7 @@ def test_a_gan_keeps_the_nearest_to_real_images(name):
 
 
 @pytest.mark.parametrize("name", ["acgan", "progan"])
-def test_a_projected_gan_is_judged_by_what_it_does_not_learn_through(name):
+def test_a_projected_gan_is_not_evaluated_by_its_own_features(name):
   config = _get(name, "dataset=mnist,variant=projected")
   assert config.best == "kid_squeezenet"
   loop.check(config)
@@ -141,7 +141,7 @@ def test_a_projected_gan_is_judged_by_what_it_does_not_learn_through(name):
   assert _get(name, "dataset=mnist,variant=projected,quick").best == ""
 
 
-def test_what_led_is_the_default_where_it_was_measured():
+def test_the_measured_best_is_the_default_of_its_data_set():
   chosen = lambda text: _get("acgan", text).model.discriminator
   assert chosen("dataset=ham10000") == "projected"
   for text in ("ham10000,quick", "ham10000,variant=paper", "mnist", "folder"):
@@ -203,12 +203,12 @@ def test_orientations_are_not_for_digits():
   assert not _get("acgan", "dataset=mnist").augment.orientations
 
 
-# What a study's parts get from the study, and what it takes from them.
+# Keys that a study sets in its parts, or takes from them.
 _SHARED = {"seed", "parallel", "data", "arms"}
 
 
 def _leaves(config):
-  """Return each leaf as the keys beside it and its own."""
+  """Return each leaf as the keys of its section, and its own."""
   found = set()
   for key, value in config.items():
     if isinstance(value, dict):
@@ -238,8 +238,8 @@ def _recorded():
     yield read
 
 
-# Shrunk GANs measure no distance unless they are told to, and many keys are of
-# what is off by default.
+# Shrunk GANs measure no distance by default, and many keys belong to options
+# that are off by default.
 _DISTANCE = {"kid_every": 2, "best": "kid"} | shrunk.FEW
 _PROJECTED = "acgan:variant=projected"
 _IN_PART = {f"gan__{key}": value for key, value in _DISTANCE.items()}
@@ -255,11 +255,11 @@ _MEASURED = {
 @pytest.fixture(scope="module")
 def shrunk_run(toy_dir, tmp_path_factory):
   """Run a shipped config, shrunk; return its unread leaves."""
-  root, done = tmp_path_factory.mktemp("configs"), {}
+  root, unread_of = tmp_path_factory.mktemp("configs"), {}
 
   def unread_leaves(name, more=False, **changes):
-    if name in done and not more:
-      return done[name]
+    if name in unread_of and not more:
+      return unread_of[name]
     if name in ("synthesize", "evaluate"):
       for other in ("acgan", "classifier"):
         unread_leaves(other)
@@ -281,13 +281,13 @@ def shrunk_run(toy_dir, tmp_path_factory):
     jax.clear_caches()
     load = datasets.load
 
-    def tiny(data):  # reads its own leaves, and its programs are others', too
-      # A generator of the tiny data asks for classes that the toys lack.
+    def tiny(data):  # reads data's leaves, but returns the tiny data
+      # A generator of the tiny data has classes that the toys lack.
       load(ml_collections.ConfigDict(data.to_dict() | {"classes": ()}))
       return shrunk.dataset()
 
     with _recorded() as read, pytest.MonkeyPatch.context() as patch:
-      if name != "by_class":  # which wants other classes than the tiny data's
+      if name != "by_class":  # its classes are not the tiny data's
         patch.setattr(datasets, "load", tiny)
       patch.setattr(features, "efficientnet", shrunk.extractor)
       patch.setattr(features, "squeezenet", shrunk.extractor)
@@ -295,7 +295,7 @@ def shrunk_run(toy_dir, tmp_path_factory):
       run.run(config, root / (f"{name}-more" if more else name))
     unread = {key for _, key in _leaves(config.to_dict()) - read}
     if not more:
-      done[name] = unread
+      unread_of[name] = unread
     return unread
 
   return unread_leaves
@@ -309,14 +309,14 @@ _LESS = {
     "arms": ("classical", "capped_25", "filtered"),
   },
   "by_class": {"data__classes": ("df",)},
-  # Else it needs no data.
+  # Without this it reads no data.
   "synthesize": {"drop_copies": True},
 }
-# Read under a penalty, which no projected discriminator takes; where the
-# data are a user's folder, where nothing tells an origin, where all folds are
-# run until an interval is narrow, of an arm's changes, on the page or by the
-# fine-tuned network (own_images_test, study_test, page_test,
-# tasks/classifier_test), or where there are classes.
+# Keys that other tests read: those of a penalty, which no projected
+# discriminator takes; of a user's folder, images of unknown origin, more seeds
+# until an interval is narrow, an arm's changes, the page and the fine-tuned
+# network (own_images_test, study_test, page_test, tasks/classifier_test); those
+# of several classes.
 _ELSEWHERE = {
   _PROJECTED: {"penalty_weight"},
   "study": {"unknown_origin", "description", "seeds_most", *_CHANGED, *_TUNED},
@@ -349,5 +349,5 @@ def test_some_configs_have_the_keys_of_others(name, other):
   assert workdir.flat(one).keys() == workdir.flat(same).keys()
 
 
-def test_a_leaf_that_nobody_reads_is_found(shrunk_run):
+def test_an_unread_leaf_is_found(shrunk_run):
   assert shrunk_run("classifier", more=True) == {"folder", "unheard_of"}

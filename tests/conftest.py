@@ -1,4 +1,4 @@
-"""What the tests share: eight fake devices, a tiny data set, real data."""
+"""Shared fixtures: eight fake devices, a tiny data set, real data."""
 
 import contextlib
 import fcntl
@@ -31,7 +31,7 @@ _LARGE = 7 * 2**28  # bytes
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 jax.config.update("jax_disable_most_optimizations", True)
-# Programs are compiled once a machine, not once a run of the tests.
+# Compiled programs are kept from one run of the tests to the next.
 jax.config.update(
   "jax_compilation_cache_dir",
   os.path.join(
@@ -44,22 +44,22 @@ flags.FLAGS.mark_as_parsed()
 
 @pytest.fixture(scope="session", autouse=True)
 def _native_convolutions():
-  """Have programs compile in a fraction of the time, to the same numbers.
+  """Use convolutions that compile faster and have the same results.
 
-  What a CPU computes instead is tested in models/convolution_test.py, in the
-  tests of other processes, and where `products` is asked for.
+  Those of CPUs are tested in models/convolution_test.py, in tests that start
+  other processes, and in tests with the fixture `products`.
   """
   shrunk.convolve_natively()
 
 
 @pytest.fixture
 def products(monkeypatch):
-  """Have convolutions be those of CPUs, as they are outside of tests."""
+  """Compute convolutions as on CPUs outside of tests: by matrix products."""
   monkeypatch.setattr(convolution, "_by_platform", _BY_PLATFORM)
 
 
 def _shorten(monkeypatch, *stages):
-  """Have EfficientNet-Lite0 be short, of weights drawn: it is compiled soon."""
+  """Replace EfficientNet-Lite0 by a short one with random weights."""
   monkeypatch.setattr(efficientnet, "_STAGES", stages)
 
   def load():
@@ -71,19 +71,19 @@ def _shorten(monkeypatch, *stages):
 
 @pytest.fixture
 def two_stages(monkeypatch, products):
-  """Have EfficientNet-Lite0 be short; for loops, where native ones are slow."""
+  """Shorten EfficientNet-Lite0, and use convolutions that are fast in loops."""
   _shorten(monkeypatch, (1, 3, 1, 1, 16), (1, 5, 2, 6, 24))
 
 
 @pytest.fixture
 def four_scales(monkeypatch):
-  """Have EfficientNet-Lite0 have a block a scale."""
+  """Shorten EfficientNet-Lite0 to one block for each scale."""
   _shorten(monkeypatch, (1, 3, 1, 1, 8), *((1, 3, 2, 2, 8),) * 4)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-  """Count among the slow tests what prepares all of HAM10000 first."""
+  """Mark tests that prepare all of HAM10000 as slow."""
   for item in items:
     if "ham10000_dir" in item.fixturenames:
       item.add_marker(pytest.mark.slow)
@@ -91,7 +91,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module", autouse=True)
 def _memory():
-  """Forget a module's programs once they are large."""
+  """Drop compiled programs after a module if the process has grown large."""
   yield
   if psutil.Process().memory_info().rss > _LARGE:
     jax.clear_caches()
@@ -111,13 +111,13 @@ def absl_log(caplog, monkeypatch):
 
 @pytest.fixture(scope="session")
 def tiny_dataset():
-  """36 drawn pictures of 3 classes, a few of them of one lesion."""
+  """49 drawn images of 3 classes; some lesions have two."""
   return shrunk.dataset()
 
 
 @pytest.fixture(scope="session")
 def test_data():
-  """The real data; tests that need them are skipped where there are none."""
+  """The folder of real data; without it the tests that need it are skipped."""
   path = pathlib.Path(
     os.environ.get("SKINJAX_TEST_DATA", ROOT.parent / "shared" / "data")
   )
@@ -136,7 +136,7 @@ def shared_dir(tmp_path_factory, worker_id):
 
 
 @contextlib.contextmanager
-def _alone(path):
+def _locked(path):
   with path.open("w") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
@@ -165,7 +165,7 @@ def _prepared(shared_dir, name, config):
   from skinjax.data import sources
 
   config.data_dir = str(shared_dir / name)
-  with _alone(shared_dir / f"{name}.lock"):
+  with _locked(shared_dir / f"{name}.lock"):
     if not (shared_dir / f"{name}.done").exists():
       sources.read(config)
       (shared_dir / f"{name}.done").touch()

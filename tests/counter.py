@@ -1,11 +1,11 @@
-"""What benchmarks_test serves from a process of its own: it imports little."""
+"""A counter that benchmarks_test runs in another process; imports little."""
 
 import importlib
 import os
 
 
 def configure():
-  """What worker.Remote calls first."""
+  """Do nothing; worker.Remote calls this first."""
 
 
 class Counter:

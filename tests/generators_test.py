@@ -1,4 +1,4 @@
-"""Tests of results/generators: equal minutes, and what its table says."""
+"""Tests of results/generators/measure.py: equal training times, the table."""
 
 import argparse
 import contextlib
@@ -50,7 +50,7 @@ def test_minutes_of_a_growing_network_are_those_of_all_its_phases(measure):
   assert measure.steps_in(config, times, minutes) == 450 + 100
 
 
-def test_rates_that_have_fallen_are_not_trained_on_with(measure, tmp_path):
+def test_training_does_not_go_on_after_its_rate_has_fallen(measure, tmp_path):
   for name, refused in (("acgan-lead", True), ("bilinear", False)):
     config = measure.config_of(measure.ROWS[name], 0, "")
     config.train.steps = 100
@@ -59,8 +59,8 @@ def test_rates_that_have_fallen_are_not_trained_on_with(measure, tmp_path):
     files.write_json(tmp_path / name / "config.json", config.to_dict())
     measure._require_own_end(tmp_path / name, config)
     config.train.steps = 300
-    told = pytest.raises(errors.InputError, match="fall over 100 steps")
-    with told if refused else contextlib.nullcontext():
+    refusal = pytest.raises(errors.InputError, match="fall over 100 steps")
+    with refusal if refused else contextlib.nullcontext():
       measure._require_own_end(tmp_path / name, config)
 
 
@@ -102,20 +102,20 @@ def test_table_averages_over_seeds(measure, tmp_path, monkeypatch):
   assert again["by_class"]["df"]["raw"] == [3.0, 7.0, 7.0]
 
 
-def test_rows_without_step_times_are_told(measure, tmp_path, monkeypatch):
+def test_rows_without_step_times_are_refused(measure, tmp_path, monkeypatch):
   monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")
   args = argparse.Namespace(workdir=tmp_path, hardware=None)
-  told = "no step times of bilinear: run the stage `times`"
-  asked = {"rows": ["bilinear"], "seeds": [0], "minutes": 15, "test": False}
+  message = "no step times of bilinear: run the stage `times`"
+  options = {"rows": ["bilinear"], "seeds": [0], "minutes": 15, "test": False}
   for times in (None, '{"rows": {"acgan-today": [2.0]}}'):
     if times:
       (tmp_path / "times.json").write_text(times)
-    with pytest.raises(errors.InputError, match=told):
-      measure.run(argparse.Namespace(**vars(args), **asked))
+    with pytest.raises(errors.InputError, match=message):
+      measure.run(argparse.Namespace(**vars(args), **options))
   (tmp_path / "bilinear" / "0").mkdir(parents=True)
   scores = tmp_path / "bilinear" / "0" / "15-validation.json"
   scores.write_text('{"steps": 50, "images": 3200}')
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     measure.table(args)
 
 
@@ -134,7 +134,7 @@ def test_one_seed_has_no_interval(measure):
   assert found["copies"]["low"] is None
 
 
-def test_what_is_measured_no_more_stays_in_the_table(
+def test_rows_that_are_no_longer_measured_stay_in_the_table(
   measure, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(measure, "TABLE", tmp_path / "table.json")

@@ -1,4 +1,4 @@
-"""Tests of the command line."""
+"""Tests of main.py: exit codes and messages."""
 
 import signal
 import subprocess
@@ -16,13 +16,13 @@ def _start(arguments, **env):
 
 
 def _main(arguments, **env):
-  """Return the exit code and what is told."""
+  """Return the exit code and the standard error."""
   process = _start(arguments, **env)
   try:
-    _, told = process.communicate(timeout=500)
+    _, output = process.communicate(timeout=500)
   finally:
     process.kill()
-  return process.returncode, told
+  return process.returncode, output
 
 
 @pytest.mark.parametrize(
@@ -39,20 +39,20 @@ def _main(arguments, **env):
 def test_bad_input_is_one_line(tmp_path, arguments, words):
   config = "--config=configs/acgan.py:dataset=toy"
   workdir = f"--workdir={tmp_path / 'run'}"
-  code, told = _main(["main.py", config, workdir, *arguments])
+  code, output = _main(["main.py", config, workdir, *arguments])
   assert code == 2
-  last = told.splitlines()[-1]
+  last = output.splitlines()[-1]
   assert last.startswith("main.py: ")
   assert words in last
-  assert "Traceback" not in told
+  assert "Traceback" not in output
   assert not (tmp_path / "run").exists()
 
 
 def test_a_run_from_the_command_line(tmp_path, toy_dir):
   arguments = command.classifier(tmp_path / "run", toy_dir, 4)
-  code, told = _main(arguments, XDG_CACHE_HOME=str(tmp_path / "cache"))
-  assert code == 0, told
-  lines = told.splitlines()
+  code, output = _main(arguments, XDG_CACHE_HOME=str(tmp_path / "cache"))
+  assert code == 0, output
+  lines = output.splitlines()
   assert any(line.startswith("process 0 of 1, ") for line in lines)
   assert any(line.startswith("step 4/4  ") for line in lines)
   for name in ("config.json", "metrics.jsonl", "predictions.csv", "scores.csv"):

@@ -1,4 +1,4 @@
-"""Nothing that is read from a disk can run as a program."""
+"""Tests that no file that is read can run code."""
 
 import ast
 import contextlib
@@ -22,7 +22,7 @@ from tests.bad_input.planted import planted
 from tests.conftest import ROOT
 from tfds_ham10000 import image_tables
 
-# Orbax, refused, leaves coroutines behind that Python then complains of.
+# Orbax leaves coroutines behind when it fails, and Python warns about them.
 pytestmark = [
   pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
   pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -36,7 +36,7 @@ _MODULES = sorted(
   )
   if not path.name.endswith("_test.py")
 )
-# What makes a program of data, or runs another program.
+# Modules and functions that turn data into code, or run other programs.
 _IMPORTS = {
   *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve"),
   *("joblib", "yaml", "torch", "code", "codeop", "runpy", "subprocess", "pty"),
@@ -47,8 +47,8 @@ _CALLS = {
   *("os.execv", "os.execve", "os.execvp", "os.spawnv", "os.posix_spawn"),
   *("numpy.load", "np.load", "jnp.load", "pandas.read_pickle"),
 }
-# Modules of one folder, or of a table, that a config names; see below. What is
-# done of a pickle whose content is pinned, models/*_test.py have.
+# Modules of one folder, or of a table, that a config names; see below.
+# Pickles of a known digest are tested in models/*_test.py.
 _ALLOWED = {
   (place, "importlib.import_module")
   for place in (
@@ -62,7 +62,7 @@ _ALLOWED = {
 
 
 def _uses(source):
-  """Yield what a module uses of the above, by its full name."""
+  """Yield the full names of the above that a module uses."""
   names = {}
   for node in ast.walk(ast.parse(source)):
     if isinstance(node, ast.Import):
@@ -87,13 +87,13 @@ def _uses(source):
 
 
 @pytest.mark.parametrize("path", _MODULES, ids=lambda p: str(p)[-40:])
-def test_no_module_makes_programs_of_data(path):
+def test_no_module_turns_data_into_code(path):
   name = str(path.relative_to(ROOT))
   used = {(name, what) for what in _uses(path.read_text())}
   assert not used - _ALLOWED
 
 
-def test_what_is_allowed_is_used():
+def test_every_exception_is_used():
   for name, what in _ALLOWED:
     assert what in _uses((ROOT / name).read_text())
 
@@ -114,7 +114,7 @@ def test_what_is_allowed_is_used():
     "from importlib import import_module",
   ],
 )
-def test_what_makes_programs_of_data_is_found(source):
+def test_code_made_of_data_is_found(source):
   assert list(_uses(source))
 
 
@@ -144,13 +144,13 @@ def marker(tmp_path):
 
 @contextlib.contextmanager
 def _refused(marker, *others):
-  """Expect a refusal in words, or none, and that nothing ran."""
+  """Expect that nothing runs; errors of bad input are allowed."""
   with contextlib.suppress(errors.InputError, tfds_ham10000.DataError, *others):
     yield
   assert not marker.exists()
 
 
-def test_what_is_planted_runs_where_it_is_unpickled(marker):
+def test_the_planted_pickle_runs_if_it_is_unpickled(marker):
   pickle.loads(planted(marker))
   assert marker.exists()
 
@@ -199,7 +199,7 @@ def test_every_file_of_a_checkpoint(tmp_path, marker):
   for number, name in enumerate(latest):
     path = runs.copy(original, tmp_path / str(number))
     (path / name).write_bytes(planted(marker))
-    # Of a manifest that someone forged anything may come but a program.
+    # A forged manifest may have any effect but to run code.
     if name.name != "manifest.json":
       _forge(path / "checkpoints" / "4")
     with _refused(marker, Exception):
@@ -207,7 +207,7 @@ def test_every_file_of_a_checkpoint(tmp_path, marker):
 
 
 def _forge(folder):
-  """Make the manifest that a checkpoint's files would have."""
+  """Write the manifest that fits a checkpoint's files."""
   digests = {
     str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
     for path in _files(folder)
@@ -233,7 +233,7 @@ def test_an_image_folder(tmp_path, marker, name):
   was = hashlib.sha256((place / name).read_bytes()).hexdigest()
   now = hashlib.sha256(content).hexdigest()
   (place / name).write_bytes(content)
-  # With digests that are right, or the image would not even be looked at.
+  # With the right digests: without them the image would not be read.
   table = place / "metadata.csv"
   table.write_bytes(table.read_bytes().replace(was.encode(), now.encode()))
   with contextlib.suppress(ValueError):

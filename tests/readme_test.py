@@ -1,4 +1,4 @@
-"""Tests of README.md: what it tells people to type works."""
+"""Tests of README.md: its commands, links and snippets work."""
 
 import importlib
 import re
@@ -31,7 +31,7 @@ def _commands():
 
 
 @pytest.mark.parametrize(("name", "arguments", "rest"), list(_commands()))
-def test_commands_name_configs_and_keys_that_there_are(name, arguments, rest):
+def test_commands_name_existing_configs_and_keys(name, arguments, rest):
   config = importlib.import_module(f"configs.{name}").get_config(arguments)
   assert set(_KEY.findall(rest)) <= workdir.flat(config).keys()
 
@@ -51,15 +51,15 @@ def _snippets():
 def test_the_python_snippet_runs(tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   snippet, _ = _snippets()
-  done = {}
-  exec(snippet, done)
-  assert done["images"].dtype == np.uint8
-  assert done["images"].shape == (2, 64, 64, 3)
-  assert done["probabilities"].shape == (2, 7)
-  assert capsys.readouterr().out.strip() in done["classifier"].class_names
-  Image.fromarray(done["images"][0]).save("a.png")  # paths work, too
-  again = done["classifier"].predict(["a.png"])
-  np.testing.assert_allclose(again[0], done["probabilities"][0], atol=1e-6)
+  names = {}
+  exec(snippet, names)
+  assert names["images"].dtype == np.uint8
+  assert names["images"].shape == (2, 64, 64, 3)
+  assert names["probabilities"].shape == (2, 7)
+  assert capsys.readouterr().out.strip() in names["classifier"].class_names
+  Image.fromarray(names["images"][0]).save("a.png")  # paths work, too
+  again = names["classifier"].predict(["a.png"])
+  np.testing.assert_allclose(again[0], names["probabilities"][0], atol=1e-6)
 
 
 def test_the_exported_generator_is_called_without_skinjax(tmp_path):

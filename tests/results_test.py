@@ -1,4 +1,4 @@
-"""Tests of results/: what the READMEs show is what runs measured."""
+"""Tests of results/: READMEs show what was measured, releases have cards."""
 
 import csv
 import importlib.util
@@ -23,7 +23,7 @@ def _module(name="collect"):
   path = ROOT / "results" / f"{name}.py"
   spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
-  # Where dataclasses look for it.
+  # dataclasses look their module up here.
   sys.modules[spec.name] = module
   spec.loader.exec_module(module)
   return module
@@ -31,7 +31,7 @@ def _module(name="collect"):
 
 @pytest.fixture
 def collect(tmp_path, monkeypatch):
-  """Return results/collect.py at work on a project of its own."""
+  """Return results/collect.py for a project in a temporary folder."""
   module = _module()
   results = tmp_path / "project" / "results"
   results.mkdir(parents=True)
@@ -143,7 +143,7 @@ def test_generators_are_shown_beside_held_out_real_images():
   assert shown[:4] == ["`a`: as it is", "15", "0, 2", "3,200"]
   assert shown[4:7] == ["226, df 400", "0.50", "0.25"]
   assert shown[7:] == ["1.23", "0.50 (0.62), df 0.25"]
-  # Of final rows there is more.
+  # Final rows have more columns.
   row |= {"train_on_synthetic": value(0.4), "train_on_real": value(0.5)}
   row |= {"copies": {**value(0.01), "low": 0.005, "high": 0.015}}
   _, (shown,) = _module().generators([row])
@@ -162,7 +162,7 @@ def test_tables_of_the_project_are_current(monkeypatch):
     assert text == readme.read_text()
 
 
-def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
+def test_samples_and_times_of_a_growing_gan_are_kept(collect, tmp_path):
   run = tmp_path / "run"
   with workdir.claim(run, shrunk.frozen("progan", train__steps=8)):
     pass
@@ -193,11 +193,11 @@ def test_what_shows_the_growth_of_a_gan_is_kept(collect, tmp_path):
     ("16x16", "6", "48", "8", "3.0"),
   ]
   (row,) = collect._rows()
-  told = "8x8 to 16x16 in 8 steps, 64 images; a sheet for each size"
-  assert row["measured"] == told
+  wanted = "8x8 to 16x16 in 8 steps, 64 images; a sheet for each size"
+  assert row["measured"] == wanted
 
 
-def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
+def test_networks_are_compared_without_synthetic_images():
   score = {"value": 0.5, "low": 0.4, "high": 0.6}
   names = ("balanced_accuracy", "accuracy", "mean_auc")
   arm = {"seeds": 3, "scores": dict.fromkeys(names, score)}
@@ -230,7 +230,7 @@ def test_networks_are_shown_by_what_they_learn_without_synthetic_images():
   assert len(headings) == len(rows[0])
 
 
-def test_the_answer_is_the_verdict_networks():
+def test_the_answer_is_that_of_the_verdicts_network():
   worth = {"value": -0.081, "low": -0.267, "high": 0.126}
   ends = lambda value: {"value": value, "low": value - 0.01, "high": 0.25}
   decided = {"network": "head", "more_images": worth} | ends(0.0)
@@ -262,7 +262,7 @@ def test_the_answer_is_the_verdict_networks():
     module.answer(study, control | {"level": 0.95})
 
 
-def test_an_interval_that_ends_at_zero_is_told():
+def test_an_interval_that_ends_at_zero_is_shown():
   module = _module()
   summary = ROOT / "results" / module.STUDY / "summary.json"
   summary = json.loads(summary.read_text())
@@ -270,7 +270,7 @@ def test_an_interval_that_ends_at_zero_is_told():
   assert "is 0.000 to +0.010." in module.study_in_words(summary)
 
 
-def test_what_the_answer_says_in_real_images_is_the_studys():
+def test_the_answer_in_real_images_is_that_of_the_study():
   study = ROOT / "results" / _module().STUDY / "summary.json"
   worth = json.loads(study.read_text())["verdict"]["more_images"]["high"]
   text = (ROOT / "README.md").read_text()
@@ -308,7 +308,7 @@ def test_a_released_network_has_a_card(name, tmp_path):
   assert load(folder / "mine").class_names == shrunk.CLASSES
 
 
-def test_a_generator_is_not_released_unjudged(monkeypatch, tmp_path):
+def test_a_generator_without_evaluation_is_not_released(monkeypatch, tmp_path):
   release = _module("release")
   monkeypatch.setattr(release.released, "SHIPPED", tmp_path / "released")
   path = runs.network("acgan")
@@ -365,7 +365,7 @@ def test_simulated_arms_are_chosen_by_other_seeds(monkeypatch):
     assert classifiers[:, 0, 0].tolist() == arms.tolist()
 
 
-def test_what_is_counted_of_simulated_studies():
+def test_counts_of_simulated_studies_by_hand():
   simulate = _module("coverage/simulate")
   rest = dict.fromkeys(("seeds", "seed_sd", "truth_error", "score"), 0)
   rows = [
@@ -426,13 +426,13 @@ def _studies():
 
 @pytest.mark.parametrize("place", _studies(), ids=lambda path: path.name)
 def test_scores_of_studies_follow_from_their_predictions(place):
-  """Balanced accuracy of what was chosen, anew from files alone."""
-  told = json.loads((place / "summary.json").read_text())
-  network = told["verdict"]["network"]
+  """Recompute the balanced accuracy of the chosen arms from files alone."""
+  summary = json.loads((place / "summary.json").read_text())
+  network = summary["verdict"]["network"]
   choices = json.loads((place / "plan.json").read_text())["choices"][network]
-  names = [row["name"] for row in told["classes"]]
+  names = [row["name"] for row in summary["classes"]]
   hits, all_of = np.zeros((2, 2, len(names)))
-  for fold in told["folds"]:
+  for fold in summary["folds"]:
     where = place / ("split" if fold == -1 else f"fold{fold}")
     with (where / "images.csv").open(newline="") as file:
       rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
@@ -447,4 +447,4 @@ def test_scores_of_studies_follow_from_their_predictions(place):
           hits[kind, label] += right[mine].sum() / len(found)
           all_of[kind, label] += mine.sum() / len(found)
   with_, without = (hits / all_of).mean(1)
-  assert told["verdict"]["value"] == pytest.approx(with_ - without, abs=1e-6)
+  assert summary["verdict"]["value"] == pytest.approx(with_ - without, abs=1e-6)

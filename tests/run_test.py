@@ -1,4 +1,4 @@
-"""Tests of what is between a config and its task."""
+"""Tests of run.py: ranges of a config's values, errors of files, its log."""
 
 import contextlib
 import importlib
@@ -54,13 +54,13 @@ def test_every_range_is_of_a_key():
     ("augment.jitter", (0.0, 1.0)),
   ],
 )
-def test_what_a_step_can_be_made_of_is_accepted(key, values):
+def test_values_in_range_are_accepted(key, values):
   for value in values:
     run.check(_get("classifier", **{key: value}))
 
 
 @pytest.mark.parametrize(
-  ("key", "value", "told"),
+  ("key", "value", "expected"),
   [
     ("seed", 2**32, "a number from 0 to 4294967295"),
     ("train.batch_size", 0, "a number of at least 1"),
@@ -72,11 +72,11 @@ def test_what_a_step_can_be_made_of_is_accepted(key, values):
     ("augment.jitter", 1.1, "a number from 0 to 1"),
   ],
 )
-def test_what_is_out_of_range_is_named(key, value, told):
+def test_a_value_out_of_range_is_named(key, value, expected):
   config = _get("classifier", **{key: value})
   with pytest.raises(errors.InputError) as refusal:
     run.check(config)
-  assert str(refusal.value) == f"{key}={value}: {told} is expected."
+  assert str(refusal.value) == f"{key}={value}: {expected} is expected."
 
 
 def test_parts_of_a_study_are_checked():
@@ -88,7 +88,7 @@ def test_parts_of_a_study_are_checked():
 
 
 @pytest.mark.parametrize("value", [True, "4", None])
-def test_what_is_no_number_is_refused(value):
+def test_a_value_that_is_no_number_is_refused(value):
   with pytest.raises(errors.InputError, match=r"^model\.width=.*is expected"):
     run.check({"model": {"width": value}})
 
@@ -114,7 +114,7 @@ def _read_by_a_library(folder):
     lambda folder: (folder / "new").write_text(""),
   ],
 )
-def test_what_is_forbidden_is_not_called_damaged(monkeypatch, read):
+def test_a_file_without_permission_is_not_called_damaged(monkeypatch, read):
   with tempfile.TemporaryDirectory() as name, _user() as user:
     folder = pathlib.Path(name)
     for name in ("config.json", "a.png", "images.csv", "provenance.json"):
@@ -132,7 +132,7 @@ def test_what_is_forbidden_is_not_called_damaged(monkeypatch, read):
 
 @contextlib.contextmanager
 def _user():
-  """Yield a user without rights that this process may become until the end."""
+  """Yield a user without rights; be the former user again afterwards."""
   before = os.geteuid()
   try:
     yield before or 12345  # root may read and write everything

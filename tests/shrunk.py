@@ -19,8 +19,8 @@ SIZE = 16
 CLASSES = ("disc", "square", "stripes")
 COUNTS = {"train": (12, 7, 5), "validation": (5, 4, 3), "test": (6, 4, 3)}
 
-# A run of two calls of two steps, of networks that are hardly any. No weights
-# are loaded for kernel distances; kid_test.py has some.
+# A run has two calls of two steps, with tiny networks. It measures no kernel
+# distances, which load weights; those of kid_test.py do.
 _CHANGES = {
   "acgan": {
     "log_every": 2,
@@ -72,7 +72,7 @@ _CHANGES = {
   "synthesize": {"per_class": 3},
   "predict": {},
 }
-# The network that it sees through is as published, unless a test shortens it.
+# The pretrained network is as published, unless a test shortens it.
 _PROJECTED = {
   "model.projected.input": 32,
   "model.projected.width": 4,
@@ -82,7 +82,7 @@ for gan in ("acgan", "progan"):
   own = _CHANGES[gan] | _PROJECTED
   own.pop("model.discriminator_width", None)
   _CHANGES[f"{gan},variant=projected"] = own
-# What is for few and unequal images, all at once; `__` are the dots.
+# All options for few and imbalanced images at once; `__` are the dots.
 FEW = {
   "model__conditional_from": 8,
   "model__embedding": 6,
@@ -138,12 +138,12 @@ def config(name, arguments="dataset=toy", **changes):
 
 
 def frozen(name, arguments="dataset=toy", **changes):
-  """Return what `config` does as the tasks take it."""
+  """Return what `config` does, frozen, as the tasks take it."""
   return ml_collections.FrozenConfigDict(config(name, arguments, **changes))
 
 
 def split(name, counts):
-  """Draw pictures of three shapes; about every other lesion has two."""
+  """Draw images of three shapes; about every other lesion has two."""
   rng = np.random.default_rng(len(name))
   labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
   y, x = np.mgrid[:SIZE, :SIZE] - SIZE // 2
@@ -191,13 +191,13 @@ def state(name, seed=0, arguments="dataset=toy", **changes):
 
 
 def few_toys():
-  """Have a quarter of toy_lesions be all that there are; a context manager."""
+  """Reduce toy_lesions to a quarter of its images, in a context."""
   few = {name: max(count // 4, 20) for name, count in lesions.COUNTS.items()}
   return mock.patch.dict(lesions.COUNTS, few)
 
 
 def convolve_natively():
-  """Replace what a CPU computes by XLA's convolutions, in this process."""
+  """Use XLA's convolutions instead of matrix products in this process."""
   convolution._by_platform = lambda x, kernel, *, cpu, native: native(x, kernel)
 
 
@@ -225,7 +225,7 @@ def _blocks(variables, images):
 
 
 def extractor(size=SIZE):
-  """Return a features.Extractor of no weights: the means of 16 blocks."""
+  """Return a features.Extractor without weights: the means of 16 blocks."""
   from skinjax.metrics import features
 
   return features.Extractor(

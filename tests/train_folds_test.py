@@ -1,4 +1,4 @@
-"""Tests of benchmarks/train_folds.py and of what it reads."""
+"""Tests of benchmarks/train_folds.py and benchmarks/ham10000.py."""
 
 import pathlib
 import signal
@@ -40,7 +40,7 @@ def out(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["acgan", "progan"])
 def test_it_trains_as_the_loop_does(out, name):
-  _, result = runs.done(name)
+  _, result = runs.finished(name)
   network = trained.load(out / name / "1")
   assert network.config.data.fold == 1
   assert network.origin["groups"] == sorted(
@@ -70,7 +70,7 @@ def test_the_same_command_trains_nothing_twice(out, monkeypatch):
   assert len(train(out)) == 4
 
 
-def test_one_that_is_ended_goes_on_from_there(out, tmp_path, monkeypatch):
+def test_an_interrupted_training_resumes(out, tmp_path, monkeypatch):
   calls = []
 
   def advance_once(*arguments):
@@ -101,7 +101,7 @@ def test_one_that_is_ended_goes_on_from_there(out, tmp_path, monkeypatch):
   assert one.digest == other.digest
 
 
-def test_what_is_out_of_time_is_released_as_far_as_it_came(out, tmp_path):
+def test_what_is_trained_is_released_when_time_is_up(out, tmp_path):
   files.write_json(
     tmp_path / "plan.json",
     files.read_json(out / "plan.json", "it was written"),
@@ -173,19 +173,19 @@ def test_the_steps_fill_the_time(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ("arguments", "told"),
+  ("arguments", "message"),
   [
     (["--minutes=0"], "'0' is not a number above 0"),
     (["--out=x"], "--manual_dir"),
   ],
 )
-def test_bad_arguments_are_refused(arguments, told, capsys):
+def test_bad_arguments_are_refused(arguments, message, capsys):
   with pytest.raises(SystemExit, match="2"):
     train_folds.parse(arguments)
-  assert told in capsys.readouterr().err
+  assert message in capsys.readouterr().err
 
 
-def test_files_that_are_not_there_are_told(tmp_path, monkeypatch):
+def test_missing_files_are_refused(tmp_path, monkeypatch):
   argv = ["train_folds", f"--manual_dir={tmp_path}", f"--out={tmp_path}/out"]
   monkeypatch.setattr("sys.argv", argv)
   with pytest.raises(SystemExit, match="no table of cases found"):
@@ -197,10 +197,10 @@ def test_files_that_are_not_there_are_told(tmp_path, monkeypatch):
 def test_the_command_reads_trains_and_says_how_to_use_it(
   tmp_path, monkeypatch, capsys
 ):
-  data, asked = shrunk.dataset(), []
+  data, calls = shrunk.dataset(), []
 
   def archives(manual_dir, size):
-    asked.append((manual_dir, size))
+    calls.append((manual_dir, size))
     splits = {k: getattr(data, k) for k in ("train", "validation", "test")}
     return sources.Raw("toy_lesions", shrunk.CLASSES, splits, True, 16, "")
 
@@ -212,7 +212,7 @@ def test_the_command_reads_trains_and_says_how_to_use_it(
     "sys.argv", ["train_folds", "--manual_dir=there", f"--out={tmp_path}"]
   )
   train_folds.main()
-  assert asked == [(pathlib.Path("there"), 16)]
+  assert calls == [(pathlib.Path("there"), 16)]
   shown = capsys.readouterr()
   assert f"--config.generator={tmp_path}/acgan/{{fold}}" in shown.out
   assert "acgan, fold 0: steps 0 to 4" in shown.err

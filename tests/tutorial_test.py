@@ -1,4 +1,4 @@
-"""Runs the tutorial, its trainings shrunk."""
+"""Test of docs/tutorial.py, with shrunk trainings."""
 
 import runpy
 
@@ -13,9 +13,9 @@ from tests.conftest import ROOT
 @pytest.mark.slow
 def test_it_leads_from_images_to_a_verdict(tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
-  # The log is the tests'.
+  # Logging stays as pytest has set it up.
   monkeypatch.setattr(command_line, "show_progress", lambda: None)
-  asked, quick = [], "dataset=folder,size=32,quick"
+  texts, quick = [], "dataset=folder,size=32,quick"
   for module, name, text in (
     (study, "study", quick),
     (synthesize, "synthesize", "dataset=folder"),
@@ -23,7 +23,7 @@ def test_it_leads_from_images_to_a_verdict(tmp_path, monkeypatch, capsys):
     shipped = shrunk.config(name, text)
 
     def get_config(text, shipped=shipped):
-      asked.append(text)
+      texts.append(text)
       return shipped.copy_and_resolve_references()
 
     monkeypatch.setattr(module, "get_config", get_config)
@@ -34,4 +34,4 @@ def test_it_leads_from_images_to_a_verdict(tmp_path, monkeypatch, capsys):
   assert "asked for vasc: " in shown
   for name in ("study", "study_of_a_folder"):
     assert (tmp_path / "runs/tutorial" / name / "report/index.html").exists()
-  assert asked == [quick, "dataset=folder", quick]
+  assert texts == [quick, "dataset=folder", quick]

@@ -1,1 +1,1 @@
-"""Bad input of every kind, by what it is given to: one module for each."""
+"""Cases of bad input: a module for each kind of file or value."""

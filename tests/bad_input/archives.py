@@ -1,4 +1,4 @@
-"""Archives of images that are none, are damaged, or were made to do harm."""
+"""Archives of images that are missing, damaged or malicious."""
 
 import gzip
 import os
@@ -23,31 +23,31 @@ def _zip(folder):
 
 
 def _instead_of_zip(content):
-  def mess(folder):
+  def damage(folder):
     shutil.rmtree(folder / _PART)
     (folder / f"{_PART}.zip").write_bytes(content)
 
-  return mess
+  return damage
 
 
 def _with_member(name):
-  def mess(folder):
+  def damage(folder):
     _zip(folder)
     with zipfile.ZipFile(folder / f"{_PART}.zip", "a") as archive:
       archive.writestr("a", b"")
       # The list of members is written from these when the file is closed.
       archive.infolist()[-1].filename = name
 
-  return mess
+  return damage
 
 
 def _replace(make):
-  def mess(folder):
+  def damage(folder):
     path = folder / _PART / _IMAGE
     path.unlink()
     make(path)
 
-  return mess
+  return damage
 
 
 def _grow(path):
@@ -61,7 +61,7 @@ def _lock(path):
   path.chmod(0)
 
 
-def _leave_scraps(folder):
+def _add_other_files(folder):
   (folder / _PART / f"._{_IMAGE}").write_bytes(b"\0\5\x16\7")
   (folder / _PART / ".DS_Store").write_bytes(b"\0")
   (folder / _PART / "licence.txt").write_text("CC BY-NC")
@@ -74,8 +74,8 @@ def _leave_scraps(folder):
 _OUTSIDE = r"part_1.zip, member .*: the path leads outside of the zip file"
 
 CASES = {
-  name: of_ham10000(mess, told)
-  for name, (mess, told) in {
+  name: of_ham10000(damage, message)
+  for name, (damage, message) in {
     "part_absent": (
       lambda folder: shutil.rmtree(folder / _PART),
       r"csv: line 2: ISIC_0000000.jpg is in none of .*; 9 of 17 images",
@@ -125,7 +125,7 @@ CASES = {
       lambda folder: _lock(folder / _PART),
       rf"{_PART}: can't be listed \(Permission denied\); make it readable",
     ),
-    "scraps": (_leave_scraps, None),
+    "other_files": (_add_other_files, None),
     "nameless_member": (_with_member(""), None),
   }.items()
 }

@@ -1,4 +1,4 @@
-"""What a case of bad input is."""
+"""The type of a case of bad input, and cases of the files of HAM10000."""
 
 import functools
 import pathlib
@@ -16,25 +16,27 @@ DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
 
 
 class Case(NamedTuple):
-  """One kind of bad input, or of odd input that is fine.
+  """One kind of bad input, or of unusual input that is accepted.
 
   Attributes:
-    make: plants it beneath an empty directory and returns what a run does with
-      it. Where the input is to be accepted, that asserts the right answer, too.
-    told: what the message must match; None where the input is to be accepted.
+    make: writes the input into an empty directory and returns a function that
+      reads it as a run does. Where the input is to be accepted, the function
+      also checks the result.
+    message: a pattern of the error's message; None where the input is to be
+      accepted.
   """
 
   make: Callable[[pathlib.Path], Callable[[], object]]
-  told: str | None
+  message: str | None
 
 
-def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
-  """Make a Case of what is done to a user's copy of HAM10000.
+def of_ham10000(damage: Callable[[pathlib.Path], object], message: str | None):
+  """Make a Case of a changed copy of a user's files of HAM10000.
 
   Args:
-    mess: changes a folder with an archive of drawn images. If that is to be
-      accepted, the data set must be as without the change.
-    told: as in Case.
+    damage: changes a folder with an archive of drawn images. If the change is
+      to be accepted, the data set must be as without it.
+    message: as in Case.
 
   Returns:
     The case.
@@ -42,7 +44,7 @@ def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
 
   def make(tmp_path):
     folder = shutil.copytree(DUMMY_DATA, tmp_path / "manual")
-    mess(folder)
+    damage(folder)
 
     def run():
       splits = read(tmp_path / "data", folder)
@@ -52,7 +54,7 @@ def of_ham10000(mess: Callable[[pathlib.Path], object], told: str | None):
 
     return run
 
-  return Case(make, told)
+  return Case(make, message)
 
 
 @functools.cache
@@ -62,7 +64,7 @@ def _expected():
 
 
 def read(data_dir, manual_dir=DUMMY_DATA):
-  """Read a user's copy of HAM10000, prepared where it is not yet."""
+  """Read a user's copy of HAM10000, after preparing it where needed."""
   config = shrunk.config("classifier", "dataset=ham10000").data
   config.size = 64
   config.manual_dir = str(manual_dir)

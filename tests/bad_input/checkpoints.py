@@ -1,4 +1,4 @@
-"""Checkpoints of another network, damaged ones, and none."""
+"""Checkpoints that are damaged, missing or of another network."""
 
 import json
 import shutil
@@ -10,18 +10,18 @@ from tests.bad_input import trained as runs
 from tests.bad_input.case import Case
 
 
-def _loaded(mess, told, network="classifier"):
-  """Load a network, after a change."""
+def _loaded(damage, message, network="classifier"):
+  """Load a network from a damaged copy of its workdir."""
 
   def make(tmp_path):
     path = runs.copy(runs.network(network), tmp_path / "run")
-    mess(path)
+    damage(path)
     return lambda: trained.load(path)
 
-  return Case(make, told)
+  return Case(make, message)
 
 
-def _used(told, generator="acgan", classifier=""):
+def _used(message, generator="acgan", classifier=""):
   """Draw images with networks that may be of the wrong task."""
 
   def make(tmp_path):
@@ -30,13 +30,13 @@ def _used(told, generator="acgan", classifier=""):
       changes["classifier"] = str(runs.network(classifier))
     return lambda: runs.draw(tmp_path / "run", **changes)
 
-  return Case(make, told)
+  return Case(make, message)
 
 
 def _configure(**changes):
-  """Change what config.json says of the network."""
+  """Change values of config.json; None removes a key."""
 
-  def mess(path):
+  def damage(path):
     record = path / "config.json"
     config = ml_collections.ConfigDict(json.loads(record.read_text()))
     for key, value in changes.items():
@@ -48,7 +48,7 @@ def _configure(**changes):
           (config[part] if part else config)[leaf] = value
     record.write_text(config.to_json())
 
-  return mess
+  return damage
 
 
 def _remove(path):

@@ -1,4 +1,4 @@
-"""Configs that ask for what there is not, or what means nothing."""
+"""Configs with unknown names, values out of range and other mistakes."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ def _in_memory(config, names=shrunk.CLASSES):
   return sources.Raw("toy_lesions", names, splits, True, shrunk.SIZE, "")
 
 
-def _of(name, told, *, read=_in_memory, **changes):
+def _of(name, message, *, read=_in_memory, **changes):
   """Run a shipped config with changes, `read` as sources.read."""
 
   def make(tmp_path):
@@ -29,12 +29,12 @@ def _of(name, told, *, read=_in_memory, **changes):
 
     return run
 
-  return Case(make, told)
+  return Case(make, message)
 
 
 def _values():
-  """Yield names of what there is not, and a number of each kind of range."""
-  for name, key, value, told in [
+  """Yield cases of unknown names, and of a value out of each kind of range."""
+  for name, key, value, message in [
     ("classifier", "train.rate", math.nan, "^train.rate=nan: a finite number"),
     (
       "study",
@@ -75,12 +75,12 @@ def _values():
     ("progan", "model.conditional_from", 5, "one of 4, 8, 16 is expected"),
   ]:
     read = sources.read if key in ("data.name", "data.size") else _in_memory
-    case = _of(name, told, read=read, **{key.replace(".", "__"): value})
+    case = _of(name, message, read=read, **{key.replace(".", "__"): value})
     yield f"{name}.{key}={value}", case
 
 
 def _folds():
-  """Yield folds that cannot be; the class of the fewest has 7 groups."""
+  """Yield cases of impossible folds; the smallest class has 7 groups."""
   wanted = "a fold must be from 0 to one less than the number"
   for fold, count, why in (
     (0, 2, f"fold 0 of 2; {wanted}"),
@@ -117,7 +117,7 @@ def _others():
 
 
 def _one_class(tmp_path):
-  """Train on one class, of which everything is known to be it."""
+  """Train on one class, so that every prediction is right."""
   config = shrunk.config("classifier", data__classes=("disc",))
   path = tmp_path / "run"
 
@@ -127,7 +127,7 @@ def _one_class(tmp_path):
     with (path / "scores.csv").open(newline="") as file:
       scores = {row["score"]: row["value"] for row in csv.DictReader(file)}
     assert scores["accuracy"] == scores["recall/disc"] == "1.0000"
-    assert scores["mean_auc"] == "nan"  # there is nothing to be told apart
+    assert scores["mean_auc"] == "nan"  # undefined for one class
     for line in (path / "metrics.jsonl").read_text().splitlines():
       json.loads(line, parse_constant=int)
 

@@ -1,4 +1,4 @@
-"""Images that are none, are damaged, or are of another kind."""
+"""Images that are damaged or of another format, and files that are none."""
 
 import struct
 
@@ -19,22 +19,22 @@ def _as_deep_tiff(folder):
 
 
 def _edit(change):
-  def mess(folder):
+  def damage(folder):
     path = folder / _PATH
     path.write_bytes(change(path.read_bytes()))
 
-  return mess
+  return damage
 
 
 def _claim_size(data):
-  """Make the header tell of 60,000 x 60,000 pixels."""
+  """Make the header declare 60,000 x 60,000 pixels."""
   at = data.index(b"\xff\xc0") + 5
   return data[:at] + struct.pack(">HH", 60000, 60000) + data[at + 4 :]
 
 
 CASES = {
-  name: of_ham10000(mess, told and rf"ISIC_0000004\.jpg: {told}")
-  for name, (mess, told) in {
+  name: of_ham10000(damage, message and rf"ISIC_0000004\.jpg: {message}")
+  for name, (damage, message) in {
     "text": (_edit(lambda data: b"image"), f"not an image; {_EXPECTED}"),
     "damaged_header": (
       _edit(lambda data: data.replace(b"\xff\xc0", b"\xff\xcf")),

@@ -1,4 +1,4 @@
-"""A pickle that is a program."""
+"""A pickle that runs a command when it is loaded."""
 
 import os
 import pickle
@@ -13,5 +13,5 @@ class _Planted:
 
 
 def planted(marker, protocol=2):
-  """Return a pickle that makes a file when it is loaded."""
+  """Return a pickle that makes the file `marker` when it is loaded."""
   return pickle.dumps(_Planted(marker), protocol)

@@ -1,4 +1,4 @@
-"""Prepared data sets that are damaged, and places of none to prepare."""
+"""Prepared data sets that are damaged, and folders that cannot be prepared."""
 
 import functools
 import shutil
@@ -30,8 +30,8 @@ def _of(name, change):
       path.write_bytes(content)
     return lambda: read(place)
 
-  told = r"data/ham10000\S* is damaged.*: remove it, .*prepared again"
-  return Case(make, told)
+  message = r"data/ham10000\S* is damaged.*: remove it, .*prepared again"
+  return Case(make, message)
 
 
 def _flip(data):
@@ -43,15 +43,15 @@ def _cut(data):
   return data[: len(data) // 2]
 
 
-def _manual_dir(make, told):
-  """Have data.manual_dir name something that is no folder of archives."""
+def _manual_dir(make, message):
+  """Set data.manual_dir to something that is no folder of archives."""
 
   def case(tmp_path):
     place = tmp_path / "manual"
     make(place)
     return lambda: read(tmp_path / "data", place)
 
-  return Case(case, told)
+  return Case(case, message)
 
 
 def _zip_file(path):
@@ -60,7 +60,7 @@ def _zip_file(path):
 
 
 def _prepared_from_another(place):
-  """Have data.manual_dir differ from what is prepared already."""
+  """Set data.manual_dir to another folder than the data were prepared from."""
 
   def case(tmp_path):
     data = shutil.copytree(_prepared().name, tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Tables of cases as spreadsheets, downloads and mistakes make them."""
+"""Tables of cases with the faults of spreadsheets, downloads and typing."""
 
 import re
 
@@ -10,13 +10,13 @@ _NAME = "HAM10000_metadata.csv"
 def _edit(change):
   """Change the table's text; bytes are written as they are."""
 
-  def mess(folder):
+  def damage(folder):
     changed = change((folder / _NAME).read_text())
     if isinstance(changed, str):
       changed = changed.encode()
     (folder / _NAME).write_bytes(changed)
 
-  return mess
+  return damage
 
 
 def _in_row(column, value):
@@ -40,8 +40,10 @@ _AGE = "a number of years from 0 to 120 is expected, or nothing where"
 _DX = "valid are akiec, bcc, bkl, df, mel, nv, vasc"
 
 CASES = {
-  name: of_ham10000(mess, told and rf"(?s)HAM10000_metadata\.csv: {told}")
-  for name, (mess, told) in {
+  name: of_ham10000(
+    damage, message and rf"(?s)HAM10000_metadata\.csv: {message}"
+  )
+  for name, (damage, message) in {
     "blank": (_edit(lambda text: "\n \r\n"), "empty; its first line must name"),
     "needed_column_twice": (
       _edit(lambda text: re.sub("(?m)^[^,]*", r"\g<0>,\g<0>", text.strip())),

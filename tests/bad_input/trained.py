@@ -1,4 +1,4 @@
-"""Workdirs of tiny networks: trained once a process, copied for each case."""
+"""Workdirs of tiny networks: trained once per process, copied for each case."""
 
 import contextlib
 import functools
@@ -12,7 +12,7 @@ from skinjax.data import datasets
 from skinjax.training import loop, tasks
 from tests import shrunk
 
-_KEPT = []  # directories that end with the process
+_KEPT = []  # directories that are removed when the process ends
 
 
 def _directory():
@@ -28,15 +28,15 @@ def train(name, path, dataset=None, **changes):
 
 
 @functools.cache
-def done(name):
+def finished(name):
   """Return a workdir with checkpoints of steps 2 and 4, and the result."""
   path = _directory()
   return path, train(name, path)
 
 
 def network(name):
-  """Return the workdir of a network; see `done`."""
-  return done(name)[0]
+  """Return the workdir of a network; see `finished`."""
+  return finished(name)[0]
 
 
 @contextlib.contextmanager
@@ -54,5 +54,5 @@ def draw(path, **changes):
 
 
 def copy(original, path):
-  """Copy a workdir to where it may be spoilt."""
+  """Copy a workdir, so that the copy may be damaged."""
   return shutil.copytree(original, path)

@@ -1,4 +1,4 @@
-"""Workdirs of another run, or whose records are damaged."""
+"""Workdirs of another run, or with damaged records."""
 
 import dataclasses
 import json
@@ -15,35 +15,35 @@ from tests.bad_input import trained as runs
 from tests.bad_input.case import Case
 
 
-def _interrupted(mess, told):
-  """Go on with a run whose last checkpoint is lost."""
+def _interrupted(damage, message):
+  """Resume a run whose last checkpoint is lost and whose workdir is damaged."""
 
-  def mess_too(path):
+  def damage_run(path):
     shutil.rmtree(path / "checkpoints" / "4")
-    mess(path)
+    damage(path)
 
-  return _resumed(mess_too, told)
+  return _resumed(damage_run, message)
 
 
-def _resumed(mess, told, dataset=None, **changes):
-  """Go on with a classifier's run after something was done to its workdir."""
+def _resumed(damage, message, dataset=None, **changes):
+  """Resume a classifier's run in a damaged copy of its workdir."""
 
   def make(tmp_path):
     path = runs.copy(runs.network("classifier"), tmp_path / "run")
-    mess(path)
+    damage(path)
     return lambda: runs.train("classifier", path, dataset, **changes)
 
-  return Case(make, told)
+  return Case(make, message)
 
 
-def _begun(mess, told):
-  """Begin a run where there is something else."""
+def _begun(damage, message):
+  """Start a run in a path that is in use or cannot be written."""
 
   def make(tmp_path):
-    mess(tmp_path / "run")
+    damage(tmp_path / "run")
     return lambda: runs.train("classifier", tmp_path / "run")
 
-  return Case(make, told)
+  return Case(make, message)
 
 
 def _write(name, content):
@@ -53,11 +53,11 @@ def _write(name, content):
 
 
 def _edit(name, **changes):
-  def mess(path):
+  def damage(path):
     record = json.loads((path / name).read_text())
     (path / name).write_text(json.dumps(record | changes))
 
-  return mess
+  return damage
 
 
 def _lock(path):
@@ -73,7 +73,7 @@ def _other_data():
   return own._replace(info=info)
 
 
-def _predictions(change, told):
+def _predictions(change, message):
   """Score a classifier whose predictions.csv was changed."""
 
   def make(tmp_path):
@@ -86,7 +86,7 @@ def _predictions(change, told):
     change(table)
     return lambda: predictions.read(path, own)
 
-  return Case(make, rf"predictions\.csv {told}.*: remove it to have it writ")
+  return Case(make, rf"predictions\.csv {message}.*: remove it to have it writ")
 
 
 def _swap(old, new):

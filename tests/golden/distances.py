@@ -1,4 +1,4 @@
-"""Features of the golden numbers in `distances_test`, and their makers.
+"""Features for the golden numbers of distances_test, and their computation.
 
 Needs torch, torchvision, torchmetrics 1.9.0 and torch-fidelity 0.4.0:
   python -m tests.golden.distances

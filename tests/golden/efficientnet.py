@@ -1,4 +1,4 @@
-"""Makes efficientnet.npz: what PyTorch's EfficientNet-Lite0 says of images.
+"""Makes efficientnet.npz: PyTorch's outputs of EfficientNet-Lite0 for images.
 
 python -m pip install torch efficientnet_lite_pytorch==0.1.0
 python -m tests.golden.efficientnet

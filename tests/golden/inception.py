@@ -1,7 +1,7 @@
-"""Makes inception.npz: what a PyTorch network says, of weights made up here.
+"""Makes inception.npz: features by a PyTorch network with made-up weights.
 
-The network is FID's Inception-v3, written down once more as its authors list
-it: layers by the names of pt_inception-2015-12-05-6726825d.pth.
+The network is FID's Inception-v3, written as its authors list it, with
+the names of layers in pt_inception-2015-12-05-6726825d.pth.
 
 python -m pip install torch
 python -m tests.golden.inception

@@ -47,7 +47,7 @@ def _diversity(collapsed):
 
 @pytest.fixture(scope="session")
 def make_evaluation():
-  """A made-up evaluation; KIDs of the classes decide what is said."""
+  """Return a function that makes up an evaluation from the KIDs of classes."""
 
   def make(kids=None, extractors=("EffLite0@64",), collapsed=(), **change):
     if kids is None:
@@ -87,7 +87,7 @@ def make_evaluation():
 
 @pytest.fixture(scope="session")
 def full_evaluation(make_evaluation):
-  """One with all parts, and two extractors."""
+  """An evaluation with all parts, and two extractors."""
   pair = lambda synthetic, real: {
     "synthetic": _estimate(synthetic, 0.06),
     "real": _estimate(real, 0.06),

@@ -1,4 +1,4 @@
-"""Tests of finding which images are copies, and of which."""
+"""Tests of judging/copy_search.py: which images are copies, and of which."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def _split(rng, name, count):
 
 def _searched(synthetic, train, held_out):
   splits = train, held_out, synthetic
-  # Not features of a network, but as good as any here.
+  # Pixels serve as features.
   flat = lambda images, what: images.reshape(len(images), -1).astype("f4")
   upright = [flat(split.images, "") for split in splits]
   vectors = {
@@ -58,7 +58,7 @@ def test_copies_are_found_whatever_way_they_are_turned(real):
   assert row["suspects"] == 8  # each once, though both criteria see it
   listed = found.summary["suspects"]
   assert {one["kind"] for one in listed} == {"pixels", "features"}
-  # What undoes k quarter turns, with or without a transposition.
+  # The orientation that undoes each one.
   undone = [0, 3, 2, 1, 4, 5, 6, 7]
   for one in listed:
     place = one["synthetic"].removeprefix("made")
@@ -71,7 +71,7 @@ def test_copies_are_found_whatever_way_they_are_turned(real):
   assert row["nearer_low"] <= row["nearer_share"] <= row["nearer_high"]
 
 
-def test_honest_images_are_no_copies(real):
+def test_unrelated_images_are_no_copies(real):
   synthetic = _split(np.random.default_rng(1), "made", 40)
   found = _searched(synthetic, *real)
   row = found.summary["classes"]["disc"]
@@ -90,17 +90,17 @@ def test_honest_images_are_no_copies(real):
 
 def test_features_of_an_image_are_computed_once(real):
   train, held_out = (split.take(slice(10)) for split in real)
-  told = []
+  calls = []
 
   def flat(images, what):
-    told.append(what)
+    calls.append(what)
     return images.reshape(len(images), -1).astype("f4")
 
   splits = train, held_out, held_out
   upright = [flat(split.images, "") for split in splits]
-  del told[:]
+  del calls[:]
   vectors = copy_search.of_features(flat, upright, *splits)
-  assert len(told) == len(set(told)) == 14
+  assert len(calls) == len(set(calls)) == 14
   expected = pixels.orientations(held_out.images).reshape(8, 10, -1)
   np.testing.assert_array_equal(vectors.synthetic, expected)
   places = np.array([3, 5])

@@ -1,4 +1,4 @@
-"""Tests of distances beside their floor and ceiling."""
+"""Tests of judging/distances.py: distances, their floor and their ceiling."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def _features(rng, shifts, count, dims=6):
 
 @pytest.fixture(scope="module")
 def rows():
-  """Two classes, 2 apart: images of the first are right, of the second not."""
+  """Rows of two classes; synthetic images match those of the first only."""
   rng = np.random.default_rng(0)
   train = _features(rng, (0, 2), 80)
   held_out = _features(rng, (0, 2), 30)
@@ -30,7 +30,7 @@ def rows():
   return {(row["class"], row["comparison"]): row for row in found}
 
 
-def test_rows_of_each_class_and_all_are_of_the_same_numbers(rows):
+def test_all_rows_of_a_class_compare_the_same_numbers_of_images(rows):
   assert set(rows) == {
     (name, kind) for name in NAMES for kind in ("synthetic", "floor", "ceiling")
   } | {(None, "synthetic"), (None, "floor")}
@@ -40,7 +40,7 @@ def test_rows_of_each_class_and_all_are_of_the_same_numbers(rows):
     assert row["num_real"] == (80 if name else 160)
 
 
-def test_what_is_right_is_at_the_floor_and_what_is_wrong_is_not(rows):
+def test_matching_images_are_at_the_floor_and_others_are_not(rows):
   kernel = lambda *key: rows[key]["kernel"]
   assert kernel("a", "synthetic")["high"] < kernel("a", "ceiling")["low"] / 5
   assert kernel("a", "floor")["low"] < 0 < kernel("a", "floor")["high"]
@@ -84,7 +84,7 @@ def test_one_class_has_no_ceiling():
   assert [row["comparison"] for row in rows] == ["synthetic", "floor"]
 
 
-def test_other_proportions_than_training_s_are_no_distance():
+def test_other_class_proportions_than_in_training_are_no_distance():
   rng = np.random.default_rng(0)
   train = _features(rng, (0, 3), 200)
   train = train.take(np.r_[0:200, 200:250])
@@ -106,7 +106,7 @@ def test_a_class_without_images_is_refused_and_left_out_of_all():
   assert rows[None, "synthetic"]["num_fake"] == 30
 
 
-def test_too_few_lesions_are_refused_in_words():
+def test_too_few_lesions_are_refused_with_a_reason():
   rng = np.random.default_rng(0)
   train = _features(rng, (0,), 40)
   few = distances.Features(

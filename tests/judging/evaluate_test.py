@@ -1,4 +1,4 @@
-"""Tests of judging a set of images, from its config to its page."""
+"""Tests of judging/evaluate.py, from the config to the page."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ def _run(path, **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-  """Real images as a folder that nothing is known of."""
+  """A folder of real images whose origin is not recorded."""
   path = _written(tmp_path / "folder", {})
   (path / "provenance.json").unlink()
   (path / "metadata.csv").unlink()
@@ -64,7 +64,7 @@ def _written(path, provenance):
   return path
 
 
-def test_a_gan_is_judged(tmp_path, networks):
+def test_a_gan_is_evaluated(tmp_path, networks):
   found = _run(
     tmp_path / "run",
     generator=str(networks["acgan"]),
@@ -86,7 +86,7 @@ def test_a_gan_is_judged(tmp_path, networks):
   assert "A leak cannot be excluded" not in page
 
 
-def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
+def test_real_images_are_at_the_floor_and_blank_ones_are_not(
   tmp_path, folder, monkeypatch
 ):
   splits = {
@@ -100,7 +100,7 @@ def test_what_is_real_is_at_the_floor_and_what_is_blank_is_not(
   for path in (folder / "square").iterdir():
     Image.fromarray(np.full((16, 16, 3), 255, np.uint8)).save(path)
   found = _run(tmp_path / "run", synthetic=str(folder))
-  # Of the folder's maker and of the data's lesions nothing is known.
+  # The origin of the folder and the lesions of the data are unknown.
   assert not found["leak_excluded"]
   page = (tmp_path / "run" / "index.html").read_text()
   assert page.index("A leak cannot be excluded: it is") < page.index("<h1>")
@@ -128,7 +128,7 @@ def test_features_of_a_classifier(networks):
   got = features.extract(extractor, images, batch_size=8)
   assert got.shape == (len(images), extractor.dims)
   assert got.std(0).max() > 0
-  # They are what the last layer makes its logits of.
+  # They are the inputs of the last layer.
   wanted = trained.outputs(
     run.task, run.state, dataset.test, config=run.config, info=dataset.info
   )["probabilities"]
@@ -143,11 +143,11 @@ def test_features_of_a_classifier(networks):
     evaluate.of_classifier(gan)
 
 
-def test_what_a_maker_has_learnt_through_does_not_decide(
+def test_features_that_a_generator_was_trained_through_do_not_decide(
   tmp_path, networks, monkeypatch
 ):
-  told = {"pretrained": ["EfficientNet-Lite0"]}
-  folder = str(_written(tmp_path / "folder", told))
+  record = {"pretrained": ["EfficientNet-Lite0"]}
+  folder = str(_written(tmp_path / "folder", record))
   found = _run(tmp_path / "run", synthetic=folder)
   assert found["pretrained"] == ["EfficientNet-Lite0"]
   assert found["seen"] == ["Blocks@16"]
@@ -159,7 +159,7 @@ def test_what_a_maker_has_learnt_through_does_not_decide(
   )
   assert "not independent evaluations" not in " ".join(page.split())
 
-  # The classifier, and what it were if it had begun with ImageNet's weights.
+  # The classifier, and the same as if it had started from ImageNet's weights.
   network = trained.load_classifier(networks["classifier"])
   assert evaluate.of_classifier(network).pretrained == ""
   notes = evaluate._notes(shrunk.dataset(), network)
@@ -194,7 +194,7 @@ def test_images_that_leak_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_one_of_a_generator_and_a_folder_is_wanted(tmp_path, folder, both):
+def test_either_a_generator_or_a_folder_is_expected(tmp_path, folder, both):
   places = {"synthetic": str(folder), "generator": "somewhere"}
   with pytest.raises(errors.InputError, match="Set exactly one of"):
     _run(tmp_path / "run", **(places if both else {}))
@@ -205,7 +205,7 @@ def test_one_image_of_a_class_is_too_few(tmp_path):
     _run(tmp_path / "run", generator="somewhere", per_class=1)
 
 
-def test_a_classifier_draws_nothing_and_a_gan_judges_nothing(
+def test_a_classifier_is_no_generator_and_a_gan_no_classifier(
   tmp_path, networks, folder
 ):
   with pytest.raises(errors.InputError, match="generates no images"):
@@ -229,9 +229,7 @@ def test_an_interpolation_begins_and_ends_at_images_of_its_class(networks):
   assert (strips["disc"] != other["disc"]).any()
 
 
-def test_what_is_judged_is_the_same_wherever_it_is_and_not_once_it_changes(
-  tmp_path, folder, monkeypatch
-):
+def test_images_may_be_moved_but_not_changed(tmp_path, folder, monkeypatch):
   monkeypatch.setattr(evaluate, "_judge", lambda *_: ({}, None))
   monkeypatch.setattr(evaluate.page, "write", lambda *_: None)
   nothing = evaluate.findings.Findings("", "", (), (), {})
@@ -247,6 +245,8 @@ def test_what_is_judged_is_the_same_wherever_it_is_and_not_once_it_changes(
     with pytest.raises(errors.InputError, match="was started on other images"):
       _run(path, synthetic=str(moved))
   next(moved.glob("*/*.png")).unlink()
-  told = "the content of config.synthetic=.*moved has changed since this run "
-  with pytest.raises(errors.InputError, match=told):
+  message = (
+    "the content of config.synthetic=.*moved has changed since this run "
+  )
+  with pytest.raises(errors.InputError, match=message):
     _run(path, synthetic=str(moved))

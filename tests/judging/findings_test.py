@@ -1,4 +1,4 @@
-"""Tests of what the numbers of an evaluation allow to be said."""
+"""Tests of judging/findings.py: conclusions from an evaluation's numbers."""
 
 import pytest
 
@@ -9,7 +9,7 @@ def _kernel(value, half=0.01):
   return {"value": value, "low": value - half, "high": value + half}
 
 
-def _told(evaluation):
+def _text(evaluation):
   found = findings.describe(evaluation)
   return " ".join(found.sentences)
 
@@ -73,11 +73,11 @@ def test_headline(make_evaluation, kids, headline, tone):
 def test_names_the_classes_of_each_extractor(make_evaluation):
   evaluation = make_evaluation(extractors=("a", "b"))
   evaluation["distances"][-3]["kernel"] = _kernel(0.0)
-  told = _told(evaluation)
-  assert "By KID in a, as near as held-out real images: mel; farther" in told
-  assert "than held-out real images: akiec, bcc, bkl, vasc;" in told
-  assert "another class: nv; too few images: df." in told
-  assert "By KID in b, as near as held-out real images: mel, vasc;" in told
+  text = _text(evaluation)
+  assert "By KID in a, as near as held-out real images: mel; farther" in text
+  assert "than held-out real images: akiec, bcc, bkl, vasc;" in text
+  assert "another class: nv; too few images: df." in text
+  assert "By KID in b, as near as held-out real images: mel, vasc;" in text
 
 
 def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
@@ -85,17 +85,17 @@ def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
   found = findings.describe(evaluation)
   assert found.tone == "hurts"
   assert found.headline.endswith("; 1 collapsed class.")
-  assert "Collapsed: mel." in _told(evaluation)
+  assert "Collapsed: mel." in _text(evaluation)
   found = findings.describe(full_evaluation)
   assert found.headline.endswith("; 1 collapsed class; 2 suspected copies.")
-  told = _told(full_evaluation)
+  text = _text(full_evaluation)
   assert (
     "2 suspected copies of training images among 700 synthetic images; of the "
     "same number of held-out real images, which are no copies, about 9 would "
-    "be suspected." in told
+    "be suspected." in text
   )
   # 0.004 is under 0.05 / 7, and 0.008 is not.
-  assert "Nearer to training images than expected: vasc. " in told
+  assert "Nearer to training images than expected: vasc. " in text
 
 
 def test_no_copies(full_evaluation):
@@ -103,16 +103,16 @@ def test_no_copies(full_evaluation):
   copies = {**full_evaluation["copies"], "classes": {"df": row}}
   for p_value, drawn in ((0.04, True), (0.06, False), (None, False)):
     row["p_value"] = p_value
-    told = _told({**full_evaluation, "copies": copies})
-    assert "0 suspected copies of training images among 100" in told
-    assert ("Nearer to training images than" in told) == drawn
+    text = _text({**full_evaluation, "copies": copies})
+    assert "0 suspected copies of training images among 100" in text
+    assert ("Nearer to training images than" in text) == drawn
 
 
 def test_usefulness(full_evaluation):
   assert (
     "0.41 (0.35 to 0.47) on held-out real images; trained on the same number "
     "of real images, 0.58 (0.52 to 0.64); always predicting one class, 0.14."
-  ) in _told(full_evaluation)
+  ) in _text(full_evaluation)
 
 
 def test_cautions(make_evaluation):

@@ -23,12 +23,12 @@ def fewest(make_evaluation):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-  """Have figures be all the same, for tests of what is said beside them."""
+def without_figures(monkeypatch):
+  """Replace all figures by an empty one, for tests of the text."""
   monkeypatch.setattr(rendering, "svg_uri", lambda figure: "data:image/svg,")
 
 
-def test_is_a_page_that_loads_nothing_and_everybody_can_read(text, fewest):
+def test_the_page_loads_nothing_and_is_accessible(text, fewest):
   html_checker.check(text)
   html_checker.check(fewest)
 
@@ -97,21 +97,25 @@ def test_no_distances_and_drawn_pictures(make_evaluation):
   assert "<img" not in text
 
 
-def test_all_classes_together(make_evaluation, undrawn):
+def test_all_classes_together(make_evaluation, without_figures):
   evaluation = make_evaluation({"mel": 0.03, None: 0.005})
   words = html_checker.words(page.render(evaluation, _NOTHING))
   assert "all classes synthetic as near as held-out real images" in words
   assert "In 0 of 1 classes" in words
 
 
-def test_classifier_without_training(make_evaluation, full_evaluation, undrawn):
+def test_classifier_without_training(
+  make_evaluation, full_evaluation, without_figures
+):
   usefulness = {**full_evaluation["usefulness"], "cas": None}
   evaluation = make_evaluation({"akiec": 0.1}, usefulness=usefulness)
   words = html_checker.words(page.render(evaluation, _NOTHING))
   assert "0.300 0.240 to 0.360 100 images n/a n/a n/a" in words
 
 
-def test_many_suspects_are_cut(make_evaluation, full_evaluation, undrawn):
+def test_many_suspects_are_cut(
+  make_evaluation, full_evaluation, without_figures
+):
   copies = full_evaluation["copies"]
   copies = {**copies, "suspects": copies["suspects"] * 40}
   evaluation = make_evaluation({"akiec": 0.1}, copies=copies)
@@ -164,7 +168,9 @@ def test_escapes_hostile_text(make_evaluation, full_evaluation):
   assert "{{ 7 * 7 }}" in checker.words
 
 
-def test_writes_what_json_kept(tmp_path, full_evaluation, full_pictures, text):
+def test_a_page_of_saved_json_is_the_same(
+  tmp_path, full_evaluation, full_pictures, text
+):
   path = tmp_path / "index.html"
   again = json.loads(json.dumps(full_evaluation))
   page.write(path, again, full_pictures)

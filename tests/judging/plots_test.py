@@ -10,7 +10,7 @@ _LONG = "a class whose name would not have its place above a panel of its own"
 
 
 def _overlap(figure):
-  """Titles, labels of panels and of the figure that lie on one another."""
+  """Return the pairs of titles, labels and legends that overlap."""
   renderer = FigureCanvasAgg(figure).get_renderer()
   figure.draw(renderer)
   texts = [axis.title for axis in figure.axes]
@@ -114,7 +114,7 @@ def test_agrees_with_scikit_learn(num):
     )
 
 
-def test_sign_is_settled():
+def test_the_sign_is_fixed():
   rng = np.random.default_rng(0)
   real = rng.normal(size=(20, 5))
   shuffled = plots.project(real[::-1], real)

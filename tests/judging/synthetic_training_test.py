@@ -1,4 +1,4 @@
-"""Tests of what a classifier sees in images, and learns from them."""
+"""Tests of judging/synthetic_training.py: agreement, accuracy scores."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_agreement_is_a_share_with_an_interval(classifier, monkeypatch):
   assert found["stripes"]["value"] == 1.0
 
 
-def test_both_learn_from_as_many_and_are_tested_on_real_lesions(
+def test_both_learn_from_as_many_images_and_are_tested_on_real_lesions(
   tmp_path, monkeypatch
 ):
   seen = {}
@@ -61,9 +61,9 @@ def test_both_learn_from_as_many_and_are_tested_on_real_lesions(
       assert 0 <= interval["low"] <= interval["value"] <= interval["high"] <= 1
   assert found["majority"] == pytest.approx(1 / 3)
   seen.clear()
-  assert run() == found  # what is done is read, not trained again
+  assert run() == found  # a finished training is read, not repeated
   assert not seen
-  # And what is read decides.
+  # The scores are those of the predictions that are read.
   table = tmp_path / "real" / "predictions.csv"
   lines = table.read_text().splitlines()
   names = shrunk.CLASSES

@@ -1,4 +1,4 @@
-"""Tests of ACGAN's networks."""
+"""Tests of models/acgan.py: shapes, parameters, what images depend on."""
 
 import functools
 
@@ -79,12 +79,12 @@ def test_upsampling_resizes_before_it_convolves(name):
     padding="SAME",
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
-  inside = np.s_[:, 2:-2, 2:-2]  # of what is padded
+  inside = np.s_[:, 2:-2, 2:-2]  # of the padding
   got = layer.apply(variables, images)
   np.testing.assert_allclose(got[inside], expected[inside], atol=1e-5)
 
 
-def test_noise_is_each_pixels_and_follows_from_the_latent():
+def test_noise_differs_by_pixel_and_follows_from_the_latent():
   noisy = acgan.Generator(16, 1, 8, 3, pixel_noise=True)
   latents = jax.random.normal(jax.random.key(0), (4, 5))
   labels = jnp.zeros(4, jnp.int32)
@@ -92,7 +92,7 @@ def test_noise_is_each_pixels_and_follows_from_the_latent():
   draw = lambda network, variables, latents: np.asarray(
     network.apply(variables, latents, labels[: len(latents)], train=False)
   )
-  # Weights of 0 to begin with: the images are those of a network without.
+  # Its weights start at 0: the images are those of a network without noise.
   plain = acgan.Generator(16, 1, 8, 3)
   alike = plain.init(jax.random.key(1), latents, labels, train=False)
   np.testing.assert_array_equal(
@@ -104,7 +104,7 @@ def test_noise_is_each_pixels_and_follows_from_the_latent():
   }
   images = draw(noisy, variables | {"params": params}, latents)
   assert np.ptp(images - draw(noisy, variables, latents)) > 0.01
-  # Alike in any batch.
+  # The same in any batch.
   fewer = draw(noisy, variables | {"params": params}, latents[2:])
   np.testing.assert_allclose(images[2:], fewer, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Tests of the classifier's network."""
+"""Tests of models/classifier.py."""
 
 import functools
 
@@ -94,12 +94,12 @@ def test_a_fine_tuned_network_begins_with_the_extractors_features():
   got = apply({"params": params}, floats, None, pooled=True)
   wanted = features.extract(extractor, images)
   np.testing.assert_allclose(got, wanted, atol=1e-4)
-  # Of a last layer of zeros.
+  # The last layer is zero.
   assert not apply({"params": params}, floats, None).any()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_are_made_what_the_pretrained_network_takes(channels):
+def test_images_are_resized_and_scaled_for_the_pretrained_network(channels):
   images = jnp.full((2, 28, 28, channels), -1.0)
   made = classifier._as_pretrained(images, 64)
   assert made.shape == (2, 64, 64, 3)

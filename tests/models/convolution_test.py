@@ -1,4 +1,4 @@
-"""Tests of convolution: the same numbers as XLA's, by the promised way."""
+"""Tests of models/convolution.py: results equal XLA's, by matrix products."""
 
 import functools
 
@@ -80,7 +80,7 @@ def _gradients(f, x, kernel):
 
 
 def _penalties(f, x, kernel):
-  """Return the gradients of the length of the gradient by the images."""
+  """Return the gradients of the norm of the gradient by the images."""
 
   def length(x, kernel):
     return jnp.sum(_gradients(f, x, kernel)[0] ** 2)
@@ -99,7 +99,7 @@ def _assert_close(got, want, share):
 
 
 @pytest.mark.parametrize("name", _CASES)
-def test_values_and_gradients_are_the_natives_by_products(name):
+def test_values_and_gradients_equal_native_ones(name):
   with jax.enable_x64(True):
     ours, native, x, kernel = _case(name)
     both = lambda f: jax.jit(lambda *a: (f(*a), _gradients(f, *a)))
@@ -109,7 +109,7 @@ def test_values_and_gradients_are_the_natives_by_products(name):
 
 
 @pytest.mark.parametrize("name", ["conv3x3/1", "conv4x4/2", "transpose4x4"])
-def test_gradients_of_gradients_are_the_natives(name):
+def test_gradients_of_gradients_equal_native_ones(name):
   with jax.enable_x64(True):
     ours, native, x, kernel = _case(name, channels=2)
     penalties = jax.jit(_penalties, static_argnums=0)
@@ -129,7 +129,7 @@ def test_gradients_of_gradients_are_the_natives(name):
     ("conv5x5/2", 3, 4, 16),
   ],
 )
-def test_few_and_many_channels_take_different_ways_to_the_same_numbers(
+def test_few_and_many_channels_have_the_same_results_by_different_ways(
   name, channels, features, count
 ):
   ours, native, k = _CASES[name]
@@ -180,7 +180,7 @@ def test_every_transformation_works(name):
     _assert_close(alone, native(x, kernel), 1e-12)
 
 
-def test_native_convolution_would_have_been_seen():
+def test_a_native_convolution_is_detected():
   _, native, x, kernel = _case("conv4x4/2", np.float32)
   program = jax.jit(native).lower(x, kernel).compile()
   assert " convolution(" in program.as_text()

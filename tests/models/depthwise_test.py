@@ -1,4 +1,4 @@
-"""Tests of the depthwise convolution: beside XLA's own."""
+"""Tests of models/depthwise.py: results equal XLA's."""
 
 import functools
 
@@ -19,9 +19,7 @@ def _with_gradients(conv, x, kernel, stride, weights):
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", [(7, 6), (1, 1), (2, 2), (8, 3)])
-def test_it_is_the_native_one_and_so_are_its_gradients(
-  kernel_size, stride, shape
-):
+def test_values_and_gradients_equal_native_ones(kernel_size, stride, shape):
   rng = np.random.default_rng(0)
   out = [-(-size // stride) for size in shape]
   with jax.enable_x64(True):

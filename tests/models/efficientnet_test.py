@@ -1,4 +1,4 @@
-"""Tests of EfficientNet-Lite0, beside what PyTorch's says."""
+"""Tests of models/efficientnet.py against PyTorch's outputs."""
 
 import functools
 import sys
@@ -69,9 +69,7 @@ def test_another_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "stride"), [((6, 4), 2), ((5, 3), 1)])
-def test_layers_are_the_native_convolutions_and_so_are_gradients(
-  products, size, stride
-):
+def test_layers_and_gradients_equal_native_convolutions(products, size, stride):
   # The stem's: 3x3 at stride 2 on even sizes; the others': 1x1.
   k = 3 if stride == 2 else 1
   layer = folded.Conv(5, (k, k), stride)

@@ -1,4 +1,4 @@
-"""Tests of FID's Inception-v3, beside one in PyTorch of the same weights."""
+"""Tests of models/inception.py against PyTorch, with the same weights."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Tests of layers."""
+"""Tests of models/layers.py."""
 
 import jax
 import jax.numpy as jnp

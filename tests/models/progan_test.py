@@ -1,4 +1,4 @@
-"""Tests of ProGAN's networks."""
+"""Tests of models/progan.py: shapes, parameters, growth."""
 
 import functools
 
@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 
 @functools.cache
 def _generator(size=16, classes=3, base=12, most=8, **more):
-  """Return a network that draws, its variables, latents and labels."""
+  """Return a generator, its variables, latents and labels."""
   network = progan.Generator(size, 3, base, most, classes, **more)
   latents = jax.random.normal(jax.random.key(1), (4, 5))
   labels = jnp.array([0, 2, 1, 0])
@@ -25,7 +25,7 @@ def _generator(size=16, classes=3, base=12, most=8, **more):
 
 @functools.cache
 def _discriminator(size=16, classes=3, base=12, most=8):
-  """Return a network that judges, and its variables."""
+  """Return a discriminator and its variables."""
   network = progan.Discriminator(size, base, most, classes)
   images = jnp.zeros((4, size, size, 3))
   init = lambda key: network.init(key, images, method="all_levels")
@@ -83,7 +83,7 @@ def test_shapes(level):
   assert classes.shape == (4, 3)
 
 
-def test_one_class_costs_what_none_does():
+def test_one_class_is_an_unconditional_network():
   draw, variables, (latents, labels) = _generator(classes=1)
   one, other = (draw(variables, latents, labels + k, 2, 1.0) for k in (0, 1))
   np.testing.assert_array_equal(one, other)
@@ -197,7 +197,7 @@ def test_bfloat16_is_near():
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_real_images_are_shown_as_the_network_sees_them(level):
+def test_real_images_are_resized_and_faded_as_the_network_sees_them(level):
   images = jax.random.normal(KEY, (2, 16, 16, 3))
   grown = progan.at_level(images, level, 1.0)
   side = 4 << level
@@ -212,7 +212,7 @@ def test_real_images_are_shown_as_the_network_sees_them(level):
     np.testing.assert_allclose(half, (begun + grown) / 2, atol=1e-6)
 
 
-def test_labels_are_told_from_a_level_on():
+def test_labels_matter_from_a_level_on():
   options = {"size": 32, "conditional_from": 2}
   draw, variables, (latents, labels) = _generator(**options)
   # A vector for each class at 16x16 and 32x32, as wide as what it is added to.
@@ -226,7 +226,7 @@ def test_labels_are_told_from_a_level_on():
       draw(variables, latents, y, level, 1.0) for y in (labels, other)
     )
     assert (images != others).any() == (level >= 2), level
-    # What is older than the labels is the old network's, whatever the label.
+    # Levels below those with labels do not depend on the label.
     if level == 2:
       images, others = (
         draw(variables, latents, y, 2, 0.0) for y in (labels, other)
@@ -246,10 +246,10 @@ def test_products_by_hand():
   assert progan.products(2, 8, 4) == 2304 + level_1 + level_2
 
 
-def test_noise_is_each_pixels_and_follows_from_the_latent():
+def test_noise_differs_by_pixel_and_follows_from_the_latent():
   draw, variables, (latents, labels) = _generator(pixel_noise=True)
   plain, *_ = _generator()
-  # Weights of 0 to begin with: the images are those of a network without.
+  # Its weights start at 0: the images are those of a network without noise.
   params = dict(variables["params"])
   noise = {n: x for n, x in params.items() if n.startswith("noise")}
   assert [x["weight"].shape for x in noise.values()] == [(6,), (3,)]
@@ -262,7 +262,7 @@ def test_noise_is_each_pixels_and_follows_from_the_latent():
   loud = {"params": variables["params"] | louder}
   images = draw(loud, latents, labels, 2, 1.0)
   assert np.ptp(np.asarray(images - same)) > 0.01
-  # Alike in any batch.
+  # The same in any batch.
   fewer = draw(loud, latents[2:], labels[2:], 2, 1.0)
   np.testing.assert_allclose(images[2:], fewer, atol=1e-6)
 
@@ -279,7 +279,7 @@ def test_upsampling_resizes_before_it_convolves(name):
     padding="SAME",
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
-  inside = np.s_[:, 2:-2, 2:-2]  # of what is padded
+  inside = np.s_[:, 2:-2, 2:-2]  # of the padding
   got = progan.UPSAMPLING[name](images, kernel)
   np.testing.assert_allclose(got[inside], expected[inside], atol=1e-4)
   draw, variables, given = _generator(upsampling=name)

@@ -1,4 +1,4 @@
-"""Tests of the projected discriminator's parts."""
+"""Tests of models/projected.py: features, heads, frozen weights."""
 
 import functools
 
@@ -15,9 +15,7 @@ KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_network_sees_what_the_extractor_of_features_does(
-  products, channels
-):
+def test_features_equal_those_of_the_extractor(products, channels):
   # That one convolves natively; see metrics/features.py.
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (2, 32, 32, channels)).astype(np.float64)
@@ -104,7 +102,7 @@ def test_images_of_any_size_and_either_number_of_channels(four_scales):
     assert len(rest) == len(found)
 
 
-def test_bfloat16_is_what_features_are_computed_in(four_scales):
+def test_features_may_be_computed_in_bfloat16(four_scales):
   frozen = projected.load(4, KEY)
   images = jnp.zeros((2, 32, 32, 3))
   see = functools.partial(projected.features, size=32, dtype="bfloat16")
@@ -122,7 +120,7 @@ def _heads(features, conditioning, classes=2, **options):
   return init(KEY, features, labels), apply
 
 
-def test_logits_are_what_the_formula_says():
+def test_logits_by_hand():
   # Heads of 1x1 have no convolution. Kernels of one entry are divided by it.
   x = jnp.array([[3.0, 1.0], [-2.0, 1.0]]).reshape(2, 1, 1, 2)
   variables, apply = _heads([x], "both")
@@ -157,7 +155,7 @@ def _random_features(sides=(8, 4, 2)):
     ("both", 1, False, 0),
   ],
 )
-def test_heads_see_the_class_as_they_are_told(
+def test_heads_depend_on_the_class_as_configured(
   conditioning, classes, labels_matter, columns
 ):
   features = _random_features()

@@ -1,4 +1,4 @@
-"""Tests of SqueezeNet 1.1, beside one in NumPy, and of its weights' file."""
+"""Tests of models/squeezenet.py against NumPy, and of reading its weights."""
 
 import functools
 import hashlib
@@ -48,7 +48,7 @@ def _fire(x, part):
 
 
 def _literal(params, image):
-  """SqueezeNet 1.1 of one image, in float64, as it is published."""
+  """Apply SqueezeNet 1.1, as published, to one image in float64."""
   x = _pool(_conv(image, params["conv1"], 2))
   x = _pool(_fire(_fire(x, params["fire2"]), params["fire3"]))
   x = _pool(_fire(_fire(x, params["fire4"]), params["fire5"]))
@@ -81,7 +81,7 @@ def _of_package(file):
   return pathlib.Path(spec.origin).parent / file
 
 
-def test_the_package_s_picture_is_seen_as_what_it_shows():
+def test_the_package_s_picture_is_classified_in_bgr_order():
   path = _of_package("tests/book-2020460_640.jpg")
   with Image.open(path) as picture:
     image = np.asarray(picture.convert("RGB").resize((227, 227)), np.float32)
@@ -95,7 +95,7 @@ def test_the_package_s_picture_is_seen_as_what_it_shows():
   assert best["RGB"][0] == sewing_machine
 
 
-def test_the_extractor_has_its_input_as_it_was_trained():
+def test_the_extractor_normalizes_images_as_in_training():
   extractor = features.squeezenet(32)
   assert extractor.name == "SqueezeNet@32"
   image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
@@ -148,13 +148,13 @@ class _Runs:
 @pytest.mark.parametrize(
   "value", [["text"], [np.arange(3)], 7, [None], [np.array("a", object)]]
 )
-def test_what_is_no_array_of_float32_is_refused(tmp_path, value):
+def test_other_contents_than_float32_arrays_are_refused(tmp_path, value):
   content = pickle.dumps({"conv1": value}, 3)
   with pytest.raises(errors.InputError, match="not a pickle of float32"):
     _read(tmp_path, content)
 
 
-def test_a_pickle_that_would_run_something_runs_nothing(tmp_path):
+def test_a_pickle_with_code_runs_nothing(tmp_path):
   marker = tmp_path / "ran"
   content = pickle.dumps({"conv1": [_Runs(marker)]}, 3)
   with pytest.raises(errors.InputError, match="it asks for "):

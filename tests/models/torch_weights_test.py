@@ -1,4 +1,4 @@
-"""Tests of reading PyTorch's weights files, most of them made by hand."""
+"""Tests of models/torch_weights.py, mostly with files made by hand."""
 
 import hashlib
 import pickle
@@ -111,7 +111,7 @@ def test_another_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
   ("path", "why"),
   [("none.pth", "No such file"), (".", "Is a directory"), ("a\0b", "null")],
 )
-def test_what_is_no_file_is_refused(tmp_path, path, why):
+def test_a_path_of_no_file_is_refused(tmp_path, path, why):
   with pytest.raises(errors.InputError, match=f"Cannot read .*{why}"):
     torch_weights.read(tmp_path / path, "")
 
@@ -168,6 +168,6 @@ def test_other_names_are_refused(tmp_path, module, name):
   ],
   ids=range(9),
 )
-def test_what_is_not_of_whole_tensors_is_refused(tmp_path, content):
+def test_other_contents_than_whole_tensors_are_refused(tmp_path, content):
   with pytest.raises(errors.InputError, match="not a file of tensors that"):
     _read(tmp_path, content)

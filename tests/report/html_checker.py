@@ -1,4 +1,4 @@
-"""Reads pages, and holds them to what every page of a report must be."""
+"""Parses pages, and checks what every page of a report must be."""
 
 import base64
 import html.parser

@@ -1,4 +1,4 @@
-"""Tests of arms: which images a classifier learns from."""
+"""Tests of study/arms.py: which images a classifier learns from."""
 
 import types
 
@@ -34,22 +34,22 @@ def _learnt(fold, seed=0, steps=100, **recipe):
 @pytest.mark.parametrize(
   ("recipe", "counts"),
   [
-    # Of 12, 7 and 5 real images; the class that has most gets none.
+    # 12, 7 and 5 real images; the largest class gets none.
     ({}, [0, 7, 5]),
     ({"dose": 0.5}, [0, 4, 2]),
     ({"dose": 10.0}, [0, 70, 50]),
     ({"total": 5}, [2, 2, 1]),
-    # What learns from them alone needs some of every class.
+    # Training on synthetic images alone needs some of every class.
     ({"pretraining": 0.3}, [7, 7, 5]),
   ],
 )
-def test_how_many_are_wanted(recipe, counts):
+def test_how_many_synthetic_images_an_arm_needs(recipe, counts):
   arm = config.arm("in words", added="synthetic", **recipe)
   assert arms.wanted(arm, np.array([12, 7, 5])).tolist() == counts
   assert not arms.wanted(config.arm("in words"), np.array([12, 7, 5])).any()
 
 
-def test_synthetic_images_are_taken_by_class_while_there_are_some(fold):
+def test_synthetic_images_are_taken_by_class_as_long_as_there_are_some(fold):
   learnt = _learnt(fold, added="synthetic", dose=2.0, share=0.3, weight=0.5)
   split, *how = learnt.added
   assert np.bincount(split.labels).tolist() == [0, 9, 10]
@@ -57,7 +57,7 @@ def test_synthetic_images_are_taken_by_class_while_there_are_some(fold):
   assert how == [0.3, 0.5, 0]
   assert set(learnt.inherited) == set(shrunk.dataset().train.groups)
   assert learnt.train is fold.dataset.train
-  # More are those and others; another seed takes others.
+  # More images include those; another seed takes others.
   more = _learnt(fold, added="synthetic", dose=3.0).added.split
   assert set(split.image_ids) < set(more.image_ids)
   other = _learnt(fold, seed=1, added="synthetic", dose=2.0).added.split

@@ -41,7 +41,7 @@ def predicted(rng, labels, skill, seeds):
 
 
 def fold_done(number, predictions, choices, **change):
-  """A fold of two images a lesion, with these predictions of it."""
+  """Return a scored fold with these predictions, and two images of a lesion."""
   labels = np.repeat(np.arange(7), 2 * LESIONS)
   made = scoring.FoldDone(
     number=number,
@@ -57,7 +57,7 @@ def fold_done(number, predictions, choices, **change):
 
 
 def chosen(number, arms):
-  """What was chosen in a fold: by turns, if there is anything to choose."""
+  """Return the choices of a fold, by turns where there are several arms."""
   turn = number % 2
   return {
     "without": ("duplicates", "classical")[turn or "duplicates" not in arms],
@@ -68,7 +68,7 @@ def chosen(number, arms):
 
 
 def make_folds(numbers, seeds, networks, skills, more=0):
-  """Folds of a made-up study; those that were chosen have `more` seeds."""
+  """Return folds of a made-up study; chosen arms have `more` seeds."""
   rng = np.random.default_rng(0)
   labels = np.repeat(np.arange(7), 2 * LESIONS)
   found = []
@@ -88,7 +88,7 @@ def make_folds(numbers, seeds, networks, skills, more=0):
 
 @pytest.fixture(scope="session")
 def make_summary():
-  """A made-up study; skills of the arms decide how it ends."""
+  """Return a function that summarizes a made-up study by its arms' skills."""
 
   def make(
     skills=(),

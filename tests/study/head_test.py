@@ -1,4 +1,4 @@
-"""Tests of the head: logistic regression on frozen features."""
+"""Tests of study/head.py: logistic regression on frozen features."""
 
 import ml_collections
 import numpy as np
@@ -20,7 +20,7 @@ _CONFIG = {
 
 @pytest.fixture(autouse=True)
 def _few_features(monkeypatch):
-  """Have features be the means of 16 blocks."""
+  """Replace features by the means of 16 blocks."""
   extractor = shrunk.extractor()
   monkeypatch.setattr(features, "efficientnet", lambda size: extractor)
 
@@ -144,7 +144,9 @@ def test_logits_are_adjusted_by_the_training_prior(extract, tmp_path):
   np.testing.assert_array_equal(plain["weights"], adjusted["weights"])
 
 
-def test_what_is_fitted_is_found_again(extract, tmp_path, monkeypatch):
+def test_a_fitted_head_is_read_and_not_fitted_again(
+  extract, tmp_path, monkeypatch
+):
   dataset = shrunk.dataset()
   first = head.learn(_config(), dataset, tmp_path / "unit", extract)
   monkeypatch.setattr(head.optimize, "minimize", pytest.fail)

@@ -28,7 +28,7 @@ def _draws(value, resampled):
     ((0.6, 0.2), None, None),
   ],
 )
-def test_the_slope_of_the_curve_may_be_other_too(half, low, high):
+def test_intervals_include_the_uncertainty_of_the_slope(half, low, high):
   curve = {
     "network": "head",
     "points": [
@@ -52,7 +52,7 @@ def test_the_slope_of_the_curve_may_be_other_too(half, low, high):
   near = lambda x: x if x is None else pytest.approx(x)
   assert (more["low"], more["high"]) == (near(low), near(high))
   assert more["value"] == (low and pytest.approx(1.0))
-  # A curve is its network's alone.
+  # A curve holds for its own network only.
   assert learning_curve.rising_slope(curve, "resnet", draws, 0.9, 0) is None
 
 

@@ -1,4 +1,4 @@
-"""Tests of a study's networks: which configs they can have."""
+"""Tests of study/networks.py and plan.py: which arms a network can have."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def _head(changes=(), **own):
   return networks.unit_config(config, "head", "mine", -1, 0)
 
 
-def test_a_head_ignores_what_only_others_have():
+def test_a_head_ignores_options_of_other_networks():
   changes = {
     "augment": {"jitter": 0.3, "orientations": False},
     "model": {"dropout": 0.1},
@@ -39,7 +39,7 @@ def test_an_arm_that_changes_nothing_of_a_network_is_left_out():
   assert plan.arms_of(config, "head") == ["classical", "dose_05"]
   config.network.resnet.arms = ("classical", "mine")
   assert plan.arms_of(config, "resnet") == ["classical", "mine"]
-  # Arms that were asked for by name are not left out silently.
+  # Arms that are selected by name are not left out silently.
   why = {"dose_05": "network.resnet.arms does not name it"}
   assert plan.left_out(config, "resnet") == why
   config.arms = ()
@@ -57,7 +57,7 @@ def test_duplicates_change_nothing_of_a_balanced_head():
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     (
       {"loss": {"balanc": "weights"}},
@@ -66,13 +66,13 @@ def test_duplicates_change_nothing_of_a_balanced_head():
     ({"trian": {"sampler": "natural"}}, r"'trian.sampler'. Did you mean 'trai"),
   ],
 )
-def test_a_head_refuses_what_no_network_has(changes, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_a_head_refuses_options_that_no_network_has(changes, message):
+  with pytest.raises(errors.InputError, match=message):
     _head(changes)
 
 
 @pytest.mark.parametrize(
-  ("own", "told"),
+  ("own", "message"),
   [
     ({"train.sampler": "even"}, "Unknown train.sampler 'even'"),
     (
@@ -87,6 +87,6 @@ def test_a_head_refuses_what_no_network_has(changes, told):
     ),
   ],
 )
-def test_a_head_that_cannot_be_fitted_is_refused(own, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_a_head_that_cannot_be_fitted_is_refused(own, message):
+  with pytest.raises(errors.InputError, match=message):
     networks.check(_head(**own))

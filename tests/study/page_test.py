@@ -24,18 +24,18 @@ def text(study, images):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-  """Have figures be all the same, for tests of what is said beside them."""
+def without_figures(monkeypatch):
+  """Replace all figures by an empty one, for tests of the text."""
   for name in ("forest", "recalls", "doses", "learning_curve", "confusion"):
     monkeypatch.setattr(plots, name, lambda *arguments: None)
   monkeypatch.setattr(rendering, "svg_uri", lambda figure: _NOTHING)
 
 
-def test_is_a_page_that_loads_nothing_and_everybody_can_read(text):
+def test_the_page_loads_nothing_and_is_accessible(text):
   html_checker.check(text)
 
 
-def test_says_what_matters(study, text):
+def test_the_main_results_are_given(study, text):
   words = html_checker.words(text)
   for expected in (
     study["verdict"]["headline"],
@@ -70,8 +70,10 @@ def test_values_are_those_of_the_summary(study, text):
   ) in words
   assert f"detectable difference {score(decided['detectable'])}" in words
   between = decided["between_folds"]
-  told = f"{signed(between['low'])} to {signed(between['high'])} includes other"
-  assert told in words
+  expected = (
+    f"{signed(between['low'])} to {signed(between['high'])} includes other"
+  )
+  assert expected in words
   for arm in study["arms"]:
     cells = [
       f"{score(e['value'])} {score(e['low'])} to {score(e['high'])}"
@@ -81,15 +83,15 @@ def test_values_are_those_of_the_summary(study, text):
   for row in study["differences"]:
     if row["metric"] != "balanced_accuracy" or row["p_adjusted"] is None:
       continue
-    told = rendering.p_value(row["p_adjusted"])
+    adjusted = rendering.p_value(row["p_adjusted"])
     ends = f"{signed(row['low'])} to {signed(row['high'])}"
     kind = row["verdict"].replace("makes ", "")
     p = rendering.p_value(row["p"])
     beginning = f"{row['arm']} {row['network']} {signed(row['value'])} {ends}"
-    assert f"{beginning} {kind} {p} {told}" in words
+    assert f"{beginning} {kind} {p} {adjusted}" in words
 
 
-def test_what_was_chosen_is_told_by_fold(study, text):
+def test_choices_are_listed_by_fold(study, text):
   words = html_checker.words(text)
   by_fold = study["verdict"]["by_fold"]
   for number, arms in (
@@ -101,7 +103,7 @@ def test_what_was_chosen_is_told_by_fold(study, text):
     assert f"resnet fold {number} {arms} {gap}" in words
 
 
-def test_arms_that_a_network_cannot_have_are_told(study, undrawn):
+def test_arms_that_a_network_cannot_have_are_listed(study, without_figures):
   first, second = study["networks"]
   networks = [{**first, "left_out": {"mixup": "why not"}}, second]
   words = html_checker.words(
@@ -110,17 +112,17 @@ def test_arms_that_a_network_cannot_have_are_told(study, undrawn):
   assert "Left out: for head, mixup (why not)." in words
 
 
-def test_a_loss_is_as_fewer_images(study, undrawn):
+def test_a_loss_is_given_as_fewer_images(study, without_figures):
   more = {"value": -0.125, "low": -0.25, "high": None}
   decided = study["verdict"] | {"more_images": more}
-  told = {
+  changes = {
     "verdict": decided,
     "differences": [
       row if row["more_images"] is None else row | {"more_images": more}
       for row in study["differences"]
     ],
   }
-  words = html_checker.words(page.render({**study, **told}, sheets={}))
+  words = html_checker.words(page.render({**study, **changes}, sheets={}))
   assert "12% fewer 25% fewer to more than the curve" in words
   assert (
     "12% fewer would have the same effect; 25% fewer to more than the curve"
@@ -128,15 +130,15 @@ def test_a_loss_is_as_fewer_images(study, undrawn):
 
 
 @pytest.mark.parametrize(
-  ("seeds", "told"),
+  ("seeds", "expected"),
   [([1, 1], "1 seed"), ([2], "2 seeds"), ([2, 1], "1 or 2 seeds")],
 )
-def test_seeds_of_the_choices_are_counted(seeds, told):
+def test_seeds_of_the_choices_are_counted(seeds, expected):
   choices = {i: {"seeds": list(range(n))} for i, n in enumerate(seeds)}
-  assert page._chosen_by(choices) == told
+  assert page._chosen_by(choices) == expected
 
 
-def test_verdicts_are_told_to_need_the_p_of_the_level(small, undrawn):
+def test_the_p_value_that_a_verdict_needs_is_given(small, without_figures):
   words = html_checker.words(page.render({**small, "level": 0.9875}, sheets={}))
   assert "adjusted p-value (Holm) below 0.0125." in words
 
@@ -158,7 +160,7 @@ def test_a_small_study(small, images):
     assert absent not in words
 
 
-def test_seeds_that_were_run_later_are_told(make_summary, undrawn):
+def test_seeds_that_were_run_later_are_given(make_summary, without_figures):
   skills = {arm: conftest.SKILLS[arm] for arm in ("classical", "capped_25")}
   folds = conftest.make_folds((0, 1), 2, ("resnet",), skills, more=2)
   until = {"half_width": 0.05, "first": 2, "seeds": 4, "reason": "enough"}
@@ -171,7 +173,7 @@ def test_seeds_that_were_run_later_are_told(make_summary, undrawn):
   assert "Student's t with 2 degrees of freedom" in words
 
 
-def test_real_photographs_have_no_banner(make_summary, undrawn):
+def test_real_photographs_have_no_banner(make_summary, without_figures):
   study = make_summary(
     about={"drawn": False}, seeds=1, numbers=(0,), networks=("resnet",)
   )
@@ -185,7 +187,7 @@ def test_real_photographs_have_no_banner(make_summary, undrawn):
 @pytest.mark.parametrize(
   ("skill", "kind"), [(5.0, verdict.HELPS), (0.0, verdict.HURTS)]
 )
-def test_tone_follows_the_verdict(make_summary, undrawn, skill, kind):
+def test_tone_follows_the_verdict(make_summary, without_figures, skill, kind):
   skills = dict.fromkeys(("capped_25", "uncapped"), skill)
   arms = ("classical", "duplicates", *skills)
   study = make_summary(skills, networks=("resnet",), arms=arms)
@@ -196,14 +198,14 @@ def test_escapes_hostile_text(study, images):
   attack = '<script>alert("1")</script>'
   names = (attack, "'\"><img src=x>", "{{ 7 * 7 }}", "$x^{$", "&amp;", "$$")
   names += (r"\frac{",)
-  told = json.dumps(study)
+  content = json.dumps(study)
   for old, new in zip(
     (*conftest.CLASSES, "dose_2", "resnet"),
     (*names, "$a_{$<b>", "<i>$^$"),
     strict=True,
   ):
-    told = told.replace(json.dumps(old), json.dumps(new))
-  hostile = json.loads(told) | {"name": attack, "config": {attack: attack}}
+    content = content.replace(json.dumps(old), json.dumps(new))
+  hostile = json.loads(content) | {"name": attack, "config": {attack: attack}}
   text = page.render(hostile, sheets={attack: images["Real"]})
   checker = html_checker.parse(text)
   assert not {"script", "b", "i"} & {tag for tag, _ in checker.tags}
@@ -219,19 +221,19 @@ def _diverse(study, **ratios):
   return {**study, "diversity": rows}
 
 
-def test_a_collapsed_class_is_told_at_the_top(small, images, undrawn):
-  told = "A generator has collapsed in mel: its images of"
+def test_a_collapsed_class_is_named_at_the_top(small, images, without_figures):
+  expected = "A generator has collapsed in mel: its images of"
   words, others = (
     html_checker.words(
       page.render(_diverse(small, df=0.9, mel=ratio), sheets=images)
     )
     for ratio in (0.2, 0.9)
   )
-  assert words.index(told) < words.index("What was compared")
+  assert words.index(expected) < words.index("What was compared")
   assert "has collapsed in" not in others
 
 
-def test_diversity_in_training_is_drawn(small, images, undrawn):
+def test_diversity_in_training_is_drawn(small, images, without_figures):
   study = _diverse(small, df=1.0)
   records = {
     "df": [{"step": 5, "diversity/df": 0.4}, {"step": 9, "diversity/df": 0.9}],
@@ -241,26 +243,26 @@ def test_diversity_in_training_is_drawn(small, images, undrawn):
   without = page.render(study, sheets=images)
   text = page.render(study, sheets=images, diversity=records)
   assert count(text) == count(without) + 1
-  told = "during the generator's training"
-  assert told in html_checker.words(text)
+  expected = "during the generator's training"
+  assert expected in html_checker.words(text)
   nothing = {"mel": [{"step": 5}]}
   assert page.render(study, sheets=images, diversity=nothing) == without
 
 
-def test_what_limits_this_study_is_told(small, text, undrawn):
+def test_limitations_of_this_study_are_given(small, text, without_figures):
   limits = {"notes": ["No groups."], "original": []}
   limits["verdict"] = small["verdict"] | {"leak_excluded": False}
   words = html_checker.words(page.render({**small, **limits}, sheets={}))
-  told = "A leak cannot be excluded: it is unknown which lesions"
-  assert words.index(told) < words.index("What was compared")
+  expected = "A leak cannot be excluded: it is unknown which lesions"
+  assert words.index(expected) < words.index("What was compared")
   assert "No groups." in words
   assert "The original project" not in words
   plain = html_checker.words(text)
-  assert told not in plain
+  assert expected not in plain
   assert "The original project" in plain
 
 
-def test_external_test_set(make_summary, small, undrawn):
+def test_external_test_set(make_summary, small, without_figures):
   skills = {arm: conftest.SKILLS[arm] for arm in ("classical", "capped_25")}
   external = summary.summarize_external(
     folds=conftest.make_folds((0, 1), 2, ("resnet",), skills),

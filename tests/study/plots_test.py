@@ -36,7 +36,7 @@ def test_forest_has_a_row_for_each_network_and_arm(study):
   assert (texts["resnet"], texts["head"]) == (0, 1 + len(arms))
 
 
-def test_forest_marks_what_decides_and_has_adjusted_p_values(study):
+def test_forest_marks_the_verdict_and_has_adjusted_p_values(study):
   axis = plots.forest(study).axes[0]
   (dot,) = _dots(axis, "D")
   assert list(dot.get_xdata()) == [study["verdict"]["value"]]
@@ -47,11 +47,11 @@ def test_forest_marks_what_decides_and_has_adjusted_p_values(study):
   row = next(d for d in study["differences"] if d["arm"] == "classical")
   assert row["network"] == "head"
   place = 1 + len(conftest.SKILLS) + 1 + 3
-  told = [t.get_text() for t in axis.texts if t.get_position()[1] == place]
-  assert told == [f"{row['p_adjusted']:.3f}"]
+  shown = [t.get_text() for t in axis.texts if t.get_position()[1] == place]
+  assert shown == [f"{row['p_adjusted']:.3f}"]
 
 
-def test_forest_marks_what_cannot_be_told(make_summary):
+def test_forest_marks_undecided_differences(make_summary):
   one = make_summary(seeds=1, numbers=(0,), networks=("resnet",))
   dots = _dots(plots.forest(one).axes[0])
   assert {dot.get_markerfacecolor() for dot in dots} == {"white"}
@@ -74,15 +74,15 @@ def test_doses_are_arms_that_differ_in_nothing_else(study):
   assert found == {"dose_025": 0.25, "dose_2": 2.0}
 
 
-def test_doses_are_not_of_arms_with_other_values(study):
+def test_arms_with_other_values_are_no_doses(study):
   def found(key):
-    told = [
+    arms = [
       arm | {"recipe": arm["recipe"] | {key: "another"}}
       if arm["name"] == "uncapped"
       else arm
       for arm in study["arms"]
     ]
-    return plots.doses_of(study | {"arms": told}, "head")
+    return plots.doses_of(study | {"arms": arms}, "head")
 
   keys = DEFAULTS.keys() - {"dose"}
   assert all("uncapped" not in found(key) for key in keys)

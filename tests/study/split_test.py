@@ -1,4 +1,4 @@
-"""Tests of the task that writes splits for generators of other projects."""
+"""Tests of study/split.py: splits for generators of other projects."""
 
 import csv
 import json
@@ -43,14 +43,14 @@ def _splits(place):
     return {row["image_id"]: row["split"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("asked", [FOLDS, FIXED], ids=["folds", "fixed"])
+@pytest.mark.parametrize("case", [FOLDS, FIXED], ids=["folds", "fixed"])
 def test_a_study_takes_the_images_of_a_generator_trained_on_them(
-  asked, own, tmp_path
+  case, own, tmp_path
 ):
-  text, changes = asked
+  text, changes = case
   config = _made(split_config, own, text, changes)
   split.run(config, tmp_path)
-  fixed = asked is FIXED
+  fixed = case is FIXED
   places = [tmp_path] if fixed else [tmp_path / "0", tmp_path / "1"]
   for place in places:
     parts = _splits(place)

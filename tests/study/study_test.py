@@ -1,4 +1,4 @@
-"""Tests of the study, from data to verdict."""
+"""Tests of study/study.py, from data to verdict."""
 
 import contextlib
 import csv
@@ -39,8 +39,8 @@ def _tiny_data(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-  """A study from begin to end, and what its runs of training were given."""
+def finished(tmp_path_factory):
+  """Return a finished study, and the config and data of each training."""
   path, trained = tmp_path_factory.mktemp("study") / "run", {}
   train = loop.train
 
@@ -61,9 +61,9 @@ def _units(path, split="test"):
   return {f.parent.name.rpartition("-")[0]: f.parent for f in found}
 
 
-def _copy(done, path, *gone):
+def _copy(finished, path, *gone):
   """Copy a study's workdir, without its report and some classifiers."""
-  shutil.copytree(done[0], path)
+  shutil.copytree(finished[0], path)
   shutil.rmtree(path / "report")
   for name, place in _units(path).items():
     if name in gone:
@@ -72,23 +72,23 @@ def _copy(done, path, *gone):
 
 
 def _take_a_minute(path):
-  """Have each classifier of a study be recorded to have taken a minute."""
+  """Record that each classifier of a study took a minute."""
   for record in path.glob("*/units/*/unit.json"):
     unit = json.loads(record.read_text())
     files.write_json(record, unit | {"seconds": 60.0})
 
 
-def test_the_report_is_written(done):
-  path, result, _ = done
-  told = json.loads((path / "report" / "summary.json").read_text())
-  names = [arm["name"] for arm in told["arms"]]
+def test_the_report_is_written(finished):
+  path, result, _ = finished
+  summary = json.loads((path / "report" / "summary.json").read_text())
+  names = [arm["name"] for arm in summary["arms"]]
   assert names == [*ARMS, scoring.WITHOUT, scoring.WITH]
-  assert told["folds"] == [-1]
-  assert [network["name"] for network in told["networks"]] == ["resnet"]
-  assert told["verdict"] == json.loads(json.dumps(result["verdict"]))
+  assert summary["folds"] == [-1]
+  assert [network["name"] for network in summary["networks"]] == ["resnet"]
+  assert summary["verdict"] == json.loads(json.dumps(result["verdict"]))
   page = (path / "report" / "index.html").read_text()
   html_checker.check(page)
-  assert told["verdict"]["headline"] in page.replace("&#39;", "'")
+  assert summary["verdict"]["headline"] in page.replace("&#39;", "'")
   for name in ("scores", "differences"):
     with (path / "report" / f"{name}.csv").open(newline="") as file:
       rows = list(csv.DictReader(file))
@@ -96,8 +96,8 @@ def test_the_report_is_written(done):
     assert len(rows) > 6
 
 
-def test_the_report_tells_of_the_generator(done):
-  _, result, _ = done
+def test_the_report_describes_the_generator(finished):
+  _, result, _ = finished
   assert result["subject"] == "ACGAN images"
   assert result["verdict"]["leak_excluded"]
   assert result["original"] == []  # of HAM10000 only
@@ -120,7 +120,7 @@ def test_a_class_is_as_diverse_as_in_its_worst_fold():
 
 @pytest.mark.parametrize("short", [{}, {"capped_25": {1: 3}}])
 @pytest.mark.parametrize(
-  ("pretrained", "known", "told"),
+  ("pretrained", "known", "expected"),
   [
     ((), True, []),
     ((), False, ["It is not recorded whether the generator"]),
@@ -128,8 +128,8 @@ def test_a_class_is_as_diverse_as_in_its_worst_fold():
     (["Net"], False, ["The generator was trained through Net."]),
   ],
 )
-def test_notes_tell_of_pretraining_and_of_missing_images(
-  short, pretrained, known, told
+def test_notes_are_on_pretraining_and_missing_images(
+  short, pretrained, known, expected
 ):
   read = report.FoldRead(
     done=None,
@@ -142,9 +142,11 @@ def test_notes_tell_of_pretraining_and_of_missing_images(
     seconds={},
   )
   notes = report._notes([read], shrunk.dataset().info, ())
-  told = told + ["Arms with fewer synthetic images"] * bool(short)
-  assert len(notes) == len(told)
-  assert all(note.startswith(x) for note, x in zip(notes, told, strict=True))
+  expected = expected + ["Arms with fewer synthetic images"] * bool(short)
+  assert len(notes) == len(expected)
+  assert all(
+    note.startswith(x) for note, x in zip(notes, expected, strict=True)
+  )
 
 
 @pytest.mark.parametrize(
@@ -157,11 +159,11 @@ def test_notes_tell_of_pretraining_and_of_missing_images(
   ],
 )
 def test_generators_are_retrained_if_their_weights_are_known_to_differ(
-  strangers, tmp_path, taught, records, own
+  user_images, tmp_path, training_sets, records, own
 ):
   for seed, record in enumerate(records):
     place = tmp_path / "by_seed" / str(seed)
-    shutil.copytree(strangers, place)
+    shutil.copytree(user_images, place)
     files.write_json(place / "provenance.json", {"generator": record})
   folder = str(tmp_path / "by_seed" / "{seed}")
   config = _config(seeds=2, synthetic=folder, unknown_origin=True)
@@ -171,8 +173,8 @@ def test_generators_are_retrained_if_their_weights_are_known_to_differ(
   )
 
 
-def test_arms_differ_in_what_they_say_and_nothing_else(done):
-  _, _, trained = done
+def test_arms_differ_in_their_settings_only(finished):
+  _, _, trained = finished
   assert set(trained) == {"generator", *(f"resnet-{arm}-0" for arm in ARMS)}
   (plain, real), (more, mixed) = (trained[f"resnet-{arm}-0"] for arm in ARMS)
   assert plain.to_dict() == more.to_dict()
@@ -180,7 +182,7 @@ def test_arms_differ_in_what_they_say_and_nothing_else(done):
   assert plain.augment.jitter == 0.1
   assert plain.train.sampler == "balanced"
   assert real.added is None
-  # Two for each real image of the classes that have not most.
+  # Two for each real image, but none of the largest class.
   assert mixed.added.share == 0.25
   assert np.bincount(mixed.added.split.labels).tolist() == [0, 14, 10]
   assert mixed.info.class_counts == (12, 9, 7)
@@ -188,8 +190,8 @@ def test_arms_differ_in_what_they_say_and_nothing_else(done):
   assert set(mixed.inherited) == set(real.train.groups)
 
 
-def test_scores_are_those_of_the_predictions(done):
-  path, result, _ = done
+def test_scores_are_those_of_the_predictions(finished):
+  path, result, _ = finished
   test, units = shrunk.dataset().test, _units(path)
   with (path / "split" / "images.csv").open(newline="") as file:
     rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
@@ -203,8 +205,8 @@ def test_scores_are_those_of_the_predictions(done):
     assert arm["scores"]["accuracy"]["value"] == pytest.approx(accuracy)
 
 
-def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
-  path, result, _ = done
+def test_a_finished_study_trains_nothing(finished, monkeypatch):
+  path, result, _ = finished
   monkeypatch.setattr(loop, "train", pytest.fail)
   times = lambda: [p.stat().st_mtime_ns for p in path.glob("*/units/*/*.npz")]
   before = times()
@@ -214,9 +216,9 @@ def test_a_study_that_is_done_trains_nothing(done, monkeypatch):
   assert again["verdict"] == result["verdict"]
 
 
-def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
+def test_shards_train_their_own_and_the_last_one_reports(finished, tmp_path):
   names = [f"resnet-{arm}-0" for arm in ARMS]
-  path = _copy(done, tmp_path / "run", *names)
+  path = _copy(finished, tmp_path / "run", *names)
   (path / "plan.json").unlink()
   assert study.run(_config(shard="1/2"), path) is None
   # Nothing is chosen, and no test lesion predicted, before all are there.
@@ -226,14 +228,14 @@ def test_shards_train_their_own_and_the_last_one_reports(done, tmp_path):
   assert not (path / "report").exists()
   result = study.run(_config(shard="0/2"), path)
   assert set(_units(path)) == set(names)
-  assert result["arms"] == done[1]["arms"]
-  assert result["verdict"] == done[1]["verdict"]
+  assert result["arms"] == finished[1]["arms"]
+  assert result["verdict"] == finished[1]["verdict"]
   # A shard with nothing of its own to do.
-  assert study.run(_config(shard="7/9"), path)["arms"] == done[1]["arms"]
+  assert study.run(_config(shard="7/9"), path)["arms"] == finished[1]["arms"]
 
 
 def test_shards_that_finish_each_others_folds_report(
-  strangers, tmp_path, taught, monkeypatch, caplog
+  user_images, tmp_path, training_sets, monkeypatch, caplog
 ):
   """Each shard finishes one of the two folds last."""
   caplog.set_level("INFO")
@@ -241,7 +243,7 @@ def test_shards_that_finish_each_others_folds_report(
   config = _config(
     folds=(0, 1),
     data__num_folds=3,
-    synthetic=str(strangers),
+    synthetic=str(user_images),
     unknown_origin=True,
   )
   other = []
@@ -257,20 +259,20 @@ def test_shards_that_finish_each_others_folds_report(
   assert result["folds"] == [0, 1]
   assert other == [None]
   # The other shard counted what this one had done.
-  (told,) = (r.message for r in caplog.records if "0/2 is done" in r.message)
-  row = next(line for line in told.splitlines() if "resnet  " in line)
+  (logged,) = (r.message for r in caplog.records if "0/2 is done" in r.message)
+  row = next(line for line in logged.splitlines() if "resnet  " in line)
   assert row.split()[1:3] == ["3", "1"]
 
 
-def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
-  path = _copy(done, tmp_path / "run")
+def test_seeds_and_arms_may_come_and_go(finished, tmp_path, training_sets):
+  path = _copy(finished, tmp_path / "run")
   config = _config(seeds=2, arms=(*ARMS, "milder")).unlock()
   config.arm["milder"] = study_config.arm("x", augment={"jitter": 0.05})
   config.network.resnet.arms = (*ARMS, "milder")
   config.arm.real.description = "in other words"
   config.network.efficientnet.train.steps = 50  # nothing was chosen by it
   result = study.run(config, path)
-  assert set(taught) == {
+  assert set(training_sets) == {
     *(f"resnet-{arm}-1" for arm in ARMS),
     *("resnet-milder-0", "resnet-milder-1"),
   }
@@ -278,19 +280,19 @@ def test_seeds_and_arms_may_come_and_go(done, tmp_path, taught):
     (*ARMS, "milder", scoring.WITHOUT, scoring.WITH), 2
   )
   assert json.loads((path / "config.json").read_text())["seeds"] == 2
-  # Of fewer than there are, the report is of those that are asked for.
-  taught.clear()
+  # With fewer seeds and arms, the report is of those only.
+  training_sets.clear()
   _take_a_minute(path)
   config.seeds, config.arms = 1, ARMS
   result = study.run(config, path)
-  assert not taught
+  assert not training_sets
   assert result["minutes"] == {"resnet": len(ARMS)}
-  assert result["arms"] == done[1]["arms"]
-  assert result["verdict"] | done[1]["verdict"] == result["verdict"]
+  assert result["arms"] == finished[1]["arms"]
+  assert result["verdict"] | finished[1]["verdict"] == result["verdict"]
 
 
 def test_a_choice_is_made_once_by_validation_lesions(
-  strangers, tmp_path, taught
+  user_images, tmp_path, training_sets
 ):
   """Classifiers predict at random: what is best differs by split and fold."""
   path = tmp_path / "run"
@@ -300,7 +302,7 @@ def test_a_choice_is_made_once_by_validation_lesions(
     seeds=2,
     arms=("real", "classical", "capped_25", "uncapped"),
     network__resnet__arms=(),
-    synthetic=str(strangers),
+    synthetic=str(user_images),
     unknown_origin=True,
   )
   result = study.run(config, path)
@@ -327,12 +329,12 @@ def test_a_choice_is_made_once_by_validation_lesions(
           right = kept["probabilities"].argmax(-1) == fold.test.labels
         accuracies.setdefault(arm, []).append(right)
       scores[arm] = np.mean(found)
-    told = result["choices"]["resnet"][str(number)]
-    assert told["validation"] == pytest.approx(scores)
-    assert told["without"] == max(("real", "classical"), key=scores.get)
-    assert told["with"] == max(("capped_25", "uncapped"), key=scores.get)
+    choice = result["choices"]["resnet"][str(number)]
+    assert choice["validation"] == pytest.approx(scores)
+    assert choice["without"] == max(("real", "classical"), key=scores.get)
+    assert choice["with"] == max(("capped_25", "uncapped"), key=scores.get)
     by_fold[number] = {
-      kind: np.array(accuracies[told[kind]]) for kind in ("with", "without")
+      kind: np.array(accuracies[choice[kind]]) for kind in ("with", "without")
     }
   # The procedures pool what was chosen in each fold.
   for kind, name in (("with", scoring.WITH), ("without", scoring.WITHOUT)):
@@ -341,7 +343,7 @@ def test_a_choice_is_made_once_by_validation_lesions(
     value = arm["scores"]["accuracy"]["value"]
     assert value == pytest.approx(right.mean())
   assert len(pool.labels) > len(right)
-  # What was chosen stays, whatever validation lesions say later.
+  # Choices stay, whatever validation lesions would choose later.
   decided = json.loads((path / "plan.json").read_text())
   for found in decided["choices"]["resnet"].values():
     found["with"] = "uncapped" if found["with"] == "capped_25" else "capped_25"
@@ -351,13 +353,13 @@ def test_a_choice_is_made_once_by_validation_lesions(
     again["choices"]["resnet"]["0"]["with"]
     != (result["choices"]["resnet"]["0"]["with"])
   )
-  told = "chose .* in fold .* config.arms must keep it"
+  message = "chose .* in fold .* config.arms must keep it"
   kept = (
     "capped_25"
     if decided["choices"]["resnet"]["0"]["with"] == "uncapped"
     else "uncapped"
   )
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     study.run(_with(config, arms=("real", "classical", kept)), path)
 
 
@@ -367,28 +369,30 @@ def _with(config, **changes):
   return changed
 
 
-def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
+def test_more_seeds_are_decided_once(
+  user_images, tmp_path, training_sets, monkeypatch
+):
   path = tmp_path / "run"
   config = _config(
     seeds=2,
     seeds_most=4,
     until=1e-6,
     level=0.975,
-    synthetic=str(strangers),
+    synthetic=str(user_images),
     unknown_origin=True,
   )
-  asked = []
+  calls = []
   monkeypatch.setattr(
-    scoring, "seeds_needed", lambda *_, **how: asked.append(how) or 3
+    scoring, "seeds_needed", lambda *_, **how: calls.append(how) or 3
   )
   result = study.run(config, path)
-  assert (asked[0]["first"], asked[0]["level"]) == (2, 0.975)
+  assert (calls[0]["first"], calls[0]["level"]) == (2, 0.975)
   assert result["level"] == 0.975
   assert result["verdict"]["seeds"] == 3
   assert result["verdict"]["until"]["first"] == 2
   assert result["verdict"]["until"]["folds"] == [-1]
-  assert "resnet-classical-2" in taught
-  assert "resnet-classical-3" not in taught
+  assert "resnet-classical-2" in training_sets
+  assert "resnet-classical-3" not in training_sets
   monkeypatch.setattr(scoring, "seeds_needed", lambda *_, **how: 4)
   assert study.run(config, path)["verdict"]["seeds"] == 3
   with pytest.raises(
@@ -397,13 +401,13 @@ def test_more_seeds_are_decided_once(strangers, tmp_path, taught, monkeypatch):
     study.run(_with(config, until=0.5), path)
   with pytest.raises(errors.InputError, match="the first 2 have decided how"):
     study.run(_with(config, seeds=3), path)
-  # A level follows from how many studies ask the same lesions, later too.
+  # The level depends on how many studies use the same lesions, so it may rise.
   assert study.run(_with(config, level=0.9875), path)["level"] == 0.9875
   with pytest.raises(errors.InputError, match="and may only rise"):
     study.run(_with(config, level=0.95), path)
 
 
-def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
+def test_a_dry_run_says_what_there_is_to_do(finished, tmp_path, caplog):
   caplog.set_level("INFO")
   assert study.run(_config(dry_run=True, seeds=3), tmp_path / "run") is None
   assert not (tmp_path / "run").exists()
@@ -417,7 +421,7 @@ def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
   other = "may include classifiers of other settings"
   assert other not in caplog.text
   caplog.clear()
-  path = _copy(done, tmp_path / "copy")
+  path = _copy(finished, tmp_path / "copy")
   (_units(path)["resnet-classical-0"] / "unit.json").unlink()
   config = _config(dry_run=True, seeds=3, folds=(-1,))
   assert study.run(config, path) is None
@@ -425,32 +429,32 @@ def test_a_dry_run_says_what_there_is_to_do(done, tmp_path, caplog):
   assert other in caplog.text
 
 
-def test_the_positive_control_adds_other_lesions(tmp_path, taught):
-  # Its images are real, whatever the GAN would learn through.
+def test_the_positive_control_adds_other_lesions(tmp_path, training_sets):
+  # Its images are real, whatever the GAN would be trained through.
   config = _config(control=True, gan__model__discriminator="projected")
   result = study.run(config, tmp_path / "run")
   assert result["subject"] == "Other lesions' images"
   assert result["verdict"]["leak_excluded"]
   whole = shrunk.dataset().train
-  mixed = taught["resnet-capped_25-0"]
+  mixed = training_sets["resnet-capped_25-0"]
   added, own = mixed.added.split, mixed.train
   assert set(added.groups).isdisjoint(own.groups)
   assert set(added.image_ids) | set(own.image_ids) <= set(whole.image_ids)
   assert "other half" in result["split"]
-  (told,) = result["notes"]
-  assert told.startswith(
+  (note,) = result["notes"]
+  assert note.startswith(
     "Arms with fewer synthetic images than their dose: capped_25. At most"
   )
   counts = np.bincount(added.labels)
-  assert told.endswith(f"{counts[1]} of square, {counts[2]} of stripes.")
-  assert "generator" not in taught
-  # No note asks what real images were trained through.
+  assert note.endswith(f"{counts[1]} of square, {counts[2]} of stripes.")
+  assert "generator" not in training_sets
+  # Real images need no note on pretraining.
   enough = _with(config, **{"arm.capped_25.dose": 0.5})
   assert study.run(enough, tmp_path / "enough")["notes"] == []
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     (
       {"gan__train__steps": 6},
@@ -477,18 +481,20 @@ def test_the_positive_control_adds_other_lesions(tmp_path, taught):
     ),
   ],
 )
-def test_what_would_mix_is_refused(done, monkeypatch, changes, told):
+def test_changes_that_would_mix_results_are_refused(
+  finished, monkeypatch, changes, message
+):
   monkeypatch.setattr(loop, "train", pytest.fail)
-  before = (done[0] / "config.json").read_text()
-  with pytest.raises(errors.InputError, match=told):
-    study.run(_config(**changes), done[0])
-  assert (done[0] / "config.json").read_text() == before
+  before = (finished[0] / "config.json").read_text()
+  with pytest.raises(errors.InputError, match=message):
+    study.run(_config(**changes), finished[0])
+  assert (finished[0] / "config.json").read_text() == before
 
 
 def test_networks_may_be_added_before_that_of_the_verdict(
-  done, tmp_path, taught
+  finished, tmp_path, training_sets
 ):
-  path = _copy(done, tmp_path / "run")
+  path = _copy(finished, tmp_path / "run")
   added = {"networks": ("resnet", "head"), "verdict_network": "resnet"}
   config = _config(seeds=2, **added)
   assert study.run(config, path)["verdict"]["network"] == "resnet"
@@ -498,54 +504,56 @@ def test_networks_may_be_added_before_that_of_the_verdict(
   assert minutes == {"resnet": 4, "head": 3}
 
 
-def test_arms_added_later_find_their_images(done, tmp_path, taught):
+def test_arms_added_later_find_their_images(finished, tmp_path, training_sets):
   path, whole = tmp_path / "run", {"network__resnet__arms": ()}
-  generator = done[0] / "split" / "generator"
+  generator = finished[0] / "split" / "generator"
   shutil.copytree(generator, path / "split" / "generator")
   study.run(_config(**whole), path)
   config = _config(arms=(*ARMS, "dose_10"), **whole)
   study.run(config, path)
-  added = taught["resnet-dose_10-0"].added.split
+  added = training_sets["resnet-dose_10-0"].added.split
   assert np.bincount(added.labels).tolist() == [0, 70, 50]
   # A new arm may need more.
   config = config.copy_and_resolve_references().unlock()
   config.arms = (*ARMS, "mine")
   config.arm["mine"] = study_config.arm("x", added="synthetic", dose=11.0)
-  told = "has 70 images of square, and arm mine needs 77: leave it out"
-  with pytest.raises(errors.InputError, match=told):
+  message = "has 70 images of square, and arm mine needs 77: leave it out"
+  with pytest.raises(errors.InputError, match=message):
     study.run(config, path)
 
 
-def test_images_are_the_same_wherever_they_are_and_not_once_they_change(
-  strangers, tmp_path, taught, monkeypatch
+def test_images_may_be_moved_but_not_changed(
+  user_images, tmp_path, training_sets, monkeypatch
 ):
   path, allowed = tmp_path / "run", {"unknown_origin": True}
-  study.run(_config(synthetic=str(strangers), **allowed), path)
-  taught.clear()
+  study.run(_config(synthetic=str(user_images), **allowed), path)
+  training_sets.clear()
   monkeypatch.chdir(tmp_path)
   (tmp_path / "link").symlink_to("images")
-  shutil.copytree(strangers, tmp_path / "moved")
+  shutil.copytree(user_images, tmp_path / "moved")
   for place in ("images/", "link", "moved"):
     study.run(_config(synthetic=place, **allowed), path)
-  assert not taught
-  Image.new("RGB", (30, 40)).save(strangers / "stripes" / "0.jpg")
-  told = "was started with other synthetic images than now"
-  with pytest.raises(errors.InputError, match=told):
+  assert not training_sets
+  Image.new("RGB", (30, 40)).save(user_images / "stripes" / "0.jpg")
+  message = "was started with other synthetic images than now"
+  with pytest.raises(errors.InputError, match=message):
     study.run(_config(synthetic="link", **allowed), path)
 
 
-def test_a_generator_that_is_lost_is_trained_again_to_the_same(done, tmp_path):
-  path = _copy(done, tmp_path / "run", "resnet-classical-0")
+def test_a_generator_that_is_lost_is_trained_again_to_the_same(
+  finished, tmp_path
+):
+  path = _copy(finished, tmp_path / "run", "resnet-classical-0")
   manifest = path / "split" / "generator" / "checkpoints" / "4"
   (manifest / "manifest.json").write_text("{")
   result = study.run(_config(), path)  # its synthetic images are still its own
-  assert result["arms"] == done[1]["arms"]
+  assert result["arms"] == finished[1]["arms"]
 
 
 def test_a_study_that_was_begun_on_other_images_is_refused(
-  done, tmp_path, monkeypatch
+  finished, tmp_path, monkeypatch
 ):
-  path = _copy(done, tmp_path / "run")
+  path = _copy(finished, tmp_path / "run")
   raw = _raw(None)
   images = raw.splits["test"].images.copy()
   images[0, 0, 0, 0] ^= 1
@@ -555,12 +563,12 @@ def test_a_study_that_was_begun_on_other_images_is_refused(
     study.run(_config(), path)
 
 
-def test_what_another_process_works_on_is_waited_for(
-  done, tmp_path, monkeypatch
+def test_units_of_another_process_are_waited_for(
+  finished, tmp_path, monkeypatch
 ):
-  place = _units(done[0])["resnet-classical-0"]
+  place = _units(finished[0])["resnet-classical-0"]
   names = [f"resnet-{arm}-0" for arm in ARMS]
-  path = _copy(done, tmp_path / "run", *names)
+  path = _copy(finished, tmp_path / "run", *names)
   monkeypatch.setattr(folds, "PAUSE", 0.02)
   order, train = [], loop.train
 
@@ -577,13 +585,13 @@ def test_what_another_process_works_on_is_waited_for(
     result = study.run(_config(), path)
   # The other classifier was trained in the meantime.
   assert [name.split("-")[1] for name in order] == [*ARMS[::-1]]
-  assert result["arms"] == done[1]["arms"]
+  assert result["arms"] == finished[1]["arms"]
 
 
 def test_a_generator_that_has_seen_test_lesions_is_refused(
-  done, tmp_path, monkeypatch
+  finished, tmp_path, monkeypatch
 ):
-  path, _, _ = done
+  path, _, _ = finished
   monkeypatch.setattr(loop, "train", pytest.fail)
   own = shrunk.dataset()
   for split in ("test", "validation"):
@@ -591,34 +599,34 @@ def test_a_generator_that_has_seen_test_lesions_is_refused(
     groups[2] = own.train.groups[4]
     other = own._replace(**{split: getattr(own, split)._replace(groups=groups)})
     monkeypatch.setattr(datasets, "load", lambda config, other=other: other)
-    told = f"trained on 1 lesions of the {split} split here \\({groups[2]}"
+    message = f"trained on 1 lesions of the {split} split here \\({groups[2]}"
     place = str(path / "split" / "generator")
-    with pytest.raises(errors.InputError, match=told):
+    with pytest.raises(errors.InputError, match=message):
       study.run(_config(generator=place), tmp_path / split)
     assert not (tmp_path / split).exists()
 
 
 def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
-  tmp_path, strangers, taught
+  tmp_path, user_images, training_sets
 ):
-  config = {"folds": (), "data__num_folds": 3, "synthetic": str(strangers)}
+  config = {"folds": (), "data__num_folds": 3, "synthetic": str(user_images)}
   train = folds.load(_config(**config), 1).train
   origin = {"trained_on": {"image_ids": train.image_ids.tolist()}}
-  files.write_json(strangers / "provenance.json", origin)
+  files.write_json(user_images / "provenance.json", origin)
   result = study.run(_config(**config), tmp_path / "run")
   assert result["folds"] == [1]
   assert result["split"].startswith("1 of 3 folds by lesion (seed 0), each of")
   assert "Folds 0, 2 are left out" in result["notes"][0]
   # One for each fold, and one of them of another fold.
   for number in range(3):
-    shutil.copytree(strangers, tmp_path / "by_fold" / str(number))
+    shutil.copytree(user_images, tmp_path / "by_fold" / str(number))
   config["synthetic"] = str(tmp_path / "by_fold" / "{fold}")
   with pytest.raises(errors.InputError, match=r"was trained on .* split"):
     study.run(_config(**config), tmp_path / "other")
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"arms": (*ARMS, "clasical")}, r"Unknown arm 'clasical'. Did you mean"),
     (
@@ -694,20 +702,20 @@ def test_folds_whose_lesions_a_generator_has_seen_are_left_out(
     ),
   ],
 )
-def test_a_study_that_cannot_be_is_refused(
-  done, tmp_path, monkeypatch, changes, told
+def test_impossible_studies_are_refused(
+  finished, tmp_path, monkeypatch, changes, message
 ):
-  generator = str(done[0] / "split" / "generator")
+  generator = str(finished[0] / "split" / "generator")
   changes = {"generator": generator, **changes}
   monkeypatch.setattr(loop, "train", pytest.fail)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     study.run(_config(**changes), tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture
-def strangers(tmp_path):
-  """A folder that somebody else's GAN might have made: of another size."""
+def user_images(tmp_path):
+  """Return a folder as by a user's generator, with images of another size."""
   rng = np.random.default_rng(0)
   for name, count in (("square", 20), ("stripes", 3)):
     place = tmp_path / "images" / name
@@ -719,12 +727,12 @@ def strangers(tmp_path):
 
 
 @pytest.fixture
-def taught(monkeypatch):
-  """Have classifiers predict at random; return what they would be taught."""
-  taught = {}
+def training_sets(monkeypatch):
+  """Let classifiers predict at random; return their training sets by unit."""
+  training_sets = {}
 
   def learn(config, dataset, place, features):
-    taught[place.name.rpartition("-")[0]] = dataset
+    training_sets[place.name.rpartition("-")[0]] = dataset
     place.mkdir(parents=True, exist_ok=True)
 
     def predict(split):
@@ -735,98 +743,100 @@ def taught(monkeypatch):
     return predict
 
   monkeypatch.setattr(networks, "learn", learn)
-  return taught
+  return training_sets
 
 
-def test_a_strangers_folder_is_judged(strangers, tmp_path, taught):
+def test_a_study_of_a_users_images(user_images, tmp_path, training_sets):
   train = shrunk.dataset().train
   origin = {"trained_on": {"image_ids": train.image_ids.tolist()}}
-  files.write_json(strangers / "provenance.json", {"name": "DCGAN", **origin})
-  result = study.run(_config(synthetic=str(strangers)), tmp_path / "run")
+  files.write_json(user_images / "provenance.json", {"name": "DCGAN", **origin})
+  result = study.run(_config(synthetic=str(user_images)), tmp_path / "run")
   assert result["verdict"]["leak_excluded"]
   assert result["verdict"]["headline"].startswith(
     ("DCGAN images", "This study")
   )
-  # Classes have 12, 7 and 5; of disc none are wanted, of stripes are but three.
-  mixed = taught["resnet-capped_25-0"]
+  # Classes have 12, 7 and 5; disc gets none, and stripes has only three.
+  mixed = training_sets["resnet-capped_25-0"]
   assert np.bincount(mixed.added.split.labels).tolist() == [0, 14, 3]
   assert mixed.added.split.images.shape[1:] == (16, 16, 3)
   assert set(train.groups) <= set(mixed.inherited)
 
 
 def test_images_made_through_a_pretrained_network_are_for_such_networks(
-  strangers, tmp_path, monkeypatch
+  user_images, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(loop, "train", pytest.fail)
   record = {"pretrained": ["EfficientNet-Lite0"]}
-  files.write_json(strangers / "provenance.json", record)
-  changes = {"synthetic": str(strangers), "unknown_origin": True}
-  told = "trained through EfficientNet-Lite0, .* resnet would gain from it"
-  with pytest.raises(errors.InputError, match=told):
+  files.write_json(user_images / "provenance.json", record)
+  changes = {"synthetic": str(user_images), "unknown_origin": True}
+  message = "trained through EfficientNet-Lite0, .* resnet would gain from it"
+  with pytest.raises(errors.InputError, match=message):
     study.run(_config(**changes), tmp_path / "run")
   config = _config(networks=("resnet", "head"), dry_run=True, **changes)
   assert study.run(config, tmp_path / "run") is None
 
 
 def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
-  strangers, tmp_path, taught
+  user_images, tmp_path, training_sets
 ):
-  told = r"images does not record which lesions .*image_ids.*unknown_o"
-  with pytest.raises(errors.InputError, match=told):
-    study.run(_config(synthetic=str(strangers)), tmp_path / "run")
+  message = r"images does not record which lesions .*image_ids.*unknown_o"
+  with pytest.raises(errors.InputError, match=message):
+    study.run(_config(synthetic=str(user_images)), tmp_path / "run")
   assert not (tmp_path / "run").exists()
-  config = _config(synthetic=str(strangers), unknown_origin=True)
+  config = _config(synthetic=str(user_images), unknown_origin=True)
   result = study.run(config, tmp_path / "run")
   headline = result["verdict"]["headline"]
   assert headline.startswith("A leak cannot be excluded. ")
   assert not result["verdict"]["leak_excluded"]
   page = (tmp_path / "run" / "report" / "index.html").read_text()
   assert page.index("A leak cannot be excluded: it is") < page.index("<h1>")
-  # Whoever learnt from such images is of unknown origin, too.
-  assert taught["resnet-capped_25-0"].inherited is None
+  # The origin of what learns from such images is unknown, too.
+  assert training_sets["resnet-capped_25-0"].inherited is None
 
 
-def test_an_unknown_origin_in_any_fold_is_told(strangers, tmp_path, taught):
+def test_an_unknown_origin_in_any_fold_is_reported(
+  user_images, tmp_path, training_sets
+):
   config = {"folds": (0, 1), "data__num_folds": 3, "unknown_origin": True}
   config["synthetic"] = str(tmp_path / "by_fold" / "{fold}")
   config["networks"] = ("head",)
   train = folds.load(_config(**config), 0).train
   known = {"trained_on": {"image_ids": train.image_ids.tolist()}}
-  for number, told in enumerate((known, {"pretrained": [efficientnet.NAME]})):
+  for number, record in enumerate((known, {"pretrained": [efficientnet.NAME]})):
     place = tmp_path / "by_fold" / str(number)
-    shutil.copytree(strangers, place)
-    files.write_json(place / "provenance.json", told)
+    shutil.copytree(user_images, place)
+    files.write_json(place / "provenance.json", record)
   result = study.run(_config(**config), tmp_path / "run")
   assert not result["verdict"]["leak_excluded"]
   assert "generator saw is unknown" in result["split"]
   assert f"was trained through {efficientnet.NAME}." in result["notes"][0]
 
 
-def test_a_folder_whose_maker_has_seen_test_lesions_is_refused(
-  strangers, tmp_path, monkeypatch
+def test_a_folder_whose_generator_has_seen_test_lesions_is_refused(
+  user_images, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(loop, "train", pytest.fail)
   ids = shrunk.dataset().test.image_ids[:2].tolist()
   record = {"trained_on": {"image_ids": ids}}
-  files.write_json(strangers / "provenance.json", record)
-  told = r"was trained on .* test split"
+  files.write_json(user_images / "provenance.json", record)
+  message = r"was trained on .* test split"
   for allowed in (False, True):
-    config = _config(synthetic=str(strangers), unknown_origin=allowed)
-    with pytest.raises(errors.InputError, match=told):
+    config = _config(synthetic=str(user_images), unknown_origin=allowed)
+    with pytest.raises(errors.InputError, match=message):
       study.run(config, tmp_path / "run")
 
 
 def test_an_external_test_set_is_scored_and_trains_nothing(
-  done, tmp_path, monkeypatch
+  finished, tmp_path, monkeypatch
 ):
-  path = _copy(done, tmp_path / "run")
+  path = _copy(finished, tmp_path / "run")
   monkeypatch.setattr(loop, "train", pytest.fail)
   split = external_test.elsewhere()
   folder = external_test.write(tmp_path / "clinic", split)
   result = study.run(_config(external=str(folder)), path)
-  # The verdict, and all else, is that of the internal test lesions.
+  # All results but the external ones are of the internal test lesions.
   same = {"command": "", "external": None, "minutes": {}}
-  assert {**result, **same} == {**done[1], **same}
+  assert {**result, **same} == {**finished[1], **same}
   found = result["external"]
   assert (found["name"], found["images"], found["traced"]) == ("clinic", 7, 0)
   assert found["majority_line"] == {
@@ -854,7 +864,7 @@ def test_an_external_test_set_is_scored_and_trains_nothing(
   html_checker.check(page)
   assert "On clinic (external)" in page
 
-  # What is done is not done again; of another set it is.
+  # Predictions are not repeated, but made for another set.
   before = table.stat().st_mtime_ns
   study.run(_config(external=str(folder)), path)
   assert table.stat().st_mtime_ns == before
@@ -880,7 +890,7 @@ def test_an_external_test_set_with_a_leak_is_refused_before_all(
 
 
 def test_external_images_that_any_seeds_generator_has_seen_are_refused(
-  strangers, tmp_path, monkeypatch
+  user_images, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(loop, "train", pytest.fail)
   split = external_test.elsewhere((1, 1, 1))
@@ -890,7 +900,7 @@ def test_external_images_that_any_seeds_generator_has_seen_are_refused(
   )
   for seed in range(2):
     place = tmp_path / "by_seed" / str(seed)
-    shutil.copytree(strangers, place)
+    shutil.copytree(user_images, place)
     origin = {"trained_on": {"image_ids": [f"ISIC_000000{4 - seed}"]}}
     files.write_json(place / "provenance.json", origin)
   config = _config(
@@ -904,15 +914,15 @@ def test_external_images_that_any_seeds_generator_has_seen_are_refused(
 
 
 @pytest.mark.parametrize(
-  ("content", "told"),
+  ("content", "message"),
   [(b"no zip", "cannot be read as arrays"), (None, "other images")],
 )
-def test_damaged_predictions_are_refused(done, tmp_path, content, told):
-  path = _copy(done, tmp_path / "run")
+def test_damaged_predictions_are_refused(finished, tmp_path, content, message):
+  path = _copy(finished, tmp_path / "run")
   place = _units(path)["resnet-classical-0"] / "test.npz"
   if content is None:
     np.savez(place, probabilities=np.ones((2, 3)) / 3, images="x")
   else:
     place.write_bytes(content)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     study.run(_config(), path)

@@ -165,8 +165,8 @@ def test_other_differences_are_one_family(study):
   assert primary["verdict"] == study["verdict"]["kind"]
 
 
-def test_an_arm_that_is_always_chosen_is_asked_for_once(small):
-  # It is what decides; what remains are two questions.
+def test_an_arm_that_is_always_chosen_is_compared_once(small):
+  # Its comparison is the verdict's; two others remain.
   chosen = _headline(small, "resnet", "capped_25")
   primary = _headline(small, "resnet", scoring.WITH)
   assert chosen == primary | {"arm": "capped_25"}
@@ -212,7 +212,7 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert decided["detectable"] == pytest.approx(half / 1.959964 * 2.801964)
 
 
-def test_intervals_have_the_level_that_is_asked_for(make_summary):
+def test_intervals_have_the_level_of_the_study(make_summary):
   arms = {
     "networks": ("resnet",),
     "arms": ("classical", "capped_25", "uncapped"),
@@ -301,7 +301,9 @@ def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
   assert of_arm("duplicates")["value"] == near(loss)
 
 
-def test_learning_curve_is_rather_of_the_verdicts_network(make_summary):
+def test_the_learning_curve_is_of_the_verdicts_network(
+  make_summary,
+):
   skills = {"classical": 2.0, "capped_25": 2.0, "real_50": 1.0}
   folds = conftest.make_folds((0,), 2, ("resnet", "head"), skills)
   found = make_summary(folds=folds, networks=("resnet", "head"))
@@ -315,7 +317,7 @@ def test_more_seeds_are_for_the_verdict_alone(make_summary):
     folds=folds, networks=("resnet",), **change
   )
   few, more, all_seeds = make(), make(until={"seeds": 5}), make(seeds=5)
-  # The scores of what decides are by as many, so that they agree with it.
+  # The verdict's arms are scored by as many seeds, to agree with it.
   assert [arm["seeds"] for arm in more["arms"]] == [2, 2, 5, 5]
   assert more["arms"][:2] == few["arms"][:2]
   assert more["verdict"]["seeds"] == 5
@@ -325,7 +327,7 @@ def test_more_seeds_are_for_the_verdict_alone(make_summary):
   assert np.sum(confusion) == pytest.approx(2 * 122)
   assert more["verdict"]["value"] == all_seeds["verdict"]["value"]
   assert more["verdict"]["by_fold"] == all_seeds["verdict"]["by_fold"]
-  # The arm that every fold chose is what decides, not another comparison.
+  # The arm that every fold chose gives the verdict, not another comparison.
   primary = _headline(more, "resnet", scoring.WITH)
   assert _headline(more, "resnet", "capped_25") == primary | {
     "arm": "capped_25"

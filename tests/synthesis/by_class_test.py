@@ -1,4 +1,4 @@
-"""Tests of a GAN for each class: all of them in turn, and as one generator."""
+"""Tests of synthesis/by_class.py: a GAN for each class, as one generator."""
 
 import shutil
 
@@ -26,22 +26,22 @@ def _config(toy_dir, gan="acgan", **changes):
 
 
 @pytest.fixture(scope="module")
-def done(toy_dir, tmp_path_factory):
-  """The workdir of a GAN for each of two classes."""
+def workdir(toy_dir, tmp_path_factory):
+  """Return the workdir of a GAN for each of two classes."""
   path = tmp_path_factory.mktemp("by_class") / "run"
   by_class.run(_config(toy_dir), path)
   return path
 
 
-def test_every_class_has_a_run_of_its_own(done):
-  assert (done / "sheet.png").exists()
+def test_every_class_has_a_run_of_its_own(workdir):
+  assert (workdir / "sheet.png").exists()
   for name in _CLASSES:
-    assert trained.is_trained(done / name, 4)
+    assert trained.is_trained(workdir / name, 4)
 
 
-def test_images_of_all_are_in_one_folder(done, toy_dir):
-  generator = generators.load(done)
-  folder = image_folder.read(done / "synthetic", generator.info)
+def test_images_of_all_are_in_one_folder(workdir, toy_dir):
+  generator = generators.load(workdir)
+  folder = image_folder.read(workdir / "synthetic", generator.info)
   assert folder.split.labels.tolist() == [0, 0, 0, 1, 1, 1]
   assert folder.title == "By-class ACGAN images"
   assert generator.class_names == _CLASSES
@@ -52,17 +52,17 @@ def test_images_of_all_are_in_one_folder(done, toy_dir):
   )
 
 
-def test_limits_are_those_of_its_classes_of_all_that_the_data_have(
-  done, toy_dir, tmp_path
+def test_limits_are_those_of_its_classes_among_all_of_the_data(
+  workdir, toy_dir, tmp_path
 ):
   config = shrunk.config(
     "synthesize",
-    generator=str(done),
+    generator=str(workdir),
     drop_copies=True,
     data__data_dir=toy_dir,
   )
   synthesize.run(config, tmp_path)
-  generator = generators.load(done)
+  generator = generators.load(workdir)
   folder = image_folder.read(tmp_path / "synthetic", generator.info)
   limits = folder.provenance["filter"]["limits"]["copy_distance"]
   dataset = datasets.load(_config(toy_dir).data)
@@ -70,16 +70,16 @@ def test_limits_are_those_of_its_classes_of_all_that_the_data_have(
   assert limits == pytest.approx(dict(zip(_CLASSES, wanted, strict=True)))
 
 
-def test_what_is_trained_is_not_trained_again(done, toy_dir, monkeypatch):
+def test_finished_trainings_are_not_repeated(workdir, toy_dir, monkeypatch):
   monkeypatch.setattr(loop, "train", None)
-  by_class.run(_config(toy_dir), done)
+  by_class.run(_config(toy_dir), workdir)
 
 
 def test_it_goes_on_with_the_class_that_was_interrupted(
-  done, toy_dir, tmp_path, monkeypatch
+  workdir, toy_dir, tmp_path, monkeypatch
 ):
-  # As it is where the second class was interrupted before its checkpoint.
-  shutil.copytree(done, tmp_path / "run")
+  # As if the second class had been interrupted before its checkpoint.
+  shutil.copytree(workdir, tmp_path / "run")
   for left in ("df/checkpoints", "synthetic"):
     shutil.rmtree(tmp_path / "run" / left)
   (tmp_path / "run" / "sheet.png").unlink()
@@ -94,27 +94,27 @@ def test_it_goes_on_with_the_class_that_was_interrupted(
   assert seen == ["df"]
   assert (tmp_path / "run" / "sheet.png").exists()
   resumed = generators.load(tmp_path / "run")
-  assert resumed.digest == generators.load(done).digest
+  assert resumed.digest == generators.load(workdir).digest
 
 
 @pytest.mark.slow
-def test_longer_trainings_go_on_and_draw_anew(done, toy_dir, tmp_path):
-  path = shutil.copytree(done, tmp_path / "run")
+def test_longer_trainings_go_on_and_draw_anew(workdir, toy_dir, tmp_path):
+  path = shutil.copytree(workdir, tmp_path / "run")
   by_class.run(_config(toy_dir, gan__train__steps=6), path)
   generator = generators.load(path)
   assert [network.step for network in generator.networks] == [6, 6]
   folder = image_folder.read(path / "synthetic", generator.info)
   assert folder.provenance["generator"]["state_sha256"] == generator.digest
-  before = image_folder.read(done / "synthetic", generator.info)
+  before = image_folder.read(workdir / "synthetic", generator.info)
   assert (folder.split.images != before.split.images).any()
   # The checkpoint of step 4 is there still, and is not taken for the latest.
-  told = "gan.train.steps was 6, is 4, and 6 are already done"
-  with pytest.raises(errors.InputError, match=told):
+  message = "gan.train.steps was 6, is 4, and 6 are already done"
+  with pytest.raises(errors.InputError, match=message):
     by_class.run(_config(toy_dir), path)
 
 
-def test_an_image_is_drawn_by_its_class_network(done):
-  generator = generators.load(done)
+def test_an_image_is_drawn_by_its_class_network(workdir):
+  generator = generators.load(workdir)
   labels = np.array([0, 1, 1, 0, 1])
   images = generator.sample(labels, seed=3)
   # Each class's own images do not depend on the others.
@@ -167,8 +167,8 @@ def _remember_classes(self, task, dataset, config):
   (self.name,) = dataset.info.class_names
 
 
-def test_a_class_that_is_not_trained_is_named(done, tmp_path):
-  shutil.copytree(done, tmp_path / "run")
+def test_a_class_that_is_not_trained_is_named(workdir, tmp_path):
+  shutil.copytree(workdir, tmp_path / "run")
   shutil.rmtree(tmp_path / "run" / "df")
   with pytest.raises(errors.InputError, match="run/df"):
     generators.load(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Tests of generators in one file; readme_test calls one without skinjax."""
+"""Tests of synthesis/export.py; readme_test calls a file without skinjax."""
 
 import json
 
@@ -28,7 +28,7 @@ def made(request, tmp_path_factory):
   return path, network
 
 
-def test_it_draws_as_the_generator_does_by_each_platforms_convolutions(
+def test_it_draws_as_the_generator_with_each_platforms_convolutions(
   made, products
 ):
   _, network = made
@@ -45,7 +45,7 @@ def test_it_draws_as_the_generator_does_by_each_platforms_convolutions(
   assert np.abs(difference).max() <= 1  # rounded
 
 
-def test_it_says_where_it_comes_from(made):
+def test_its_origin_is_recorded(made):
   path, network = made
   card = json.loads((path / export.CARD).read_text())
   assert card["class_names"] == list(network.info.class_names)
@@ -53,7 +53,7 @@ def test_it_says_where_it_comes_from(made):
   assert card["generator"]["state_sha256"] == network.digest
 
 
-def test_what_is_no_generator_is_refused(tmp_path):
+def test_other_networks_than_generators_are_refused(tmp_path):
   with pytest.raises(errors.InputError, match=r"config.generator is empty"):
     export.run(_config(""), tmp_path)
   with pytest.raises(errors.InputError, match="generates no images"):

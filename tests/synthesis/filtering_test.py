@@ -1,4 +1,4 @@
-"""Tests of leaving copies of training images out of a synthetic set."""
+"""Tests of synthesis/filtering.py: leaving out copies and unlike images."""
 
 import csv
 import dataclasses
@@ -45,10 +45,10 @@ class _Fake:
 
   def __init__(self, every, draws=1, seed=0):
     self.every, self.draws, self.seed = every, draws, seed
-    self.asked = []
+    self.counts = []
 
   def __call__(self, labels, number):
-    self.asked.append(len(labels))
+    self.counts.append(len(labels))
     images = _noise(len(labels), self.seed + number)
     if number < self.draws:
       for place in range(0, len(labels), self.every):
@@ -63,13 +63,13 @@ LABELS = np.repeat(np.arange(3, dtype=np.int32), 10)
 def test_copies_are_left_out_and_others_drawn(absl_log):
   fake = _Fake(every=3)
   drawn = filtering.draw(fake, LABELS, [_filter()], shrunk.CLASSES)
-  images, labels, told = drawn.images, drawn.labels, drawn.report
-  assert fake.asked == [30, 10]
-  assert _copies(told) == {"disc": 4, "square": 3, "stripes": 3}
-  assert told["missing"] == {"disc": 0, "square": 0, "stripes": 0}
-  assert told["draws"] == 1
+  images, labels, report = drawn.images, drawn.labels, drawn.report
+  assert fake.counts == [30, 10]
+  assert _copies(report) == {"disc": 4, "square": 3, "stripes": 3}
+  assert report["missing"] == {"disc": 0, "square": 0, "stripes": 0}
+  assert report["draws"] == 1
   np.testing.assert_array_equal(labels, LABELS)
-  # What was no copy is as it was; the others are those drawn next.
+  # Images that are no copies stay; the others are those drawn next.
   expected = _noise(30, 0)
   expected[::3] = _noise(10, 1)
   np.testing.assert_array_equal(images, expected)
@@ -86,10 +86,10 @@ def test_copies_are_left_out_and_others_drawn(absl_log):
 def test_without_copies_nothing_changes(absl_log):
   fake = _Fake(every=1, draws=0)
   drawn = filtering.draw(fake, LABELS, [_filter()], shrunk.CLASSES)
-  images, told = drawn.images, drawn.report
-  assert fake.asked == [30]
+  images, report = drawn.images, drawn.report
+  assert fake.counts == [30]
   np.testing.assert_array_equal(images, _noise(30, 0))
-  assert sum(_copies(told).values()) == told["draws"] == 0
+  assert sum(_copies(report).values()) == report["draws"] == 0
   assert "0 suspected copies of training images were dropped (none)" in (
     absl_log.text
   )
@@ -97,7 +97,7 @@ def test_without_copies_nothing_changes(absl_log):
 
 def test_draws_come_to_an_end(absl_log):
   class Stubborn(_Fake):
-    """Emits a training image in the first place, whatever is asked."""
+    """Emits a training image as the first one of each draw."""
 
     def __call__(self, labels, number):
       images = super().__call__(labels, number)
@@ -106,10 +106,10 @@ def test_draws_come_to_an_end(absl_log):
 
   fake = Stubborn(every=1, draws=0)
   drawn = filtering.draw(fake, LABELS, [_filter()], shrunk.CLASSES)
-  images, labels, told = drawn.images, drawn.labels, drawn.report
-  assert fake.asked == [30] + [1] * filtering.ROUNDS
-  assert told["missing"] == {"disc": 1, "square": 0, "stripes": 0}
-  assert _copies(told)["disc"] == filtering.ROUNDS + 1
+  images, labels, report = drawn.images, drawn.labels, drawn.report
+  assert fake.counts == [30] + [1] * filtering.ROUNDS
+  assert report["missing"] == {"disc": 1, "square": 0, "stripes": 0}
+  assert _copies(report)["disc"] == filtering.ROUNDS + 1
   assert np.bincount(labels).tolist() == [9, 10, 10]
   np.testing.assert_array_equal(images, _noise(30, 0)[1:])
   assert "1 images are missing" in absl_log.text
@@ -121,8 +121,8 @@ def test_a_generator_of_copies_is_refused():
     filtering.draw(fake, LABELS, [_filter()], shrunk.CLASSES)
 
 
-def test_training_images_are_those_that_were_learnt_from():
-  # A generator of another fold has learnt from the test split here.
+def test_copies_are_those_of_the_generators_own_training_images():
+  # A generator of another fold was trained on what is the test split here.
   chosen = quality.copies_by_pixels(DATASET, DATASET.test.groups.tolist())
   assert len(chosen.training) == len(DATASET.test.labels)
   labels = DATASET.test.labels
@@ -131,7 +131,7 @@ def test_training_images_are_those_that_were_learnt_from():
   assert not _suspects(chosen, TRAIN.images, TRAIN.labels)
 
 
-def test_both_kinds_of_lesions_are_asked_for():
+def test_training_and_validation_lesions_are_needed():
   with pytest.raises(errors.InputError, match="trained on none"):
     quality.copies_by_pixels(DATASET, ["other"])
   everything = [g for s in DATASET[1:4] for g in s.groups.tolist()]
@@ -167,7 +167,7 @@ def _run(path, generator, **changes):
   return folder.split, folder.provenance
 
 
-def test_synthesize_tells_how_many_were_dropped(
+def test_synthesize_logs_how_many_were_dropped(
   generator, tmp_path, monkeypatch, absl_log
 ):
   plain = trained.samples
@@ -184,8 +184,8 @@ def test_synthesize_tells_how_many_were_dropped(
   monkeypatch.setattr(trained, "samples", planted)
   kept, _ = _run(tmp_path / "kept", generator)
   split, provenance = _run(tmp_path / "new", generator, drop_copies=True)
-  told = provenance["filter"]
-  assert _copies(told) == {"disc": 0, "square": 1, "stripes": 0}
+  report = provenance["filter"]
+  assert _copies(report) == {"disc": 0, "square": 1, "stripes": 0}
   assert np.bincount(split.labels).tolist() == [3, 3, 3]
   same = np.arange(9) != 4
   np.testing.assert_array_equal(split.images[same], honest.images[same])
@@ -212,20 +212,20 @@ def _table(path):
 
 
 def _shown(network, split):
-  """What the classifier gives an image's class."""
+  """Return a classifier's probabilities of the images' classes."""
   given = trained.probabilities(network, split)
   return given[np.arange(len(split.labels)), split.labels]
 
 
 def _by_chance(network, split):
-  """Give images, real or not, probabilities by chance."""
+  """Return arbitrary probabilities that follow from the images."""
   chance = split.images.sum((1, 2, 3)) % 97 / 97
   return np.repeat(chance[:, None], 3, axis=1)
 
 
 def test_every_image_has_its_score(generator, classifier, tmp_path):
-  split, told = _run(tmp_path, generator, classifier=str(classifier))
-  assert "filter" not in told
+  split, provenance = _run(tmp_path, generator, classifier=str(classifier))
+  assert "filter" not in provenance
   scores = [float(row["probability"]) for row in _table(tmp_path)]
   shown = _shown(trained.load_classifier(classifier), split)
   np.testing.assert_allclose(scores, shown, rtol=1e-4)
@@ -237,9 +237,11 @@ def test_images_that_show_their_class_too_little_are_drawn_again(
   monkeypatch.setattr(trained, "probabilities", _by_chance)
   given = {"classifier": str(classifier), "per_class": 8}
   plain, _ = _run(tmp_path / "plain", generator, **given)
-  split, told = _run(tmp_path / "new", generator, drop_unlike=0.4, **given)
+  split, provenance = _run(
+    tmp_path / "new", generator, drop_unlike=0.4, **given
+  )
   np.testing.assert_array_equal(split.labels, plain.labels)
-  limits = told["filter"]["limits"]["probability"]
+  limits = provenance["filter"]["limits"]["probability"]
   real = _shown(None, DATASET.validation)
   for label, name in enumerate(shrunk.CLASSES):
     mine = real[DATASET.validation.labels == label]
@@ -248,16 +250,16 @@ def test_images_that_show_their_class_too_little_are_drawn_again(
   assert (_shown(None, split) >= least).all()
   failed = _shown(None, plain) < least
   assert failed.any()
-  dropped = told["filter"]["dropped"]["probability"]
+  dropped = provenance["filter"]["dropped"]["probability"]
   assert sum(dropped.values()) >= failed.sum()
   np.testing.assert_array_equal(split.images[~failed], plain.images[~failed])
   scores = [float(row["probability"]) for row in _table(tmp_path / "new")]
   np.testing.assert_allclose(scores, _shown(None, split), rtol=1e-4)
   digest = trained.load_classifier(classifier).digest
-  assert told["filter"]["networks"] == [digest]
+  assert provenance["filter"]["networks"] == [digest]
 
 
-def test_what_images_are_chosen_by_they_have_learnt_from(
+def test_images_inherit_the_origin_of_what_chose_them(
   generator, tmp_path, monkeypatch
 ):
   extractor = lambda: dataclasses.replace(
@@ -268,10 +270,10 @@ def test_what_images_are_chosen_by_they_have_learnt_from(
   few = trained.load(generator).origin | {"groups": TRAIN.groups.tolist()[:1]}
   load = _with_origin(trained.load_generator, few)
   monkeypatch.setattr(trained, "load_generator", load)
-  split, told = _run(tmp_path / "new", generator, drop_distant=0.2)
-  assert told["pretrained"] == ["EfficientNet-Lite0"]
-  assert set(told["trained_on"]["groups"]) == set(TRAIN.groups)
-  limits = told["filter"]["limits"]["distance"]
+  split, provenance = _run(tmp_path / "new", generator, drop_distant=0.2)
+  assert provenance["pretrained"] == ["EfficientNet-Lite0"]
+  assert set(provenance["trained_on"]["groups"]) == set(TRAIN.groups)
+  limits = provenance["filter"]["limits"]["distance"]
   real = features.extract(extractor(), TRAIN.images)
   made = features.extract(extractor(), split.images)
   for found, row in zip(made, _table(tmp_path / "new"), strict=True):
@@ -290,22 +292,22 @@ def test_a_filter_of_unknown_origin_makes_that_of_its_images_unknown(
   )
   monkeypatch.setattr(trained, "probabilities", _by_chance)
   given = {"classifier": str(classifier), "drop_unlike": 0.2}
-  _, told = _run(tmp_path / "known", generator, **given)
-  assert not told["trained_on"]["unknown_origin"]
+  _, provenance = _run(tmp_path / "known", generator, **given)
+  assert not provenance["trained_on"]["unknown_origin"]
   monkeypatch.setattr(trained, "load_classifier", load)
-  _, told = _run(tmp_path / "unknown", generator, **given)
-  assert told["trained_on"]["unknown_origin"]
+  _, provenance = _run(tmp_path / "unknown", generator, **given)
+  assert provenance["trained_on"]["unknown_origin"]
 
 
 def _with_origin(load, origin):
   return lambda *arguments: load(*arguments)._replace(origin=origin)
 
 
-def test_a_filter_never_goes_by_what_was_learnt_from_held_out_lesions(
+def test_a_filter_is_never_trained_on_held_out_lesions(
   generator, classifier, tmp_path, monkeypatch
 ):
-  told = "name the workdir of one in config.classifier"
-  with pytest.raises(errors.InputError, match=told):
+  message = "name the workdir of one in config.classifier"
+  with pytest.raises(errors.InputError, match=message):
     _run(tmp_path / "a", generator, drop_unlike=0.2)
   leaked = trained.load(classifier).origin | {
     "groups": DATASET.test.groups.tolist()

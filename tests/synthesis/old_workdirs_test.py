@@ -33,7 +33,7 @@ def expected(old):
 
 
 def _close(images, wanted):
-  """Whole numbers that rounding may have moved by one."""
+  """Check that integers are equal, or differ by one after rounding."""
   assert images.dtype == np.uint8
   assert np.abs(images.astype(int) - wanted.astype(int)).max() <= 1
 
@@ -57,14 +57,14 @@ def test_a_gan_for_each_class_draws_what_it_drew(old, expected):
   assert generator.sample(["disc", "stripes"]).shape == (2, 16, 16, 3)
 
 
-def test_a_classifier_sees_what_it_saw(old, expected):
+def test_a_classifier_predicts_what_it_predicted(old, expected):
   classifier = skinjax.load_classifier(old / "classifier")
   predicted = classifier.predict(shrunk.dataset().test.images)
   np.testing.assert_allclose(predicted, expected["classifier"], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["acgan", "classifier"])
-def test_their_training_is_not_resumed_and_that_is_said(old, name):
+def test_resuming_their_training_is_refused(old, name):
   with pytest.raises(errors.InputError, match=r"version 0\.1: .* cannot be"):
     loop.train(
       tasks.named(name), shrunk.config(name), old / name, shrunk.dataset()

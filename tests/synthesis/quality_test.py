@@ -1,4 +1,4 @@
-"""Tests of the filter of synthetic images."""
+"""Tests of synthesis/quality.py: the criteria that filter synthetic images."""
 
 import dataclasses
 
@@ -57,7 +57,7 @@ def test_agreement_by_hand():
   }
   says = lambda split: np.array(given[len(split.labels)])
   criterion = quality.agreement(says, real, 0.25)
-  # One in four steps of each class's five; none of class 1 is asked anything.
+  # A quarter of the way through each class's five; class 1 has no limit.
   np.testing.assert_allclose(criterion.limits, [0.2, 0, 0.6])
   scores = criterion.score(made)
   np.testing.assert_allclose(scores, [0.3, 0.1, 0, 0.7, 0.2])
@@ -70,7 +70,7 @@ def test_agreement_by_hand():
 
 
 def _levels(values):
-  """Images of one level each, whose one feature it is."""
+  """Return constant images, one for each value."""
   return np.broadcast_to(
     np.array(values, np.uint8)[:, None, None, None], (len(values), 4, 4, 1)
   )

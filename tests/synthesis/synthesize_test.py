@@ -1,4 +1,4 @@
-"""Tests of drawing image folders from trained generators."""
+"""Tests of synthesis/synthesize.py: image folders by trained generators."""
 
 import dataclasses
 import json
@@ -66,8 +66,8 @@ def test_everything_is_there(made, networks):
     skinjax.load_generator(networks["acgan"]),
     origin={**network.origin, "pretrained": ["EfficientNet-Lite0"]},
   )
-  told = synthesize.provenance_of(made_through)
-  assert told["pretrained"] == ["EfficientNet-Lite0"]
+  provenance = synthesize.provenance_of(made_through)
+  assert provenance["pretrained"] == ["EfficientNet-Lite0"]
 
 
 def test_python_draws_the_same_images(made, networks):
@@ -109,7 +109,7 @@ def test_truncated_latents(made, networks, tmp_path, monkeypatch):
   np.testing.assert_array_equal(again, folder.split.images)
 
 
-def test_judgement(made, networks):
+def test_images_are_scored_by_class(made, networks):
   path, summary = made
   split, real = _folder(path).split, shrunk.dataset().train
   predicted = skinjax.load_classifier(networks["classifier"]).predict(
@@ -134,7 +134,7 @@ def test_a_folder_is_made_once(made, networks, monkeypatch):
   assert _run(path, networks, classifier=str(networks["classifier"])) == summary
 
 
-def test_a_generator_is_the_same_wherever_it_is(
+def test_a_generator_may_be_moved_but_not_changed(
   made, networks, tmp_path, monkeypatch
 ):
   path, summary = made
@@ -143,12 +143,14 @@ def test_a_generator_is_the_same_wherever_it_is(
   assert _run(path, {"acgan": "acgan/"}, classifier="classifier") == summary
   digest = property(lambda self: "of another")
   monkeypatch.setattr(generators.Generator, "digest", digest)
-  told = "the content of config.generator=.*acgan has changed since this run "
-  with pytest.raises(errors.InputError, match=told):
+  message = (
+    "the content of config.generator=.*acgan has changed since this run "
+  )
+  with pytest.raises(errors.InputError, match=message):
     _run(path, moved, classifier="classifier")
 
 
-def test_some_classes_may_be_asked_for(networks, tmp_path):
+def test_some_classes_may_be_selected(networks, tmp_path):
   summary = _run(tmp_path, networks, data__classes=("stripes", "disc"))
   assert list(summary) == ["disc", "stripes"]
   assert [row["agreement"] for row in summary.values()] == [None] * 2
@@ -176,9 +178,7 @@ def test_images_of_another_generator_are_refused(made, networks):
   record.write_text(kept)
 
 
-def test_images_are_made_by_the_checkpoint_that_is_asked_for(
-  tmp_path, monkeypatch
-):
+def test_images_are_made_by_the_given_checkpoint(tmp_path, monkeypatch):
   # Of steps 2 and 4 the first is the best.
   monkeypatch.setattr(kid.Kid, "__init__", lambda *_: None)
   measure = lambda self, state: {"kid": float(state.step)}

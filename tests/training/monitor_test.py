@@ -1,4 +1,4 @@
-"""Tests of what a run watches: samples, collapse, numbers not finite."""
+"""Tests of training/monitor.py: samples, collapse, values not finite."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from tests import shrunk
 
 
 def _generator(collapsed):
-  """A task whose samples are noise, but for the classes that have collapsed."""
+  """Return a task whose samples are noise, but for collapsed classes."""
   images = np.random.default_rng(0).integers(0, 256, (256, 16, 16, 3))
 
   def draw(state, latents, labels, **_):
@@ -31,14 +31,14 @@ def _sheet(task, steps=4, past=()):
   return monitor.Sheet(task, shrunk.dataset(), config, past)
 
 
-def _told(absl_log, sheet, states, first=0):
-  """Return what is logged of each of several states, at steps 0, 1, …"""
-  told = []
+def _messages(absl_log, sheet, states, first=0):
+  """Return the messages that are logged of states at steps 0, 1, …"""
+  messages = []
   for step, state in enumerate(states, first):
     absl_log.clear()
     sheet.draw(step, state)
-    told.append([record.getMessage() for record in absl_log.records])
-  return told
+    messages.append([record.getMessage() for record in absl_log.records])
+  return messages
 
 
 def test_a_picture_and_the_diversity_of_each_class():
@@ -67,37 +67,41 @@ def test_the_alarm_is_given_once_and_taken_back(absl_log):
   task, fine = _generator([False, False, False])
   _, bad = _generator([True, False, True])
   _, better = _generator([True, False, False])
-  told = _told(absl_log, _sheet(task), [fine, bad, bad, better, bad])
-  assert not told[0]
-  assert told[1] == [
+  messages = _messages(absl_log, _sheet(task), [fine, bad, bad, better, bad])
+  assert not messages[0]
+  assert messages[1] == [
     "Step 1: collapsed: disc 0.00, stripes 0.00 (diversity relative to real "
     "images; the limit is 0.50). See samples/00000001.png."
   ]
-  assert not told[2]
-  assert told[3] == ["Step 3: no longer collapsed: stripes."]
-  assert [m[:36] for m in told[4]] == ["Step 4: collapsed: stripes 0.00 (div"]
+  assert not messages[2]
+  assert messages[3] == ["Step 3: no longer collapsed: stripes."]
+  assert [m[:36] for m in messages[4]] == [
+    "Step 4: collapsed: stripes 0.00 (div"
+  ]
 
 
 def test_a_class_that_has_not_come_up_yet_is_no_alarm_at_first(absl_log):
   task, fine = _generator([False, False, False])
   _, bad = _generator([True, True, False])
   _, worse = _generator([True, True, True])
-  told = _told(absl_log, _sheet(task, 8), [worse, bad, worse, bad, bad, fine])
-  assert told[:2] == [[], []]
-  assert [m[:33] for m in told[2]] == ["Step 2: collapsed: stripes 0.00 ("]
-  assert told[3] == ["Step 3: no longer collapsed: stripes."]
+  messages = _messages(
+    absl_log, _sheet(task, 8), [worse, bad, worse, bad, bad, fine]
+  )
+  assert messages[:2] == [[], []]
+  assert [m[:33] for m in messages[2]] == ["Step 2: collapsed: stripes 0.00 ("]
+  assert messages[3] == ["Step 3: no longer collapsed: stripes."]
   # From the middle on there is no excuse.
-  assert [m[:41] for m in told[4]] == [
+  assert [m[:41] for m in messages[4]] == [
     "Step 4: collapsed: disc 0.00, square 0.00"
   ]
-  assert told[5] == ["Step 5: no longer collapsed: disc, square."]
+  assert messages[5] == ["Step 5: no longer collapsed: disc, square."]
 
 
 def test_a_resumed_run_warns_as_one_that_never_stopped(absl_log, tmp_path):
   task, fine = _generator([False, False, False])
   _, bad = _generator([True, False, True])
   states = [fine, bad, bad, fine, bad]
-  told, lines = _told(absl_log, whole := _sheet(task, 20), states), []
+  messages, lines = _messages(absl_log, whole := _sheet(task, 20), states), []
   for step, state in enumerate(states[:2]):
     ratios = whole.draw(step, state)[1]
     row = {f"diversity/{name}": ratio for name, ratio in ratios.items()}
@@ -107,7 +111,7 @@ def test_a_resumed_run_warns_as_one_that_never_stopped(absl_log, tmp_path):
   for done in (1, 2):
     past = monitor._diversities(file)[:done]
     resumed = _sheet(task, 20, past)
-    assert _told(absl_log, resumed, states[done:], done) == told[done:]
+    assert _messages(absl_log, resumed, states[done:], done) == messages[done:]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -117,10 +121,10 @@ def test_the_first_bad_number_is_named(value):
     "gradient": np.array([1.0, value, value]),
     "fine": np.ones(3),
   }
-  told = f"gradient was {value} at step 12: training has diverged. The last "
+  message = f"gradient was {value} at step 12: training has diverged. The last "
   with pytest.raises(errors.InputError) as refusal:
     monitor.finite_means(stacked, 10, 8)
-  assert str(refusal.value).startswith(told)
+  assert str(refusal.value).startswith(message)
   assert "checkpoint is that of step 8" in str(refusal.value)
   with pytest.raises(errors.InputError, match="There is no checkpoint yet"):
     monitor.finite_means(stacked, 10, None)

@@ -1,4 +1,4 @@
-"""Tests of classifying images, from Python and by a config."""
+"""Tests of training/predict.py: classifying images in Python, by a config."""
 
 import csv
 import shutil
@@ -46,7 +46,7 @@ def test_other_sizes_and_grey_are_brought_to_the_network_s(classifier):
   wide = np.pad(image, ((0, 0), (5, 5), (0, 0)), constant_values=7)
   large = np.repeat(np.repeat(image, 4, 0), 4, 1)
   rows = classifier.predict([image, wide, large, grey, grey[..., None]])
-  np.testing.assert_array_equal(rows[0], rows[1])  # the middle is what is kept
+  np.testing.assert_array_equal(rows[0], rows[1])  # the middle is kept
   np.testing.assert_allclose(rows[0], rows[2], atol=0.05)
   np.testing.assert_array_equal(rows[3], rows[4])
   for bad in (image.astype(float), image[..., :2], image[None]):
@@ -89,12 +89,12 @@ def test_a_folder_of_files(classifier, workdir, tmp_path):
   ]
   for row, probabilities in zip(rows, wanted, strict=True):
     assert row["predicted"] == shrunk.CLASSES[probabilities.argmax()]
-    told = [float(row[name]) for name in shrunk.CLASSES]
-    np.testing.assert_allclose(told, probabilities, atol=1e-6)
+    values = [float(row[name]) for name in shrunk.CLASSES]
+    np.testing.assert_allclose(values, probabilities, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"classifier": ""}, "config.classifier is empty"),
     ({"images": ""}, "config.images is empty"),
@@ -102,9 +102,9 @@ def test_a_folder_of_files(classifier, workdir, tmp_path):
     ({"classifier": "no/such"}, "is not the workdir of a run"),
   ],
 )
-def test_what_is_missing_is_told(workdir, tmp_path, changes, told):
+def test_missing_input_is_refused(workdir, tmp_path, changes, message):
   changes = {"classifier": str(workdir), "images": str(tmp_path), **changes}
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     predict.run(shrunk.config("predict", "", **changes), tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
@@ -114,7 +114,7 @@ def _table(path):
     return list(csv.DictReader(file))
 
 
-def test_the_same_images_elsewhere_and_others_there(workdir, tmp_path):
+def test_images_may_be_moved_but_not_replaced(workdir, tmp_path):
   images, names = shrunk.dataset().test.images, ("first", "second")
   places = [tmp_path / name for name in names]
   places[0].mkdir()
@@ -131,9 +131,11 @@ def test_the_same_images_elsewhere_and_others_there(workdir, tmp_path):
   assert second[0]["image"] == str(places[1] / "0.png")
   del first[0]["image"], second[0]["image"]
   assert first == second
-  # All of it is made anew: images may have come.
+  # All images are classified again, since there may be new ones.
   Image.fromarray(images[1]).save(places[1] / "1.png")
   assert len(run(places[1])) == 2
-  told = "config.images was .*second', is .*first', and their contents differ"
-  with pytest.raises(errors.InputError, match=told):
+  message = (
+    "config.images was .*second', is .*first', and their contents differ"
+  )
+  with pytest.raises(errors.InputError, match=message):
     run(places[0])

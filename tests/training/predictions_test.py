@@ -1,4 +1,4 @@
-"""Tests of what a trained classifier predicts and scores."""
+"""Tests of training/predictions.py: predictions and scores of a classifier."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ def _rows(path):
     return list(csv.DictReader(file))
 
 
-def test_an_external_test_set_is_scored_beside_the_own(tmp_path, absl_log):
+def test_an_external_test_set_is_scored_too(tmp_path, absl_log):
   # The internal test images under another name score what they score.
   own, path = shrunk.dataset().test, tmp_path / "run"
   folder = external_test.write(tmp_path / "clinic", own)
@@ -57,6 +57,6 @@ def test_a_leak_is_refused_before_training(tmp_path, monkeypatch):
   config = shrunk.config("classifier", external=str(folder))
   with pytest.raises(
     errors.InputError, match="12 of 12 images of external"
-  ) as told:
+  ) as refusal:
     run.run(config, tmp_path / "run")
-  assert "use a fold that tests on them" in str(told.value)
+  assert "use a fold that tests on them" in str(refusal.value)

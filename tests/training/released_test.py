@@ -1,4 +1,4 @@
-"""Tests of networks that are released without the rest of their state."""
+"""Tests of training/released.py: networks without the rest of their state."""
 
 import json
 import tomllib
@@ -58,7 +58,7 @@ def test_a_released_generator_draws_as_the_trained_one(name, tmp_path):
   assert np.abs(drawn - draw(state)).mean() < 0.5  # of 255
 
 
-def test_a_released_classifier_says_what_the_trained_one_does(tmp_path):
+def test_a_released_classifier_predicts_as_the_trained_one(tmp_path):
   released.add(tmp_path, "judge", member("classifier"))
   images = shrunk.dataset().test.images
   found = skinjax.load_classifier(tmp_path / "judge").predict(images)
@@ -93,16 +93,14 @@ def test_generators_of_a_folder_are_kept_apart(folder):
   ]
 
 
-def test_what_comes_with_skinjax_is_found_by_its_name(
-  folder, tmp_path, monkeypatch
-):
+def test_included_networks_are_found_by_name(folder, tmp_path, monkeypatch):
   monkeypatch.setattr(released, "SHIPPED", folder)
   monkeypatch.chdir(tmp_path)
   shipped = skinjax.load_generator("1")
   assert shipped.path == folder / "1"
   with pytest.raises(errors.InputError, match=r"comes with skinjax \(0, 1\)"):
     skinjax.load_generator("2")
-  # What the user has under the name is meant first.
+  # A path of the user's with the same name has precedence.
   released.add(tmp_path, "1", member(seed=5))
   assert skinjax.load_generator("1").digest != shipped.digest
   config = configs.synthesize.get_config("pretrained=1")
@@ -111,7 +109,7 @@ def test_what_comes_with_skinjax_is_found_by_its_name(
     configs.synthesize.get_config("pretrained=3")
 
 
-def test_what_comes_with_skinjax_is_in_its_wheel():
+def test_included_networks_are_in_the_wheel():
   build = tomllib.loads((ROOT / "pyproject.toml").read_text())
   data = build["tool"]["setuptools"]["package-data"]["skinjax"]
   assert "released/*" in data
@@ -119,7 +117,7 @@ def test_what_comes_with_skinjax_is_in_its_wheel():
 
 
 @pytest.mark.parametrize("name", released.names(released.SHIPPED))
-def test_each_network_that_comes_with_skinjax_works(name):
+def test_each_included_network_works(name):
   network = trained.load(name)
   info = network.info
   assert (info.name, info.num_classes) == ("ham10000", 7)
@@ -135,14 +133,14 @@ def test_each_network_that_comes_with_skinjax_works(name):
   assert f"{len(network.origin['groups']):,} lesions" in card
 
 
-def test_what_comes_with_skinjax_is_small():
+def test_included_networks_are_small():
   kept = files.read_arrays(released.SHIPPED / released.WEIGHTS, "")
   for name in released.names(released.SHIPPED):
     own = [x.nbytes for key, x in kept.items() if key.startswith(f"{name}/")]
     assert 0 < sum(own) <= 8 * 2**20
 
 
-def test_what_float16_cannot_hold_is_kept(tmp_path):
+def test_values_beyond_float16_are_kept(tmp_path):
   values = {"params": {"a": np.array([1e6, 1.0], np.float32)}}
   released.add(tmp_path, "0", member(average=values))
   np.testing.assert_array_equal(
@@ -150,13 +148,13 @@ def test_what_float16_cannot_hold_is_kept(tmp_path):
   )
 
 
-def test_a_generator_that_was_not_trained_to_its_end_is_told(folder, absl_log):
+def test_an_unfinished_training_is_logged(folder, absl_log):
   released.add(folder, "1", member(step=2))
   assert trained.load(folder / "1").step == 2
   assert "for only 2 of its 4 steps" in absl_log.text
 
 
-def test_no_record_describes_other_weights_than_there_are(folder, monkeypatch):
+def test_a_record_never_describes_other_weights(folder, monkeypatch):
   write = files.write_json
 
   def die(path, content):
@@ -196,7 +194,7 @@ def _without(key):
 
 
 @pytest.mark.parametrize(
-  ("damage", "told"),
+  ("damage", "message"),
   [
     (_other_weights, "does not hold the weights"),
     (lambda f: (f / released.WEIGHTS).write_bytes(b"PK"), "cannot be read as"),
@@ -214,7 +212,7 @@ def _without(key):
     (lambda f: released.add(f, "0", member(origin={})), "must have a name"),
   ],
 )
-def test_a_damaged_folder_is_refused(folder, damage, told):
+def test_a_damaged_folder_is_refused(folder, damage, message):
   damage(folder)
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     skinjax.load_generator(folder / "0")

@@ -1,4 +1,4 @@
-"""Tests of schedules at chosen steps, worked by hand."""
+"""Tests of training/schedules.py at chosen steps, worked by hand."""
 
 import itertools
 
@@ -83,7 +83,7 @@ def test_at_chosen_steps(step, level, fade, images):
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"first_size": 0}, "first_size=0 does not lead to data.size=16"),
     ({"first_size": 32}, "first_size=32 does not lead to data.size=16"),
@@ -99,8 +99,8 @@ def test_at_chosen_steps(step, level, fade, images):
     ),
   ],
 )
-def test_growth_that_cannot_be_is_refused(changes, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_impossible_growth_is_refused(changes, message):
+  with pytest.raises(errors.InputError, match=message):
     schedules.growth(**_GROWTH | changes)
 
 

@@ -1,4 +1,4 @@
-"""Tests of the states' arithmetic."""
+"""Tests of training/state.py: averages of weights, updates of optimizers."""
 
 import jax
 import jax.numpy as jnp

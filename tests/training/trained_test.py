@@ -1,4 +1,4 @@
-"""Tests of networks that are loaded from workdirs."""
+"""Tests of training/trained.py: loading networks from workdirs."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ def path():
 
 
 def test_a_network_is_loaded_without_its_data(path):
-  _, result = runs.done("classifier")
+  _, result = runs.finished("classifier")
   network = trained.load(path)
   assert (network.step, network.task.name) == (4, "classifier")
   assert network.info == shrunk.dataset().info
@@ -63,19 +63,19 @@ def test_a_workdir_that_does_not_describe_its_data_is_of_a_known_set(
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"class_names": ("disc", "square")}, "with disc, square: give one that"),
     ({"size": 32}, "not for toy_lesions at 32x32"),
     ({"name": "x", "fingerprint": "x"}, "not for x at 16x16"),
   ],
 )
-def test_a_network_of_other_data_is_refused(path, changes, told):
+def test_a_network_of_other_data_is_refused(path, changes, message):
   network, info = trained.load(path), shrunk.dataset().info
   trained.require_for(network, dataclasses.replace(info, fingerprint="other"))
-  # Of a folder that has another name now.
+  # A folder may have been renamed.
   trained.require_for(network, dataclasses.replace(info, name="other"))
-  with pytest.raises(errors.InputError, match=told):
+  with pytest.raises(errors.InputError, match=message):
     trained.require_for(network, dataclasses.replace(info, **changes))
 
 

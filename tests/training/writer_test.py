@@ -1,4 +1,4 @@
-"""Tests of what a run writes."""
+"""Tests of training/writer.py: metrics, times, pictures, events."""
 
 import errno
 import json
@@ -163,6 +163,6 @@ def test_pictures_of_later_steps_go(tmp_path):
   ]
 
 
-def test_cutting_back_what_is_not_there_makes_nothing(tmp_path):
+def test_cutting_back_missing_files_makes_none(tmp_path):
   writer.cut_back(tmp_path / "none.jsonl", 5)
   assert not (tmp_path / "none.jsonl").exists()

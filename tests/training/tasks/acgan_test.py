@@ -1,4 +1,4 @@
-"""Tests of the ACGAN task: one step, and the gradients it takes."""
+"""Tests of training/tasks/acgan.py: one step, and its gradients."""
 
 import functools
 import re
@@ -85,7 +85,7 @@ def test_the_average_follows_by_the_decay():
 
 
 def _naive_update(state, batch, key, config, info):
-  """The losses and updates in the plainest words, each pass on its own."""
+  """Compute losses and updates in the simplest way, each pass on its own."""
   labels = batch["label"]
   real = batch["image"] / 127.5 - 1
   keys = randomness.by_example(key, len(labels))
@@ -291,7 +291,7 @@ def test_bfloat16_trains():
   assert {x.dtype.name for x in jax.tree.leaves(networks)} == {"float32"}
 
 
-def test_bfloat16_is_what_an_accelerator_convolves_in():
+def test_accelerators_convolve_in_bfloat16():
   config = shrunk.frozen("acgan", **_PLAIN, model__dtype="bfloat16")
   step = functools.partial(
     acgan.train_step, config=config, info=shrunk.dataset().info
@@ -316,7 +316,7 @@ def _source(keys, **noise):
 
 
 @pytest.mark.parametrize("kind", ["dropout", "noise"])
-def test_the_discriminator_is_random_only_where_asked(kind):
+def test_the_discriminator_is_random_only_where_configured(kind):
   keys = jax.random.split(jax.random.key(1), 4)
   others = jax.random.split(jax.random.key(2), 4)
   plain = _source(None)

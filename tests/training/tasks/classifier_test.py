@@ -1,4 +1,4 @@
-"""Tests of the classifier task."""
+"""Tests of training/tasks/classifier.py."""
 
 import functools
 
@@ -114,7 +114,7 @@ def test_weights_reach_the_gradient(monkeypatch):
 
 
 def _optimizer_steps(**changes):
-  """Return by how much each step moves what has no gradient."""
+  """Return by how much each step moves weights without a gradient."""
   config = shrunk.frozen("classifier", **changes)
   optimizer = classifier._optimizer(config)
   params = {"matrix": jnp.ones((2, 2)), "gain": jnp.ones(2)}
@@ -305,15 +305,15 @@ def test_the_mean_over_orientations_is_that_of_every_orientation(
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"model__network": "efficientnett"}, "Did you mean 'efficientnet'"),
     ({"model__network": "efficientnet"}, "classifier.py:network=efficientnet"),
     ({"augment__mixup": 0.2, "train__batch_size": 7}, "mixes images in pairs"),
   ],
 )
-def test_what_a_network_does_not_take_is_refused(changes, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_options_that_a_network_does_not_take_are_refused(changes, message):
+  with pytest.raises(errors.InputError, match=message):
     classifier.check(shrunk.frozen("classifier", **changes))
 
 

@@ -1,4 +1,4 @@
-"""Tests of the ProGAN task: one step, its phases, and what it draws."""
+"""Tests of training/tasks/progan.py: one step, phases, samples."""
 
 import dataclasses
 import functools
@@ -76,8 +76,8 @@ def test_the_metrics():
   assert {x.shape for x in metrics.values()} == {()}
 
 
-def _seven(optimizer):
-  """Have an optimizer count seven steps."""
+def _at_seven_steps(optimizer):
+  """Set an optimizer's count of steps to seven."""
   return jax.tree.map(lambda x: x if x.ndim else np.full_like(x, 7), optimizer)
 
 
@@ -88,8 +88,8 @@ def test_the_optimizers_are_reset_where_a_phase_begins_and_only_there():
     config = shrunk.frozen("progan", **changes)
     state = shrunk.state("progan", **changes).replace(step=np.int32(step))
     state = state.replace(
-      generator_optimizer=_seven(state.generator_optimizer),
-      discriminator_optimizer=_seven(state.discriminator_optimizer),
+      generator_optimizer=_at_seven_steps(state.generator_optimizer),
+      discriminator_optimizer=_at_seven_steps(state.discriminator_optimizer),
     )
     run = _program(progan.train_step, config, step)
     after, _ = run(state, shrunk.batch(8), KEY)
@@ -99,7 +99,7 @@ def test_the_optimizers_are_reset_where_a_phase_begins_and_only_there():
 
 
 def _naive_update(state, batch, key, config, info, phase):
-  """The losses and updates in the plainest words, each pass on its own."""
+  """Compute losses and updates in the simplest way, each pass on its own."""
   labels, size = batch["label"], len(batch["label"])
   fade = min((int(state.step) - phase.first_step) * size, phase.fade_images)
   fade = fade / phase.fade_images if phase.fade_images else 1.0
@@ -241,7 +241,7 @@ def test_a_step_gives_the_updates_of_separate_losses(name, monkeypatch):
   classes, options = 1 if name == "one class" else 3, dict(options)
   parts = options.pop("parts", 1)
   monkeypatch.setattr(progan.parallel, "parts", lambda *_: parts)
-  # 8x8 is as good as any size, and the soonest compiled.
+  # 8x8 is compiled fastest.
   plain = {
     "augment__orientations": False,
     "train__steps": 8,
@@ -280,7 +280,7 @@ def test_one_class_is_a_network_without_labels():
   state = jax.eval_shape(
     functools.partial(progan.init_state, config, info), KEY
   )
-  # Latents in, and the source logit out: no label is joined, no class told.
+  # Latents in, and the source logit out: without labels and classes.
   assert state.generator["params"]["dense"]["kernel"].shape == (6, 16 * 8)
   assert state.discriminator["params"]["head"]["kernel"].shape == (8, 1)
   run = _program(progan.train_step, config, info=info)
@@ -346,7 +346,7 @@ def test_the_phases_of_a_config():
 
 
 @pytest.mark.parametrize(
-  ("changes", "told"),
+  ("changes", "message"),
   [
     ({"model__conditional_from": 32}, "one of 4, 8, 16 is expected"),
     (
@@ -360,8 +360,8 @@ def test_the_phases_of_a_config():
     ({"growth__rates": (1e-3, 1e-3)}, r"growth\.rates=.* has none for 16x16"),
   ],
 )
-def test_configs_that_no_step_can_be_made_of_are_refused(changes, told):
-  with pytest.raises(errors.InputError, match=told):
+def test_impossible_configs_are_refused(changes, message):
+  with pytest.raises(errors.InputError, match=message):
     progan.check(shrunk.frozen("progan", **changes))
 
 

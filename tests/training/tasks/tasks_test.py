@@ -1,4 +1,4 @@
-"""Tests of the contract of the tasks, and of how they are found."""
+"""Tests of training/tasks/__init__.py: what tasks declare, finding them."""
 
 import pathlib
 import subprocess
@@ -11,21 +11,21 @@ from skinjax.training import tasks
 from tests.conftest import ROOT
 
 
-def test_each_task_says_what_it_can_do():
+def test_each_task_declares_what_it_can_do():
   found = {name: tasks.named(name) for name in tasks.known()}
   assert found.keys() == {"acgan", "classifier", "progan"}
   for name, task in found.items():
     assert task.name == name
     hash(task)
-    # What generates says nothing of images, and the other way round.
+    # A task either generates images or has features of them.
     assert task.generates == (name != "classifier")
     assert bool(task.features) != task.generates
 
 
 def test_an_unknown_task_is_refused_with_those_that_exist():
-  with pytest.raises(errors.InputError, match="Did you mean 'acgan'") as told:
+  with pytest.raises(errors.InputError, match="Did you mean 'acgan'") as error:
     tasks.named("acgann")
-  assert "acgan, classifier, progan" in str(told.value)
+  assert "acgan, classifier, progan" in str(error.value)
 
 
 _CONFIG = '''
@@ -68,11 +68,11 @@ def test_a_new_gan_is_three_files(tmp_path):
     "skinjax/training/tasks/stub.py": _TASK,
   }.items():
     pathlib.Path(tmp_path, place).write_text(text)
-  done = subprocess.run(
+  process = subprocess.run(
     [sys.executable, "-c", _USE],
     cwd=tmp_path,
     capture_output=True,
     text=True,
     timeout=100,
   )
-  assert done.returncode == 0, done.stderr
+  assert process.returncode == 0, process.stderr
