@@ -336,7 +336,7 @@ def _restored(out: pathlib.Path, name: str, state: Any, config) -> Any:
   """Return the saved state of this training run, or the given one."""
   if not (out / _UNFINISHED).exists():
     return state
-  kept = files.read_arrays(out / _UNFINISHED)
+  kept = files.read_arrays(out / _UNFINISHED, "remove it to start anew")
   if str(kept.pop("name", "")) != name:
     return state
   leaves, shape = jax.tree.flatten(state)
