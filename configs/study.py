@@ -64,7 +64,8 @@ def _arms(turned: bool, dose: float):
       "real images as they are", augment=plain, train={"sampler": "natural"}
     ),
     "classical": arm(
-      "flips, rotations, colour changes, balanced batches", **classical
+      f"{'flips, rotations, ' * turned}colour changes, balanced batches",
+      **classical,
     ),
     "class_weights": arm(
       "as classical, with class weights instead of balanced batches",

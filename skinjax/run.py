@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+from absl import logging
 
 from skinjax.data import datasets, external
 from skinjax.runtime import command_line, errors, processes, workdir
@@ -91,7 +92,17 @@ def _run(config, path):
       lambda: external.load(config.external, dataset)
     )
   result = loop.train(task, config, path, dataset)
-  if not task.generates and processes.is_first():
+  if not processes.is_first():
+    return result
+  if task.generates:
+    logging.info(
+      "Sheets of samples are in %s. For a folder of images by class: python "
+      "main.py --config=configs/synthesize.py --config.generator=%s "
+      "--workdir=DIR",
+      pathlib.Path(path) / "samples",
+      path,
+    )
+  else:
     predictions.run(config, path, result, outside)
   return result
 

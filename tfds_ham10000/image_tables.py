@@ -18,7 +18,9 @@ from tfds_ham10000.tables import CLASSES
 _IMAGES = ("image", "image_id", "image_name", "file_name", "filename", "path")
 _IMAGES += ("filepath", "isic_id", "id")
 _LABELS = ("label", "dx", "class", "diagnosis", "category", "target", "y")
-_GROUPS = ("group", "lesion_id")
+# Patients before lesions: they are the larger groups.
+_GROUPS = ("group", "patient_id", "patient", "subject_id", "subject", "case_id")
+_GROUPS += ("lesion_id", "lesion")
 # In HAM10000's own table, whose ids `read` compares: these come first there.
 _HAM10000 = ("image_id", "dx", "lesion_id")
 _BLANK = ("", "na", "nan", "none", "null")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from skinjax.runtime import errors
 from tfds_ham10000 import images as ham10000
@@ -45,8 +45,10 @@ def read(
         image.draft(image.mode, (2 * (stored or size),) * 2)
       return resized(image, size, stored)
   except _UNREADABLE as error:
+    none = isinstance(error, UnidentifiedImageError)  # which names an object
     raise errors.InputError(
-      f"{path} cannot be read as a PNG or JPEG image: {error}."
+      f"{path} cannot be read as a PNG or JPEG image: "
+      f"{'it is none' if none else error}."
     ) from error
 
 

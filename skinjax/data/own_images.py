@@ -32,6 +32,7 @@ class Found(NamedTuple):
   names: list[str]  # their ids: paths within the folder
   labels: list[str]  # class names
   groups: list[str] | None  # lesions or patients; None if unknown
+  unused: tuple[str, ...] = ()  # columns of the table
 
 
 def find(folder: str | pathlib.Path, key: str = "data.folder") -> Found:
@@ -170,7 +171,8 @@ def _in_table(folder: pathlib.Path) -> Found:
         f"{', '.join(columns)}; image, label and, if known, group are expected."
       )
   grouped = named.group is not None
-  found = Found([], [], [], [] if grouped else None)
+  unused = tuple(name for name in columns if name not in named)
+  found = Found([], [], [], [] if grouped else None, unused)
   for line, row in rows:
     empty = [name for name in named if name and not row[name]]
     if empty:
@@ -189,9 +191,12 @@ def _in_table(folder: pathlib.Path) -> Found:
     places = [_normal(folder / (image + suffix)) for suffix in suffixes]
     path = next(filter(pathlib.Path.is_file, places), None)
     if path is None:
+      hint = ""
+      if any((folder / label / (image + x)).is_file() for x in suffixes):
+        hint = f" It is in {label}/: write its path within {folder}."
       raise errors.InputError(
         f"{table}, line {line}: there is no image {folder / image} (nor with "
-        f"{', '.join(images.SUFFIXES)} appended)."
+        f"{', '.join(images.SUFFIXES)} appended).{hint}"
       )
     try:
       found.names.append(_name(path, folder))

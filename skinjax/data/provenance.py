@@ -258,7 +258,8 @@ def refuse_seen(
     if leaked:
       raise errors.InputError(
         f"{what} in {place} was trained on {len(leaked)} lesions of the "
-        f"{split} split here ({min(leaked)}, …): train one with the same "
-        "data.fold, data.num_folds and data.fold_seed."
+        f"{split} split here ({min(leaked)}, …): use one that was trained on "
+        "the training split of the same data.fold, data.num_folds and "
+        "data.fold_seed."
       )
   return known

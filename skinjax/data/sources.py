@@ -114,6 +114,12 @@ def read(config) -> Raw:
   errors.require_known("data set", config.name, SOURCES)
   if config.name == "folder":
     return _read_folder(config)
+  if config.folder:
+    raise errors.InputError(
+      f"data.folder={config.folder} is for dataset=folder, and this config has "
+      f"data.name={config.name}: add :dataset=folder to its name, as in "
+      "--config=configs/study.py:dataset=folder."
+    )
   builder, stored = _builder(config)
   manual_dir = config.manual_dir and str(files.user_path(config.manual_dir))
   if not builder.is_prepared():
@@ -161,6 +167,17 @@ def _read_folder(config) -> Raw:
   if config.size < 8:
     raise errors.InputError(f"data.size={config.size}: use 8 or more.")
   pixels, found, groups, names = own_images.read(config.folder, config.size)
+  words = f"{len(pixels):,} images of {len(names)} classes"
+  if found.groups is None:
+    words += (
+      "; no groups are known, so images of one lesion or patient may be in "
+      "training and test"
+    )
+  else:
+    words += f" in {len(set(groups)):,} groups"
+  if found.unused:
+    words += f"; not used in the table: {', '.join(found.unused)}"
+  _tell_origin(f"{config.folder}: {words}")
   labels = np.array([names.index(label) for label in found.labels], np.int32)
   pool = Split(pixels, labels, np.array(found.names), np.array(groups))
   assigned = tfds_ham10000.assign_splits(groups, found.labels)
@@ -208,6 +225,11 @@ def _prepare(config, place: pathlib.Path, manual_dir: str) -> None:
     tfds_ham10000.DataError: see `read`.
   """
   root = files.user_path(config.data_dir or default_dir())
+  if config.name == "ham10000" and not manual_dir:
+    logging.info(
+      "HAM10000 is downloaded from Harvard Dataverse (2.8 GB). If you have it, "
+      "set --config.data.manual_dir, instead."
+    )
   files.make_directory(root, "data.data_dir")
   with files.locked(root / f".{config.name}.lock", wait=True):
     # TFDS removes unfinished work itself, unless it was killed.
@@ -247,6 +269,12 @@ def stored_size(name: str, size: int) -> int:
 def is_prepared(config) -> bool:
   """Return whether a data set of TFDS is already prepared."""
   return _builder(config)[0].is_prepared()
+
+
+def is_there(config) -> bool:
+  """Return whether a config's data set can be read without a download."""
+  local = config.name == "folder" or SOURCES[config.name].drawn
+  return bool(local or config.manual_dir) or is_prepared(config)
 
 
 def _builder(config):

@@ -62,15 +62,19 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
       "config.synthetic (a folder of images by class)."
     )
   synthesize.require_several(config.per_class)
-  dataset = datasets.load(config.data)
   classifier = generator = inception = folder = None
+  if config.generator:
+    generator = generators.load(config.generator, config.generator_checkpoint)
+    trained.require_source(generator.networks[0], config)
   if config.classifier:
     classifier = trained.load_classifier(config.classifier)
+    trained.require_source(classifier, config)
+  dataset = datasets.load(config.data)
+  if classifier:
     _require(classifier, dataset, "The classifier")
   if config.inception:
     inception = features.inception(config.inception)
-  if config.generator:
-    generator = generators.load(config.generator, config.generator_checkpoint)
+  if generator:
     _require(generator, dataset, "The generator")
   else:
     folder = image_folder.read(config.synthetic, dataset.info)

@@ -5,8 +5,10 @@ import functools
 import io
 import math
 import pathlib
+import re
 
 import jinja2
+import markupsafe
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -34,8 +36,17 @@ def environment() -> jinja2.Environment:
     "p": p_value,
     "percent": formatted(".1%"),
     "thousands": "{:,}".format,
+    "with_flags": with_flags,
   }
   return environment
+
+
+def with_flags(text: str) -> markupsafe.Markup:
+  """Mark the flags in a text, such as --config.seeds=3, as code."""
+  escaped = str(markupsafe.escape(text))
+  return markupsafe.Markup(
+    re.sub(r"--[\w.=,]*\w", r"<code>\g<0></code>", escaped)
+  )
 
 
 def jpeg_uri(image: Image.Image) -> str:

@@ -53,6 +53,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
   text = "\n".join(argv)
   try:
     if path := re.search(r"^--?config[=\n](.+)", text, re.M):
+      _require_config(pathlib.Path(path[1].partition(":")[0]))
       known = workdir.flat(values["config"].parser.parse(path[1]))
       for key in re.findall(r"^--?config\.([\w.]+)", text, re.M):
         errors.require_known("config key", key, known)
@@ -69,6 +70,13 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
     while cause := cause.__cause__ or cause.__context__:
       words = cause if isinstance(cause, errors.InputError) else words
     _leave(2, " ".join(str(words).split()))
+
+
+def _require_config(path: pathlib.Path) -> None:
+  """Refuse a config that does not exist, and suggest those next to it."""
+  if not path.is_file():
+    others = sorted(path.parent.glob("*.py"))
+    raise errors.unknown("config", str(path), map(str, others))
 
 
 def _quoted(argument: str, known: dict[str, Any]) -> str:

@@ -167,13 +167,16 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
 
   Raises:
     InputError: what a generator was trained on is unknown, and `unknown_origin`
-      is not set; or it has seen held-out lesions of the fold that it is for.
+      is not set; or it has seen held-out lesions of the fold that it is for; or
+      a folder has a held-out image itself.
   """
   for maker in (*found.generators.values(), *found.folders.values()):
     try:
       known = provenance.refuse_seen(
         maker.origin, dataset, "The generator of the images", maker.path
       )
+      if isinstance(maker, image_folder.ImageFolder):
+        _refuse_held_out(maker, dataset)
     except errors.InputError:
       if by_fold(config) or len(numbers(config)) == 1:
         raise
@@ -187,6 +190,22 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
         "verdict then states that a leak cannot be excluded."
       )
   return True
+
+
+def _refuse_held_out(
+  folder: image_folder.ImageFolder, dataset: datasets.Dataset
+) -> None:
+  """Refuse images that equal held-out ones, whatever their origin says."""
+  names = {image.tobytes(): i for i, image in enumerate(folder.split.images)}
+  for kind in ("test", "validation"):
+    split = getattr(dataset, kind)
+    for image, real in zip(split.images, split.image_ids, strict=True):
+      if (index := names.get(image.tobytes())) is not None:
+        raise errors.InputError(
+          f"{folder.path / folder.split.image_ids[index]} is the {kind} image "
+          f"{real}, pixel by pixel: synthetic images may have been generated "
+          "from training images only."
+        )
 
 
 def prepare(

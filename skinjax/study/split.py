@@ -37,9 +37,10 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
     logging.info(
       "%s a generator on the images that %s lists as train, and put its images "
       "next to that table, in a folder for each class. Then add "
-      "--config.synthetic=%s to the study's command.",
+      "--config.folds=%s --config.synthetic=%s to the study's command.",
       "Train" if fixed else "For each fold, train",
       shown / TABLE,
+      ",".join(map(str, numbers)) + "," * fixed,
       shown,
     )
 

@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from skinjax.data import external
+from skinjax.data import external, sources
 from skinjax.runtime import errors, files, workdir
 from skinjax.study import (
   folds,
@@ -66,6 +66,12 @@ def run(
   path = pathlib.Path(path)
   _check(config)  # before any file is written
   plan.require_same_network(config, path)
+  if config.dry_run and not sources.is_there(config.data):
+    raise errors.InputError(
+      f"dry_run: {config.data.name} would have to be downloaded first. Set "
+      "data.manual_dir or data.data_dir to where it is, or start without "
+      "dry_run."
+    )
   admitted = _admitted(config)
   if config.dry_run:
     logging.info("%s", _dry_run(config, path, admitted))
@@ -207,6 +213,7 @@ def _admitted(config) -> Admitted:
     _require_more(config, dataset.info)
     found = folds.given(config, number, dataset.info, folds.seeds(config))
     _require_same_knowledge(config, found)
+    _warn_of_too_few(config, found, dataset.info)
     (unseen if folds.has_not_seen(config, found, dataset) else seen).append(
       number
     )
@@ -217,8 +224,8 @@ def _admitted(config) -> Admitted:
     raise errors.InputError(
       f"The generator of the images in {place} was trained on test or "
       "validation lesions of every fold: give one per fold, with {fold} in the "
-      "path, trained with this study's data.fold, data.num_folds and "
-      "data.fold_seed."
+      "path, each trained on its fold's training lesions, which "
+      "configs/split.py lists."
     )
   if seen:
     logging.warning(
@@ -253,6 +260,24 @@ def _outside(config, dataset, origins) -> external.External | None:
   if not config.external:
     return None
   return external.load(config.external, dataset, origins)
+
+
+def _warn_of_too_few(config, found: folds.Given, info) -> None:
+  """Warn of classes with fewer given images than the arms want."""
+  wanted = plan.wanted(plan.recipes(config), info)
+  most = np.max(list(wanted.values()), axis=0)
+  for folder in found.folders.values():
+    there = np.bincount(folder.split.labels, minlength=info.num_classes)
+    short = [
+      f"{there[label]} of {info.class_names[label]} ({most[label]} wanted)"
+      for label in np.flatnonzero(there < most)
+    ]
+    if short:
+      logging.warning(
+        "%s has few images: %s. Arms use what there is.",
+        folder.path,
+        ", ".join(short),
+      )
 
 
 def _require_more(config, info) -> None:
@@ -433,8 +458,8 @@ def _work_off(
         )
       try:
         units.predict(one, wanted, extract)
-      except errors.InUseError as error:
-        logging.info("%s", error)
+      except errors.InUseError:
+        logging.info("%s: another process trains it", one.unit)
         busy.append(one)
         continue
       if progress:
@@ -473,7 +498,10 @@ def _dry_run(config, path: pathlib.Path, admitted: Admitted) -> str:
     f"network of the verdict: {plan.verdict_network(config)}",
     progress.table(),
     *["those done may include classifiers of other settings"] * any_done,
-    f"all classifiers, in one process{', without the GANs' * trains}: "
-    f"{duration(progress.left())}, {size / 1000:.1f} GB",
+    f"all classifiers, in one process: {duration(progress.left())}, "
+    f"{size / 1000:.1f} GB",
   ]
+  if trains:
+    gans = len(admitted.numbers) * plan.estimate_gan(config)
+    lines.append(f"with the GANs: {duration(progress.left() + gans)}")
   return "\n".join(lines)

@@ -198,6 +198,7 @@ def summarize(
     for row in _matched(draws, network, names[network], arms, level, seed)
   ]
   curve = learning_curve.read(rows, draws, arms, folds, verdict_network)
+  enough = _lesions_suffice(classes)
   for network in networks:
     if scoring.WITHOUT not in names[network]:
       continue
@@ -219,7 +220,7 @@ def summarize(
         seed,
         first=seeds if decides else None,
         primary=decides,
-        testable=stopped > 1,
+        testable=stopped > 1 and enough,
       )
       for row in found:
         row |= {"network": network, "arm": arm, "rival": scoring.WITHOUT}
@@ -238,7 +239,7 @@ def summarize(
   )
   for row in same:
     row |= {**primary, "arm": row["arm"]}
-  _adjust(family.values(), level)
+  _adjust(family.values(), level, testable=enough)
   by_fold = np.subtract(
     scored.by_fold(verdict_network, scoring.WITH, stopped),
     scored.by_fold(verdict_network, scoring.WITHOUT, stopped),
@@ -260,7 +261,9 @@ def summarize(
       "schema": 3,
       **description,
       "next_steps": about.next_steps
-      or verdict.next_steps(primary["verdict"], drawn=about.drawn),
+      or verdict.next_steps(
+        primary["verdict"], drawn=about.drawn, one_fold=len(folds) == 1
+      ),
       "folds": [fold.number for fold in folds],
       "seeds": seeds,
       "level": level,
@@ -521,6 +524,16 @@ def _compare(
   return rows
 
 
+def _lesions_suffice(classes) -> bool:
+  """Return whether there are enough test lesions for a verdict of all classes.
+
+  The variance of balanced accuracy depends on the harmonic mean of the classes'
+  numbers of test lesions.
+  """
+  known = [item["test_lesions"] for item in classes if item["test_lesions"]]
+  return bool(known) and stats.hmean(known) >= verdict.MIN_LESIONS
+
+
 def _matched(draws, network, names, arms, level, seed) -> list[dict[str, Any]]:
   """Compare arms with the same training without synthetic images."""
   own = {n: arms[n] for n in names if n in arms}
@@ -540,7 +553,7 @@ def _matched(draws, network, names, arms, level, seed) -> list[dict[str, Any]]:
   return rows
 
 
-def _adjust(family, level: float) -> None:
+def _adjust(family, level: float, *, testable: bool) -> None:
   """Add adjusted p-values and the resulting verdicts to the rows of a family.
 
   `family` has one list of rows per comparison.
@@ -554,7 +567,8 @@ def _adjust(family, level: float) -> None:
       if p < 1 - level:
         row["verdict"] = verdict.HELPS if row["value"] > 0 else verdict.HURTS
   for row in itertools.chain(*family):
-    row["verdict"] = row["verdict"] or verdict.CANNOT_TELL
+    if not testable or row["verdict"] is None:
+      row["verdict"] = verdict.CANNOT_TELL
 
 
 def _verdict(

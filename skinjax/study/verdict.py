@@ -29,7 +29,7 @@ _NEXT_STEPS = {
     "(configs/evaluate.py).",
     "Look at the smaller doses and the filtered arm.",
   ),
-  CANNOT_TELL: ("Run at least three seeds, on every fold.",),
+  CANNOT_TELL: ("Run at least three seeds, and test on more lesions.",),
 }
 
 
@@ -113,10 +113,18 @@ def detail(
   return change
 
 
-def next_steps(kind: str, *, drawn: bool) -> list[str]:
+def next_steps(kind: str, *, drawn: bool, one_fold: bool) -> list[str]:
   """Propose what to run after a study that ended with this verdict."""
-  real = ["Run the same study on HAM10000: these pictures are drawn."]
-  return real * drawn + list(_NEXT_STEPS[kind])
+  steps = list(_NEXT_STEPS[kind])
+  if drawn:
+    steps.insert(0, "Run the same study on HAM10000: these pictures are drawn.")
+  elif one_fold:
+    steps.insert(
+      0,
+      "Test on every image once, for a narrower interval: "
+      "--config.folds=0,1,2,3,4.",
+    )
+  return steps
 
 
 def _uncapitalized(text: str) -> str:

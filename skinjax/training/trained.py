@@ -216,6 +216,21 @@ def load_classifier(path: str | pathlib.Path) -> Trained:
   return classifier
 
 
+def require_source(network: Trained, config) -> None:
+  """Reject a network of another data set than a config's, before that is read.
+
+  Raises:
+    InputError: the data sets' names in the configs differ.
+  """
+  own, name = network.config.data.name, config.data.name
+  if own != name:
+    raise errors.InputError(
+      f"{network.path} was trained with data.name={own}, and this config has "
+      f"{name}: add :dataset={own} to the config's name"
+      f"{', and set data.folder' * (own == 'folder')}."
+    )
+
+
 def require_for(network: Trained, info: datasets.DataInfo) -> None:
   """Reject a network of another data set, another size or other classes.
 

@@ -146,6 +146,32 @@ def test_groups_with_identical_images_are_merged(tmp_path):
   assert groups == ["0", "0", "0", "0", "2", "2"]
 
 
+def test_a_column_of_patients_is_one_of_groups_and_others_are_named(tmp_path):
+  _draw(tmp_path / "1.png", 1)
+  columns = ("image", "label", "lesion_id", "Patient_ID", "age")
+  _table(tmp_path, [("1", "mole", "a", "b", "60")], columns)
+  found = own_images.find(tmp_path)
+  assert found.groups == ["b"]
+  assert found.unused == ("lesion_id", "age")
+
+
+def test_an_image_in_its_class_folder_is_found_for_a_hint(tmp_path):
+  _draw(tmp_path / "mole" / "1.png", 1)
+  _table(tmp_path, [("1", "mole", "a")])
+  with pytest.raises(
+    errors.InputError, match=r"It is in mole/: write its path"
+  ):
+    own_images.find(tmp_path)
+
+
+def test_a_folder_needs_its_data_set(tmp_path):
+  config = shrunk.frozen("classifier", data__folder=str(tmp_path)).data
+  with pytest.raises(
+    errors.InputError, match="add :dataset=folder to its name"
+  ):
+    datasets.load(config)
+
+
 def test_columns_of_the_documented_names_take_precedence(tmp_path):
   _draw(tmp_path / "1.png", 1)
   columns = ("lesion_id", "dx", "image_id", "group", "label", "image")

@@ -78,7 +78,7 @@ def test_what_has_seen_held_out_lesions_is_refused(split, tiny_dataset):
   origin = {"groups": [*train, groups[3], groups[1]]}
   message = (
     f"The filter in DIR was trained on 2 lesions of the {split} split here "
-    f"({groups[1]}, …): train one with the same data.fold,"
+    f"({groups[1]}, …): use one that was trained on"
   )
   with pytest.raises(errors.InputError, match=re.escape(message)):
     provenance.refuse_seen(origin, tiny_dataset, "The filter", "DIR")

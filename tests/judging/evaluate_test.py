@@ -118,6 +118,16 @@ def test_real_images_are_at_the_floor_and_blank_ones_are_not(
   )
 
 
+def test_a_gan_of_another_data_set_is_refused_before_that_is_read(
+  tmp_path, networks, monkeypatch
+):
+  monkeypatch.setattr(datasets, "load", pytest.fail)
+  generator = str(networks["acgan"])
+  message = r"data\.name=toy_lesions, and this"
+  with pytest.raises(errors.InputError, match=message):
+    _run(tmp_path / "run", generator=generator, data__name="folder")
+
+
 def test_features_of_a_classifier(networks):
   dataset = shrunk.dataset()
   run = trained.load(networks["classifier"])

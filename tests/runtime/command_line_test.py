@@ -40,7 +40,7 @@ def values():
       "Unknown config argument 'datset'. Did you mean 'dataset'?",
     ),
     ("acgan.py", ["--config.task=classifier"], "use its own, configs/TASK.py"),
-    ("classifire.py", [], "classifire.py"),
+    ("classifire.py", [], "configs/classifier.py'?"),
     ("classifier.py", ["--workdri=x"], "Did you mean: workdir"),
     ("classifier.py", [], "--workdir"),
   ],

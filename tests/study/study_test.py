@@ -407,6 +407,38 @@ def test_more_seeds_are_decided_once(
     study.run(_with(config, level=0.95), path)
 
 
+def test_a_dry_run_downloads_nothing(tmp_path, monkeypatch):
+  monkeypatch.setattr(sources, "is_prepared", lambda config: False)
+  config = _config(dry_run=True, data__name="mnist", data__size=32)
+  with pytest.raises(errors.InputError, match="mnist would have to be downl"):
+    study.run(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["test", "validation"])
+def test_a_held_out_image_is_no_synthetic_one(
+  user_images, tmp_path, training_sets, kind
+):
+  place = shutil.copytree(user_images, tmp_path / "given")
+  split = getattr(shrunk.dataset(), kind)
+  name = shrunk.CLASSES[split.labels[0]]
+  (place / name).mkdir(exist_ok=True)
+  Image.fromarray(split.images[0]).save(place / name / "stolen.png")
+  config = _config(synthetic=str(place), unknown_origin=True)
+  message = rf"{name}/stolen\.png is the {kind} image {split.image_ids[0]}"
+  with pytest.raises(errors.InputError, match=message):
+    study.run(config, tmp_path / "run")
+
+
+def test_a_class_with_few_images_is_named_at_once(
+  user_images, tmp_path, training_sets, caplog
+):
+  place = shutil.copytree(user_images, tmp_path / "given")
+  shutil.rmtree(place / shrunk.CLASSES[1])
+  config = _config(synthetic=str(place), unknown_origin=True, dry_run=True)
+  study.run(config, tmp_path / "run")
+  assert f"has few images: 0 of {shrunk.CLASSES[1]} (14 wanted)" in caplog.text
+
+
 def test_a_dry_run_says_what_there_is_to_do(finished, tmp_path, caplog):
   caplog.set_level("INFO")
   assert study.run(_config(dry_run=True, seeds=3), tmp_path / "run") is None
@@ -417,7 +449,7 @@ def test_a_dry_run_says_what_there_is_to_do(finished, tmp_path, caplog):
   )
   assert row()[1:3] == ["0", "6"]
   assert "the fixed split; seeds: 3" in caplog.text
-  assert "in one process, without the GANs: " in caplog.text
+  assert "with the GANs: " in caplog.text
   other = "may include classifiers of other settings"
   assert other not in caplog.text
   caplog.clear()

@@ -212,6 +212,20 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert decided["detectable"] == pytest.approx(half / 1.959964 * 2.801964)
 
 
+def test_few_lesions_give_no_verdict(make_summary):
+  # The harmonic mean of (6, 7, 8, 3, 8, 24, 5) lesions is 6.2: twice that is
+  # enough for a verdict, though not for every class.
+  for numbers, kind in (
+    ((-1,), verdict.CANNOT_TELL),
+    ((0, 1), verdict.HELPS),
+  ):
+    skills = {"classical": 1.0, "capped_25": 9.0}
+    study = make_summary(
+      skills, numbers=numbers, networks=("resnet",), arms=tuple(skills)
+    )
+    assert study["verdict"]["kind"] == kind
+
+
 def test_intervals_have_the_level_of_the_study(make_summary):
   arms = {
     "networks": ("resnet",),

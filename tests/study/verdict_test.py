@@ -94,8 +94,12 @@ def test_next_steps():
     verdict.NO_DIFFERENCE,
     verdict.CANNOT_TELL,
   ):
-    assert verdict.next_steps(kind, drawn=False)
-    assert "HAM10000" in verdict.next_steps(kind, drawn=True)[0]
+    assert verdict.next_steps(kind, drawn=False, one_fold=False)
+    for one_fold in (False, True):
+      first = verdict.next_steps(kind, drawn=True, one_fold=one_fold)[0]
+      assert "HAM10000" in first
+    own = verdict.next_steps(kind, drawn=False, one_fold=True)
+    assert "--config.folds=0,1,2,3,4" in own[0]
 
 
 def test_signed():
