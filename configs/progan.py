@@ -6,12 +6,14 @@ r"""ProGAN: images by class, progressively grown from 4x4 (Karras et al. 2018).
 
 For one class alone, with an unconditional network:
 
-  python main.py --config=configs/progan.py:dataset=ham10000 \
+  python main.py --config=configs/progan.py:dataset=ham10000,variant=paper \
     --config.data.classes=mel --workdir=DIR
 
-With `,variant=projected` it starts at full size, and its discriminator sees
-images through a network pretrained on ImageNet (Sauer et al. 2021); to grow it,
-set `--config.growth.first_size=4` and a larger `--config.train.steps`.
+For HAM10000 it starts at full size, and its discriminator sees images through
+a network pretrained on ImageNet (Sauer et al. 2021), unless `,variant=paper`
+or `,quick` is given; for other data sets `,variant=projected` turns that on.
+To grow such a network, set `--config.growth.first_size=4` and a larger
+`--config.train.steps`.
 
 Writes sheets of samples, one row per class, at every resolution (DIR/samples).
 Measured times and results are in results/generators and results/README.md.
