@@ -73,12 +73,15 @@ _SCORES = (
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _ANSWERS = {
-  "dose_025": "0.25 per real image of each class but the largest, compared "
-  "with the same training without",
-  "uncapped": "1 per real image, likewise",
-  "dose_10": "10 per real image, likewise",
-  "capped_25": "at most a quarter of a class's samples, likewise",
-  "adjusted_25": "the same with logit adjustment, likewise",
+  "dose_025": "0.25 per real image of each class but the largest, minus the "
+  "same training without",
+  "uncapped": "1 per real image, minus the same training without",
+  "dose_2": "2 per real image, minus the same training without",
+  "dose_10": "10 per real image, minus the same training without",
+  "capped_25": "at most a quarter of each class's samples, minus the same "
+  "training without",
+  "adjusted_25": "a quarter with logit adjustment, minus the same training "
+  "without",
 }
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
@@ -469,14 +472,14 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     return [what, signed(found["value"]), f"{low} to {high}"]
 
   decided = study["verdict"]
-  what = "best with compared with best without, by validation lesions"
+  what = "best arm with, minus best arm without, chosen on validation lesions"
   rows, worth = [row(decided, what)], decided["more_images"]
   if None not in worth.values():
     value, low, high = (
       f"{worth[key]:+.0%}".replace("-", "\u2212")
       for key in ("value", "low", "high")
     )
-    what = "the same, in real images, by the learning curve"
+    what = "the same difference, in real images, by the learning curve"
     rows.append([what, value, f"{low} to {high}"])
   rows += [
     row(found, what)

@@ -237,7 +237,7 @@ def test_the_answer_is_that_of_the_verdicts_network():
   rows = (
     ("resnet", "dose_10", 0.7),
     ("head", "dose_10", 0.2),
-    ("head", "dose_2", 0.3),
+    ("head", "dose_5", 0.3),
     ("head", "dose_025", 0.1),
   )
   study = {
