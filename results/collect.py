@@ -73,15 +73,12 @@ _SCORES = (
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _ANSWERS = {
-  "dose_025": "0.25 per real image of each class but the largest, minus the "
-  "same training without",
-  "uncapped": "1 per real image, minus the same training without",
-  "dose_2": "2 per real image, minus the same training without",
-  "dose_10": "10 per real image, minus the same training without",
-  "capped_25": "at most a quarter of each class's samples, minus the same "
-  "training without",
-  "adjusted_25": "a quarter with logit adjustment, minus the same training "
-  "without",
+  "dose_025": "0.25 per real image of each class but the largest",
+  "uncapped": "1 per real image",
+  "dose_2": "2 per real image",
+  "dose_10": "10 per real image",
+  "capped_25": "at most a quarter of each class's samples",
+  "adjusted_25": "a quarter with logit adjustment",
 }
 # The study whose arms without synthetic images README.md shows.
 NETWORKS = "ham10000_networks"
@@ -482,7 +479,7 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     what = "the same difference, in real images, by the learning curve"
     rows.append([what, value, f"{low} to {high}"])
   rows += [
-    row(found, what)
+    row(found, f"{what}, minus the same training without")
     for arm, what in _ANSWERS.items()
     for found in study["matched"]
     if (found["network"], found["arm"]) == (decided["network"], arm)

@@ -267,13 +267,19 @@ def _require_same(record: pathlib.Path, digests: Mapping[int, str]) -> None:
     files.write_json(record, before | now)
 
 
+def short(
+  folder: image_folder.ImageFolder, wanted: np.ndarray
+) -> dict[int, int]:
+  """Return the counts of classes with fewer images than `wanted` [classes]."""
+  there = np.bincount(folder.split.labels, minlength=len(wanted))
+  return {n: int(there[n]) for n in np.flatnonzero(there < wanted).tolist()}
+
+
 def _require_enough(folder, needed: Mapping[str, np.ndarray], info) -> None:
-  there = np.bincount(folder.split.labels, minlength=info.num_classes)
   for arm, counts in needed.items():
-    if (short := np.flatnonzero(there < counts)).size:
-      label = short[0]
+    for label, there in short(folder, counts).items():
       raise errors.InputError(
-        f"{folder.path} has {there[label]} images of "
+        f"{folder.path} has {there} images of "
         f"{info.class_names[label]}, and arm {arm} needs {counts[label]}: "
         "leave it out of config.arms, or use another workdir."
       )

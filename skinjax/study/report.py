@@ -160,9 +160,8 @@ def _short(wanted: np.ndarray, fold: folds.Fold) -> dict[int, int]:
   """
   found = {}
   for folder in fold.folders.values():
-    there = np.bincount(folder.split.labels, minlength=len(wanted))
-    for label in np.flatnonzero(there < wanted).tolist():
-      found[label] = max(found.get(label, 0), int(there[label]))
+    for label, there in folds.short(folder, wanted).items():
+      found[label] = max(found.get(label, 0), there)
   return found
 
 

@@ -1,7 +1,5 @@
 """The task that lists the images that a generator may be trained on."""
 
-import csv
-import io
 import pathlib
 
 import ml_collections
@@ -10,6 +8,7 @@ from absl import logging
 from skinjax.data import datasets
 from skinjax.runtime import errors, files, workdir
 from skinjax.study import folds
+from tfds_ham10000 import SPLITS
 
 TABLE = "split.csv"
 
@@ -48,24 +47,20 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
 def _write(place: pathlib.Path, dataset: datasets.Dataset) -> None:
   names = dataset.info.class_names
   rows = [("image_id", "label", "group", "split")]
-  for name, split in zip(
-    ("train", "validation", "test"), dataset.splits, strict=True
-  ):
+  for name, split in zip(SPLITS, dataset.splits, strict=True):
     labels = [names[label] for label in split.labels]
     columns = (split.image_ids.tolist(), labels, split.groups.tolist())
     rows += [(*row, name) for row in zip(*columns, strict=True)]
   place.mkdir(exist_ok=True)
-  table = place / TABLE
+  table, text = place / TABLE, files.table(rows)
   if not table.exists():
     ids = dataset.train.image_ids.tolist()
     files.write_json(
       place / "provenance.json",
       {"trained_on": {"image_ids": ids}, "pretrained": []},
     )
-    files.write_text(table, files.table(rows))
-  elif [
-    tuple(row) for row in csv.reader(io.StringIO(table.read_text()))
-  ] != rows:
+    files.write_text(table, text)
+  elif table.read_text() != text:
     raise errors.InputError(
       f"{table} is of other images than {dataset.info.name} has now: use "
       "another directory."

@@ -267,10 +267,9 @@ def _warn_of_too_few(config, found: folds.Given, info) -> None:
   wanted = plan.wanted(plan.recipes(config), info)
   most = np.max(list(wanted.values()), axis=0)
   for folder in found.folders.values():
-    there = np.bincount(folder.split.labels, minlength=info.num_classes)
     short = [
-      f"{there[label]} of {info.class_names[label]} ({most[label]} wanted)"
-      for label in np.flatnonzero(there < most)
+      f"{there} of {info.class_names[label]} ({most[label]} wanted)"
+      for label, there in folds.short(folder, most).items()
     ]
     if short:
       logging.warning(
