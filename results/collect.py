@@ -80,7 +80,7 @@ _ANSWERS = {
   "capped_25": "at most a quarter of each class's samples",
   "adjusted_25": "a quarter with logit adjustment",
 }
-# The study whose arms without synthetic images README.md shows.
+# The study whose arms without synthetic images results/README.md shows.
 NETWORKS = "ham10000_networks"
 # Columns of a training step in benchmarks/README.md: key, heading, format.
 _SPEED = (
@@ -336,13 +336,14 @@ def write_tables() -> None:
     (f"[{row['name']}]({row['name']})", row["measured"], row["minutes"])
     for row in rows
   ]
-  _rewrite(ROOT, [("runs", ("run", "measured", "minutes"), runs)])
+  tables = [("runs", ("run", "measured", "minutes"), runs)]
+  for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
+    tables.append(("networks", *real_alone(summary)))
+  _rewrite(ROOT, tables)
   tables = []
   summaries = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
   if all(file.exists() for file in summaries):
     tables.append(("answer", *answer(*_read(summaries))))
-  for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
-    tables.append(("networks", *real_alone(summary)))
   _rewrite(ROOT.parent, tables)
   tables = []
   if speed := _read(sorted((ROOT / "speed").glob("train_step*.json"))):
