@@ -165,6 +165,10 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
   # Whether to run if it is not recorded what the images' generator was trained
   # on. The verdict then says that a leak cannot be excluded.
   config.unknown_origin = False
+  # Whether to run if that generator was trained through pretrained networks
+  # that the network of the verdict does not start from. The verdict then says
+  # that a gain may come from these.
+  config.other_pretraining = False
   # Positive control: train on half of a fold's training lesions, with real
   # images of the other half instead of synthetic ones.
   config.control = False

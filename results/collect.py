@@ -154,7 +154,10 @@ def study_in_words(summary: dict) -> str:
   found, level = summary["verdict"], summary["level"]
   ends = {key: found[key] for key in ("low", "high")} | {"level": level}
   between = found["between_folds"]
-  known = {"leak_excluded": found["leak_excluded"]}
+  known = {
+    "leak_excluded": found["leak_excluded"],
+    "other_pretraining": found.get("other_pretraining", ()),
+  }
   return " ".join(
     [
       *["Drawn pictures, not lesions."] * summary["drawn"],

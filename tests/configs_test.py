@@ -319,7 +319,10 @@ _LESS = {
 # of several classes.
 _ELSEWHERE = {
   _PROJECTED: {"penalty_weight"},
-  "study": {"unknown_origin", "description", "seeds_most", *_CHANGED, *_TUNED},
+  "study": {
+    *("unknown_origin", "other_pretraining", "description", "seeds_most"),
+    *(*_CHANGED, *_TUNED),
+  },
   "by_class": {"class_on_fakes", "class_margin", "class_temperature"},
 }
 

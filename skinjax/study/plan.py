@@ -22,7 +22,7 @@ balanced accuracy on its validation lesions, averaged over the first seeds.
 
 import collections
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,16 @@ _UNKNOWN_STEP_SECONDS = 0.5
 def verdict_network(config) -> str:
   """Return the network whose classifiers give the verdict."""
   return config.verdict_network or config.networks[-1]
+
+
+def other_pretraining(config, through: Iterable[str]) -> tuple[str, ...]:
+  """Return those of pretrained networks that the verdict's network lacks.
+
+  `through`: the networks that the generators of the images were trained
+  through.
+  """
+  own = networks.pretrained(config, verdict_network(config))
+  return tuple(sorted({*through} - {*own}))
 
 
 def arms_of(config, network: str) -> list[str]:

@@ -263,11 +263,11 @@ def _notes(
       f"Folds {', '.join(map(str, left_out))} are left out: the generator of "
       "the synthetic images has seen their held-out lesions."
     )
-  if through := frozenset().union(*(one.pretrained for one in read)):
+  if through := _through(read):
     notes.append(
       f"The generator was trained through {', '.join(sorted(through))}. The "
       "effect of its images on a classifier without this pretraining includes "
-      "knowledge of ImageNet."
+      "what it adds."
     )
   elif not all(one.pretrained_known for one in read):
     notes.append(
@@ -278,6 +278,11 @@ def _notes(
   if too_few := _too_few(read, info.class_names):
     notes.append(too_few)
   return notes
+
+
+def _through(read: Sequence[FoldRead]) -> frozenset[str]:
+  """Return the pretrained networks that any generator was trained through."""
+  return frozenset().union(*(one.pretrained for one in read))
 
 
 def _about(config, read, fold, folder, left_out) -> summary.About:
@@ -303,6 +308,7 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     },
     subject=folder.title,
     leak_excluded=known,
+    other_pretraining=plan.other_pretraining(config, _through(read)),
     notes=_notes(read, info, left_out),
     original=summary.ORIGINAL if info.name == "ham10000" else (),
     versions={

@@ -60,7 +60,9 @@ def run(
 
   Raises:
     InputError: bad config or data; or the generator of the images has seen test
-      lesions, or its training data are unknown and `unknown_origin` is not set.
+      lesions, or its training data are unknown and `unknown_origin` is not set,
+      or it knows more pretrained networks than the network of the verdict and
+      `other_pretraining` is not set.
   """
   config = ml_collections.FrozenConfigDict(config)
   path = pathlib.Path(path)
@@ -189,7 +191,7 @@ def _rules(config, path: pathlib.Path) -> dict[str, workdir.Rule]:
 
   # The network of the verdict is kept in plan.json.
   free = ("folds", "seeds_most", "networks", "verdict_network", "arms")
-  given = ("generator", "synthetic")
+  given = ("generator", "synthetic", "unknown_origin", "other_pretraining")
   return {
     **dict.fromkeys((*free, *given), lambda before, now: None),
     "arm": arm,
@@ -237,17 +239,17 @@ def _admitted(config) -> Admitted:
 
 def _require_same_knowledge(config, found: folds.Given) -> None:
   """Refuse a verdict that would measure a pretrained network's knowledge."""
-  network = plan.verdict_network(config)
-  more = folds.pretrained(config, found) - set(
-    networks.pretrained(config, network)
-  )
-  if more:
+  through = folds.pretrained(config, found)
+  more = plan.other_pretraining(config, through)
+  if more and not config.other_pretraining:
+    network = plan.verdict_network(config)
     raise errors.InputError(
-      "The generator of the images was trained through "
-      f"{', '.join(sorted(more))}, a pretrained network: {network} would gain "
-      "from its knowledge through the images alone. For the verdict, use a "
-      "classifier that starts from that network, as with "
-      "--config.networks=head or efficientnet."
+      f"The generator of the images was trained through {', '.join(more)}, "
+      f"from which {network} does not start: it would gain from that "
+      "pretraining through the images alone. For EfficientNet-Lite0, use "
+      "--config.networks=head or efficientnet. For any other network, set "
+      "--config.other_pretraining=True; the verdict then states that a gain "
+      "may come from it."
     )
 
 

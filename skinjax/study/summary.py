@@ -26,8 +26,9 @@
              p|null, …ESTIMATE}],
   learning_curve: null or {network, per_doubling, points: [{arm, fraction,
                   images, …ESTIMATE}]},
-  verdict: {network, arm, rival, metric, kind, leak_excluded: bool, headline,
-            detail, seeds, until: null or {…}, …ESTIMATE, p, detectable,
+  verdict: {network, arm, rival, metric, kind, leak_excluded: bool,
+            other_pretraining: [str], headline, detail, seeds,
+            until: null or {…}, …ESTIMATE, p, detectable,
             more_images: {value, low, high}, between_folds: {low, high},
             by_fold: {fold: difference}},
   external: null or {name, note: str, notes: [str], images, lesions, traced,
@@ -111,6 +112,9 @@ class About:
   # Whether it is known that the generator of the synthetic images has seen no
   # test lesion.
   leak_excluded: bool = True
+  # Pretrained networks that the generator was trained through, and from which
+  # the network of the verdict does not start.
+  other_pretraining: Sequence[str] = ()
   groups_known: bool = True  # whether images of one lesion are known
   notes: Sequence[str] = ()  # limits of this study, besides those of all
   # Accuracies of the original project on the same data.
@@ -254,8 +258,10 @@ def summarize(
   labels = np.concatenate([f.labels for f in folds])
   description = dataclasses.asdict(about)
   majority = _majority_line(labels, train_counts, class_names)
-  for told_below in ("own_images", "own_generators", "leak_excluded"):
+  for told_below in ("own_images", "own_generators"):
     del description[told_below]
+  for in_verdict in ("leak_excluded", "other_pretraining"):
+    del description[in_verdict]
   return files.plain(
     {
       "schema": 3,
@@ -579,6 +585,10 @@ def _verdict(
   # As in `verdict.decide`.
   decidable = stopped > 1 and ends["low"] < ends["high"]
   half = (ends["high"] - ends["low"]) / 2
+  unsure = {
+    "leak_excluded": about.leak_excluded,
+    "other_pretraining": list(about.other_pretraining),
+  }
   reach = float(stats.norm.ppf((1 + level) / 2))  # in standard errors
   return {
     "network": decisive["network"],
@@ -586,14 +596,14 @@ def _verdict(
     "rival": decisive["rival"],
     "metric": scoring.HEADLINE_METRIC,
     "kind": kind,
-    "leak_excluded": about.leak_excluded,
+    **unsure,
     "headline": verdict.headline(
       about.subject,
       kind,
       low=ends["low"],
       high=ends["high"],
       level=level,
-      leak_excluded=about.leak_excluded,
+      **unsure,
     ),
     "detail": verdict.detail(
       network=decisive["network"],

@@ -1,5 +1,7 @@
 """Turns the interval of a difference into a verdict, and puts it into words."""
 
+from collections.abc import Sequence
+
 from skinjax.report.rendering import signed
 
 HELPS = "helps"
@@ -59,11 +61,13 @@ def headline(
   high: float,
   level: float,
   leak_excluded: bool = True,
+  other_pretraining: Sequence[str] = (),
 ) -> str:
   """State the verdict in a sentence about `subject`, a plural noun.
 
-  If no difference is detected, it has the interval, whose level is `level`. If
-  a leak is not excluded, it begins with that.
+  If no difference is detected, it has the interval, whose level is `level`. It
+  begins with what makes it doubtful: a leak that is not excluded, or pretrained
+  networks that the generator was trained through and the classifiers were not.
   """
   said = {
     HELPS: f"{subject} help.",
@@ -73,6 +77,9 @@ def headline(
     CANNOT_TELL: f"This study cannot tell whether {_uncapitalized(subject)} "
     "help.",
   }[kind]
+  if other_pretraining:
+    names = ", ".join(other_pretraining)
+    said = f"A gain may come from the pretraining of {names}. {said}"
   return said if leak_excluded else f"A leak cannot be excluded. {said}"
 
 

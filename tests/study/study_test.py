@@ -801,11 +801,29 @@ def test_images_made_through_a_pretrained_network_are_for_such_networks(
   record = {"pretrained": ["EfficientNet-Lite0"]}
   files.write_json(user_images / "provenance.json", record)
   changes = {"synthetic": str(user_images), "unknown_origin": True}
-  message = "trained through EfficientNet-Lite0, .* resnet would gain from it"
+  message = "through EfficientNet-Lite0, from which resnet does not start"
   with pytest.raises(errors.InputError, match=message):
     study.run(_config(**changes), tmp_path / "run")
   config = _config(networks=("resnet", "head"), dry_run=True, **changes)
   assert study.run(config, tmp_path / "run") is None
+
+
+def test_a_gain_may_come_from_other_pretraining(
+  user_images, tmp_path, training_sets
+):
+  record = {"pretrained": ["SomeGAN", "EfficientNet-Lite0"]}
+  files.write_json(user_images / "provenance.json", record)
+  changes = {"synthetic": str(user_images), "unknown_origin": True}
+  changes["networks"] = ("head",)
+  with pytest.raises(errors.InputError, match=r"SomeGAN, .*other_pretraining"):
+    study.run(_config(**changes), tmp_path / "run")
+  config = _config(**changes, other_pretraining=True)
+  result = study.run(config, tmp_path / "run")
+  assert result["verdict"]["other_pretraining"] == ["SomeGAN"]
+  words = "A gain may come from the pretraining of SomeGAN."
+  assert words in result["verdict"]["headline"]
+  page = (tmp_path / "run" / "report" / "index.html").read_text()
+  assert page.index("through\n  SomeGAN, and") < page.index("<h1>")
 
 
 def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(

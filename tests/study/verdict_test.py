@@ -56,6 +56,8 @@ def test_headline_without_a_detected_difference():
   )
   assert say() == said
   assert say(leak_excluded=False) == f"A leak cannot be excluded. {said}"
+  doubt = "A gain may come from the pretraining of A, B."
+  assert say(other_pretraining=["A", "B"]) == f"{doubt} {said}"
 
 
 def _detail(low, high, num_seeds=5, between=(math.nan, math.nan)):
