@@ -19,8 +19,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import ml_collections
-
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent))
 
@@ -28,7 +26,7 @@ from skinjax.judging import findings  # noqa: E402
 from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
-from skinjax.study import arms, networks, plots, scoring, verdict  # noqa: E402
+from skinjax.study import plots, verdict  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -73,12 +71,12 @@ _SCORES = (
 # the answer lists, in words.
 STUDY, CONTROL = "ham10000_study", "ham10000_control"
 _ANSWERS = {
-  "dose_025": "0.25 per real image of each class but the largest",
-  "uncapped": "1 per real image",
-  "dose_2": "2 per real image",
-  "dose_10": "10 per real image",
-  "capped_25": "at most a quarter of each class's samples",
-  "adjusted_25": "a quarter with logit adjustment",
+  "dose_025": "0.25 synthetic images per real one*",
+  "uncapped": "1 per real image*",
+  "dose_2": "2 per real image*",
+  "dose_10": "10 per real image*",
+  "capped_25": "up to 2, but at most a quarter of a class's images in a batch*",
+  "adjusted_25": "the same with logit adjustment*",
 }
 # The study whose arms without synthetic images results/README.md shows.
 NETWORKS = "ham10000_networks"
@@ -290,9 +288,13 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
   # They contain paths of this machine.
   for file in target.glob("*.json"):
     files.write_text(file, portable(file.read_text()))
+  notes = _records(workdir / "runs.jsonl")
+  minutes = sum(note["seconds"] for note in notes) / 60
   report = workdir / "report"
   if report.exists():
     summary = json.loads((report / "summary.json").read_text())
+    # A killed run leaves no note, but its classifiers do.
+    minutes = max(minutes, sum(summary["minutes"].values()))
     _save(plots.forest(summary), target / "forest.png")
     if summary["drawn"]:
       shutil.copy(report / "index.html", target)
@@ -301,13 +303,11 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
     shutil.copy(sheets[-1], target / "samples.png")
   if sheets:
     grown(workdir, target)
-  notes = _records(workdir / "runs.jsonl")
-  seconds = sum(note["seconds"] for note in notes)
   rows = {row["name"]: row for row in _rows()} | {
     name: {
       "name": name,
       "measured": measured(target) or trained(workdir),
-      "minutes": f"{seconds / 60:.1f}",
+      "minutes": f"{minutes:.1f}",
       "hardware": hardware,
       "command": portable(notes[-1]["command"]),
     }
@@ -316,10 +316,8 @@ def collect(name: str, workdir: pathlib.Path, hardware: str) -> None:
 
 
 def _write(rows: list[dict[str, str]]) -> None:
-  with TABLE.open("w", newline="") as file:
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+  lines = [[row[name] for name in COLUMNS] for row in rows]
+  files.write_text(TABLE, files.table([COLUMNS, *lines]))
 
 
 def write_tables() -> None:
@@ -341,7 +339,11 @@ def write_tables() -> None:
   ]
   tables = [("runs", ("run", "measured", "minutes"), runs)]
   for summary in _read(sorted(ROOT.glob(f"{NETWORKS}/summary.json"))):
-    tables.append(("networks", *real_alone(summary)))
+    trainings = {
+      network: len(list(ROOT.glob(f"{NETWORKS}/fold*/units/{network}-*")))
+      for network in summary["minutes"]
+    }
+    tables.append(("networks", *real_alone(summary, trainings)))
   _rewrite(ROOT, tables)
   tables = []
   summaries = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
@@ -371,8 +373,10 @@ def _rewrite(folder: pathlib.Path, tables) -> None:
   """Write tables (name, headings, rows) between their marks in a README.md."""
   readme = folder / "README.md"
   text = readme.read_text()
-  for table in tables:
-    text = _filled(text, *table)
+  for name, headings, rows in tables:
+    start, end = (mark.format(name) for mark in MARKS)
+    table = files.markdown([headings, *rows])
+    text = files.put_between(text, start, end, table)
   readme.write_text(text)
 
 
@@ -409,12 +413,17 @@ def _judged(row: dict, key: str, form: str) -> str:
   return words
 
 
-def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:
-  """Return headings and rows of a study's arms without synthetic images."""
+def real_alone(
+  summary: dict, trainings: Mapping[str, int]
+) -> tuple[list[str], list[list[str]]]:
+  """Return headings and rows of a study's arms without synthetic images.
+
+  `trainings` has the number of classifiers of each network.
+  """
   scores = ("balanced_accuracy", "accuracy", "mean_auc")
   headings = ["network", "trained on", "balanced accuracy"]
   headings += ["accuracy", "mean AUC", "minutes per training"]
-  trainings, rows = _trainings(summary), []
+  rows = []
   for arm in summary["arms"]:
     if not arm["recipe"] or arm["recipe"]["added"] == "synthetic":
       continue
@@ -423,25 +432,6 @@ def real_alone(summary: dict) -> tuple[list[str], list[list[str]]]:
     minutes = summary["minutes"][network] / trainings[network]
     rows.append([network, arm["name"], *shown, f"{minutes:.1f}"])
   return headings, rows
-
-
-def _trainings(summary: dict) -> collections.Counter:
-  """Count the trainings behind a study's minutes, by network."""
-  decided, total = summary["verdict"], collections.Counter()
-  for arm in summary["arms"]:
-    network = arm["network"]
-    if not arm["recipe"]:  # a procedure, of other arms' trainings
-      continue
-    head = summary["config"][f"network.{network}.task"] == networks.HEAD
-    random = arms.is_random(ml_collections.ConfigDict(arm["recipe"]))
-    for choice in summary["choices"][network].values():
-      seeds = arm["seeds"]
-      chosen = arm["name"] in (choice[key] for key in scoring.KEYS.values())
-      if chosen and network == decided["network"]:
-        seeds = decided["seeds"]
-      # See units.canonical.
-      total[network] += 1 if head and not random else seeds
-  return total
 
 
 def _read(paths: list[pathlib.Path]) -> list[dict]:
@@ -473,37 +463,30 @@ def answer(study: dict, control: dict) -> tuple[list[str], list[list[str]]]:
     return [what, signed(found["value"]), f"{low} to {high}"]
 
   decided = study["verdict"]
-  what = "best arm with, minus best arm without, chosen on validation lesions"
+  what = "**best training with synthetic images, minus best training without**"
   rows, worth = [row(decided, what)], decided["more_images"]
+  what = "the same; interval between folds, which have other training lesions"
+  rows.append(row(decided | decided["between_folds"], what))
   if None not in worth.values():
     value, low, high = (
       f"{worth[key]:+.0%}".replace("-", "\u2212")
       for key in ("value", "low", "high")
     )
-    what = "the same difference, in real images, by the learning curve"
+    what = "the same, as a change of the number of real images"
     rows.append([what, value, f"{low} to {high}"])
   rows += [
-    row(found, f"{what}, minus the same training without")
+    row(found, what)
     for arm, what in _ANSWERS.items()
     for found in study["matched"]
     if (found["network"], found["arm"]) == (decided["network"], arm)
   ]
   what = (
-    "control, trained on half of the lesions: [real images of the other half]"
-    f"(results/{CONTROL})"
+    f"[control](results/{CONTROL}), trained on half of the lesions: real "
+    "images of the other half instead of synthetic ones"
   )
   rows.append(row(control["verdict"], what))
   level = f"{100 * study['level']:.4g}% interval"
-  return ["synthetic images", "change of balanced accuracy", level], rows
-
-
-def _filled(text: str, name: str, headings, rows) -> str:
-  """Write a table between the marks of its name."""
-  start, end = (mark.format(name) for mark in MARKS)
-  before, _, rest = text.partition(start)
-  _, _, after = rest.partition(end)
-  table = files.markdown([headings, *rows])
-  return f"{before}{start}\n{table}\n{end}{after}"
+  return ["what is compared", "difference in balanced accuracy", level], rows
 
 
 def _rows() -> list[dict[str, str]]:

@@ -1,8 +1,10 @@
 """Tests of results/: READMEs show what was measured, releases have cards."""
 
 import csv
+import importlib
 import importlib.util
 import json
+import re
 import shutil
 import sys
 
@@ -13,7 +15,7 @@ from scipy import special
 import skinjax
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import workdir
-from skinjax.training import trained
+from skinjax.training import tasks, trained
 from tests import shrunk
 from tests.bad_input import trained as runs
 from tests.conftest import ROOT
@@ -206,22 +208,16 @@ def test_networks_are_compared_without_synthetic_images():
     "capped_25": {"added": "synthetic", "fraction": 1.0},
     "chosen": None,
   }
-  chosen = {"with": "capped_25", "without": "real"}
-  networks = {"head": "head", "resnet": "classifier"}  # and their tasks
+  trainings = {"head": 8, "resnet": 20}
   summary = {
-    "config": {f"network.{n}.task": task for n, task in networks.items()},
-    "choices": {name: {"0": chosen, "1": chosen} for name in networks},
-    "verdict": {"network": "resnet", "seeds": 5},
-    # A head has the same fit of real images for every seed, so it has 2 * (1 +
-    # 3) trainings; the other, which gives the verdict, has 2 * (5 + 5).
     "minutes": {"head": 4.0, "resnet": 30.0},
     "arms": [
       arm | {"network": network, "name": name, "recipe": recipe}
-      for network in networks
+      for network in trainings
       for name, recipe in recipes.items()
     ],
   }
-  headings, rows = _module().real_alone(summary)
+  headings, rows = _module().real_alone(summary, trainings)
   shown = ["0.500 [0.400, 0.600]"] * 3
   assert rows == [
     ["head", "real", *shown, "0.5"],
@@ -233,7 +229,9 @@ def test_networks_are_compared_without_synthetic_images():
 def test_the_answer_is_that_of_the_verdicts_network():
   worth = {"value": -0.081, "low": -0.267, "high": 0.126}
   ends = lambda value: {"value": value, "low": value - 0.01, "high": 0.25}
-  decided = {"network": "head", "more_images": worth} | ends(0.0)
+  between = {"low": -0.25, "high": 0.125}
+  decided = {"network": "head", "more_images": worth, "between_folds": between}
+  decided |= ends(0.0)
   rows = (
     ("resnet", "dose_10", 0.7),
     ("head", "dose_10", 0.2),
@@ -251,13 +249,14 @@ def test_the_answer_is_that_of_the_verdicts_network():
   assert headings[-1] == "97.5% interval"
   assert [row[1:] for row in shown] == [
     ["0.000", "\u22120.010 to +0.250"],
+    ["0.000", "\u22120.250 to +0.125"],
     ["\u22128%", "\u221227% to +13%"],
     ["+0.100", "+0.090 to +0.250"],
     ["+0.200", "+0.190 to +0.250"],
     ["+0.050", "+0.040 to +0.250"],
   ]
   worth["low"] = None  # too far from what was measured
-  assert module.answer(study, control)[1] == [shown[0], *shown[2:]]
+  assert module.answer(study, control)[1] == [*shown[:2], *shown[3:]]
   with pytest.raises(SystemExit, match=r"level 0\.975, and .* of 0\.95"):
     module.answer(study, control | {"level": 0.95})
 
@@ -270,13 +269,33 @@ def test_an_interval_that_ends_at_zero_is_shown():
   assert "is 0.000 to +0.010." in module.study_in_words(summary)
 
 
+def test_a_table_without_its_place_is_an_error(collect):
+  (collect.ROOT / "README.md").write_text("no marks")
+  with pytest.raises(ValueError, match=r"runs: written by .* are expected"):
+    collect.write_tables()
+  assert (collect.ROOT / "README.md").read_text() == "no marks"
+
+
+def test_commands_give_the_runs_that_are_kept():
+  """A GAN's command still has the first size of the run's record."""
+  for row in _module()._rows():
+    growth = ROOT / "results" / row["name"] / "growth.csv"
+    if growth.exists():
+      name, text = re.search(
+        r"configs/(\w+)\.py:([\w=,]+)", row["command"]
+      ).groups()
+      config = importlib.import_module(f"configs.{name}").get_config(text)
+      first = tasks.named(config.task).phases(config)[0]
+      (size, *_) = list(csv.reader(growth.open()))[1]
+      assert size == f"{first.size}x{first.size}", row["name"]
+
+
 def test_the_answer_in_real_images_is_that_of_the_study():
   study = ROOT / "results" / _module().STUDY / "summary.json"
   worth = json.loads(study.read_text())["verdict"]["more_images"]["high"]
   text = (ROOT / "README.md").read_text()
   text = text.replace("\n", " ")
-  assert f"worth about {worth:.0%} more real images" in text
-  assert f"would be {100 * worth:.0f} more for each 100" in text
+  assert f"about as much as {worth:.0%} more real images" in text
 
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])

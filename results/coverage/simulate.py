@@ -502,9 +502,7 @@ def show(table: list[dict], readme: str) -> str:
     for row in table
     if row["rule"] != "1 fold"
   ]
-  text = files.markdown(lines)
-  before, _, rest = readme.partition(start)
-  return f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}"
+  return files.put_between(readme, start, end, files.markdown(lines))
 
 
 def main() -> None:
@@ -514,8 +512,10 @@ def main() -> None:
   add("--studies", type=int, default=1000)
   add("--seed", type=int, default=0)
   add("--processes", type=int, default=2)
-  add("--out", type=pathlib.Path, default=ROOT / "results" / "coverage")
+  add("--out", type=pathlib.Path, required=True)
   args = parser.parse_args()
+  if args.studies < 1:
+    parser.error(f"--studies={args.studies}: at least 1 is needed.")
   # One core per process. NumPy reads these when the new processes import it.
   os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
   start, rows = time.monotonic(), []

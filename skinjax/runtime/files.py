@@ -130,6 +130,19 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
   return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def put_between(text: str, start: str, end: str, content: str) -> str:
+  """Replace the lines between two marks.
+
+  Raises:
+    ValueError: the text does not have both marks, in this order.
+  """
+  before, found, rest = text.partition(start)
+  _, also, after = rest.partition(end)
+  if not found or not also:
+    raise ValueError(f"the marks {start} and {end} are expected")
+  return f"{before}{start}\n{content}\n{end}{after}"
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Write indented JSON, with null for numbers that are not finite."""
   write_text(path, json.dumps(plain(value), indent=2) + "\n")
