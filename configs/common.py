@@ -182,15 +182,15 @@ def generating(
     dataset: ham10000, mnist, toy or folder.
     size: pixels; 0 for the data set's default.
     quick: measure no kernel distance, which would take longer than the steps.
-    variant: one of VARIANTS; empty: the best one for this data set, or paper if
-      `quick`. If `model.discriminator` is then projected, call `project`, too.
+    variant: one of VARIANTS; empty: projected, the better one for HAM10000, for
+      it and the user's images; paper for MNIST, drawn lesions and `quick`. If `model.discriminator` is then projected, call `project`, too.
 
   Raises:
     InputError: there is no such data set or variant.
   """
   if not variant:
-    measured = dataset == "ham10000" and not quick
-    variant = "projected" if measured else "paper"
+    photographs = dataset in ("ham10000", "folder")
+    variant = "projected" if photographs and not quick else "paper"
   errors.require_known("variant", variant, VARIANTS)
   config = training(task, dataset, size)
   config.train.sampler = "tempered"

@@ -9,9 +9,10 @@ For one class alone, with an unconditional network:
   python main.py --config=configs/progan.py:dataset=ham10000,variant=paper \
     --config.data.classes=mel --workdir=DIR
 
-For HAM10000 it starts at full size, and its discriminator sees images through
-a network pretrained on ImageNet (Sauer et al. 2021), unless `,variant=paper`
-or `,quick` is given; for other data sets `,variant=projected` turns that on.
+For HAM10000 and your own images it starts at full size, and its discriminator
+sees images through a network pretrained on ImageNet (Sauer et al. 2021), unless
+`,variant=paper` or `,quick` is given; for other data sets `,variant=projected`
+turns that on.
 To grow such a network, set `--config.growth.first_size=4` and a larger
 `--config.train.steps`.
 

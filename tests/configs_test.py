@@ -56,7 +56,7 @@ def test_every_config_takes_the_common_arguments(name, dataset, quick):
 @pytest.mark.parametrize("name", sorted(set(OF_DATA) - {"split"}))
 def test_quick_configs_are_less_work(name):
   # Quick has the same discriminator for this data set.
-  texts = ("dataset=folder", "dataset=folder,quick")
+  texts = ("dataset=toy", "dataset=toy,quick")
   plain, quick = (workdir.flat(_get(name, t).to_dict()) for t in texts)
   assert plain.keys() == quick.keys()
   counts = [
@@ -142,11 +142,13 @@ def test_a_projected_gan_is_not_evaluated_by_its_own_features(name):
 
 
 @pytest.mark.parametrize("gan", ["acgan", "progan"])
-def test_the_measured_best_is_the_default_of_its_data_set(gan):
+def test_photographs_get_a_projected_discriminator_by_default(gan):
   chosen = lambda text: _get(gan, text).model.discriminator
-  assert chosen("dataset=ham10000") == "projected"
-  for text in ("ham10000,quick", "ham10000,variant=paper", "mnist", "folder"):
-    assert chosen(f"dataset={text}") == "own"
+  for name in ("ham10000", "folder"):
+    assert chosen(f"dataset={name}") == "projected"
+    for text in (",quick", ",variant=paper"):
+      assert chosen(f"dataset={name}{text}") == "own"
+  assert chosen("dataset=mnist") == "own"
   text = f"dataset=ham10000,gan={gan}"
   assert _get("study", text).gan.model.discriminator == "projected"
   for other in ("original", "by_class"):

@@ -61,7 +61,8 @@ def growth(
       fade in.
   """
   count = (last_size // first_size).bit_length() if first_size > 0 else 0
-  if first_size < 4 or first_size << max(count - 1, 0) != last_size:
+  no_power = first_size < 4 or first_size & (first_size - 1)
+  if no_power or first_size << max(count - 1, 0) != last_size:
     raise errors.InputError(
       f"growth.first_size={first_size} does not lead to data.size={last_size} "
       "by doubling: both are powers of two, from 4 and from 8 on."
