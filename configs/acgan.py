@@ -4,9 +4,9 @@ r"""ACGAN: images by class (Odena, Olah, Shlens 2017).
   python main.py --config=configs/acgan.py:dataset=ham10000 \
     --config.data.manual_dir=DIR_OF_THE_ZIPS --workdir=DIR
 
-For HAM10000 and your own images its discriminator sees images through a network
-pretrained on ImageNet (Sauer et al. 2021), unless `,variant=paper` or `,quick` is
-given; for other data sets `,variant=projected` turns that on.
+For HAM10000 and your own images its discriminator sees images through a
+network pretrained on ImageNet (Sauer et al. 2021), unless `,variant=paper` or
+`,quick` is given; for other data sets `,variant=projected` turns that on.
 
 Writes sheets of samples, one row per class, during training (DIR/samples).
 Measured times and results are in results/generators and results/README.md.

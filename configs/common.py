@@ -183,7 +183,8 @@ def generating(
     size: pixels; 0 for the data set's default.
     quick: measure no kernel distance, which would take longer than the steps.
     variant: one of VARIANTS; empty: projected, the better one for HAM10000, for
-      it and the user's images; paper for MNIST, drawn lesions and `quick`. If `model.discriminator` is then projected, call `project`, too.
+      it and the user's images; paper for MNIST, drawn lesions and `quick`. If
+      `model.discriminator` is then projected, call `project`, too.
 
   Raises:
     InputError: there is no such data set or variant.
