@@ -25,7 +25,6 @@ import numpy as np
 from benchmarks import budget as budgets
 from benchmarks import measure, pipeline, skinjax_runner, train_step, workload
 from skinjax.models import convolution
-from skinjax.runtime import errors
 
 Found = tuple[dict[str, Any], dict[str, str]]
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -135,12 +134,7 @@ def exactness(plan, budget: budgets.Budget, before) -> Found:
       rows.append({"model": name, "numbers": numbers, **found})
 
   for row in plan.exact:
-    try:
-      config = workload.to_compare(row.config())
-    except errors.InputError as error:
-      items.notes[row.model] = str(error)
-      continue
-    call = lambda row=row, config=config: _exact(row, config, plan)
+    call = lambda row=row: _exact(row, plan.exact_steps)
     if (exact := items.run(f"{row.model}, float64", call)) is not None:
       known.append((row.model, exact))
       for numbers in ("float32, default", "bfloat16"):
@@ -156,8 +150,9 @@ def _native(x, kernel, *, cpu, native):
   return native(x, kernel)
 
 
-def _exact(row, config, plan):
+def _exact(row, steps: int):
   """Return the config, runner, initial state and metrics in float64."""
+  config = workload.to_compare(row.config())
   cpu = jax.local_devices(backend="cpu")[0]
   runner = skinjax_runner.Steps(config, row.size)
   state = runner.first_state(config)
@@ -167,7 +162,7 @@ def _exact(row, config, plan):
     jax.enable_x64(True),
     jax.default_device(cpu),
   ):
-    taken = _taken(runner, config, exact, plan.exact_steps)
+    taken = _taken(runner, config, exact, steps)
   return config, runner, state, taken
 
 
@@ -237,7 +232,7 @@ def speed(plan, budget: budgets.Budget, before) -> Found:
     call = lambda row=row: _speed_row(row, plan.calls, rates)
     if (found := items.run(str(row), call)) is not None:
       rows.append(found)
-  timed = [row for row in plan.speed if row.model in train_step.MODELS]
+  timed = [row for row in plan.speed if row.model in train_step.COMPARED]
   torch, notes = [], {"PyTorch": "not installed"}
   if has_torch:
     torch, notes = _torch(timed, budget)

@@ -133,7 +133,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   parser = arguments.Parser("python -m benchmarks.scaling")
   add, counts = parser.add_argument, arguments.positives
   # Those that have a width.
-  known = {n: m for n, m in train_step.MODELS.items() if m.width_keys}
+  known = {n: m for n, m in train_step.COMPARED.items() if m.width_keys}
   add("--models", type=arguments.names(known), default=",".join(known))
   add("--batches", type=counts, default="16,32,64,128", help="images per step")
   add("--sizes", type=arguments.sizes, default="32,64,128", help="pixels")

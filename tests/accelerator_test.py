@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from benchmarks import accelerator, flops, standins
+from benchmarks import accelerator, flops, standins, workload
 from benchmarks import accelerator_sections as sections
 from benchmarks import budget as budgets
-from skinjax.runtime import errors
+from configs import acgan, progan
 from tests.conftest import ROOT
 
 PLAN = accelerator.plan(small=True)
@@ -85,7 +85,8 @@ def test_the_file_is_whole_after_each_section_even_one_that_fails(tmp_path):
 
     return call
 
-  document = accelerator.run(args, {name: section(name) for name in NAMES})
+  stubs = {name: (section(name), 0.5) for name in NAMES}
+  document = accelerator.run(args, stubs)
   assert seen == NAMES
   written = json.loads(args.json.read_text())
   assert written["complete"]
@@ -131,15 +132,22 @@ def test_steps_are_compared_with_float64():
   assert 1e-5 < by_numbers["bfloat16"]["first step"] < 0.1
 
 
-def test_every_model_has_a_config_or_is_an_unknown_variant():
+def test_every_row_has_its_config():
   for row in (*PLAN.exact, *accelerator.plan(small=False).speed):
-    try:
-      config = row.config()
-    except errors.InputError:
-      assert ":variant" in row.model
-      continue
+    config = row.config()
     assert config.model.dtype == row.dtype
     assert config.log_every == row.steps
+    assert workload.batch_size(config) == row.batch
+
+
+def test_the_default_gans_are_timed_first_and_as_they_are():
+  plan = accelerator.plan(small=False)
+  assert plan.data == plan.devices == plan.speed[0]
+  for row, shipped in zip(plan.speed, (acgan, progan), strict=False):
+    found, wanted = row.config(), shipped.get_config("dataset=ham10000")
+    for key in ("model", "loss", "data"):
+      assert found[key].to_dict() == wanted[key].to_dict()
+    assert workload.batch_size(found) == workload.batch_size(wanted)
 
 
 def test_errors_are_relative_and_nan_is_the_worst():
