@@ -235,7 +235,7 @@ def speed(plan, budget: budgets.Budget, before) -> Found:
   timed = [row for row in plan.speed if row.model in train_step.COMPARED]
   torch, notes = [], {"PyTorch": "not installed"}
   if has_torch:
-    torch, notes = _torch(timed, budget)
+    torch, notes = _torch(timed, plan.calls, budget)
   for found in torch:
     row = next((r for r in rows if r["name"] == found["name"]), None)
     if row is not None:
@@ -273,13 +273,13 @@ def _speed_row(row, calls: int, rates: dict[str, float]) -> dict[str, Any]:
   }
 
 
-def _torch(rows, budget: budgets.Budget) -> Found:
+def _torch(rows, calls: int, budget: budgets.Budget) -> Found:
   """Time PyTorch in its own process within the budget."""
   left = budget.left()
   if left < _LEAST_TORCH:
     return [], {"PyTorch": f"skipped: only {max(left, 0):.1f} s were left"}
   budget.say("PyTorch")
-  command = [sys.executable, "-m", "benchmarks.torch_chip"]
+  command = [sys.executable, "-m", "benchmarks.torch_chip", f"--calls={calls}"]
   note = {}
   try:
     done = subprocess.run(

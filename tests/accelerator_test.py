@@ -1,5 +1,6 @@
 """Tests of benchmarks/accelerator.py, on a CPU and at tiny sizes."""
 
+import contextlib
 import importlib
 import json
 import subprocess
@@ -189,6 +190,7 @@ def test_steps_are_compared_with_pytorch(monkeypatch):
   )
 
   def stopped(command, *, input, timeout, **_):
+    assert f"--calls={PLAN.calls}" in command  # as many as skinjax's
     assert [row["model"] for row in json.loads(input)] == ["progan_plain"] * 2
     raise subprocess.TimeoutExpired(command, timeout, output=text.encode())
 
@@ -231,6 +233,22 @@ def test_pytorch_runs_in_the_given_dtype(dtype):
   (ms,) = found["ms"].values()
   assert ms > 0
   assert found["name"] == str(row)
+
+
+def test_pytorch_is_timed_by_its_median():
+  from benchmarks import torch_chip
+
+  times = iter([0.4, 0.1, 0.2])
+  steps = types.SimpleNamespace(
+    build=lambda variant: None, run=lambda: next(times)
+  )
+  runner = types.SimpleNamespace(Steps=lambda *_: steps)
+  torch = types.SimpleNamespace(
+    __version__="2", autocast=lambda *_, **__: contextlib.nullcontext()
+  )
+  row = PLAN.speed[0]
+  found = torch_chip.measure(torch, runner, row, "cpu", 3, (False,))
+  assert list(found["ms"].values()) == [pytest.approx(200 / row.steps)]
 
 
 def test_missing_pytorch_is_noted(monkeypatch):
