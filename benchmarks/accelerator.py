@@ -23,6 +23,7 @@ remaining time and notes what it skipped.
 import argparse
 import os
 import platform
+import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -216,23 +217,11 @@ def show(document: dict[str, Any]) -> str:
         continue
       rows = value if isinstance(value, list) else [value]
       if rows and isinstance(rows[0], dict):
-        lines += _table(rows)
+        lines.append(textwrap.indent(results.table(rows), "  "))
       else:
-        lines.append(f"  {key}: {_text(value)}")
+        lines.append(f"  {key}: {results.text(value)}")
     lines += [f"  {what}: {why}" for what, why in section["notes"].items()]
   return "\n".join(lines)
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-  names = list(dict.fromkeys(key for row in rows for key in row))
-  cells = [names, *([_text(row.get(n)) for n in names] for row in rows)]
-  return ["  " + line for line in results.aligned(cells, ">" * len(names))]
-
-
-def _text(value: Any) -> str:
-  if isinstance(value, float):
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-  return "" if value is None else str(value)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -137,7 +137,11 @@ def main() -> None:
   except results.MismatchError as error:
     sys.exit(f"train_step: {error}")
   print(results.heading(document))
-  print(results.table(document["rows"]))
+  rows = [
+    {key: value for key, value in row.items() if key != "notes"}
+    for row in document["rows"]
+  ]
+  print(results.table(rows))
   if args.json:
     files.write_json(args.json, document)
 
