@@ -92,7 +92,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _product_rate(side: int, dtype, precision: str) -> float:
-  """Return 10**12 operations per second, on data that take the most power."""
+  """Return 10**12 operations per second, for matrices of random numbers."""
   x, y = (_normal(seed, (side, side), dtype) for seed in range(2))
   product = jax.jit(lambda x, y: jnp.matmul(x, y, precision=precision))
   return 2 * side**3 / _seconds(lambda: product(x, y)) / 1e12
