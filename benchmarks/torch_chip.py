@@ -1,15 +1,17 @@
 """Time PyTorch's training steps on an accelerator, in a separate process.
 
-  python -m benchmarks.torch_chip --calls=3 < ROWS
+  python -m benchmarks.torch_chip --calls=10 < ROWS
 
 Reads a JSON list of benchmarks.accelerator.Row, and prints one line of JSON per
-row: by variant the `ms` per step and the peak memory in `mib`, and failures in
-`notes`. The caller kills this process when there is no time left.
+row: by variant the `ms` per step, the median over calls, and the peak memory in
+`mib`, and failures in `notes`. The caller kills this process when there is no
+time left.
 """
 
 import argparse
 import contextlib
 import json
+import statistics
 import sys
 
 from benchmarks import standins
@@ -18,7 +20,7 @@ from benchmarks import standins
 def main() -> None:
   """Time the requested rows, first eager and then compiled."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--calls", type=int, default=3, help="per variant")
+  parser.add_argument("--calls", type=int, required=True, help="per variant")
   calls = parser.parse_args().calls
   standins.install()
   import torch
@@ -60,8 +62,8 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
       with cast:
         steps.build(variant)
-        best = min(steps.run() for _ in range(calls))
-      found["ms"][str(variant)] = best / row.steps * 1e3
+        took = statistics.median(steps.run() for _ in range(calls))
+      found["ms"][str(variant)] = took / row.steps * 1e3
       if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
         found["mib"][str(variant)] = peak / 2**20

@@ -11,18 +11,12 @@ import torch.nn.functional as F  # noqa: N812
 from benchmarks import torch_progan_models as models
 from benchmarks import torch_steps, workload
 
-
-def _hinge(real, fake):
-  return F.relu(1 - real) + F.relu(1 + fake)
-
-
 _LOSSES = {
   "wasserstein": (lambda real, fake: fake - real, lambda fake: -fake),
   "non_saturating": (
     lambda real, fake: F.softplus(-real) + F.softplus(fake),
     lambda fake: F.softplus(-fake),
   ),
-  "hinge": (_hinge, lambda fake: -fake),
 }
 
 
@@ -54,31 +48,24 @@ class Progan:
     self._generator_loss = torch_steps.run_by(self._g_loss, variant)
 
   def _penalty(self, real, fake, shares):
-    """Penalize the gradient between real and generated images, or at real ones.
+    """Penalize the gradient between real and generated images.
 
     It always runs eagerly, which is faster than compiled.
     """
-    between = self._config.loss.penalty == "gradient"
-    if between:
-      real = torch.lerp(real, fake, shares[:, None, None, None])
-    gradient = self.networks["discriminator"].gradient(real)
+    between = torch.lerp(real, fake, shares[:, None, None, None])
+    gradient = self.networks["discriminator"].gradient(between)
     squared = gradient.square().sum((1, 2, 3))
-    if between:
-      return (torch.sqrt(squared + 1e-12) - 1).square().mean()
-    return squared.mean() / 2
+    return (torch.sqrt(squared + 1e-12) - 1).square().mean()
 
   def _d_loss(self, real, fake, labels):
     """Return the loss without the penalty, and metrics."""
     loss = self._config.loss
     source, classes = self.networks["discriminator"](torch.cat([real, fake]))
     real_source, fake_source = source.chunk(2)
-    real_class, fake_class = classes.chunk(2)
+    real_class, _ = classes.chunk(2)
     adversarial = self._losses[0](real_source, fake_source).mean()
-    auxiliary = on_real = F.cross_entropy(real_class, labels)
-    if loss.class_on_fakes:
-      on_fake = F.cross_entropy(fake_class, labels)
-      auxiliary = on_real + loss.class_on_fakes * on_fake
-    total = adversarial + loss.class_weight * auxiliary
+    on_real = F.cross_entropy(real_class, labels)
+    total = adversarial + loss.class_weight * on_real
     total = total + loss.drift * real_source.square().mean()
     with torch.no_grad():
       metrics = {

@@ -138,8 +138,7 @@ class Generator(nn.Module):
   def __init__(self, size, model):
     super().__init__()
     widths = _widths(size, model)
-    self._joined = model.conditional_from.bit_length() - 3
-    inputs = model.latents + (0 if self._joined else workload.CLASSES)
+    inputs = model.latents + workload.CLASSES
     self.dense = _Dense(inputs, 16 * widths[0], _GAIN / 4, bias=False)
     self.bias = nn.Parameter(torch.zeros(widths[0]))
     first = _Conv(widths[0], widths[0])
@@ -148,25 +147,17 @@ class Generator(nn.Module):
     self.to_pixels = nn.ModuleList(
       _Conv(w, workload.CHANNELS, 1, gain=1.0) for w in widths
     )
-    if self._joined:
-      self.join = nn.ModuleList(
-        _Dense(workload.CLASSES, w, math.sqrt(workload.CLASSES), bias=False)
-        for w in widths[self._joined - 1 : -1]
-      )
 
   def forward(self, latents: torch.Tensor, labels: torch.Tensor):
     """Map latents [batch, dims] and labels [batch] to images."""
     one_hot = F.one_hot(labels, workload.CLASSES).to(latents.dtype)
-    if not self._joined:
-      latents = torch.cat([latents, one_hot], dim=1)
+    latents = torch.cat([latents, one_hot], dim=1)
     scale = torch.rsqrt(latents.square().mean(1, keepdim=True) + 1e-8)
     x = self.dense(latents * scale)
     x = x.view(len(x), 4, 4, -1) + self.bias
     x = _Normalized.apply(x.permute(0, 3, 1, 2))
     x = _Normalized.apply(self.first[0](x))
     for n in range(1, len(self.first)):
-      if 0 < self._joined <= n:
-        x = x + self.join[n - self._joined](one_hot)[:, :, None, None]
       x = _Normalized.apply(self.first[n](x))
       x = _Normalized.apply(self.second[n - 1](x))
     return self.to_pixels[-1](x)

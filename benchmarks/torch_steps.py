@@ -104,14 +104,11 @@ class Acgan:
     self._generator_loss = run_by(self._g_loss, variant)
 
   def _d_loss(self, images, fake, labels, masks):
-    loss = self._config.loss
     discriminator = self.networks["discriminator"]
     real_source, real_class = discriminator(to_float(images), masks[0])
-    fake_source, fake_class = discriminator(fake, masks[1])
+    fake_source, _ = discriminator(fake, masks[1])
     source = (F.softplus(-real_source) + F.softplus(fake_source)).mean()
     on_real = F.cross_entropy(real_class, labels)
-    on_fake = F.cross_entropy(fake_class, labels)
-    auxiliary = on_real + loss.class_on_fakes * on_fake
     with torch.no_grad():
       metrics = {
         "d_loss": source,
@@ -120,7 +117,7 @@ class Acgan:
         "d_fake": fake_source.mean(),
         "d_class_accuracy": (real_class.argmax(1) == labels).float().mean(),
       }
-    return source + loss.class_weight * auxiliary, metrics
+    return source + self._config.loss.class_weight * on_real, metrics
 
   def _g_loss(self, fake, labels, masks):
     source, classes = self.networks["discriminator"](fake, masks)

@@ -1,7 +1,7 @@
 """The workload of both frameworks: settings, images and the data's shape.
 
-Neither framework is imported here, directly or indirectly: each has its own
-process.
+The process of benchmarks.torch_runner imports it with JAX blocked. So only
+`config` imports JAX, through configs/.
 """
 
 import importlib

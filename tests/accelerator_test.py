@@ -1,5 +1,6 @@
 """Tests of benchmarks/accelerator.py, on a CPU and at tiny sizes."""
 
+import contextlib
 import importlib
 import json
 import subprocess
@@ -11,10 +12,10 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from benchmarks import accelerator, flops, standins
+from benchmarks import accelerator, flops, standins, workload
 from benchmarks import accelerator_sections as sections
 from benchmarks import budget as budgets
-from skinjax.runtime import errors
+from configs import acgan, progan
 from tests.conftest import ROOT
 
 PLAN = accelerator.plan(small=True)
@@ -85,7 +86,8 @@ def test_the_file_is_whole_after_each_section_even_one_that_fails(tmp_path):
 
     return call
 
-  document = accelerator.run(args, {name: section(name) for name in NAMES})
+  stubs = {name: (section(name), 0.5) for name in NAMES}
+  document = accelerator.run(args, stubs)
   assert seen == NAMES
   written = json.loads(args.json.read_text())
   assert written["complete"]
@@ -131,15 +133,22 @@ def test_steps_are_compared_with_float64():
   assert 1e-5 < by_numbers["bfloat16"]["first step"] < 0.1
 
 
-def test_every_model_has_a_config_or_is_an_unknown_variant():
+def test_every_row_has_its_config():
   for row in (*PLAN.exact, *accelerator.plan(small=False).speed):
-    try:
-      config = row.config()
-    except errors.InputError:
-      assert ":variant" in row.model
-      continue
+    config = row.config()
     assert config.model.dtype == row.dtype
     assert config.log_every == row.steps
+    assert workload.batch_size(config) == row.batch
+
+
+def test_the_default_gans_are_timed_first_and_as_they_are():
+  plan = accelerator.plan(small=False)
+  assert plan.data == plan.devices == plan.speed[0]
+  for row, shipped in zip(plan.speed, (acgan, progan), strict=False):
+    found, wanted = row.config(), shipped.get_config("dataset=ham10000")
+    for key in ("model", "loss", "data"):
+      assert found[key].to_dict() == wanted[key].to_dict()
+    assert workload.batch_size(found) == workload.batch_size(wanted)
 
 
 def test_errors_are_relative_and_nan_is_the_worst():
@@ -181,6 +190,7 @@ def test_steps_are_compared_with_pytorch(monkeypatch):
   )
 
   def stopped(command, *, input, timeout, **_):
+    assert f"--calls={PLAN.calls}" in command  # as many as skinjax's
     assert [row["model"] for row in json.loads(input)] == ["progan_plain"] * 2
     raise subprocess.TimeoutExpired(command, timeout, output=text.encode())
 
@@ -223,6 +233,22 @@ def test_pytorch_runs_in_the_given_dtype(dtype):
   (ms,) = found["ms"].values()
   assert ms > 0
   assert found["name"] == str(row)
+
+
+def test_pytorch_is_timed_by_its_median():
+  from benchmarks import torch_chip
+
+  times = iter([0.4, 0.1, 0.2])
+  steps = types.SimpleNamespace(
+    build=lambda variant: None, run=lambda: next(times)
+  )
+  runner = types.SimpleNamespace(Steps=lambda *_: steps)
+  torch = types.SimpleNamespace(
+    __version__="2", autocast=lambda *_, **__: contextlib.nullcontext()
+  )
+  row = PLAN.speed[0]
+  found = torch_chip.measure(torch, runner, row, "cpu", 3, (False,))
+  assert list(found["ms"].values()) == [pytest.approx(200 / row.steps)]
 
 
 def test_missing_pytorch_is_noted(monkeypatch):
