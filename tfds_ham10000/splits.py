@@ -72,9 +72,11 @@ def folds(
   ranked = _rank_groups(groups, labels, seed)
   for label, members in ranked.items():
     if len(members) < k:
+      # `fold_splits` needs three.
+      fewer = f" or ask for at most {len(members)}" if len(members) > 2 else ""
       raise ValueError(
-        f"class {label!r} has {len(members)} groups, too few for {k} folds; "
-        f"ask for at most {len(members)} folds or leave the class out"
+        f"class {str(label)!r} has {len(members)} groups, too few for {k} "
+        f"folds; leave the class out{fewer}"
       )
   fold_of = {
     group: rank % k
