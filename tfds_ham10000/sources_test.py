@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tfds_ham10000 import sources
+from tfds_ham10000 import sources, tables
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.tables import CLASSES
 
@@ -152,6 +152,10 @@ def test_isic_tables_tell_what_the_table_of_cases_tells(tmp_path):
     f"{_ISIC}_LesionGroupings.csv": _LESIONS,
   }
   cases = sources.find_table(_lay(tmp_path / "isic", files)).cases
+  semicolons = _TRUTH.lower().replace("isic", "ISIC").replace(",", ";")
+  semicolons = semicolons.replace(".", ",")
+  again = tables.parse_isic(semicolons, "", _LESIONS, "")
+  assert repr(again) == repr(cases)
   for case, known in zip(
     cases, sources.find_table(_DUMMY_DATA).cases, strict=True
   ):

@@ -50,6 +50,13 @@ def test_delimiters_and_line_ends(tmp_path, delimiter, ends):
   assert repr(read_cases(tmp_path / "b.csv")) == repr(expected)
 
 
+def test_upper_and_lower_case_are_the_same(tmp_path):
+  rows = [row.replace("nv", "NV").replace("mel", "Mel") for row in _ROWS]
+  path = _write(tmp_path / "t.csv", *rows, header=_HEADER.title())
+  expected = read_cases(_write(tmp_path / "a.csv", *_ROWS))
+  assert repr(read_cases(path)) == repr(expected)
+
+
 def test_line_is_where_the_row_begins(tmp_path):
   row = 'L3,I3,nv,histo,1,male,"lower\nback"'
   path = _write(tmp_path / "t.csv", "", *_ROWS, row)
