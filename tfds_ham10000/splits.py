@@ -72,11 +72,12 @@ def folds(
   ranked = _rank_groups(groups, labels, seed)
   for label, members in ranked.items():
     if len(members) < k:
-      # `fold_splits` needs three.
-      fewer = f" or ask for at most {len(members)}" if len(members) > 2 else ""
+      remedy = "leave the class out"
+      if len(members) > 2:  # `fold_splits` needs three folds.
+        remedy = f"ask for at most {len(members)} folds or {remedy}"
       raise ValueError(
         f"class {str(label)!r} has {len(members)} groups, too few for {k} "
-        f"folds; leave the class out{fewer}"
+        f"folds; {remedy}"
       )
   fold_of = {
     group: rank % k
