@@ -198,6 +198,10 @@ def test_isic_tables_tell_what_the_table_of_cases_tells(tmp_path):
       r"HAM10000_metadata.csv are different tables of cases; remove",
     ),
     (
+      {"HAM10000_metadata.csv": {}},
+      "csv: a folder, where a table of cases is expected; put the file in its",
+    ),
+    (
       {"archive.zip": b"PK\3\4 cut off", "old": _UNPACKED},
       r"archive.zip: a zip file that is damaged or cut off",
     ),
