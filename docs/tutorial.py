@@ -7,15 +7,16 @@
 #     python docs/tutorial.py
 #
 # runs all of it, in about three minutes on two cores, from the project's
-# directory. It needs only what requirements.txt installs. It writes to
-# `runs/tutorial`, and keeps existing files there.
+# directory or a folder in it. It needs only what requirements.txt installs. It
+# writes to `runs/tutorial` there, and keeps existing files.
 
 # %%
 import json
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+# An editor may run cells in docs/: the project is in a folder above that.
+sys.path.extend(map(str, (pathlib.Path.cwd(), *pathlib.Path.cwd().parents)))
 
 import numpy as np
 

@@ -9,15 +9,7 @@ import pytest
 
 import tfds_ham10000
 from skinjax.runtime import errors
-from tests.bad_input import (
-  archives,
-  checkpoints,
-  configs,
-  images,
-  prepared,
-  tables,
-  workdirs,
-)
+from tests.bad_input import checkpoints, configs, prepared, workdirs
 from tfds_ham10000.sources import INSTRUCTIONS
 
 # Orbax leaves coroutines behind when it fails, and Python warns about them.
@@ -26,15 +18,7 @@ pytestmark = [
   pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-_MODULES = (
-  archives,
-  checkpoints,
-  configs,
-  images,
-  prepared,
-  tables,
-  workdirs,
-)
+_MODULES = (checkpoints, configs, prepared, workdirs)
 _CASES = {
   f"{module.__name__.rpartition('.')[2]}/{name}": case
   for module in _MODULES

@@ -22,6 +22,9 @@ PAGES = tuple(
 )
 _COMMAND = re.compile(r"--config=configs/(\w+)\.py(?::([\w=,]+))?(.*)")
 _KEY = re.compile(r"--config\.([\w.]+)=")
+_MODULE = re.compile(
+  r"^\S*python -m ((?:tfds_ham10000|benchmarks)\.\w+)(.*)", re.M
+)
 
 
 def _commands():
@@ -34,6 +37,17 @@ def _commands():
 def test_commands_name_existing_configs_and_keys(name, arguments, rest):
   config = importlib.import_module(f"configs.{name}").get_config(arguments)
   assert set(_KEY.findall(rest)) <= workdir.flat(config).keys()
+
+
+def test_commands_name_existing_modules_and_their_flags():
+  text = "\n".join((ROOT / page).read_text() for page in PAGES)
+  for module, rest in _MODULE.findall(text):
+    source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+    options = dict(re.findall(r'\badd\(\s*"(--\w+)"([^)]*)', source))
+    given = set(re.findall(r"--\w+", rest))
+    assert given <= options.keys(), module
+    needed = {flag for flag in options if "required=True" in options[flag]}
+    assert needed <= given, module
 
 
 def test_links_lead_to_files():

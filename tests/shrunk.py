@@ -19,48 +19,28 @@ SIZE = 16
 CLASSES = ("disc", "square", "stripes")
 COUNTS = {"train": (12, 7, 5), "validation": (5, 4, 3), "test": (6, 4, 3)}
 
-# A run has two calls of two steps, with tiny networks. It measures no kernel
-# distances, which load weights; those of kid_test.py do.
+# A run has two calls of two steps, with tiny networks.
+_BRIEF = {"log_every": 2, "eval_every": 2, "save_every": 2, "train.steps": 4}
+# It measures no kernel distances, which load weights; those of kid_test.py do.
+_GAN = {"sample_every": 4, "kid_every": 0, "best": "", "model.latents": 6}
 _CHANGES = {
   "acgan": {
-    "log_every": 2,
-    "eval_every": 2,
-    "save_every": 2,
-    "sample_every": 4,
-    "kid_every": 0,
-    "best": "",
-    "train.steps": 4,
+    **_BRIEF,
+    **_GAN,
     "train.batch_size": 8,
-    "model.latents": 6,
     "model.generator_width": 4,
     "model.discriminator_width": 4,
   },
-  "classifier": {
-    "log_every": 2,
-    "eval_every": 2,
-    "save_every": 2,
-    "train.steps": 4,
-    "train.batch_size": 8,
-    "model.width": 4,
-  },
+  "classifier": {**_BRIEF, "train.batch_size": 8, "model.width": 4},
   "classifier,network=efficientnet": {
-    "log_every": 2,
-    "eval_every": 2,
-    "save_every": 2,
-    "train.steps": 4,
+    **_BRIEF,
     "train.batch_size": 8,
     "model.input": 32,
   },
   # A call at 8x8, then 16x16, which fades in over two steps.
   "progan": {
-    "log_every": 2,
-    "eval_every": 2,
-    "save_every": 2,
-    "sample_every": 4,
-    "kid_every": 0,
-    "best": "",
-    "train.steps": 4,
-    "model.latents": 6,
+    **_BRIEF,
+    **_GAN,
     "model.base": 16,
     "model.most": 8,
     "growth.first_size": 8,

@@ -42,7 +42,7 @@ class File:
   Attributes:
     name: the file name, without folders.
     where: the location, for messages.
-    read: returns the bytes, at most `LARGEST`.
+    read: returns the bytes; call it through `read_bytes`.
     size: returns the number of bytes.
     check: raises DataError if the file must not be read.
     path: None for a member of a zip file.
@@ -201,9 +201,9 @@ class ImageArchive(contextlib.AbstractContextManager):
         twice with different bytes.
     """
     first, *others = self._images[image_id]
-    data = _read(first)
+    data = read_bytes(first)
     for other in others:
-      if _read(other) != data:
+      if read_bytes(other) != data:
         raise DataError(
           f"image {image_id} differs between {first.where} and {other.where}; "
           "remove the one that is not the original"
@@ -229,6 +229,23 @@ def file_at(path: epath.Path) -> File:
   read = functools.partial(_read_file, path)
   size = functools.partial(_measure_file, path)
   return File(path.name, str(path), read, size, path=path)
+
+
+def read_bytes(file: File) -> bytes:
+  """Read a file's bytes.
+
+  Raises:
+    DataError: the file or the zip file that it is in is damaged, can't be read,
+      or has more than `LARGEST` bytes.
+  """
+  try:
+    return file.read()
+  except DataError:
+    raise
+  except _UNREADABLE as error:
+    raise DataError(
+      f"{file.where}: can't be read ({_cause(error)}); fetch it again"
+    ) from error
 
 
 @contextlib.contextmanager
@@ -324,18 +341,6 @@ def _read_file(path: epath.Path) -> bytes:
 def _measure_file(path: epath.Path) -> int:
   check_is_file(path, "a JPEG image")
   return path.stat().length
-
-
-def _read(image: File) -> bytes:
-  """Read an image's bytes, or report which file can't be read."""
-  try:
-    return image.read()
-  except DataError:
-    raise
-  except _UNREADABLE as error:
-    raise DataError(
-      f"{image.where}: can't be read ({_cause(error)}); fetch it again"
-    ) from error
 
 
 def _cause(error: Exception) -> str:

@@ -1,3 +1,6 @@
+import gzip
+import os
+import pathlib
 import tracemalloc
 import zipfile
 
@@ -18,7 +21,10 @@ def test_zip_and_folder_side_by_side(tmp_path):
   (tmp_path / "part").mkdir()
   (tmp_path / "part" / "c.JPG").write_bytes(b"c")
   members = {"a.jpg": b"a", "x/y/b.jpeg": b"b", "x/._b.jpg": b"", "n.txt": b""}
-  path = _write_zip(tmp_path / "p.zip", members)
+  path = _write_zip(tmp_path / "p.zip", members | {"folder.jpg/": b""})
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("a", b"")
+    archive.infolist()[-1].filename = ""  # Python can't write that.
   with ImageArchive([path, tmp_path / "part"]) as archive:
     assert len(archive) == 3
     assert [archive.read(i) for i in "abc"] == [b"a", b"b", b"c"]
@@ -27,18 +33,23 @@ def test_zip_and_folder_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "name", ["../a.jpg", "/a.jpg", "x/../../a.jpg", "C:/a"]
+  "name",
+  ["../a.jpg", "/a.jpg", "x/../../a.jpg", "C:/a", "../" + "a" * 9999],
 )
 def test_member_that_leads_outside(tmp_path, name):
   path = _write_zip(tmp_path / "p.zip", {name: b"a"})
-  with pytest.raises(DataError, match=r"p.zip, member .* leads outside"):
+  with pytest.raises(DataError, match=r"p.zip, member .* leads outside") as no:
     ImageArchive([path])
+  assert len(str(no.value)) - len(str(path)) < 400
   assert list(tmp_path.iterdir()) == [path]
 
 
-def test_backslash_member_that_leads_outside(tmp_path):
-  path = _write_zip(tmp_path / "p.zip", {"..\\a.jpg": b"a"})
-  with pytest.raises(DataError, match="leads outside"):
+@pytest.mark.parametrize(
+  ("name", "shown"), [("..\\a.jpg", ""), ("../\x1b[2J\n.jpg", r"x1b\[2J\\n")]
+)
+def test_odd_member_that_leads_outside(tmp_path, name, shown):
+  path = _write_zip(tmp_path / "p.zip", {name: b"a"})
+  with pytest.raises(DataError, match=f"{shown}.* leads outside"):
     ImageArchive([path])
 
 
@@ -53,12 +64,63 @@ def test_two_places(tmp_path):
       archive.read("b")
 
 
-def test_damaged_zip(tmp_path):
-  (tmp_path / "p.zip").write_bytes(b"PK\x03\x04 cut off")
-  with pytest.raises(
-    DataError, match=r"p.zip: a zip file that is damaged or cut"
-  ):
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"PK\x03\x04 cut off", "a zip file that is damaged or cut off, where"),
+    (b"\n<!DOCTYPE html><html>Log in</html>", "a web page, such as"),
+    (b'{"status":"ERROR"}', "a site's answer in JSON"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    (b"", "an empty file"),
+    (bytes(999), "a file of zeros only"),
+    (gzip.compress(b"a"), "a gzip file"),
+    (b"nothing", "something else, where a complete zip file is expected"),
+  ],
+)
+def test_what_is_no_zip_file(tmp_path, content, message):
+  (tmp_path / "p.zip").write_bytes(content)
+  with pytest.raises(DataError, match=rf"p.zip: {message}.*again"):
     ImageArchive([tmp_path / "p.zip"])
+
+
+_not_root = pytest.mark.skipif(
+  os.geteuid() == 0, reason="the superuser may read everything"
+)
+
+
+def _grow(path):
+  with path.open("wb") as file:
+    file.truncate(LARGEST + 1)
+
+
+@pytest.mark.parametrize(
+  ("make", "message"),
+  [
+    (pathlib.Path.mkdir, "a folder, where a JPEG image is expected; put"),
+    (lambda path: path.symlink_to("none"), "a link to nowhere, where a JPEG"),
+    (os.mkfifo, "a pipe or a device, where"),
+    (_grow, "16,777,217 bytes, where an image of 300,000"),
+    pytest.param(
+      lambda path: path.touch(0),
+      r"can't be read \(Permission denied\)",
+      marks=_not_root,
+    ),
+  ],
+)
+def test_what_is_no_image_file(tmp_path, make, message):
+  make(tmp_path / "a.jpg")
+  with (
+    ImageArchive([tmp_path]) as archive,
+    pytest.raises(DataError, match=f"a.jpg: {message}"),
+  ):
+    archive.read("a")
+
+
+@_not_root
+def test_folder_that_is_locked(tmp_path):
+  (tmp_path / "part").mkdir(mode=0)
+  with pytest.raises(DataError, match=r"part: can't be listed .*; make it"):
+    ImageArchive([tmp_path])
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,6 @@ def divide(
 
   Raises:
     DataError: a split would be empty.
-    ValueError: a group has two diagnoses.
   """
   names = assign_splits(
     [groups[case.image_id] for case in cases], [case.dx for case in cases]

@@ -223,13 +223,13 @@ def one_hot(
   """List the columns of a row that are 1, and those that are neither 1 nor 0.
 
   Tables of the ISIC challenges have one such column per class. Numbers may have
-  a decimal point; true and false count as 1 and 0.
+  a decimal point or comma; true and false count as 1 and 0.
   """
   on, odd = [], []
   for name in columns:
     text = row[name].lower()
-    if re.fullmatch(r"1(\.0*)?|true", text):
+    if re.fullmatch(r"1([.,]0*)?|true", text):
       on.append(name)
-    elif not re.fullmatch(r"0(\.0*)?|false", text):
+    elif not re.fullmatch(r"0([.,]0*)?|false", text):
       odd.append(name)
   return on, odd

@@ -66,7 +66,8 @@ class Builder(CaseBuilder):
   def check_prepared_from(self, manual_dir: epath.PathLike) -> None:
     """Refuse a manual directory that the data set was not prepared from.
 
-    Any directory with the same cases and images is accepted. If nothing is
+    Any directory with the same cases and images is accepted. All columns of the
+    table count: a copy without the column dataset is another. If nothing is
     recorded (earlier versions), any directory with HAM10000 is accepted.
 
     Args:
@@ -90,7 +91,8 @@ class Builder(CaseBuilder):
     if self._record("content") not in (content, None):
       raise DataError(
         f"{prepared}, and {manual_dir} holds something else "
-        f"({len(source.table.cases):,} images): remove the folder "
+        f"({len(source.table.cases):,} images; it counts whether the table has "
+        "the column dataset): remove the folder "
         f"{self.data_dir} to prepare that instead, or {use}"
       )
 
@@ -213,7 +215,8 @@ class Builder(CaseBuilder):
 def _fingerprint(cases: Sequence[Case], archive: ImageArchive) -> str:
   """Compute a SHA-256, in hex, of the cases' fields and the images' sizes.
 
-  The files' location, zipped or not, and the table's format don't matter.
+  The files' location, zipped or not, and the table's format don't matter. The
+  column dataset does: without it, as in Kaggle's copy, the SHA-256 is another.
   """
   digest = hashlib.sha256()
   for case in cases:

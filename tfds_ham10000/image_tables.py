@@ -1,4 +1,4 @@
-"""Reads a user's table of images: their ids, lesions and classes.
+"""Reads a user's table of images: their ids, lesions, patients and classes.
 
 `columns` also finds the columns of tables that are read elsewhere.
 """
@@ -18,12 +18,13 @@ from tfds_ham10000.tables import CLASSES
 _IMAGES = ("image", "image_id", "image_name", "file_name", "filename", "path")
 _IMAGES += ("filepath", "isic_id", "id")
 _LABELS = ("label", "dx", "class", "diagnosis", "category", "target", "y")
-# Patients before lesions: they are the larger groups.
-_GROUPS = ("group", "patient_id", "patient", "subject_id", "subject", "case_id")
-_GROUPS += ("lesion_id", "lesion")
+_PATIENTS = ("patient_id", "patient", "subject_id", "subject")
+_LESIONS = ("case_id", "lesion_id", "lesion")
+# Patients before lesions: they are the larger groups. `read` takes both.
+_GROUPS = ("group", *_PATIENTS, *_LESIONS)
 # In HAM10000's own table, whose ids `read` compares: these come first there.
 _HAM10000 = ("image_id", "dx", "lesion_id")
-_BLANK = ("", "na", "nan", "none", "null")
+_BLANK = ("", "n/a", "na", "nan", "none", "null", "unknown")
 
 _ISIC = re.compile(r"isic_\d{7}(?!\d)", re.I)
 _SUFFIX = re.compile(r"\.(jpe?g|png|bmp|tiff?|gif|webp|npy)$", re.I)
@@ -32,10 +33,11 @@ _BARE = re.compile(rf"[/\\]|{_SUFFIX.pattern}|^[\w-]*\d[\w-]*$", re.I)
 
 
 class Row(NamedTuple):
-  """An image in a user's table; lesion and label are empty if not given."""
+  """An image in a user's table; what is not given is empty."""
 
   image_id: str
   lesion: str
+  patient: str
   label: str
   line: int
 
@@ -55,13 +57,18 @@ def columns(names: Sequence[str], first: Sequence[str] = ()) -> Columns:
     names: the columns, as the table's first line names them.
     first: names that take precedence over others, in lower case.
   """
+  return Columns(
+    *(_find(names, usual, first) for usual in (_IMAGES, _LABELS, _GROUPS))
+  )
+
+
+def _find(
+  names: Sequence[str], usual: Iterable[str], first: Sequence[str]
+) -> str | None:
+  """Return the first column with one of the usual names."""
   by_lower = {name.lower(): name for name in reversed(names)}
-
-  def find(usual: Iterable[str]) -> str | None:
-    usual = sorted(usual, key=lambda name: name not in first)
-    return next((by_lower[name] for name in usual if name in by_lower), None)
-
-  return Columns(*map(find, (_IMAGES, _LABELS, _GROUPS)))
+  usual = sorted(usual, key=lambda name: name not in first)
+  return next((by_lower[name] for name in usual if name in by_lower), None)
 
 
 def image_id(text: str) -> str:
@@ -79,8 +86,9 @@ def image_id(text: str) -> str:
 def read(path: str, name: str) -> list[Row]:
   """Read a table of images, or a plain list of image ids.
 
-  The lesion is in the column lesion_id, or else in the column group. The class
-  is in one column, or one-hot encoded with one column per class, as in the ISIC
+  The lesion is in the column lesion_id, or else in group, case_id or lesion,
+  and the patient in patient_id, patient, subject_id or subject. The class is in
+  one column, or one-hot encoded with one column per class, as in the ISIC
   challenges. A row with no or several columns at 1 has no label.
 
   Args:
@@ -105,6 +113,8 @@ def read(path: str, name: str) -> list[Row]:
     )
   if not rows:
     raise DataError(f"{where} has no line below its header")
+  found = found._replace(group=_find(names, ("group", *_LESIONS), _HAM10000))
+  patient = _find(names, _PATIENTS, ())
   table = []
   for line, row in files.by_column(names, rows, where):
     if not row[found.image]:
@@ -112,10 +122,10 @@ def read(path: str, name: str) -> list[Row]:
         f"{where}, line {line}: the column {found.image} is empty; an image id "
         "or a path is expected"
       )
-    lesion = row.get(found.group, "")
-    lesion = "" if lesion.lower() in _BLANK else lesion
-    label = _label(row, found)
-    table.append(Row(image_id(row[found.image]), lesion, label, line))
+    ids = (row.get(column, "") for column in (found.group, patient))
+    ids = ("" if text.lower() in _BLANK else text for text in ids)
+    label = _label(row, found.label)
+    table.append(Row(image_id(row[found.image]), *ids, label, line))
   return table
 
 
@@ -134,13 +144,13 @@ def _lines(path: str, name: str) -> list[tuple[int, list[str]]]:
   return rows
 
 
-def _label(row: dict[str, str], found: Columns) -> str:
+def _label(row: dict[str, str], column: str | None) -> str:
   """Return the class of a row; empty if it has none or several."""
-  if found.label:
-    return row[found.label]
+  if column:
+    return row[column]
   known = {name for name in row if name in CLASSES}
   if len(known) > 1:  # one column is not one-hot encoding
-    for columns in (known, row.keys() - known - {*found}):
+    for columns in (known, row.keys() - known - {*_IMAGES, *_GROUPS}):
       on, _ = files.one_hot(row, columns)
       if on:
         return on[0] if len(on) == 1 else ""

@@ -52,6 +52,10 @@ def test_image_id(text, image):
     ),
     ("LESION_ID,ISIC_ID\nL1,I1\nnan,I2\n", [("I1", "L1", ""), ("I2", "", "")]),
     (
+      "image,group,patient_id,SCC,MEL,NV\nI1,1,1,1,0,0\n",
+      [("I1", "1", "scc")],
+    ),
+    (
       "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nI1,0.0,1.0,0.0,0.0,0.0,0.0,0.0\n",
       [("I1", "", "nv")],
     ),

@@ -49,6 +49,10 @@ def test_original_bytes_are_kept():
   ("case", "message"),
   [
     ("cut", "not a complete JPEG image"),
+    ("header", "not a complete JPEG image"),
+    ("noise", "not an image; a JPEG image of mode RGB is expected"),
+    ("deep", "a TIFF image of mode I;16; a JPEG"),
+    ("bomb", "an image of 60000 x 60000 pixels; sides of 8 to 8192"),
     ("text", "a web page, .*; a JPEG image of mode RGB is expected"),
     ("png", "a PNG image of mode RGB; a JPEG image of mode RGB"),
     ("grey", "a JPEG image of mode L; a JPEG image of mode RGB"),
@@ -60,8 +64,14 @@ def test_original_bytes_are_kept():
 def test_refused(check, case, message):
   rng = np.random.default_rng(0)
   pixels = rng.integers(0, 255, (60, 80, 3), np.uint8)
+  whole = _jpeg(pixels)
+  size = whole.index(b"\xff\xc0") + 5
   data = {
-    "cut": _jpeg(pixels)[:-900],
+    "cut": whole[:-900],
+    "header": whole.replace(b"\xff\xc0", b"\xff\xcf"),
+    "noise": b"image",
+    "deep": _jpeg(np.full((60, 80), 257, np.uint16), "I;16", "TIFF"),
+    "bomb": whole[:size] + b"\xea\x60" * 2 + whole[size + 4 :],
     "text": b"<html>not found</html>",
     "png": _jpeg(pixels, kind="PNG"),
     "grey": _jpeg(pixels, mode="L"),

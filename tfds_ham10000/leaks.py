@@ -3,11 +3,12 @@ r"""Checks whether a train/test split of HAM10000 leaks.
   python -m tfds_ham10000.leaks --train=a.csv --test=b.csv \
     --manual_dir=~/Downloads/ham10000 --csv=leaks.csv
 
-Reports by class which test images share an image, a lesion or a known duplicate
-with training. A table of images is CSV with a column image_id (or image, path
-etc.), or plain text with one id or path per line. Lesions are looked up in
-HAM10000's table of cases in the manual directory (without one, in ham10000 as
-prepared by TFDS) and in the tables' own column lesion_id.
+Reports by class which test images share an image, a lesion, a known duplicate
+or a patient with training. A table of images is CSV with a column image_id (or
+image, path etc.), or plain text with one id or path per line. Lesions are
+looked up in HAM10000's table of cases in the manual directory (without one, in
+ham10000 as prepared by TFDS) and in the tables' own column lesion_id; patients,
+whom HAM10000's table does not name, in their column patient_id.
 
 Exit codes: 0 no leak, and all images could be traced; 1 some test images leak;
 2 bad input; 3 no leak was found, but not all images could be traced.
@@ -22,7 +23,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import tensorflow_datasets as tfds
 from etils import epath
 
 from tfds_ham10000 import command_line, image_tables, sources, splits, tables
@@ -30,7 +30,7 @@ from tfds_ham10000.errors import DataError
 from tfds_ham10000.image_tables import Row
 
 # What a test image can share with training, the most direct first.
-KINDS = ("image", "lesion", "duplicate")
+KINDS = ("image", "lesion", "duplicate", "patient")
 _SHOWN = 10  # leaking images that are printed
 
 
@@ -63,14 +63,16 @@ class Result(NamedTuple):
     leaks: the test images that leak, in the test table's order.
     lesions: lesion id by image id, for all images that have one.
     labels: the class of every test image, "?" if unknown.
-    untraced: for `train` and `test`, the images whose lesion is unknown,
-      without those that leak anyway.
+    traced_by: "patient" if the tables name any, else "lesion".
+    untraced: for `train` and `test`, the images whose patient or lesion is
+      unknown, without those that leak anyway.
     pairs_apart: the number of known duplicates that could not be compared.
   """
 
   leaks: list[Leak]
   lesions: dict[str, str]
   labels: dict[str, str]
+  traced_by: str
   untraced: dict[str, list[str]]
   pairs_apart: int
 
@@ -115,28 +117,33 @@ def judge(
     pairs: image ids known to show one lesion.
 
   Raises:
-    DataError: an image has two lesions.
+    DataError: an image has two lesions, or two patients.
   """
-  lesions = _lesions(train, test, known.lesions)
+  lesions = _ids(train, test, "lesion", known.lesions)
+  patients = _ids(train, test, "patient", {})
   train_ids, test_ids = (
     list(dict.fromkeys(row.image_id for row in table))
     for table in (train, test)
   )
-  leaks = find_leaks(train_ids, test_ids, lesions, pairs)
+  leaks = find_leaks(train_ids, test_ids, lesions, pairs, patients)
   labels: dict[str, str] = {}
   for row in test:
     label = row.label or known.labels.get(row.image_id, "?")
     labels.setdefault(row.image_id, label)
-  certain = lesions.keys() | {leak.image_id for leak in leaks}
+  # Other patients have other lesions, but not the reverse.
+  traced_by, ids = "lesion", lesions
+  if any(row.patient for row in (*train, *test)):
+    traced_by, ids = "patient", patients
+  certain = ids.keys() | {leak.image_id for leak in leaks}
   untraced = {
-    "train": [image for image in train_ids if image not in lesions],
+    "train": [image for image in train_ids if image not in ids],
     "test": [image for image in test_ids if image not in certain],
   }
   # HAM10000's table has the lesions of all known duplicates.
-  traced, apart = lesions.keys() | {*train_ids, *test_ids}, 0
-  if not known.lesions and any(i.startswith("ISIC_") for i in traced):
-    apart = sum(not traced.issuperset(pair) for pair in pairs)
-  return Result(leaks, lesions, labels, untraced, apart)
+  there, apart = lesions.keys() | {*train_ids, *test_ids}, 0
+  if not known.lesions and any(i.startswith("ISIC_") for i in there):
+    apart = sum(not there.issuperset(pair) for pair in pairs)
+  return Result(leaks, lesions, labels, traced_by, untraced, apart)
 
 
 def find_leaks(
@@ -144,6 +151,7 @@ def find_leaks(
   test: Sequence[str],
   known: dict[str, str],
   pairs: Iterable[tuple[str, str]],
+  patients: dict[str, str] | None = None,
 ) -> list[Leak]:
   """Find the test images that share something with training images.
 
@@ -153,13 +161,16 @@ def find_leaks(
     known: lesion id by image id; it may have further images. An image without a
       lesion id counts as the only one of its lesion.
     pairs: image ids known to show one lesion; they merge whole lesions.
+    patients: patient id by image id, of those that are known; pairs merge
+      patients, too.
 
   Returns:
     One leak for each test image that leaks, of the first kind in KINDS.
   """
-  lesion = {image: f"only {image}" for image in (*train, *test)} | known
-  groups = splits.join_groups(lesion, pairs)
-  names = ({image: image for image in lesion}, lesion, groups)
+  only = {image: f"only {image}" for image in (*train, *test)}
+  lesion, patient = only | known, only | (patients or {})
+  joined = (splits.join_groups(ids, pairs) for ids in (lesion, patient))
+  names = ({image: image for image in lesion}, lesion, *joined)
   seen = [{name[image]: image for image in train[::-1]} for name in names]
   leaks = []
   for image in dict.fromkeys(test):
@@ -173,11 +184,18 @@ def find_leaks(
 def _prepared(data_dir: str) -> Known:
   if data_dir and not epath.Path(data_dir).is_dir():
     raise DataError(f"--data_dir={data_dir} is not a directory")
+  # As TFDS has it.
+  default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+  root = epath.Path(data_dir or default).expanduser()
   lesions, labels = {}, {}
   for size in ("64x64", "128x128", "256x256", "original"):
     name = f"ham10000/{size}"
+    if not (root / name).is_dir():
+      continue
     try:
-      builder = tfds.builder(name, data_dir=data_dir or None)
+      import tensorflow_datasets as tfds  # All else works without it.
+
+      builder = tfds.builder(name, data_dir=root)
       if not builder.is_prepared():
         continue
       classes = builder.info.features["label"].names
@@ -188,44 +206,48 @@ def _prepared(data_dir: str) -> Known:
           labels[image] = classes[example["label"]]
     except Exception as error:  # from TFDS, array_record, protobuf and others
       raise DataError(
-        f"{name}, prepared in --data_dir={data_dir}, can't be read ({error}); "
-        "remove it, or give --manual_dir"
+        f"{root / name}, prepared by TFDS, can't be read ({error}); remove it, "
+        "or give --manual_dir"
       ) from error
     return Known(lesions, labels, builder.data_dir)
   return Known({}, {}, "")
 
 
-def _examples(builder: tfds.core.DatasetBuilder, split: str) -> Iterable[dict]:
+def _examples(builder, split: str) -> Iterable[dict]:
   """Read examples of either file format without decoding their images."""
+  import tensorflow_datasets as tfds
+
   decoders = {"image": tfds.decode.SkipDecoding()}
   if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
     return builder.as_data_source(split, decoders=decoders)
   return tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders))
 
 
-def _lesions(
-  train: Iterable[Row], test: Iterable[Row], known: dict[str, str]
+def _ids(
+  train: Iterable[Row], test: Iterable[Row], what: str, known: dict[str, str]
 ) -> dict[str, str]:
-  """Return the lesion of each image; HAM10000's table overrides own ids.
+  """Return the lesion or patient of each image; `known` overrides own ids.
 
-  Own ids are used only if they can be compared: not if any differs from
-  HAM10000's, nor if the two tables share no kind of id.
+  Own ids are used only if they can be compared: not if any differs from a known
+  one, nor if the two tables share no kind of id.
   """
   own: dict[str, str] = {}
   kinds, clash = [], ""
   for name, table in (("--train", train), ("--test", test)):
-    for image, lesion, _, line in table:
-      before = own.setdefault(image, lesion) if lesion else ""
-      if lesion != before:
+    ids = set()
+    for row in table:
+      image, one = row.image_id, getattr(row, what)
+      before = own.setdefault(image, one) if one else ""
+      if one != before:
         clash = clash or (
-          f"{name}, line {line}: image {image} has lesion_id {lesion} here and "
-          f"{before} before; an image shows one lesion"
+          f"{name}, line {row.line}: image {image} has {what} {one} here and "
+          f"{before} before; an image shows one {what}"
         )
-    ids = {known.get(row.image_id, row.lesion) for row in table} - {""}
-    kinds.append({re.sub(r"\d+", "0", lesion) for lesion in ids})
+      ids.add(known.get(image, one))
+    kinds.append({re.sub(r"\d+", "0", one) for one in ids - {""}})
   if not kinds[0] & kinds[1]:  # HAM_0000118 never equals IL_0000118
     return known
-  if any(known.get(image, lesion) != lesion for image, lesion in own.items()):
+  if any(known.get(image, one) != one for image, one in own.items()):
     return known
   if clash:
     raise DataError(clash)
@@ -236,7 +258,7 @@ def _counts(result: Result) -> list[tuple[str, ...]]:
   """List the counts by class and in total, below the columns' names."""
   found = {leak.image_id: leak.kind for leak in result.leaks}
   found |= dict.fromkeys(result.untraced["test"], "untraced")
-  kinds = ("same image", "same lesion", "known duplicate")
+  kinds = ("same image", "same lesion", "known duplicate", "same patient")
   rows = [("class", "test images", *kinds, "leaking", "share", "untraced")]
   for name in (*sorted(set(result.labels.values())), "total"):
     images = [
@@ -274,11 +296,14 @@ def _print(result: Result, known: Known) -> None:
   )
   print(f"Lesions are looked up in {where}.")
   _print_aligned(_counts(result), str.rjust)
+  others = "image id"
+  if result.traced_by == "patient":
+    others = "lesion and image id"
   for name, images in result.untraced.items():
     if images:
       print(
-        f"--{name}: the lesion of {len(images)} images is unknown (such as "
-        f"{images[0]}); they are compared by image id only."
+        f"--{name}: the {result.traced_by} of {len(images)} images is unknown "
+        f"(such as {images[0]}); they are compared by {others} only."
       )
   if result.pairs_apart:
     print(
@@ -287,9 +312,12 @@ def _print(result: Result, known: Known) -> None:
     )
   total, leaking = len(result.labels), len(result.leaks)
   if result.exit_code == 0:
+    shared = "an image, a lesion or a known duplicate"
+    if result.traced_by == "patient":
+      shared = "an image, a lesion, a known duplicate or a patient"
     print(
-      f"No leak found: none of {total} test images shares an image, a lesion "
-      "or a known duplicate with training."
+      f"No leak found: none of {total} test images shares {shared} with "
+      "training."
     )
   elif result.exit_code == 3:
     print(
@@ -297,7 +325,9 @@ def _print(result: Result, known: Known) -> None:
       f"{total - len(result.untraced['test'])} of {total} test images could, "
       "and none of them is known to leak."
     )
-    if not known.where:
+    if result.traced_by == "patient":
+      print("Give every line of both tables a patient_id, of one kind.")
+    elif not known.where:
       print(
         "Name the directory with HAM10000_metadata.csv by --manual_dir=DIR, or "
         "give both tables a column lesion_id with ids of one kind."

@@ -96,9 +96,45 @@ def test_what_leaks_without_lesions_is_found_all_the_same(tmp_path, test, kind):
   assert result.exit_code == 1
 
 
+@pytest.mark.parametrize(
+  ("train", "test", "leak", "untraced", "code"),
+  [
+    ("id,lesion_id,patient_id\nI1,L1,P1", "I2,L2,P1", "patient", [], 1),
+    ("id,lesion_id,patient_id\nI1,L1,P1", "I2,L1,P1", "lesion", [], 1),
+    ("id,lesion_id,patient_id\nI1,L1,P1", "I2,L2,P2", None, [], 0),
+    # Other patients have other lesions, so that no lesions need be known.
+    ("id,subject\nI1,P1", "I2,P1", "patient", [], 1),
+    ("id,subject\nI1,P1", "I2,P2", None, [], 0),
+    ("id,group,patient\nI1,1,7", "I2,2,7", "patient", [], 1),
+    # A patient who is not known may be any other.
+    ("id,lesion_id,patient_id\nI1,L1,n/a", "I2,L2,P2", None, ["I2"], 3),
+    ("id,lesion_id,patient_id\nI1,L1,P1", "I2,L2,7", None, ["I2"], 3),
+    ("id,lesion_id,patient_id\nI1,L1,P1", "I2,L2,", None, ["I2"], 3),
+    ("id,lesion_id\nI1,unknown", "I2,Unknown", None, ["I2"], 3),
+  ],
+)
+def test_patients_of_the_tables_are_compared(
+  tmp_path, train, test, leak, untraced, code
+):
+  result = _judge(tmp_path, train, f"{train.splitlines()[0]}\n{test}")
+  assert [found.kind for found in result.leaks] == ([leak] if leak else [])
+  assert result.untraced["test"] == untraced
+  assert result.exit_code == code
+
+
+def test_patients_of_one_table_alone_are_not_passed_over(tmp_path, capsys):
+  arguments = _arguments(
+    tmp_path, "id,lesion_id\nI1,L1", "id,lesion_id,patient_id\nI2,L2,P2"
+  )
+  code, lines = _run(capsys, arguments)
+  assert code == 3
+  assert "--train: the patient of 1 images is unknown (such as I1)" in lines[6]
+  assert "every line of both tables a patient_id" in lines[-1]
+
+
 def test_an_image_of_two_lesions_is_refused(tmp_path):
   train, test = "id,lesion_id\nI0,L0\nI1,L1", "id,lesion_id\nI2,L2\nI1.jpg,L3"
-  message = r"--test, line 3: image I1 has lesion_id L3 here and L1 before"
+  message = r"--test, line 3: image I1 has lesion L3 here and L1 before"
   with pytest.raises(DataError, match=message):
     _judge(tmp_path, train, test)
   # What cannot be compared need not agree.
@@ -224,14 +260,14 @@ def test_what_is_printed_and_written(tmp_path, capsys):
   assert code == 1
   assert lines[0] == "--train: 12 images in 12 lines."
   assert lines[3:9] == [
-    "class  test images  same image  same lesion  known duplicate  leaking  "
-    "share  untraced",
-    "5               15           0           12                0       12  "
-    "80.0%         0",
-    "x                1           0            0                0        0   "
-    "0.0%         1",
-    "total           16           0           12                0       12  "
-    "75.0%         1",
+    "class  test images  same image  same lesion  known duplicate  "
+    "same patient  leaking  share  untraced",
+    "5               15           0           12                0  "
+    "           0       12  80.0%         0",
+    "x                1           0            0                0  "
+    "           0        0   0.0%         1",
+    "total           16           0           12                0  "
+    "           0       12  75.0%         1",
     "--test: the lesion of 1 images is unknown (such as V15); they are "
     "compared by image id only.",
     "12 of 16 test images leak, such as",
@@ -271,11 +307,22 @@ def test_no_leak_is_said_only_of_what_was_traced(tmp_path, capsys):
     assert ("--manual_dir=DIR" in text) == (not more)
 
 
-def test_the_command(tmp_path):
-  """Run in a process that knows nothing of skinjax."""
+_WITHOUT_TFDS = """
+import runpy
+import sys
+sys.modules["tensorflow_datasets"] = None  # as if it were not installed
+runpy.run_module("tfds_ham10000.leaks", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+  "start", [("-m", "tfds_ham10000.leaks"), ("-c", _WITHOUT_TFDS)]
+)
+def test_the_command(tmp_path, start):
+  """Run in a process that knows nothing of skinjax, with TFDS and without."""
   arguments = _arguments(tmp_path, "id,lesion_id\nA,L1", "id,lesion_id\nB,L1")
   done = subprocess.run(
-    [sys.executable, "-m", "tfds_ham10000.leaks", *arguments],
+    [sys.executable, *start, *arguments],
     cwd=pathlib.Path(__file__).parents[1],
     env={**os.environ, "TFDS_DATA_DIR": str(tmp_path)},
     capture_output=True,
@@ -284,6 +331,7 @@ def test_the_command(tmp_path):
   )
   assert done.returncode == 1, done.stderr
   assert "1 of 1 test images leak" in done.stdout
+  assert not done.stderr
 
 
 @pytest.fixture(scope="module")

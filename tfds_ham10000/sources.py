@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
-from tfds_ham10000.archives import File, ImageArchive, Walk, file_at, is_zip
+from tfds_ham10000.archives import (
+  File,
+  ImageArchive,
+  Walk,
+  file_at,
+  is_zip,
+  read_bytes,
+)
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.files import (
   check_is_file,
@@ -151,8 +158,9 @@ def find_table(folder: epath.PathLike) -> Table:
   """Find and read HAM10000's table of cases in a folder.
 
   Args:
-    folder: a folder with the table, or with a zip file that has it; it may hold
-      other files too.
+    folder: a folder with the table at any depth, in zip files too; it may hold
+      other files. Folders and zip files with other than published names are
+      searched only if there is no table elsewhere.
 
   Returns:
     The table. HAM10000's own overrides those of ISIC 2018, which have less.
@@ -165,10 +173,15 @@ def find_table(folder: epath.PathLike) -> Table:
   folder = epath.Path(folder)
   found = collections.defaultdict(list)
   with Walk() as walk:
-    for file in _table_files(folder, walk):
-      for kind, name in _TABLES.items():
-        if name.fullmatch(file.name):
-          found[kind].append(file)
+    for tier in (_table_files(folder, walk), walk.files(folder)):
+      if walk.faults:  # The first tier's files are HAM10000's.
+        raise walk.faults[0]
+      for file in tier:
+        for kind, name in _TABLES.items():
+          if name.fullmatch(file.name):
+            found[kind].append(file)
+      if found["cases"] or (found["truth"] and found["groupings"]):
+        break
     if found["cases"]:
       return _only(
         [
@@ -196,8 +209,6 @@ def find_table(folder: epath.PathLike) -> Table:
         f"{found[kind][0].where} does not list {lacks}: put {wanted} "
         "next to it, or HAM10000_metadata.csv in its place"
       )
-  if walk.faults:
-    raise walk.faults[0]
   for entry in _entries(folder):
     if _TABLES["cases"].fullmatch(entry.name):
       check_is_file(entry, "a table of cases")
@@ -235,11 +246,11 @@ def _text(file: File) -> str:
   if file.path:
     return read_text(file.path, "a table of cases")
   file.check()
-  return decode(file.read(), file.where, "a table of cases")
+  return decode(read_bytes(file), file.where, "a table of cases")
 
 
 def _table_files(folder: epath.Path, walk: Walk) -> Iterator[File]:
-  """Yield the files that may be a table."""
+  """Yield the files that may be a table, where it is expected."""
   for entry in _entries(folder):
     if not entry.is_dir() and not is_zip(entry):
       yield file_at(entry)

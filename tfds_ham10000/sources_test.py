@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tfds_ham10000 import sources
+from tfds_ham10000 import sources, tables
 from tfds_ham10000.errors import DataError
 from tfds_ham10000.tables import CLASSES
 
@@ -33,6 +33,7 @@ _ARCHIVE = {
   for name, data in images.items()
   for change in (str, str.lower)
 }
+_UNPACKED = {"HAM10000_metadata.csv": _TABLE, **_PARTS}
 _ISIC = "ISIC2018_Task3_Training"
 
 
@@ -98,7 +99,9 @@ _JUNK = {
     {"archive.zip": _ARCHIVE},
     {"archive (1).zip": _ARCHIVE},
     {"skin-cancer-mnist-ham10000.zip": _ARCHIVE},
-    {"archive": {"HAM10000_metadata.csv": _TABLE, **_PARTS}},
+    {"archive": _UNPACKED},
+    {"archive-2.zip": _ARCHIVE, "broken.zip": b"PK\x03\x04"},
+    {"versions": {"2": _UNPACKED}},
     {
       "HAM10000_metadata (1).csv": _TABLE,
       "HAM10000_images_part_1 (1).zip": _PARTS["HAM10000_images_part_1"],
@@ -118,6 +121,15 @@ _JUNK = {
       f"{_ISIC}_GroundTruth.csv": _TRUTH,
       "HAM10000_metadata.csv": _TABLE,
       f"{_ISIC}_Input": _IMAGES,
+    },
+    {
+      f"{_ISIC}_GroundTruth.csv": _TRUTH,
+      "isic": {"more.zip": {f"{_ISIC}_LesionGroupings.csv": _LESIONS}},
+      f"{_ISIC}_Input": _IMAGES,
+    },
+    {
+      "HAM10000_metadata.csv": _TABLE,
+      "old": {"HAM10000_metadata.csv": _SHORT, **_PARTS},
     },
   ],
 )
@@ -140,6 +152,10 @@ def test_isic_tables_tell_what_the_table_of_cases_tells(tmp_path):
     f"{_ISIC}_LesionGroupings.csv": _LESIONS,
   }
   cases = sources.find_table(_lay(tmp_path / "isic", files)).cases
+  semicolons = _TRUTH.lower().replace("isic", "ISIC").replace(",", ";")
+  semicolons = semicolons.replace(".", ",")
+  again = tables.parse_isic(semicolons, "", _LESIONS, "")
+  assert repr(again) == repr(cases)
   for case, known in zip(
     cases, sources.find_table(_DUMMY_DATA).cases, strict=True
   ):
@@ -178,6 +194,18 @@ def test_isic_tables_tell_what_the_table_of_cases_tells(tmp_path):
       r"data \(1\).csv and .*metadata.csv are different tables of cases; rem",
     ),
     (
+      {"ham10000": _UNPACKED, "b": {"HAM10000_metadata.csv": _SHORT}},
+      r"HAM10000_metadata.csv are different tables of cases; remove",
+    ),
+    (
+      {"HAM10000_metadata.csv": {}},
+      "csv: a folder, where a table of cases is expected; put the file in its",
+    ),
+    (
+      {"archive.zip": b"PK\3\4 cut off", "old": _UNPACKED},
+      r"archive.zip: a zip file that is damaged or cut off",
+    ),
+    (
       {f"{_ISIC}_GroundTruth.csv": _TRUTH, "images": _IMAGES},
       rf"GroundTruth.csv does not list .*: put {_ISIC}_LesionGroupings.c",
     ),
@@ -209,6 +237,15 @@ def test_refusals_say_what_was_found(tmp_path, files, message):
   first = str(refusal.value).splitlines()[0]
   assert refusal.match(message)
   assert len(first) - first.count(str(place)) * len(str(place)) < 600
+
+
+def test_a_damaged_table_in_a_zip_file_is_named(tmp_path):
+  _lay(tmp_path, {"archive.zip": _ARCHIVE})
+  path = tmp_path / "archive.zip"
+  path.write_bytes(path.read_bytes().replace(b"histo", b"ohist", 1))
+  message = r"archive.zip, member HAM10000_metadata.csv: can't be read .Bad CRC"
+  with pytest.raises(DataError, match=message):
+    sources.find_table(tmp_path)
 
 
 def test_tables_that_are_the_same_are_one(tmp_path):

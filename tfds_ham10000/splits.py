@@ -72,9 +72,12 @@ def folds(
   ranked = _rank_groups(groups, labels, seed)
   for label, members in ranked.items():
     if len(members) < k:
+      remedy = "leave the class out"
+      if len(members) > 2:  # `fold_splits` needs three folds.
+        remedy = f"ask for at most {len(members)} folds or {remedy}"
       raise ValueError(
-        f"class {label!r} has {len(members)} groups, too few for {k} folds; "
-        f"ask for at most {len(members)} folds or leave the class out"
+        f"class {str(label)!r} has {len(members)} groups, too few for {k} "
+        f"folds; {remedy}"
       )
   fold_of = {
     group: rank % k

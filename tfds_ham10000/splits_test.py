@@ -79,7 +79,13 @@ def test_folds_change_with_the_seed_and_not_with_the_type_of_text():
 @pytest.mark.parametrize(
   ("groups", "labels", "k", "message"),
   [
-    ("ABC", "xxy", 2, "class 'y' has 1 groups, too few for 2 folds"),
+    ("ABC", "xxy", 2, "'y' has 1 groups, too few for 2 folds; leave the"),
+    (
+      "ABC",
+      np.zeros(3, int),
+      4,
+      "class '0' has 3 .*; ask for at most 3 ",
+    ),
     ("AB", "xx", 1, "k is 1"),
     ("AB", "x", 2, "2 groups but 1 labels"),
   ],

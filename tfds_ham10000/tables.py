@@ -4,7 +4,8 @@ The table is comma-separated (`HAM10000_metadata.csv`) or tab-separated text
 (`HAM10000_metadata`, `.tab`, `.tsv`), with or without the column `dataset`.
 Spreadsheets of many countries save it with semicolons, and with decimal commas.
 The delimiter is inferred from the header, not from the file's name. Any line
-endings and a byte order mark are accepted.
+endings, a byte order mark, and columns and classes in upper or lower case are
+accepted.
 """
 
 import csv
@@ -121,13 +122,12 @@ def parse_isic(
         "in an earlier line; every image must have one row"
       )
   cases = []
-  columns = [name.upper() for name in CLASSES]
-  for line, row in _rows(truth, truth_path, ("image", *columns)):
-    on, odd = one_hot(row, columns)
+  for line, row in _rows(truth, truth_path, ("image", *CLASSES)):
+    on, odd = one_hot(row, CLASSES)
     if len(on) != 1 or odd:
       raise DataError(
         f"{truth_path}: line {line}: one 1 and six 0 are expected in the "
-        f"columns {', '.join(columns)}"
+        f"columns {', '.join(CLASSES).upper()}"
       )
     if row["image"] not in lesions:
       raise DataError(
@@ -139,7 +139,7 @@ def parse_isic(
     case = dict.fromkeys(("age", "sex", "localization"), "") | {
       "image_id": row["image"],
       "lesion_id": lesion["lesion_id"],
-      "dx": on[0].lower(),
+      "dx": on[0],
       "dx_type": _CONFIRMED.get(confirmed.lower(), confirmed),
     }
     cases.append(_parse_case(case, line, truth_path))
@@ -156,12 +156,13 @@ def duplicates() -> list[tuple[str, str]]:
 def _rows(
   text: str, path: str, needed: Sequence[str]
 ) -> list[tuple[int, dict[str, str]]]:
-  """Return a table's numbered rows by column."""
+  """Return a table's numbered rows by column, in lower case."""
   rows = split_rows(text, path)
   if not rows:
     raise DataError(f"{path}: empty; its first line must name the columns")
   (line, header), *rows = rows
-  absent = [name for name in needed if name not in header]
+  names = [name.lower() for name in header]
+  absent = [name for name in needed if name not in names]
   if absent:
     raise DataError(
       f"{path}: line {line}: no column {', '.join(absent)}; the columns must "
@@ -171,7 +172,7 @@ def _rows(
     raise DataError(
       f"{path}: no rows below the header; one per image is expected"
     )
-  return by_column(header, rows, path)
+  return by_column(names, rows, path)
 
 
 def _parse_case(values: dict[str, str], line: int, path: str) -> Case:
@@ -179,7 +180,8 @@ def _parse_case(values: dict[str, str], line: int, path: str) -> Case:
   for name in ("image_id", "lesion_id"):
     if fault := _find_fault(values[name], is_file=name == "image_id"):
       raise DataError(f"{path}: line {line}: {name} {fault}")
-  if values["dx"] not in CLASSES:
+  dx = values["dx"].lower()
+  if dx not in CLASSES:
     raise DataError(
       f"{path}: line {line}: image {values['image_id']} has the unknown "
       f"diagnosis '{show(values['dx'])}'; valid are {', '.join(CLASSES)}"
@@ -187,7 +189,7 @@ def _parse_case(values: dict[str, str], line: int, path: str) -> Case:
   return Case(
     image_id=values["image_id"],
     lesion_id=values["lesion_id"],
-    dx=values["dx"],
+    dx=dx,
     dx_type=values["dx_type"] or UNKNOWN,
     age=_parse_age(values["age"], f"{path}: line {line}"),
     sex=values["sex"] or UNKNOWN,

@@ -50,6 +50,20 @@ def test_delimiters_and_line_ends(tmp_path, delimiter, ends):
   assert repr(read_cases(tmp_path / "b.csv")) == repr(expected)
 
 
+def test_upper_and_lower_case_are_the_same(tmp_path):
+  rows = [row.replace("nv", "NV").replace("mel", "Mel") for row in _ROWS]
+  path = _write(tmp_path / "t.csv", *rows, header=_HEADER.title())
+  expected = read_cases(_write(tmp_path / "a.csv", *_ROWS))
+  assert repr(read_cases(path)) == repr(expected)
+
+
+def test_spaces_and_blank_rows_do_not_matter(tmp_path):
+  expected = read_cases(_write(tmp_path / "a.csv", *_ROWS))
+  rows = [row.replace(",", " , ") for row in _ROWS]
+  path = _write(tmp_path / "t.csv", *rows, ",,,,,,", "", "  ")
+  assert repr(read_cases(path)) == repr(expected)
+
+
 def test_line_is_where_the_row_begins(tmp_path):
   row = 'L3,I3,nv,histo,1,male,"lower\nback"'
   path = _write(tmp_path / "t.csv", "", *_ROWS, row)
@@ -82,22 +96,34 @@ def test_ages(tmp_path, text, age):
     (",I3,nv,histo,1,male,back", "line 4: lesion_id is empty"),
     ("L3,,nv,histo,1,male,back", "line 4: image_id is empty"),
     ('L3,"I3,nv,histo,1,male,back', "line 4: unexpected end"),
+    ("L3,I3,nv,histo,121,male,back", "line 4: age '121'; a number of years"),
+    ("L3,I3,nv,histo,1_0,male,back", "line 4: age '1_0'"),
+    ("L3,I3,nv,histo,1,male,back, left", "line 4: 8 fields where the first"),
+    ('L3,I3,nv,histo,1,male,"a" b', "line 4: ',' expected .* inside a value"),
+    (f"L3,I3,nv,histo,1,male,{'a' * 200_000}", "line 4: field larger than"),
+    ("L3,C:x,nv,histo,1,male,back", "line 4: image_id 'C:x' is a path"),
+    (f"L3,{'I' * 999},nv,,1,,", r"line 4: image_id 'I+\.\.\.I+' has more "),
+    (f"L3,I3,{'nv' * 999},,1,,", "line 4: .*; valid are akiec, bcc, bkl, df"),
   ],
 )
 def test_wrong_rows(tmp_path, row, message):
   path = _write(tmp_path / "t.csv", *_ROWS, row)
-  with pytest.raises(DataError, match=f"t.csv: {message}"):
+  with pytest.raises(DataError, match=f"t.csv: {message}") as refusal:
     read_cases(path)
+  assert len(str(refusal.value)) - len(str(path)) < 400
 
 
 @pytest.mark.parametrize(
   ("content", "message"),
   [
     (b"", "empty"),
+    (b"\n \r\n", "empty; its first line must name"),
+    (b"PK\3\4" + bytes(99), "a zip file or a spreadsheet, where a table of"),
     (b"\xff\xfe\x00", "UTF-16 text; save it as UTF-8"),
     (b"a\rb\r\nc\n\xe9", r"line 4: not UTF-8 \(byte 0xe9\); save it"),
     (b"a\rb\r\nc\n\0", "line 4: a NUL character"),
     (_HEADER.encode(), "no rows"),
+    (f"dx,{_HEADER}\n".encode() * 2, "the first line names 2 columns 'dx'; "),
     (b"image_id,dx\nI1,nv\n", "no column lesion_id, dx_type.*but are image_id"),
   ],
 )

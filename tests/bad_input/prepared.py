@@ -1,21 +1,38 @@
-"""Prepared data sets that are damaged, and folders that cannot be prepared."""
+"""Prepared data sets that are damaged, and folders that cannot be prepared.
+
+Of the user's files, one of each kind is damaged here; the tests of
+tfds_ham10000 have more cases.
+"""
 
 import functools
+import pathlib
 import shutil
 import tempfile
 import zipfile
 
-from tests.bad_input.case import Case, read
+from skinjax.data import sources
+from tests import shrunk
+from tests.bad_input.case import Case
 from tfds_ham10000.dummy_archive import write_archive
 
+DUMMY_DATA = pathlib.Path(__file__).parents[2] / "tfds_ham10000" / "dummy_data"
 _INFO = "dataset_info.json"
 _SHARD = "ham10000-test.array_record-00000-of-00001"
+
+
+def _read(data_dir, manual_dir=DUMMY_DATA):
+  """Read a user's copy of HAM10000, after preparing it where needed."""
+  config = shrunk.config("classifier", "dataset=ham10000").data
+  config.size = 64
+  config.manual_dir = str(manual_dir)
+  config.data_dir = str(data_dir)
+  sources.read(config)
 
 
 @functools.cache
 def _prepared():
   directory = tempfile.TemporaryDirectory()
-  read(directory.name)
+  _read(directory.name)
   return directory
 
 
@@ -28,7 +45,7 @@ def _of(name, change):
       path.unlink()
     else:
       path.write_bytes(content)
-    return lambda: read(place)
+    return lambda: _read(place)
 
   message = r"data/ham10000\S* is damaged.*: remove it, .*prepared again"
   return Case(make, message)
@@ -44,14 +61,30 @@ def _cut(data):
 
 
 def _manual_dir(make, message):
-  """Set data.manual_dir to something that is no folder of archives."""
+  """Set data.manual_dir to something that can't be prepared."""
 
   def case(tmp_path):
     place = tmp_path / "manual"
     make(place)
-    return lambda: read(tmp_path / "data", place)
+    return lambda: _read(tmp_path / "data", place)
 
   return Case(case, message)
+
+
+def _with(name, old, new):
+  """Replace bytes in one of HAM10000's files."""
+
+  def make(place):
+    path = shutil.copytree(DUMMY_DATA, place) / name
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+  return make
+
+
+def _web_page(place):
+  part = shutil.copytree(DUMMY_DATA, place) / "HAM10000_images_part_1"
+  shutil.rmtree(part)
+  part.with_suffix(".zip").write_bytes(b"<html>Log in</html>")
 
 
 def _zip_file(path):
@@ -66,7 +99,7 @@ def _prepared_from_another(place):
     data = shutil.copytree(_prepared().name, tmp_path / "data")
     if place == "other":
       write_archive(tmp_path / place, {"nv": 12, "mel": 3})
-    return lambda: read(data, tmp_path / place)
+    return lambda: _read(data, tmp_path / place)
 
   return case
 
@@ -80,6 +113,15 @@ CASES = {
   "images_cut": _of(_SHARD, _cut),
   "images_missing": _of(_SHARD, None),
   "images_flipped": _of(_SHARD, _flip),
+  "table": _manual_dir(
+    _with("HAM10000_metadata.csv", b",20.0,", b",1_0,"),
+    r"metadata\.csv: line 2: age '1_0'; a number of years from 0 to 120",
+  ),
+  "archive": _manual_dir(_web_page, r"part_1\.zip: a web page, such as"),
+  "image": _manual_dir(
+    _with("HAM10000_images_part_1/ISIC_0000004.jpg", b"\xff\xd8", b"image"),
+    r"ISIC_0000004\.jpg: not an image; a JPEG image of mode RGB is expected",
+  ),
   "manual_dir_is_zip": _manual_dir(_zip_file, _NO_FOLDER),
   "manual_dir_is_another": Case(
     _prepared_from_another("other"),

@@ -7,7 +7,7 @@ import tfds_ham10000
 from skinjax.data import datasets, sources
 from skinjax.runtime import errors
 from tests import shrunk
-from tests.bad_input.case import DUMMY_DATA
+from tests.bad_input.prepared import DUMMY_DATA
 
 
 def _config(dataset, data_dir, **changes):
