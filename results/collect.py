@@ -344,6 +344,8 @@ def write_tables() -> None:
       for network in summary["minutes"]
     }
     tables.append(("networks", *real_alone(summary, trainings)))
+  if originals := _read(sorted(ROOT.glob("ham10000_original*/summary.json"))):
+    tables.append(("original", *original(originals)))
   _rewrite(ROOT, tables)
   tables = []
   summaries = [ROOT / name / "summary.json" for name in (STUDY, CONTROL)]
@@ -431,6 +433,26 @@ def real_alone(
     network = arm["network"]
     minutes = summary["minutes"][network] / trainings[network]
     rows.append([network, arm["name"], *shown, f"{minutes:.1f}"])
+  return headings, rows
+
+
+def original(summaries: list[dict]) -> tuple[list[str], list[list[str]]]:
+  """Return headings and rows of the student project's scores and ours."""
+  rows = []
+  for summary in summaries:
+    (found,) = (row for row in summary["original"] if row["measured"])
+    reported = [str(found[key]) for key in ("without", "with")]
+    classes, none = f"{found['classes']}", ["", ""]
+    rows.append([classes, "reported", *reported, f"{found['majority']}", *none])
+    arms = {arm["name"]: arm["scores"] for arm in summary["arms"]}
+    accuracy, balanced = (
+      [_interval(arms[name][score]) for name in ("real", "real_500")]
+      for score in ("accuracy", "balanced_accuracy")
+    )
+    majority = f"{found['measured']['majority']:.4f}"
+    rows.append([classes, "here", *accuracy, majority, *balanced])
+  headings = ["classes", "", "accuracy without", "with 500 synthetic images"]
+  headings += ["always nevus", "balanced accuracy without", "with"]
   return headings, rows
 
 

@@ -269,6 +269,32 @@ def test_an_interval_that_ends_at_zero_is_shown():
   assert "is 0.000 to +0.010." in module.study_in_words(summary)
 
 
+def test_the_student_projects_scores_are_shown_beside_ours():
+  score = lambda value: {"value": value, "low": 0.25, "high": 0.75}
+  arms = {"real": (0.5, 0.375), "real_500": (0.625, 0.125)}
+  summary = {
+    "original": [
+      {"classes": 3, "measured": None},
+      {"classes": 7, "without": 0.675, "with": 0.679, "majority": 0.6695}
+      | {"measured": {"majority": 0.67125}},
+    ],
+    "arms": [
+      {
+        "name": n,
+        "scores": {"accuracy": score(a), "balanced_accuracy": score(b)},
+      }
+      for n, (a, b) in arms.items()
+    ],
+  }
+  headings, (reported, here) = _module().original([summary])
+  assert reported == ["7", "reported", "0.675", "0.679", "0.6695", "", ""]
+  assert here[:2] == ["7", "here"]
+  assert [cell[:6] for cell in here[2:]] == [
+    *("0.500 ", "0.625 ", "0.6713", "0.375 ", "0.125 "),
+  ]
+  assert len(headings) == len(here)
+
+
 def test_a_table_without_its_place_is_an_error(collect):
   (collect.ROOT / "README.md").write_text("no marks")
   with pytest.raises(ValueError, match=r"runs: written by .* are expected"):
