@@ -187,7 +187,9 @@ def interval(
   is centred because some scores are biased on a resample: there, ECE has its
   test-set bias once more.) It is shrunk to the variance that the seeds have in
   common; where seeds predict a lesion differently, that variance is in the
-  seeds' own part, and must not be counted twice.
+  seeds' own part, and must not be counted twice. It is shrunk by no more than
+  that part: few seeds may score alike by chance, and then the interval is that
+  of the resamples.
 
   Seeds: t times the standard error between seeds, from their variances within
   folds, summed over the folds; t is Student's with F * (S - 1) degrees of
@@ -299,8 +301,8 @@ def _parts(draws: Draws, first: int | None) -> _Parts:
   variance = deciding[:, :, 0].var(1, ddof=1).sum(0)
   resampled = draws.by_seed[:, :, 1:]
   own = (resampled - resampled.mean(1, keepdims=True)).var(2).sum((0, 1))
-  # If seeds score equally by chance, their own part is zero: shrink nothing.
-  own = np.where(variance > 0, own / (seeds * (seeds - 1)), 0)
+  # Few seeds may score alike by chance. No more is subtracted than they add.
+  own = np.minimum(own / (seeds * (seeds - 1)), variance / seeds)
   both = draws.value[1:].var(0)
   # Without any spread (both = 0) there is nothing to shrink.
   shared = 1 - own / np.where(both > 0, both, 1)

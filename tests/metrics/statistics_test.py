@@ -98,6 +98,15 @@ def test_seeds_that_score_alike_by_chance_leave_the_lesions_their_part():
   np.testing.assert_allclose(found.high - 0.5, 1.96 * 0.05, rtol=0.05)
 
 
+def test_an_interval_has_at_least_the_width_of_its_resamples():
+  """Seeds that err on different lesions score nearly alike by chance."""
+  resampled = np.random.default_rng(0).normal(0.5, 0.1, (3, 4000))
+  found = statistics.interval(_draws(np.array([0.5, 0.501, 0.499]), resampled))
+  # Student's t with two degrees of freedom has a finite part of its own.
+  sd = 0.1 / np.sqrt(3)
+  assert 1.9 * sd < found.high - 0.5 < 2.1 * sd
+
+
 def test_interval_of_one_seed_is_the_percentile_interval():
   resampled = np.random.default_rng(0).normal(0.5, 0.1, (1, 1000))
   found = statistics.interval(_draws(np.array([0.5]), resampled))
