@@ -62,8 +62,9 @@ adjusted for their number.
 Values that do not exist (recall of a class without test images, standard
 deviation of one seed) are null. If several seeds predict a test image, they
 have equal weight; folds are pooled as in statistics.draw. `detectable` is the
-difference that four of five studies like this one would distinguish from zero;
-null for one seed, which gives no verdict. `more_images` is how many more real
+difference that a study with the variance of this one would distinguish from
+zero with a power of 80%; null if the variance between seeds has fewer than 8
+degrees of freedom, as it is then too rough. `more_images` is how many more real
 images, as a fraction of the existing ones, would have the same effect by the
 network's learning curve; its interval includes the error of the curve's slope,
 and it is of the first `seeds`. Its values are null without a curve that
@@ -92,6 +93,9 @@ ORIGINAL = (
 )
 ORIGINAL_ARMS = ("real", "real_500")  # of configs/original.py
 _POWER = 0.842  # standard errors, for a power of 80%
+# Of the variance between seeds, for `detectable`. With 8, the true standard
+# deviation is up to 1.9 times the estimate (at 95%), with 2 up to 6.3 times.
+_LEAST_FREEDOM = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,7 +292,15 @@ def summarize(
       "differences": differences,
       "matched": matched,
       "learning_curve": curve,
-      "verdict": _verdict(about, primary, between, level, stopped, until)
+      "verdict": _verdict(
+        about,
+        primary,
+        between,
+        level,
+        stopped,
+        until,
+        freedom=len(folds) * (seeds - 1),
+      )
       | {
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
@@ -578,12 +590,11 @@ def _adjust(family, level: float, *, testable: bool) -> None:
 
 
 def _verdict(
-  about, decisive, between, level: float, stopped: int, until
+  about, decisive, between, level: float, stopped: int, until, *, freedom: int
 ) -> dict[str, Any]:
   kind = decisive["verdict"]
   ends = {key: decisive[key] for key in ("value", "low", "high")}
-  # As in `verdict.decide`.
-  decidable = stopped > 1 and ends["low"] < ends["high"]
+  plannable = freedom >= _LEAST_FREEDOM and ends["low"] < ends["high"]
   half = (ends["high"] - ends["low"]) / 2
   unsure = {
     "leak_excluded": about.leak_excluded,
@@ -617,7 +628,7 @@ def _verdict(
     **ends,
     "seed_sd": decisive["seed_sd"],
     "p": decisive["p"],
-    "detectable": half * (reach + _POWER) / reach if decidable else None,
+    "detectable": half * (reach + _POWER) / reach if plannable else None,
     "more_images": decisive["more_images"],
     "between_folds": dict(zip(("low", "high"), between, strict=True)),
   }

@@ -68,7 +68,6 @@ def test_values_are_those_of_the_summary(study, text):
     f"{signed(decided['value'])} {signed(decided['low'])} to "
     f"{signed(decided['high'])}"
   ) in words
-  assert f"detectable difference {score(decided['detectable'])}" in words
   between = decided["between_folds"]
   expected = (
     f"{signed(between['low'])} to {signed(between['high'])} includes other"
@@ -181,7 +180,14 @@ def test_real_photographs_have_no_banner(make_summary, without_figures):
   assert "Drawn pictures" not in words
   assert "cannot tell" in words
   assert "no verdict is given" in words
-  assert "Smallest detectable difference" not in words
+
+
+def test_a_detectable_difference_is_given_if_known(small, without_figures):
+  expected = "Detectable difference, 80% power"
+  assert expected not in html_checker.words(page.render(small, sheets={}))
+  decided = small["verdict"] | {"detectable": 0.02}
+  text = page.render({**small, "verdict": decided}, sheets={})
+  assert f"{expected} 0.020" in html_checker.words(text)
 
 
 @pytest.mark.parametrize(

@@ -207,9 +207,19 @@ def test_verdict_follows_the_truth(make_summary, skill, kind):
   assert decided["kind"] == kind
   row = _headline(study, "resnet", scoring.WITH)
   assert (decided["low"], decided["high"]) == (row["low"], row["high"])
+
+
+def test_a_detectable_difference_needs_a_variance_of_many_seeds(make_summary):
+  arms = {"networks": ("resnet",), "arms": ("classical", "capped_25")}
+  # Of 7 and of 8 degrees of freedom.
+  few, enough = (
+    make_summary(**arms, numbers=(0,), seeds=seeds)["verdict"]
+    for seeds in (8, 9)
+  )
+  assert few["detectable"] is None
   # Half a 95% interval is 1.959964 standard errors; seen are 0.842 more.
-  half = (row["high"] - row["low"]) / 2
-  assert decided["detectable"] == pytest.approx(half / 1.959964 * 2.801964)
+  half = (enough["high"] - enough["low"]) / 2
+  assert enough["detectable"] == pytest.approx(half / 1.959964 * 2.801964)
 
 
 def test_few_lesions_give_no_verdict(make_summary):
