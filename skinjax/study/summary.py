@@ -30,7 +30,8 @@
             other_pretraining: [str], headline, detail, seeds,
             until: null or {…}, …ESTIMATE, p, detectable,
             more_images: {value, low, high}, between_folds: {low, high},
-            by_fold: {fold: difference}},
+            by_fold: {fold: difference},
+            candidates: {without: number of arms, with: number of arms}},
   external: null or {name, note: str, notes: [str], images, lesions, traced,
                      left_out: {class: images}, classes: [{name, images}],
                      majority_line: {class, accuracy, balanced_accuracy},
@@ -304,7 +305,8 @@ def summarize(
       | {
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
-        }
+        },
+        "candidates": _candidates(folds, verdict_network, arms),
       },
       "external": None,
     }
@@ -423,6 +425,17 @@ def _majority_line(labels, train_counts, class_names) -> dict[str, Any]:
     # The recall is 1 for this class, if it is present, and 0 for all others.
     "balanced_accuracy": (most in present) / len(present),
   }
+
+
+def _candidates(folds, network: str, arms) -> dict[str, int]:
+  """Count the arms that any fold chose from, by key of a choice.
+
+  Arms trained on a part of the real images cannot be chosen.
+  """
+  names = {n for fold in folds for n in fold.choices[network]["validation"]}
+  whole = [arms[n] for n in names if n in arms and arms[n]["fraction"] == 1]
+  synthetic = sum(arm["added"] == "synthetic" for arm in whole)
+  return {"without": len(whole) - synthetic, "with": synthetic}
 
 
 def _described(scored, network: str, arm: str, arms) -> str:

@@ -92,7 +92,7 @@ def test_no_distances_and_drawn_pictures(make_evaluation):
   evaluation = make_evaluation({"mel": 0.03}, distances=[], drawn=True)
   text = page.render(evaluation, _NOTHING)
   words = html_checker.words(text)
-  assert "Drawn pictures, not real lesions" in words
+  assert "Simulated images, not photographs" in words
   assert "None were measured." in words
   assert "<img" not in text
 

@@ -307,6 +307,8 @@ def test_learning_curve(make_summary, quarter, half, slope, gain, loss):
     train_groups=np.array([30, 10]),
   )
   study = make_summary(folds=[fold], networks=("head",), class_names=("a", "b"))
+  # No arm with a part of the images is a candidate.
+  assert study["verdict"]["candidates"] == {"without": 2, "with": 1}
   curve = study["learning_curve"]
   assert curve["network"] == "head"
   assert curve["per_doubling"] == pytest.approx(slope, abs=1e-12)
@@ -402,7 +404,13 @@ def test_arms_that_agree_everywhere_decide_nothing(make_summary):
   fold = conftest.fold_done(
     0,
     {("resnet", name): same for name in ("classical", "capped_25")},
-    {"resnet": {"without": "classical", "with": "capped_25"}},
+    {
+      "resnet": {
+        "without": "classical",
+        "with": "capped_25",
+        "validation": {},
+      }
+    },
   )
   study = make_summary(folds=[fold], networks=("resnet",))
   assert study["verdict"]["kind"] == verdict.CANNOT_TELL
