@@ -76,6 +76,7 @@ def render(
       },
       chosen_by=_chosen_by(summary["choices"][decided["network"]]),
       min_lesions=verdict.MIN_LESIONS,
+      least_in_bin=plots.LEAST_IN_BIN,
       config=json.dumps(summary["config"], indent=2, ensure_ascii=False),
       sheets={
         title: rendering.png_uri(image) for title, image in sheets.items()
@@ -96,7 +97,7 @@ def render(
       collapsed=[
         name for name, row in summary["diversity"].items() if row["collapsed"]
       ],
-      diversity=_diversity_uri(diversity or {}),
+      diversity=_diversity_uri(diversity or {}, summary["collapse"]),
     )
   )
 
@@ -118,16 +119,17 @@ def _recipes(arms):
   return found
 
 
-def _diversity_uri(records):
-  """Plot one line per class in one panel; return None without records."""
-  panel = "diversity of samples / real"
+def _diversity_uri(records, threshold: float) -> str | None:
+  """Plot one line per class; return None without records."""
   lines = {
     name: [
-      {"step": record["step"], panel: record[f"diversity/{name}"]}
+      (record["step"], record[f"diversity/{name}"])
       for record in of_class
       if f"diversity/{name}" in record
     ]
     for name, of_class in records.items()
   }
-  runs = {name: [line] for name, line in lines.items() if line}
-  return rendering.svg_uri(plots.curves(runs)) if runs else None
+  lines = {name: line for name, line in lines.items() if line}
+  if not lines:
+    return None
+  return rendering.svg_uri(plots.diversity(lines, threshold))

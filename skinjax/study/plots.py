@@ -40,6 +40,7 @@ _ABOVE = {
 }
 _TONES = {verdict.HELPS: COLORS[2], verdict.HURTS: COLORS[1]}
 _PANELS = 4  # per row in the plot of doses
+LEAST_IN_BIN = 10  # predictions; smaller bins are not on the reliability line
 
 
 def by_network(
@@ -312,11 +313,41 @@ def curves(
   return figure
 
 
+def diversity(
+  lines: Mapping[str, Sequence[tuple[float, float]]], threshold: float
+) -> Figure:
+  """Draw ratios of diversity against steps, one line of points per class.
+
+  Classes below the `threshold` have collapsed.
+  """
+  figure = Figure(figsize=(WIDTH, 2.5))
+  axis = figure.subplots()
+  bare(axis)
+  axis.axhline(threshold, color=INK, linewidth=0.8, linestyle="--")
+  for color, name in _colored(lines):
+    axis.plot(
+      *zip(*lines[name], strict=True),
+      color=color,
+      marker="o",
+      markersize=4,
+      linewidth=1.1,
+      label=literal(name),
+    )
+  axis.set_ylim(bottom=0)
+  axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+  axis.set_xlabel("step", fontsize=9)
+  axis.set_ylabel("diversity / real", fontsize=9)
+  axis.legend(ncols=min(len(lines), 7), **_ABOVE)
+  return figure
+
+
 def reliability(summary: Mapping[str, Any]) -> Figure:
   """Draw accuracy against confidence for both procedures.
 
-  The area of a dot shows its share of the examples.
+  The area of a dot shows its share of the examples. Bins of fewer than
+  `LEAST_IN_BIN` predictions are dots beside the line.
   """
+  images = sum(item["test_images"] for item in summary["classes"])
   figure = Figure(figsize=(3.4, 3.4))
   axis = figure.subplots()
   bare(axis)
@@ -325,13 +356,13 @@ def reliability(summary: Mapping[str, Any]) -> Figure:
     bins = {
       key: np.array(values, float) for key, values in arm["reliability"].items()
     }
-    seen = bins["share"] > 0
-    confidence, accuracy = bins["confidence"][seen], bins["accuracy"][seen]
-    axis.plot(confidence, accuracy, color=color, linewidth=1.2)
+    many = np.rint(bins["share"] * images * arm["seeds"]) >= LEAST_IN_BIN
+    line = bins["confidence"][many], bins["accuracy"][many]
+    axis.plot(*line, color=color, linewidth=1.2)
     axis.scatter(
-      confidence,
-      accuracy,
-      s=8 + 220 * bins["share"][seen],
+      bins["confidence"],
+      bins["accuracy"],
+      s=8 + 220 * bins["share"],
       color=color,
       alpha=0.65,
       linewidths=0,

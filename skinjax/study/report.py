@@ -7,7 +7,7 @@ import os
 import pathlib
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -297,15 +297,12 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     groups_known=info.groups_known,
     compute=_compute(config),
     command=command_line.typed(without="shard"),
-    config={
-      key: value
-      for key, value in workdir.flat(config).items()
-      if not workdir.is_free(key)
-    },
+    config=_config(config),
     diversity={
       name: {"diversity_ratio": found.ratio, "collapsed": found.collapsed}
       for name, found in least.items()
     },
+    collapse=info.collapse,
     subject=folder.title,
     leak_excluded=known,
     other_pretraining=plan.other_pretraining(config, _through(read)),
@@ -322,6 +319,20 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     own_generators=folds.by_seed(config)
     and all(one.own_generators for one in read),
   )
+
+
+def _config(config) -> dict[str, Any]:
+  """Return the config that the results depend on, by flat keys.
+
+  Arms and networks that were not trained are left out.
+  """
+  trained = {"arm": plan.recipes(config), "network": config.networks}
+  found = {}
+  for key, value in workdir.flat(config).items():
+    section, name = [*key.split("."), ""][:2]
+    if not workdir.is_free(key) and name in trained.get(section, [name]):
+      found[key] = value
+  return found
 
 
 def _split(config, fold: folds.Fold, tested: int, known: bool) -> str:

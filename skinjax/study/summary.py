@@ -5,9 +5,11 @@
   schema: 3, name, data, drawn: bool, subject, split, groups_known: bool,
   compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
-  notes: [str], next_steps: [str], diversity: {class: {diversity_ratio,
-  collapsed}}, original: [{classes, without, with, majority,
-                           measured: null or {without, with, majority}}],
+  notes: [str], next_steps: [str],
+  collapse: the ratio below which a class has collapsed,
+  diversity: {class: {diversity_ratio, collapsed}},
+  original: [{classes, without, with, majority,
+              measured: null or {without, with, majority}}],
   folds: [int], seeds: int, level, num_resamples,
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
@@ -113,6 +115,7 @@ class About:
   diversity: Mapping[str, Mapping[str, Any]] = dataclasses.field(
     default_factory=dict
   )
+  collapse: float = 0.5  # a class has collapsed if its ratio is below
   subject: str = "GAN images"  # a plural noun that begins a sentence
   # Whether it is known that the generator of the synthetic images has seen no
   # test lesion.

@@ -249,6 +249,7 @@ def test_diversity_in_training_is_drawn(small, images, without_figures):
   without = page.render(study, sheets=images)
   text = page.render(study, sheets=images, diversity=records)
   assert count(text) == count(without) + 1
+  assert "Below 0.5 a class is marked as collapsed." in html_checker.words(text)
   expected = "during the generator's training"
   assert expected in html_checker.words(text)
   nothing = {"mel": [{"step": 5}]}

@@ -148,6 +148,29 @@ def test_confusion_is_in_percent_of_the_true_class(study):
     assert sum(numbers[7 * row : 7 * row + 7]) == pytest.approx(100, abs=4)
 
 
+def test_small_bins_are_not_on_the_reliability_line(study):
+  def shown(predictions):
+    share = predictions / (366 * 2)  # of two seeds
+    bins = {"confidence": [0.1, 0.5, 0.9], "accuracy": [0.0, 0.5, 0.9]}
+    bins |= {"share": [share, 0.4, 0.6 - share]}
+    arms = [arm | {"reliability": bins} for arm in study["arms"]]
+    axis = plots.reliability({**study, "arms": arms}).axes[0]
+    assert len(axis.collections[0].get_offsets()) == 3
+    return list(axis.lines[1].get_xdata())
+
+  assert shown(9) == [0.5, 0.9]
+  assert shown(10) == [0.1, 0.5, 0.9]
+
+
+def test_diversity_is_drawn_by_class_with_the_threshold():
+  lines = {"df": [(5, 0.4), (9, 0.9)], "$x^{$": [(5, 1.0)]}
+  figure = plots.diversity(lines, 0.7)
+  threshold, df, _ = figure.axes[0].lines
+  assert set(threshold.get_ydata()) == {0.7}
+  assert list(zip(*df.get_data(), strict=True)) == lines["df"]
+  figures.svg(figure)
+
+
 def test_procedures_are_those_of_the_verdict(study):
   found = plots.procedures(study)
   assert [arm["name"] for arm in found] == [scoring.WITHOUT, scoring.WITH]

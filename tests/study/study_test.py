@@ -106,6 +106,13 @@ def test_the_report_describes_the_generator(finished):
   assert not [key for key in result["config"] if key.endswith("_dir")]
 
 
+def test_the_report_has_the_config_of_what_was_trained(finished):
+  kept = [key.split(".") for key in finished[1]["config"]]
+  assert {names[1] for names in kept if names[0] == "arm"} == set(ARMS)
+  assert {names[1] for names in kept if names[0] == "network"} == {"resnet"}
+  assert ["seeds"] in kept
+
+
 def test_a_class_is_as_diverse_as_in_its_worst_fold():
   row = lambda ratio: diversity.ClassDiversity(1.0, ratio, ratio, ratio < 0.5)
   folds_ = {"a": row(0.9), "b": row(0.7)}, {"a": row(0.2), "c": row(0.6)}
