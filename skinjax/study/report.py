@@ -19,6 +19,7 @@ from skinjax.data import datasets, external, image_folder, provenance
 from skinjax.metrics import diversity
 from skinjax.runtime import command_line, files, workdir
 from skinjax.study import (
+  arms,
   folds,
   networks,
   page,
@@ -87,6 +88,9 @@ def read_fold(
         of_external[key] = np.stack(
           [units.read(one, name, outside.split) for one in made]
         )
+  chosen = choices[decisive][scoring.KEYS[scoring.WITH]]
+  taken = arms.taken(config.arm[chosen], fold, config.seed)
+  added = [] if taken.pool is None else taken.pool.labels[taken.added]
   seconds = dict.fromkeys(config.networks, 0.0)
   for one in read.values():
     seconds[one.unit.network] += units.seconds(one.place)
@@ -101,6 +105,7 @@ def read_fold(
     choices=choices,
     predictions=predicted,
     external=of_external,
+    added=np.bincount(np.array(added, int), minlength=len(classes)),
   )
   folders = fold.folders.values()
   return FoldRead(
@@ -303,6 +308,7 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
       for name, found in least.items()
     },
     collapse=info.collapse,
+    generator=_generator(config, folder),
     subject=folder.title,
     leak_excluded=known,
     other_pretraining=plan.other_pretraining(config, _through(read)),
@@ -319,6 +325,27 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     own_generators=folds.by_seed(config)
     and all(one.own_generators for one in read),
   )
+
+
+def _generator(config, folder: image_folder.ImageFolder) -> str:
+  """Describe the generator of a folder's images; empty for the control."""
+  if config.control:
+    return ""
+  words = str(folder.provenance.get("name", "not recorded"))
+  if step := folder.generator.get("step"):
+    words += f", {step} steps"
+    made = folder.generator.get("config")
+    made = workdir.flat(made) if isinstance(made, dict) else {}
+    if batch := made.get("train.batch_size"):  # others' grow
+      words += f" of {batch} images"
+  here = not (config.generator or config.synthetic)
+  source = "trained here, one" if here else "given, one"
+  if config.synthetic:
+    source = "given as images, one folder"
+  by = {"fold": here or folds.by_fold(config), "seed": folds.by_seed(config)}
+  each = " and ".join(name for name, own in by.items() if own)
+  each = f"each {each}" if each else "all folds and seeds"
+  return f"{words}; {source} for {each}"
 
 
 def _config(config) -> dict[str, Any]:

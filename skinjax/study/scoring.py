@@ -43,6 +43,8 @@ class FoldDone(NamedTuple):
   predictions: Mapping[tuple[str, str], np.ndarray]
   # The same for an external test set, empty without one.
   external: Mapping[tuple[str, str], np.ndarray]
+  # [K], synthetic images of the arm that was chosen for the verdict.
+  added: np.ndarray
 
 
 class Scorer:

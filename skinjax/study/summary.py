@@ -2,8 +2,8 @@
 
 ```
 {
-  schema: 3, name, data, drawn: bool, subject, split, groups_known: bool,
-  compute, command,
+  schema: 3, name, data, drawn: bool, subject, generator, split,
+  groups_known: bool, compute, command,
   config: {…}, versions: {…}, hardware, minutes: {network: minutes},
   notes: [str], next_steps: [str],
   collapse: the ratio below which a class has collapsed,
@@ -13,7 +13,8 @@
   folds: [int], seeds: int, level, num_resamples,
   carried: [str], not_carried: [str],
   networks: [{name, pretrained: [str], left_out: {arm: why}}],
-  classes: [{name, train_images, train_lesions, test_images, test_lesions}],
+  classes: [{name, train_images, train_lesions, synthetic_images, test_images,
+             test_lesions}],
   test_lesions: int, majority_line: {class, accuracy, balanced_accuracy},
   choices: {network: {fold: {with: arm, without: arm, …}}},  # see plan.py
   arms: [{network, name, description, seeds, recipe: {…} or null,
@@ -116,6 +117,7 @@ class About:
     default_factory=dict
   )
   collapse: float = 0.5  # a class has collapsed if its ratio is below
+  generator: str = ""  # of the synthetic images, in words
   subject: str = "GAN images"  # a plural noun that begins a sentence
   # Whether it is known that the generator of the synthetic images has seen no
   # test lesion.
@@ -457,15 +459,16 @@ def _classes(folds, class_names) -> list[dict[str, Any]]:
   labels = np.concatenate([f.labels for f in folds])
   groups = np.concatenate([f.groups for f in folds])
   mean = lambda counts: np.rint(np.mean(counts, axis=0)).astype(int)
-  train, lesions = (
+  train, lesions, added = (
     mean([getattr(f, key) for f in folds])
-    for key in ("train_counts", "train_groups")
+    for key in ("train_counts", "train_groups", "added")
   )
   return [
     {
       "name": name,
       "train_images": train[label],
       "train_lesions": lesions[label],
+      "synthetic_images": added[label],
       "test_images": np.sum(labels == label),
       "test_lesions": len(np.unique(groups[labels == label])),
     }

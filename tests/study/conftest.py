@@ -52,6 +52,7 @@ def fold_done(number, predictions, choices, **change):
     choices=choices,
     predictions=predictions,
     external={},
+    added=np.array([15, 25, 45, 6, 45, 0, 7]),
   )
   return made._replace(**change)
 

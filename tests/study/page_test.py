@@ -269,6 +269,17 @@ def test_limitations_of_this_study_are_given(small, text, without_figures):
   assert "The original project" in plain
 
 
+def test_one_generator_is_a_limit_next_to_the_verdict(small, without_figures):
+  limit = "do not cover retraining the generator"
+  study = {**small, "generator": "ACGAN, 5 steps"}
+  words = html_checker.words(page.render(study, sheets={}))
+  assert "Generator ACGAN, 5 steps" in words
+  assert words.index(limit) < words.index("What was compared")
+  for change in ({"generator": ""}, {"not_carried": []}):
+    text = page.render({**study, **change}, sheets={})
+    assert limit not in html_checker.words(text)
+
+
 def test_external_test_set(make_summary, small, without_figures):
   skills = {arm: conftest.SKILLS[arm] for arm in ("classical", "capped_25")}
   external = summary.summarize_external(

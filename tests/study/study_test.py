@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from configs import study as study_config
-from skinjax.data import datasets, sources
+from skinjax.data import datasets, image_folder, sources
 from skinjax.metrics import classification, diversity
 from skinjax.models import efficientnet
 from skinjax.runtime import errors, files
@@ -101,6 +101,11 @@ def test_the_report_describes_the_generator(finished):
   assert result["subject"] == "ACGAN images"
   assert result["verdict"]["leak_excluded"]
   assert result["original"] == []  # of HAM10000 only
+  assert result["generator"] == (
+    "ACGAN, 4 steps of 8 images; trained here, one for each fold"
+  )
+  added = [item["synthetic_images"] for item in result["classes"]]
+  assert added == [0, 14, 10]
   assert set(result["diversity"]) <= set(shrunk.CLASSES)
   assert "generator of the synthetic images saw no" in result["split"]
   assert not [key for key in result["config"] if key.endswith("_dir")]
@@ -111,6 +116,34 @@ def test_the_report_has_the_config_of_what_was_trained(finished):
   assert {names[1] for names in kept if names[0] == "arm"} == set(ARMS)
   assert {names[1] for names in kept if names[0] == "network"} == {"resnet"}
   assert ["seeds"] in kept
+
+
+@pytest.mark.parametrize(
+  ("provenance", "changes", "expected"),
+  [
+    (
+      {},
+      {"synthetic": "a"},
+      "not recorded; given as images, one folder for all folds and seeds",
+    ),
+    (
+      {"name": "A"},
+      {"generator": "a/{fold}/{seed}"},
+      "A; given, one for each fold and seed",
+    ),
+    (
+      {"generator": {"step": 5, "config": "?"}},
+      {},
+      "not recorded, 5 steps; trained here, one for each fold",
+    ),
+    ({}, {"control": True}, ""),
+  ],
+)
+def test_the_generator_is_described_as_far_as_it_is_recorded(
+  provenance, changes, expected
+):
+  folder = image_folder.ImageFolder(None, None, provenance)
+  assert report._generator(_config(**changes), folder) == expected
 
 
 def test_a_class_is_as_diverse_as_in_its_worst_fold():

@@ -69,6 +69,7 @@ def test_counts(study):
   assert study["classes"][5]["test_images"] == 144
   assert study["classes"][5]["train_images"] == 600
   assert study["classes"][5]["train_lesions"] == 500
+  assert study["classes"][6]["synthetic_images"] == 7
   assert study["majority_line"] == {
     "class": "nv",
     "accuracy": pytest.approx(144 / 366),
