@@ -109,12 +109,18 @@ def forest(summary: Mapping[str, Any]) -> Figure:
   """Draw differences in balanced accuracy, one row per network and arm.
 
   The row of the verdict comes first, as a diamond. The other rows have their
-  adjusted p-values on the right.
+  adjusted p-values on the right. An arm that every fold chose has the same
+  comparison as the procedure, and no row of its own.
   """
   rows = by_network(
     summary,
     [d for d in summary["differences"] if d["metric"] == HEADLINE_METRIC],
   )
+  chosen = {"arm": WITH}
+  rows = {
+    network: found[:1] + [d for d in found[1:] if d | chosen != found[0]]
+    for network, found in rows.items()
+  }
   lines = sum(1 + len(found) for found in rows.values())
   figure = Figure(figsize=(WIDTH, 0.8 + 0.23 * lines))
   axis = figure.subplots()
@@ -156,7 +162,20 @@ def forest(summary: Mapping[str, Any]) -> Figure:
   axis.tick_params(axis="y", length=0)
   axis.set_ylim(len(names) - 0.4, -0.6)
   axis.grid(axis="x", color=FAINT, linewidth=0.4)
-  axis.set_xlabel("← hurts      difference      helps →", fontsize=9)
+  # The ways from zero are below the tick labels, above the axis's own label.
+  axis.set_xlabel("difference in balanced accuracy", fontsize=9, labelpad=16)
+  for text, side, shift in (("← hurts", "right", -6), ("helps →", "left", 6)):
+    axis.annotate(
+      text,
+      (0, 0),
+      xytext=(shift, -18),
+      xycoords=axis.get_xaxis_transform(),
+      textcoords="offset points",
+      ha=side,
+      va="top",
+      fontsize=9,
+      color=INK,
+    )
   return figure
 
 

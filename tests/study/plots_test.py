@@ -36,6 +36,18 @@ def test_forest_has_a_row_for_each_network_and_arm(study):
   assert (texts["resnet"], texts["head"]) == (0, 1 + len(arms))
 
 
+def test_an_arm_that_every_fold_chose_has_no_row_of_its_own(small):
+  labels = _labels(plots.forest(small).axes[0])
+  assert labels == ["", scoring.WITH, "real", "duplicates"]
+
+
+def test_forest_names_the_ways_from_zero(study):
+  ways = {t.get_text(): t for t in plots.forest(study).axes[0].texts}
+  hurts, helps = ways["← hurts"], ways["helps →"]
+  assert hurts.xy[0] == helps.xy[0] == 0
+  assert (hurts.get_ha(), helps.get_ha()) == ("right", "left")
+
+
 def test_forest_marks_the_verdict_and_has_adjusted_p_values(study):
   axis = plots.forest(study).axes[0]
   (dot,) = _dots(axis, "D")
