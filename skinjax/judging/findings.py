@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Conclusions from the kernel distance (KID) of a class's synthetic images.
-NEAR = "as near as held-out real images"
-UNCLEAR = "cannot tell"
+NEAR = "not distinguishable from held-out real images"
+UNCLEAR = "undecided"
 FAR = "farther than held-out real images"
 BEYOND = "farther than real images of another class"
 NOT_MEASURED = "too few images"
@@ -44,10 +44,14 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     sum(row[key] for row in rows) for key in ("suspects", "images")
   )
   if near or farther:
-    headline = (
-      f"In {near} of {len(kinds)} classes, synthetic images are as near to "
-      "real ones as held-out real images are"
-    )
+    numbers = {
+      "farther from the training images than held-out real images": farther,
+      NEAR: near,
+      UNCLEAR: len(kinds) - farther - near,
+    }
+    clauses = [f"{words} in {n}" for words, n in numbers.items() if n]
+    clauses[0] += f" of {_count(len(kinds), 'class')}"
+    headline = f"Synthetic images are {'; '.join(clauses)}"
   else:
     headline = "Too little data to tell how near these images are to real ones"
   if not evaluation.get("leak_excluded", True):
@@ -78,8 +82,8 @@ def judge(distances: list[Mapping[str, Any]]) -> dict[str, dict]:
   """Evaluate each class by its kernel distance, its floor and its ceiling.
 
   `FAR` requires that the whole interval is above the floor's interval, `BEYOND`
-  that it is above another class's value. `NEAR` requires that it reaches the
-  floor's value and not the other class's.
+  that it is above another class's value, too. `NEAR` requires that it reaches
+  the floor's value and not the other class's.
 
   Returns:
     One of KINDS by extractor and class (None: all of them).
@@ -119,12 +123,11 @@ def kernel_distances(
 def _nearness(synthetic, floor, ceiling):
   if synthetic is None:
     return NOT_MEASURED
-  if ceiling and synthetic["low"] > ceiling["value"]:
-    return BEYOND
   if floor is None:
     return UNCLEAR
   if synthetic["low"] > floor["high"]:
-    return FAR
+    beyond = ceiling and synthetic["low"] > ceiling["value"]
+    return BEYOND if beyond else FAR
   if ceiling and synthetic["high"] >= ceiling["value"]:
     return UNCLEAR
   return NEAR if synthetic["low"] <= floor["value"] else UNCLEAR
@@ -207,6 +210,8 @@ def _cautions(evaluation) -> Iterator[str]:
   yield from _of_knowledge(evaluation)
   if evaluation["distances"]:
     yield (
+      "“Farther” requires that the 95% interval is above that of held-out real "
+      "images; it is not adjusted for the number of classes and extractors. "
       "An interval that reaches the floor does not show that the images are as "
       "good as real ones: with few images, intervals are wide. Intervals of "
       "small distances contain the true one in less than 95% of cases; mostly, "

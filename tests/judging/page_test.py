@@ -100,8 +100,8 @@ def test_no_distances_and_drawn_pictures(make_evaluation):
 def test_all_classes_together(make_evaluation, without_figures):
   evaluation = make_evaluation({"mel": 0.03, None: 0.005})
   words = html_checker.words(page.render(evaluation, _NOTHING))
-  assert "all classes synthetic as near as held-out real images" in words
-  assert "In 0 of 1 classes" in words
+  assert "all classes synthetic not distinguishable from held-out" in words
+  assert "than held‑out real images in 1 of 1 class." in words
 
 
 def test_classifier_without_training(
