@@ -4,6 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scipy import stats
+
+from skinjax.judging import copy_search
+
 # Conclusions from the kernel distance (KID) of a class's synthetic images.
 NEAR = "not distinguishable from held-out real images"
 UNCLEAR = "undecided"
@@ -43,6 +47,8 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
   suspects, searched = (
     sum(row[key] for row in rows) for key in ("suspects", "images")
   )
+  chance = _by_chance(evaluation, searched)
+  copied = suspects > (chance[-1] if chance else 0)
   if near or farther:
     numbers = {
       "farther from the training images than held-out real images": farther,
@@ -60,7 +66,9 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     headline += f"; {_count(len(collapsed), 'collapsed class')}"
   if suspects:
     headline += f"; {_count(suspects, 'suspected copy')}"
-  if collapsed or suspects or (farther and not near):
+    if chance:
+      headline += f" ({chance[0]} expected by chance)"
+  if collapsed or copied or (farther and not near):
     tone = "hurts"
   else:
     tone = "helps" if near and near == len(kinds) else "cannot"
@@ -70,7 +78,7 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     sentences=(
       *_of_distances(nearness),
       *_of_diversity(diversity, collapsed),
-      *_of_copies(evaluation["copies"], suspects, searched),
+      *_of_copies(evaluation["copies"], suspects, searched, chance),
       *_of_training((evaluation["usefulness"] or {}).get("cas")),
     ),
     cautions=tuple(_cautions(evaluation)),
@@ -155,7 +163,22 @@ def _of_diversity(diversity, collapsed) -> Iterator[str]:
     yield f"None of {_count(len(diversity), 'class')} collapsed."
 
 
-def _of_copies(found, suspects, searched) -> Iterator[str]:
+def _by_chance(evaluation, searched) -> list[int] | None:
+  """Count the suspects expected among as many held-out real images.
+
+  Returns:
+    The number and its 95% interval (Clopper, Pearson 1934); None if unknown.
+  """
+  share = evaluation["copies"]["heldout_flagged"]
+  if share is None:
+    return None
+  held_out = sum(row["heldout_images"] for row in evaluation["classes"])
+  compared = min(held_out, copy_search.MOST)
+  ends = stats.binomtest(round(share * compared), compared).proportion_ci()
+  return [round(searched * x) for x in (share, *ends)]
+
+
+def _of_copies(found, suspects, searched, chance) -> Iterator[str]:
   if not searched:
     yield "Copies of training images were not searched for."
     return
@@ -163,10 +186,10 @@ def _of_copies(found, suspects, searched) -> Iterator[str]:
     f"{_count(suspects, 'suspected copy')} of training images among "
     f"{_count(searched, 'synthetic image')}"
   )
-  if found["heldout_flagged"] is not None:
+  if chance:
     text += (
       "; of the same number of held-out real images, which are no copies, "
-      f"about {found['heldout_flagged'] * searched:.0f} would be suspected"
+      "about {} ({} to {}) would be suspected".format(*chance)
     )
   yield text + "."
   tested = {
