@@ -205,10 +205,9 @@ def _of_copies(found, suspects, searched, chance) -> Iterator[str]:
   ]
   if nearer:
     yield (
-      f"Nearer to training images than expected: {', '.join(nearer)}. More of "
-      "their synthetic images than chance explains are nearer to a training "
-      "image than to any of the same number of held-out images: a small "
-      "distance may come from copying."
+      f"Nearer to training images than expected: {', '.join(nearer)}. These "
+      "synthetic images depend on the training images (p < 0.05, Bonferroni): "
+      "the generator overfits or copies, and the test does not tell which."
     )
 
 

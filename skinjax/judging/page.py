@@ -38,9 +38,9 @@ ESTIMATE = {value, low, high}; PAIR = {synthetic: ESTIMATE, real: ESTIMATE}
 
 A number that does not exist is null. All `distances` are to the training images
 of a class. The first extractor, which is not in `seen`, decides the headline.
-In `copies`, `nearer_share` is the share of synthetic images that are nearer to
-a training image than to any of the same number of held-out images; one half is
-expected if nothing is copied.
+In `copies`, `nearer_share` is the share of synthetic images whose nearest real
+image is a training image, at equal numbers of training and held-out images; one
+half is expected if the images are independent of the training set.
 """
 
 import dataclasses

@@ -108,7 +108,7 @@ def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
     "same number of held-out real images, which are no copies, about 9 "
     "(3 to 19) would be suspected." in text
   )
-  # 0.004 is under 0.05 / 7, and 0.008 is not.
+  # 0.001 is under 0.05 / 7, and 0.008 is not.
   assert "Nearer to training images than expected: vasc. " in text
 
 

@@ -54,7 +54,8 @@ def test_numbers_are_there(full_evaluation, text):
     "0.780",
     "0.731",  # Copies.
     "0.500",
-    "0.00391",
+    "0.008",
+    "≤ 0.001",
     "1.2%",
     "vasc/00001.png",
     "ISIC_0024306",
