@@ -157,7 +157,8 @@ def _of_diversity(diversity, collapsed) -> Iterator[str]:
   if collapsed:
     yield (
       f"Collapsed: {', '.join(collapsed)}. The synthetic images of these "
-      "classes are nearly identical, whatever the other numbers show."
+      "classes are much less diverse than real ones, whatever the other "
+      "numbers show."
     )
   elif diversity:
     yield f"None of {_count(len(diversity), 'class')} collapsed."

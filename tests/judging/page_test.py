@@ -114,6 +114,16 @@ def test_classifier_without_training(
   assert "0.300 0.240 to 0.360 100 images n/a n/a n/a" in words
 
 
+@pytest.mark.parametrize(
+  ("data", "limit"), [("mnist", "0.7"), ("ham10000", "0.5"), ("mine", "0.5")]
+)
+def test_collapse_is_defined(make_evaluation, without_figures, data, limit):
+  evaluation = make_evaluation({"mel": 0.1}, data=data, collapsed=["mel"])
+  words = html_checker.words(page.render(evaluation, _NOTHING))
+  assert f"below {limit}, a class is marked as collapsed" in words
+  assert "0.238 collapsed" in words
+
+
 def test_many_suspects_are_cut(
   make_evaluation, full_evaluation, without_figures
 ):
