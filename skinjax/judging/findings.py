@@ -223,7 +223,8 @@ def _of_training(cas) -> Iterator[str]:
     "A classifier trained on synthetic images alone has a balanced accuracy of "
     f"{shown['synthetic']} on held-out real images; trained on the same number "
     f"of real images, {shown['real']}; always predicting one class, "
-    f"{cas['majority']:.2f}."
+    f"{cas['majority']:.2f}. One training each: intervals cover test lesions "
+    "only."
   )
 
 
