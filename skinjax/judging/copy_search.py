@@ -16,7 +16,7 @@ ORIENTATIONS = tuple(
   for flipped in ("", "transposed, ")
   for turned in ("", "turned by 90°", "turned by 180°", "turned by 270°")
 )
-_MOST = 4000  # held-out images to calibrate on
+MOST = 4000  # held-out images to calibrate on
 
 
 class Vectors(NamedTuple):
@@ -41,9 +41,9 @@ class Found(NamedTuple):
 
 
 def some(held_out: datasets.Split, seed: int) -> np.ndarray:
-  """Sample indices of held-out images to calibrate on, up to `_MOST`."""
+  """Sample indices of held-out images to calibrate on, up to `MOST`."""
   order = np.random.default_rng(seed).permutation(len(held_out.labels))
-  return np.sort(order[:_MOST])
+  return np.sort(order[:MOST])
 
 
 def of_pixels(

@@ -1,9 +1,9 @@
 """Distances of generated images, compared with those of real images.
 
 Each distance comes with a floor, the distance of held-out real images, and a
-ceiling, the distance of another class. All three are to the same training
-images, at the same numbers of images; the ceiling has fewer where no other
-class has as many.
+"ceiling", that of the nearest other class: a reference, no upper bound. All
+three are to the same training images, at the same numbers of images; the
+ceiling has fewer where no other class has as many.
 """
 
 import dataclasses

@@ -4,9 +4,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scipy import stats
+
+from skinjax.judging import copy_search
+
 # Conclusions from the kernel distance (KID) of a class's synthetic images.
-NEAR = "as near as held-out real images"
-UNCLEAR = "cannot tell"
+NEAR = "not distinguishable from held-out real images"
+UNCLEAR = "undecided"
 FAR = "farther than held-out real images"
 BEYOND = "farther than real images of another class"
 NOT_MEASURED = "too few images"
@@ -43,11 +47,17 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
   suspects, searched = (
     sum(row[key] for row in rows) for key in ("suspects", "images")
   )
+  chance = _by_chance(evaluation, searched)
+  copied = suspects > (chance[-1] if chance else 0)
   if near or farther:
-    headline = (
-      f"In {near} of {len(kinds)} classes, synthetic images are as near to "
-      "real ones as held-out real images are"
-    )
+    numbers = {
+      "farther from the training images than held-out real images": farther,
+      NEAR: near,
+      UNCLEAR: len(kinds) - farther - near,
+    }
+    clauses = [f"{words} in {n}" for words, n in numbers.items() if n]
+    clauses[0] += f" of {_count(len(kinds), 'class')}"
+    headline = f"Synthetic images are {'; '.join(clauses)}"
   else:
     headline = "Too little data to tell how near these images are to real ones"
   if not evaluation.get("leak_excluded", True):
@@ -56,7 +66,9 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     headline += f"; {_count(len(collapsed), 'collapsed class')}"
   if suspects:
     headline += f"; {_count(suspects, 'suspected copy')}"
-  if collapsed or suspects or (farther and not near):
+    if chance:
+      headline += f" ({chance[0]} expected by chance)"
+  if collapsed or copied or (farther and not near):
     tone = "hurts"
   else:
     tone = "helps" if near and near == len(kinds) else "cannot"
@@ -66,7 +78,7 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
     sentences=(
       *_of_distances(nearness),
       *_of_diversity(diversity, collapsed),
-      *_of_copies(evaluation["copies"], suspects, searched),
+      *_of_copies(evaluation["copies"], suspects, searched, chance),
       *_of_training((evaluation["usefulness"] or {}).get("cas")),
     ),
     cautions=tuple(_cautions(evaluation)),
@@ -78,8 +90,8 @@ def judge(distances: list[Mapping[str, Any]]) -> dict[str, dict]:
   """Evaluate each class by its kernel distance, its floor and its ceiling.
 
   `FAR` requires that the whole interval is above the floor's interval, `BEYOND`
-  that it is above another class's value. `NEAR` requires that it reaches the
-  floor's value and not the other class's.
+  that it is above another class's value, too. `NEAR` requires that it reaches
+  the floor's value and not the other class's.
 
   Returns:
     One of KINDS by extractor and class (None: all of them).
@@ -119,12 +131,11 @@ def kernel_distances(
 def _nearness(synthetic, floor, ceiling):
   if synthetic is None:
     return NOT_MEASURED
-  if ceiling and synthetic["low"] > ceiling["value"]:
-    return BEYOND
   if floor is None:
     return UNCLEAR
   if synthetic["low"] > floor["high"]:
-    return FAR
+    beyond = ceiling and synthetic["low"] > ceiling["value"]
+    return BEYOND if beyond else FAR
   if ceiling and synthetic["high"] >= ceiling["value"]:
     return UNCLEAR
   return NEAR if synthetic["low"] <= floor["value"] else UNCLEAR
@@ -146,13 +157,29 @@ def _of_diversity(diversity, collapsed) -> Iterator[str]:
   if collapsed:
     yield (
       f"Collapsed: {', '.join(collapsed)}. The synthetic images of these "
-      "classes are nearly identical, whatever the other numbers show."
+      "classes are much less diverse than real ones, whatever the other "
+      "numbers show."
     )
   elif diversity:
     yield f"None of {_count(len(diversity), 'class')} collapsed."
 
 
-def _of_copies(found, suspects, searched) -> Iterator[str]:
+def _by_chance(evaluation, searched) -> list[int] | None:
+  """Count the suspects expected among as many held-out real images.
+
+  Returns:
+    The number and its 95% interval (Clopper, Pearson 1934); None if unknown.
+  """
+  share = evaluation["copies"]["heldout_flagged"]
+  if share is None:
+    return None
+  held_out = sum(row["heldout_images"] for row in evaluation["classes"])
+  compared = min(held_out, copy_search.MOST)
+  ends = stats.binomtest(round(share * compared), compared).proportion_ci()
+  return [round(searched * x) for x in (share, *ends)]
+
+
+def _of_copies(found, suspects, searched, chance) -> Iterator[str]:
   if not searched:
     yield "Copies of training images were not searched for."
     return
@@ -160,10 +187,10 @@ def _of_copies(found, suspects, searched) -> Iterator[str]:
     f"{_count(suspects, 'suspected copy')} of training images among "
     f"{_count(searched, 'synthetic image')}"
   )
-  if found["heldout_flagged"] is not None:
+  if chance:
     text += (
       "; of the same number of held-out real images, which are no copies, "
-      f"about {found['heldout_flagged'] * searched:.0f} would be suspected"
+      "about {} ({} to {}) would be suspected".format(*chance)
     )
   yield text + "."
   tested = {
@@ -179,10 +206,9 @@ def _of_copies(found, suspects, searched) -> Iterator[str]:
   ]
   if nearer:
     yield (
-      f"Nearer to training images than expected: {', '.join(nearer)}. More of "
-      "their synthetic images than chance explains are nearer to a training "
-      "image than to any of the same number of held-out images: a small "
-      "distance may come from copying."
+      f"Nearer to training images than expected: {', '.join(nearer)}. These "
+      "synthetic images depend on the training images (p < 0.05, Bonferroni): "
+      "the generator overfits or copies, and the test does not tell which."
     )
 
 
@@ -197,7 +223,8 @@ def _of_training(cas) -> Iterator[str]:
     "A classifier trained on synthetic images alone has a balanced accuracy of "
     f"{shown['synthetic']} on held-out real images; trained on the same number "
     f"of real images, {shown['real']}; always predicting one class, "
-    f"{cas['majority']:.2f}."
+    f"{cas['majority']:.2f}. One training each: intervals cover test lesions "
+    "only."
   )
 
 
@@ -207,6 +234,8 @@ def _cautions(evaluation) -> Iterator[str]:
   yield from _of_knowledge(evaluation)
   if evaluation["distances"]:
     yield (
+      "“Farther” requires that the 95% interval is above that of held-out real "
+      "images; it is not adjusted for the number of classes and extractors. "
       "An interval that reaches the floor does not show that the images are as "
       "good as real ones: with few images, intervals are wide. Intervals of "
       "small distances contain the true one in less than 95% of cases; mostly, "

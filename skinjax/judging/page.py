@@ -12,7 +12,7 @@ An evaluation is plain JSON:
   diversity: {class: {real, generated, ratio, collapsed: bool}},
   distances: [{extractor, frechet_name, class: str|null (all classes),
                comparison: "synthetic"|"floor"|"ceiling",
-               against: str|null (the ceiling's other class),
+               against: str|null (the ceiling's class, the nearest other one),
                num_real: int, num_fake: int,
                refused: str                   # then none of the following
                frechet, curve: {counts, values, limit, spread},
@@ -38,9 +38,9 @@ ESTIMATE = {value, low, high}; PAIR = {synthetic: ESTIMATE, real: ESTIMATE}
 
 A number that does not exist is null. All `distances` are to the training images
 of a class. The first extractor, which is not in `seen`, decides the headline.
-In `copies`, `nearer_share` is the share of synthetic images that are nearer to
-a training image than to any of the same number of held-out images; one half is
-expected if nothing is copied.
+In `copies`, `nearer_share` is the share of synthetic images whose nearest real
+image is a training image, at equal numbers of training and held-out images; one
+half is expected if the images are independent of the training set.
 """
 
 import dataclasses
@@ -51,6 +51,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from skinjax.data import sources
 from skinjax.judging import findings, plots
 from skinjax.report import rendering, sheets
 from skinjax.runtime import files
@@ -102,6 +103,8 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
   for row in rows:
     by_extractor.setdefault(row["extractor"], []).append(row)
   images = {"Real": pictures.real, "Synthetic": pictures.synthetic}
+  # A user's folder has a name of its own.
+  own = sources.SOURCES["folder"]
   return (
     rendering.environment()
     .get_template("evaluation.html")
@@ -110,6 +113,7 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
       drawn=evaluation["drawn"],
       found=findings.describe(evaluation),
       tones=findings.TONES,
+      collapse=sources.SOURCES.get(evaluation["data"], own).collapse,
       most_suspects=_MOST_SUSPECTS,
       tables=by_extractor,
       kernels=rendering.svg_uri(plots.kernels(rows)) if rows else None,

@@ -26,7 +26,7 @@ from skinjax.report.figures import (
 _COMPARISONS = {
   "synthetic": ("synthetic images", "o", COLORS[1], 0.0),
   "floor": ("floor: held-out real images", "s", COLORS[0], -0.25),
-  "ceiling": ("ceiling: another class", "D", COLORS[6], 0.25),
+  "ceiling": ("reference: nearest other class", "D", COLORS[6], 0.25),
 }
 _SHARES = ("precision", "recall", "density", "coverage")
 _ALL = "all classes"

@@ -122,7 +122,7 @@ def full_evaluation(make_evaluation):
           "nearer_share": 0.5 + 0.05 * i,
           "nearer_low": 0.41 + 0.05 * i,
           "nearer_high": 0.59 + 0.05 * i,
-          "p_value": 0.5**i / 4,
+          "p_value": 0.001 if name == "vasc" else 0.5**i / 4,
           "authenticity": 0.731,
         }
         for i, name in enumerate(CLASSES)

@@ -39,25 +39,37 @@ def test_without_floor_or_ceiling(make_evaluation):
   judge = lambda *rows: findings.judge(rows)["EffLite0@64"]
   assert judge(synthetic, ceiling) == {"mel": findings.UNCLEAR}
   assert judge(synthetic, floor) == {"mel": findings.FAR}
+  # Another class that is as near as held-out images shows nothing.
+  near = {**ceiling, "kernel": _kernel(0.01)}
+  wide = {**floor, "kernel": _kernel(0.0, 0.1)}
+  assert judge(synthetic, wide, near) == {"mel": findings.UNCLEAR}
   null = dict.fromkeys(("value", "low", "high"))
   assert judge({**synthetic, "kernel": null}, floor) == {
     "mel": findings.NOT_MEASURED
   }
 
 
-_GOAL = "synthetic images are as near to real ones as held-out real images are."
+_FAR = "farther from the training images than held-out real images"
 
 
 @pytest.mark.parametrize(
   ("kids", "headline", "tone"),
   [
-    ({"df": 0.0, "mel": 0.0}, f"In 2 of 2 classes, {_GOAL}", "helps"),
+    (
+      {"df": 0.0, "mel": 0.0},
+      f"Synthetic images are {findings.NEAR} in 2 of 2 classes.",
+      "helps",
+    ),
     (
       {"df": 0.0, "mel": 0.1, None: 0.1},
-      f"In 1 of 2 classes, {_GOAL}",
+      f"Synthetic images are {_FAR} in 1 of 2 classes; {findings.NEAR} in 1.",
       "cannot",
     ),
-    ({"df": 0.1, "mel": None}, f"In 0 of 2 classes, {_GOAL}", "hurts"),
+    (
+      {"df": 0.1, "mel": 0.015, "nv": None},
+      f"Synthetic images are {_FAR} in 1 of 3 classes; undecided in 2.",
+      "hurts",
+    ),
     (
       {"mel": 0.015, "df": None},
       "Too little data to tell how near these images are to real ones.",
@@ -74,10 +86,10 @@ def test_names_the_classes_of_each_extractor(make_evaluation):
   evaluation = make_evaluation(extractors=("a", "b"))
   evaluation["distances"][-3]["kernel"] = _kernel(0.0)
   text = _text(evaluation)
-  assert "By KID in a, as near as held-out real images: mel; farther" in text
+  assert f"By KID in a, {findings.NEAR}: mel; farther" in text
   assert "than held-out real images: akiec, bcc, bkl, vasc;" in text
   assert "another class: nv; too few images: df." in text
-  assert "By KID in b, as near as held-out real images: mel, vasc;" in text
+  assert f"By KID in b, {findings.NEAR}: mel, vasc;" in text
 
 
 def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
@@ -87,15 +99,33 @@ def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
   assert found.headline.endswith("; 1 collapsed class.")
   assert "Collapsed: mel." in _text(evaluation)
   found = findings.describe(full_evaluation)
-  assert found.headline.endswith("; 1 collapsed class; 2 suspected copies.")
+  assert found.headline.endswith(
+    "; 1 collapsed class; 2 suspected copies (9 expected by chance)."
+  )
   text = _text(full_evaluation)
   assert (
     "2 suspected copies of training images among 700 synthetic images; of the "
-    "same number of held-out real images, which are no copies, about 9 would "
-    "be suspected." in text
+    "same number of held-out real images, which are no copies, about 9 "
+    "(3 to 19) would be suspected." in text
   )
-  # 0.004 is under 0.05 / 7, and 0.008 is not.
+  # 0.001 is under 0.05 / 7, and 0.008 is not.
   assert "Nearer to training images than expected: vasc. " in text
+
+
+@pytest.mark.parametrize(
+  ("suspects", "flagged", "tone"),
+  # Of 700 held-out real images, 3 to 19 would be suspects.
+  [(19, 0.0123, "helps"), (20, 0.0123, "hurts"), (1, None, "hurts")],
+)
+def test_more_copies_than_by_chance_change_the_tone(
+  make_evaluation, full_evaluation, suspects, flagged, tone
+):
+  row = full_evaluation["copies"]["classes"]["df"]
+  row = {**row, "images": 700, "suspects": suspects}
+  copies = {"classes": {"df": row}, "heldout_flagged": flagged}
+  kids = dict.fromkeys(full_evaluation["diversity"], 0.0)
+  found = findings.describe(make_evaluation(kids, copies=copies))
+  assert found.tone == tone
 
 
 def test_no_copies(full_evaluation):
@@ -111,7 +141,8 @@ def test_no_copies(full_evaluation):
 def test_usefulness(full_evaluation):
   assert (
     "0.41 (0.35 to 0.47) on held-out real images; trained on the same number "
-    "of real images, 0.58 (0.52 to 0.64); always predicting one class, 0.14."
+    "of real images, 0.58 (0.52 to 0.64); always predicting one class, 0.14. "
+    "One training each: intervals cover test lesions only."
   ) in _text(full_evaluation)
 
 

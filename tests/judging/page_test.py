@@ -54,7 +54,8 @@ def test_numbers_are_there(full_evaluation, text):
     "0.780",
     "0.731",  # Copies.
     "0.500",
-    "0.00391",
+    "0.008",
+    "≤ 0.001",
     "1.2%",
     "vasc/00001.png",
     "ISIC_0024306",
@@ -100,8 +101,8 @@ def test_no_distances_and_drawn_pictures(make_evaluation):
 def test_all_classes_together(make_evaluation, without_figures):
   evaluation = make_evaluation({"mel": 0.03, None: 0.005})
   words = html_checker.words(page.render(evaluation, _NOTHING))
-  assert "all classes synthetic as near as held-out real images" in words
-  assert "In 0 of 1 classes" in words
+  assert "all classes synthetic not distinguishable from held-out" in words
+  assert "than held‑out real images in 1 of 1 class." in words
 
 
 def test_classifier_without_training(
@@ -111,6 +112,16 @@ def test_classifier_without_training(
   evaluation = make_evaluation({"akiec": 0.1}, usefulness=usefulness)
   words = html_checker.words(page.render(evaluation, _NOTHING))
   assert "0.300 0.240 to 0.360 100 images n/a n/a n/a" in words
+
+
+@pytest.mark.parametrize(
+  ("data", "limit"), [("mnist", "0.7"), ("ham10000", "0.5"), ("mine", "0.5")]
+)
+def test_collapse_is_defined(make_evaluation, without_figures, data, limit):
+  evaluation = make_evaluation({"mel": 0.1}, data=data, collapsed=["mel"])
+  words = html_checker.words(page.render(evaluation, _NOTHING))
+  assert f"below {limit}, a class is marked as collapsed" in words
+  assert "0.238 collapsed" in words
 
 
 def test_many_suspects_are_cut(
