@@ -73,7 +73,7 @@ def test_two_places(tmp_path):
     (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
     (b"", "an empty file"),
     (bytes(999), "a file of zeros only"),
-    (gzip.compress(b"a"), "a gzip file"),
+    (gzip.compress(b"a", mtime=0), "a gzip file"),
     (b"nothing", "something else, where a complete zip file is expected"),
   ],
 )
