@@ -167,8 +167,8 @@ def training(task: str, dataset: str, size: int) -> ml_collections.ConfigDict:
 
 # A GAN's discriminator: the paper's, or a projected one, which sees images
 # through a pretrained network (Sauer et al. 2021). On HAM10000 the latter was
-# better for both GANs (results/generators), and is the default there, except
-# with `quick`.
+# better for both GANs (results/generators), and is the default there and for
+# the user's images, except with `quick`.
 VARIANTS = ("paper", "projected")
 
 

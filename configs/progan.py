@@ -12,9 +12,8 @@ For one class alone, with an unconditional network:
 For HAM10000 and your own images it starts at full size, and its discriminator
 sees images through a network pretrained on ImageNet (Sauer et al. 2021), unless
 `,variant=paper` or `,quick` is given; for other data sets `,variant=projected`
-turns that on.
-To grow such a network, set `--config.growth.first_size=4` and a larger
-`--config.train.steps`.
+turns that on. To grow such a network, set `--config.growth.first_size=4` and a
+larger `--config.train.steps`.
 
 Writes sheets of samples, one row per class, at every resolution (DIR/samples).
 Measured times and results are in results/generators and results/README.md.

@@ -27,6 +27,7 @@ from skinjax.report.rendering import signed  # noqa: E402
 from skinjax.runtime import files  # noqa: E402
 from skinjax.runtime import workdir as workdirs  # noqa: E402
 from skinjax.study import plots, verdict  # noqa: E402
+from skinjax.study.summary import ORIGINAL_ARMS  # noqa: E402
 from skinjax.training import schedules, tasks  # noqa: E402
 
 TABLE = ROOT / "runs.csv"
@@ -446,7 +447,7 @@ def original(summaries: list[dict]) -> tuple[list[str], list[list[str]]]:
     rows.append([classes, "reported", *reported, f"{found['majority']}", *none])
     arms = {arm["name"]: arm["scores"] for arm in summary["arms"]}
     accuracy, balanced = (
-      [_interval(arms[name][score]) for name in ("real", "real_500")]
+      [_interval(arms[name][score]) for name in ORIGINAL_ARMS]
       for score in ("accuracy", "balanced_accuracy")
     )
     majority = f"{found['measured']['majority']:.4f}"

@@ -1,6 +1,7 @@
-"""Simulates whole studies, and counts how often their intervals are correct.
+r"""Simulates whole studies, and counts how often their intervals are correct.
 
-  python results/coverage/simulate.py --studies=1000 --seed=1 --processes=2
+  python results/coverage/simulate.py --studies=1000 --seed=1 --processes=2 \
+    --out=results/coverage
 
 A simulated study has HAM10000's numbers of lesions by class and number of
 images, distributed over folds by `tfds_ham10000.folds`. Classifiers are fitted

@@ -222,6 +222,7 @@ def _judge(
       }
       for name, train, held, synthetic in zip(names, *counts, strict=True)
     ],
+    "collapse": info.collapse,
     "diversity": {n: dataclasses.asdict(row) for n, row in compared.items()},
     "distances": rows,
     "usefulness": _usefulness(config, path, dataset, judged, classifier),

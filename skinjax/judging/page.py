@@ -9,6 +9,7 @@ An evaluation is plain JSON:
   seen: [extractors that use such a network],
   subject: the evaluated images, in words (a folder, or a generator),
   classes: [{name, train_images, heldout_images, synthetic_images}],
+  collapse: the ratio below which a class has collapsed,
   diversity: {class: {real, generated, ratio, collapsed: bool}},
   distances: [{extractor, frechet_name, class: str|null (all classes),
                comparison: "synthetic"|"floor"|"ceiling",
@@ -51,7 +52,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from skinjax.data import sources
 from skinjax.judging import findings, plots
 from skinjax.report import rendering, sheets
 from skinjax.runtime import files
@@ -103,8 +103,6 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
   for row in rows:
     by_extractor.setdefault(row["extractor"], []).append(row)
   images = {"Real": pictures.real, "Synthetic": pictures.synthetic}
-  # A user's folder has a name of its own.
-  own = sources.SOURCES["folder"]
   return (
     rendering.environment()
     .get_template("evaluation.html")
@@ -113,7 +111,7 @@ def render(evaluation: Mapping[str, Any], pictures: Pictures) -> str:
       drawn=evaluation["drawn"],
       found=findings.describe(evaluation),
       tones=findings.TONES,
-      collapse=sources.SOURCES.get(evaluation["data"], own).collapse,
+      collapse=evaluation["collapse"],
       most_suspects=_MOST_SUSPECTS,
       tables=by_extractor,
       kernels=rendering.svg_uri(plots.kernels(rows)) if rows else None,

@@ -354,12 +354,13 @@ def _config(config) -> dict[str, Any]:
   Arms and networks that were not trained are left out.
   """
   trained = {"arm": plan.recipes(config), "network": config.networks}
-  found = {}
-  for key, value in workdir.flat(config).items():
-    section, name = [*key.split("."), ""][:2]
-    if not workdir.is_free(key) and name in trained.get(section, [name]):
-      found[key] = value
-  return found
+
+  def matters(key: str) -> bool:
+    section, *rest = key.split(".")
+    used = section not in trained or rest[0] in trained[section]
+    return used and not workdir.is_free(key)
+
+  return {k: v for k, v in workdir.flat(config).items() if matters(k)}
 
 
 def _split(config, fold: folds.Fold, tested: int, known: bool) -> str:

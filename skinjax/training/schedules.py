@@ -60,27 +60,28 @@ def growth(
       no batch size or rate, or there are too few steps for the last level to
       fade in.
   """
-  count = (last_size // first_size).bit_length() if first_size > 0 else 0
-  no_power = first_size < 4 or first_size & (first_size - 1)
-  if no_power or first_size << max(count - 1, 0) != last_size:
+  try:
+    levels = range(layers.level_of(first_size), layers.level_of(last_size) + 1)
+  except ValueError:
+    levels = ()
+  if not levels:
     raise errors.InputError(
       f"growth.first_size={first_size} does not lead to data.size={last_size} "
       "by doubling: both are powers of two, from 4 and from 8 on."
     )
-  first_level = layers.level_of(first_size)
   for key, values in (("batch_sizes", batch_sizes), ("rates", rates)):
-    if len(values) < first_level + count:
+    if len(values) <= levels[-1]:
       raise errors.InputError(
         f"growth.{key}={values} has none for {4 << len(values)}x"
         f"{4 << len(values)}: one for each size from 4x4 to "
         f"{last_size}x{last_size} is expected."
       )
   phases, step, image = [], 0, 0
-  for level in range(first_level, first_level + count):
+  for level in levels:
     batch_size = batch_sizes[level]
     fading = fade_images if phases else 0
     stop = steps
-    if level < first_level + count - 1:
+    if level < levels[-1]:
       calls = (fading + stable_images) / (batch_size * round_steps)
       stop = step + math.ceil(calls) * round_steps
     phases.append(

@@ -64,6 +64,7 @@ def make_evaluation():
       "subject": "700 images of the folder runs/synthetic",
       "command": "python main.py --config=configs/evaluate.py",
       "classes": [{"name": name, **images} for name in names],
+      "collapse": 0.5,
       "diversity": {name: _diversity(name in collapsed) for name in names},
       "distances": [
         _distance(extractor, name, comparison, value)

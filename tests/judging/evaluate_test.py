@@ -79,6 +79,7 @@ def test_a_gan_is_evaluated(tmp_path, networks):
   assert found["distances"][0]["extractor"] == "Blocks@16"
   assert found["pretrained"] == found["seen"] == []
   assert set(found["diversity"]) == set(shrunk.CLASSES)
+  assert found["collapse"] == 0.5
   assert found["usefulness"]["agreement"].keys() == set(shrunk.CLASSES)
   assert set(found["usefulness"]["cas"]["classes"]) == set(shrunk.CLASSES)
   assert found["leak_excluded"]

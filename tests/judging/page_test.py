@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from skinjax.data import sources
 from skinjax.judging import page
 from skinjax.report import rendering
 from tests.report import html_checker
@@ -115,10 +116,13 @@ def test_classifier_without_training(
 
 
 @pytest.mark.parametrize(
-  ("data", "limit"), [("mnist", "0.7"), ("ham10000", "0.5"), ("mine", "0.5")]
+  ("data", "limit"), [("mnist", "0.7"), ("ham10000", "0.5"), ("folder", "0.5")]
 )
 def test_collapse_is_defined(make_evaluation, without_figures, data, limit):
-  evaluation = make_evaluation({"mel": 0.1}, data=data, collapsed=["mel"])
+  collapse = sources.SOURCES[data].collapse
+  evaluation = make_evaluation(
+    {"mel": 0.1}, collapse=collapse, collapsed=["mel"]
+  )
   words = html_checker.words(page.render(evaluation, _NOTHING))
   assert f"below {limit}, a class is marked as collapsed" in words
   assert "0.238 collapsed" in words
