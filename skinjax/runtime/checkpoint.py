@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import shutil
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -202,6 +203,11 @@ class Checkpoints:
     reason = next((r for r in reasons if r in str(error)), None)
     if reason is None:
       raise error
+    # Orbax drops coroutines of a write that failed: Python would warn of them
+    # after this message, which is what the user has to read.
+    warnings.filterwarnings(
+      "ignore", "coroutine .* was never awaited", RuntimeWarning
+    )
     if processes.is_first():
       self._drop_unfinished()
       if not self._manifest(step).exists():
