@@ -114,20 +114,6 @@ def wanted(recipes: Mapping[str, Any], info) -> dict[str, np.ndarray]:
   }
 
 
-def candidates(config, network: str) -> dict[str, list[str]]:
-  """List the arms to choose from, by key of a choice: `without` and `with`.
-
-  Arms trained on a part of the real images are excluded.
-  """
-  whole = [n for n in arms_of(config, network) if config.arm[n].fraction == 1]
-  found = {key: [] for key in scoring.KEYS.values()}
-  for name in whole:
-    synthetic = arms.is_synthetic(config.arm[name])
-    kind = scoring.WITH if synthetic else scoring.WITHOUT
-    found[scoring.KEYS[kind]].append(name)
-  return found
-
-
 def check(config) -> None:
   """Refuse a study with an invalid plan.
 
@@ -179,12 +165,16 @@ def _require_arms_to_compare(config, network: str) -> None:
   """Refuse a verdict without arms of both kinds to choose from."""
   gone = [f"{name} ({why})" for name, why in left_out(config, network).items()]
   but = f" It cannot have {', '.join(gone)}." if gone else ""
-  for key, found in candidates(config, network).items():
+  for key, found in _candidates(config, network).items():
     if not found:
       raise errors.InputError(
         f"config.arms={config.arms}: the verdict of {network} needs an arm "
         f"{key} synthetic images.{but}"
       )
+
+
+def _candidates(config, network: str) -> dict[str, list[str]]:
+  return scoring.candidates(config.arm, arms_of(config, network))
 
 
 def units_of(config, fold: int, seeds: Sequence[int]) -> list[units.Unit]:
@@ -252,7 +242,7 @@ def choose(
   }
   best = {
     kind: max(found, key=scores.get) if found else None
-    for kind, found in candidates(config, network).items()
+    for kind, found in _candidates(config, network).items()
   }
   with files.locked(path / ".plan.lock", wait=True):
     decided = read(path)

@@ -4,7 +4,7 @@ A procedure is the arm that each fold chose by its validation lesions: `WITH`
 synthetic images, or `WITHOUT`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,21 @@ def unaided(
     for name, arm in arms.items()
     if arm["fraction"] == 1 and not arm["added"] and arm["changes"] == changes
   ]
+
+
+def candidates(
+  arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]
+) -> dict[str, list[str]]:
+  """Sort the arms that a fold may choose, by key of a choice.
+
+  Arms trained on a part of the real images are excluded.
+  """
+  found = {key: [] for key in KEYS.values()}
+  for name in names:
+    if arms[name]["fraction"] == 1:
+      synthetic = arms[name]["added"] == "synthetic"
+      found[KEYS[WITH if synthetic else WITHOUT]].append(name)
+  return found
 
 
 class FoldDone(NamedTuple):

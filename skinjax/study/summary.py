@@ -266,6 +266,9 @@ def summarize(
   )
   train_counts = np.sum([f.train_counts for f in folds], axis=0)
   labels = np.concatenate([f.labels for f in folds])
+  # Folds chose from the same arms, except for those without enough images.
+  validated = (f.choices[verdict_network]["validation"] for f in folds)
+  candidates = scoring.candidates(arms, set(itertools.chain(*validated)))
   description = dataclasses.asdict(about)
   majority = _majority_line(labels, train_counts, class_names)
   for told_below in ("own_images", "own_generators"):
@@ -311,7 +314,7 @@ def summarize(
         "by_fold": {
           str(f.number): gap for f, gap in zip(folds, by_fold, strict=True)
         },
-        "candidates": _candidates(folds, verdict_network, arms),
+        "candidates": {key: len(found) for key, found in candidates.items()},
       },
       "external": None,
     }
@@ -430,17 +433,6 @@ def _majority_line(labels, train_counts, class_names) -> dict[str, Any]:
     # The recall is 1 for this class, if it is present, and 0 for all others.
     "balanced_accuracy": (most in present) / len(present),
   }
-
-
-def _candidates(folds, network: str, arms) -> dict[str, int]:
-  """Count the arms that any fold chose from, by key of a choice.
-
-  Arms trained on a part of the real images cannot be chosen.
-  """
-  names = {n for fold in folds for n in fold.choices[network]["validation"]}
-  whole = [arms[n] for n in names if n in arms and arms[n]["fraction"] == 1]
-  synthetic = sum(arm["added"] == "synthetic" for arm in whole)
-  return {"without": len(whole) - synthetic, "with": synthetic}
 
 
 def _described(scored, network: str, arm: str, arms) -> str:
