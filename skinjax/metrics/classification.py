@@ -146,17 +146,23 @@ def reliability(
 
 def _auc(score, positive, weights):
   """Compute Mann-Whitney's statistic: P(positive > negative) + P(tie) / 2."""
-  negative = np.flatnonzero(~positive)
-  negative = negative[np.argsort(score[negative])]
-  positive_weights = weights[..., positive]
-  # below[..., i] is the weight of the i lowest negatives.
-  below = np.zeros((*weights.shape[:-1], len(negative) + 1))
-  np.cumsum(weights[..., negative], axis=-1, out=below[..., 1:])
-  first = np.searchsorted(score[negative], score[positive], side="left")
-  last = np.searchsorted(score[negative], score[positive], side="right")
-  beaten = (below[..., first] + below[..., last]) / 2
-  pairs = positive_weights.sum(-1) * below[..., -1]
-  return _ratio((positive_weights * beaten).sum(-1), pairs)
+  kinds = np.flatnonzero(positive), np.flatnonzero(~positive)
+  # Sorting the rarer kind is several times faster.
+  rare, common = sorted(kinds, key=len)
+  rare = rare[np.argsort(score[rare])]
+  # An example is below those of the rare kind from `first` on, or from `last`
+  # on without its ties: half of its weight counts from each.
+  first, last = (
+    np.searchsorted(score[rare], score[common], side)
+    for side in ("left", "right")
+  )
+  mass = weights[..., common]
+  starts = sum(_sums(mass, i, len(rare) + 1) for i in (first, last)) / 2
+  below = np.cumsum(starts, axis=-1)
+  mass = weights[..., rare]
+  pairs = mass.sum(-1) * below[..., -1]
+  won = (mass * below[..., :-1]).sum(-1)
+  return _ratio(won if positive[rare].all() else pairs - won, pairs)
 
 
 def _sums(weights, index, size):
