@@ -209,9 +209,10 @@ def fingerprint(split: Split) -> str:
 
 
 def joined(splits: Iterable[Split]) -> Split:
-  """Concatenate several splits."""
+  """Concatenate several splits, and sort the result by label."""
   columns = zip(*splits, strict=True)
-  return Split(*(np.concatenate(column) for column in columns))
+  whole = Split(*(np.concatenate(column) for column in columns))
+  return whole.take(slice(None))
 
 
 def _resplit(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from skinjax.data import datasets, image_folder, sources
-from skinjax.judging import evaluate, findings
+from skinjax.judging import copy_search, evaluate, findings
 from skinjax.metrics import features
 from skinjax.runtime import errors
 from skinjax.synthesis import generators
@@ -117,6 +117,24 @@ def test_real_images_are_at_the_floor_and_blank_ones_are_not(
   assert (
     kernel["square", "synthetic"]["low"] > kernel["square", "ceiling"]["value"]
   )
+
+
+def test_copies_are_searched_in_the_features_of_the_images_themselves(
+  tmp_path, folder, monkeypatch
+):
+  searched, search = [], copy_search.search
+  monkeypatch.setattr(
+    copy_search, "search", lambda *a: searched.append(a) or search(*a)
+  )
+  _run(tmp_path / "run", synthetic=str(folder))
+  vectors, *splits = searched[0][:4]
+  for found, split in zip(
+    (vectors["features"].train, vectors["features"].held_out[0]),
+    splits,
+    strict=False,
+  ):
+    right = features.extract(_extractor(), split.images)
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
 
 
 def test_a_gan_of_another_data_set_is_refused_before_that_is_read(
