@@ -141,7 +141,7 @@ print(run(other, HERE / "study_of_a_folder")["verdict"]["headline"])
 # ## 5. A trained classifier
 #
 # Each unit of a study is a trained classifier. All but those of the network
-# `head`, which are predictions only, can be loaded.
+# `head`, which `load_classifier` cannot read, can be loaded.
 
 # %%
 network = config.networks[-1]

@@ -338,11 +338,14 @@ def _copies(splits, names) -> dict[str, dict]:
     "features": copy_search.of_features(extract, upright, *splits),
   }
   found = copy_search.search(vectors, *splits, names, seed=0).summary
+  rows = found["classes"]
+  of_all = lambda key: sum(row[key] for row in rows.values())
+  real = of_all("heldout_suspects") / of_all("heldout_images")
   return {
     "copies": _by_class(
-      {n: row["suspects"] / PER_CLASS for n, row in found["classes"].items()}
+      {name: row["suspects"] / PER_CLASS for name, row in rows.items()}
     ),
-    "copies_real": {"value": found["heldout_flagged"], "by_class": {}},
+    "copies_real": {"value": real, "by_class": {}},
   }
 
 

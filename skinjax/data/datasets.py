@@ -115,8 +115,8 @@ def load(config) -> Dataset:
 def divided(raw: sources.Raw, config) -> Dataset:
   """Split data that were read as `data` of a config sets; see `load`."""
   names, source = raw.class_names, sources.SOURCES[config.name]
+  pool = joined(raw.splits.values())
   splits = _resplit(raw.splits, names, config)
-  pool = joined(splits.values())
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
   used = set(joined(splits.values()).image_ids.tolist())
   groups = pool.group_of().items()
@@ -229,7 +229,15 @@ def _resplit(
       "train": train.take(tenth > 0),
       "validation": train.take(tenth == 0),
     }
-  pool = joined(splits.values())
+  asked, pool = _asked(config) or names, joined(splits.values())
+  # A class that is not asked for is split, too, so that the folds of the others
+  # stay the same; but it may be too small for that.
+  kept = [
+    name in asked
+    or np.unique(pool.groups[pool.labels == label]).size >= config.num_folds
+    for label, name in enumerate(names)
+  ]
+  pool = pool.take(np.array(kept)[pool.labels])
   try:
     assigned = fold_splits(
       pool.groups,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from skinjax.runtime import errors
 from tfds_ham10000 import images as ham10000
@@ -32,10 +32,11 @@ _UNREADABLE = (
 def read(
   path: str | pathlib.Path, size: int, stored: int | None = None
 ) -> np.ndarray:
-  """Read a PNG or JPEG file and resize it; see `resized`.
+  """Read a PNG or JPEG file, turn it as its EXIF says, and resize it.
 
   Raises:
-    InputError: it is not a complete PNG or JPEG image.
+    InputError: it is not a complete PNG or JPEG image, or is nearly black
+      because its values are below 4096 of 65535; see `resized`.
     OSError: it may not be read.
   """
   content = pathlib.Path(path).read_bytes()
@@ -43,7 +44,7 @@ def read(
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
       if image.format == "JPEG":  # as in the data set's builder
         image.draft(image.mode, (2 * (stored or size),) * 2)
-      return resized(image, size, stored)
+      return resized(ImageOps.exif_transpose(image), size, stored)
   except _UNREADABLE as error:
     none = isinstance(error, UnidentifiedImageError)  # which names an object
     raise errors.InputError(
@@ -57,7 +58,8 @@ def resized(
 ) -> np.ndarray:
   """Crop an image to its centre square and resize it, antialiased.
 
-  An image of [size, size] is unchanged, but for one of 16 bits, which gets 8.
+  An image of [size, size] is unchanged, but for one of 16 bits, which gets 8;
+  12-bit values in 16 bits are a ValueError.
   `stored` is the side that the training images were stored at before they were
   reduced by an integer factor, or padded with zeros, to `size`; None if they
   were stored at `size`.
@@ -66,7 +68,13 @@ def resized(
     uint8 [size, size, channels]; 1 channel if the image is grey, else 3.
   """
   if image.mode.startswith("I"):  # 16 bits, which `convert` would clip
-    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    deep = np.asarray(image)
+    if 0 < deep.max() < 1 << 12:
+      raise ValueError(
+        f"it has 16 bits, but its largest value is {deep.max()} of 65535, so "
+        "it would be nearly black: scale it to 16 bits, or save it with 8"
+      )
+    image = Image.fromarray((deep >> 8).astype(np.uint8))
   grey = image.mode in ("1", "L", "LA")
   image = image.convert("L" if grey else "RGB")
   if image.size != (size, size):

@@ -16,7 +16,7 @@ ORIENTATIONS = tuple(
   for flipped in ("", "transposed, ")
   for turned in ("", "turned by 90°", "turned by 180°", "turned by 270°")
 )
-MOST = 4000  # held-out images to calibrate on
+MOST = 4000  # held-out images to calibrate on, or a lesion more
 
 
 class Vectors(NamedTuple):
@@ -41,9 +41,16 @@ class Found(NamedTuple):
 
 
 def some(held_out: datasets.Split, seed: int) -> np.ndarray:
-  """Sample indices of held-out images to calibrate on, up to `MOST`."""
-  order = np.random.default_rng(seed).permutation(len(held_out.labels))
-  return np.sort(order[:MOST])
+  """Sample held-out lesions until they have `MOST` images to calibrate on.
+
+  Lesions keep all of their images, as training lesions do: with fewer, they
+  would be farther from synthetic images. Returns the images' indices.
+  """
+  lesions = np.unique(held_out.groups, return_inverse=True)[1]
+  order = np.random.default_rng(seed).permutation(lesions.max() + 1)
+  sizes = np.bincount(lesions)[order]
+  before = np.cumsum(sizes) - sizes
+  return np.flatnonzero(np.isin(lesions, order[before < MOST]))
 
 
 def of_pixels(
@@ -129,12 +136,15 @@ def search(
   authentic = memorization.authentic(
     nearest["features"], features.train, train.groups, orient=features.orient
   )
-  classes = {}
+  classes, flagged = {}, np.any(flags, axis=0)
   for label, name in enumerate(class_names):
     mine, test = synthetic.labels == label, tests.get(name)
+    real = held_out.labels == label
     classes[name] = {
       "images": int(mine.sum()),
       "suspects": int(suspected[mine].sum()),
+      "heldout_images": int(real.sum()),
+      "heldout_suspects": int(flagged[real].sum()),
       "nearer_share": test and test.share,
       "nearer_low": test and test.low,
       "nearer_high": test and test.high,
@@ -143,7 +153,6 @@ def search(
     }
   summary = {
     "classes": classes,
-    "heldout_flagged": float(np.mean(np.any(flags, 0))),
     "suspects": [
       {
         "synthetic": str(synthetic.image_ids[suspect.synthetic]),

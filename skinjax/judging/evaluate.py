@@ -204,7 +204,7 @@ def _judge(
   }
   found = copy_search.search(vectors, *searched, names, config.seed)
   evaluation = {
-    "schema": 1,
+    "schema": 2,
     "name": "Evaluation",
     "data": info.name,
     "drawn": info.drawn,

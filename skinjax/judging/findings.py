@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from scipy import stats
-
-from skinjax.judging import copy_search
 
 # Conclusions from the kernel distance (KID) of a class's synthetic images.
 NEAR = "not distinguishable from held-out real images"
@@ -47,7 +46,7 @@ def describe(evaluation: Mapping[str, Any]) -> Findings:
   suspects, searched = (
     sum(row[key] for row in rows) for key in ("suspects", "images")
   )
-  chance = _by_chance(evaluation, searched)
+  chance = _by_chance(rows)
   copied = suspects > (chance[-1] if chance else 0)
   if near or farther:
     numbers = {
@@ -164,19 +163,29 @@ def _of_diversity(diversity, collapsed) -> Iterator[str]:
     yield f"None of {_count(len(diversity), 'class')} collapsed."
 
 
-def _by_chance(evaluation, searched) -> list[int] | None:
-  """Count the suspects expected among as many held-out real images.
+def _by_chance(rows) -> list[int] | None:
+  """Count the suspects expected among as many held-out real images per class.
 
   Returns:
-    The number and its 95% interval (Clopper, Pearson 1934); None if unknown.
+    The number and its 95% interval, both standardized to the classes of the
+    synthetic images (Dobson, Kuulasmaa, Eberle, Scherer, "Confidence Intervals
+    for Weighted Sums of Poisson Parameters", 1991); None if a class has no
+    held-out images.
   """
-  share = evaluation["copies"]["heldout_flagged"]
-  if share is None:
+  images, real, suspects = (
+    np.array([row[key] for row in rows], float)
+    for key in ("images", "heldout_images", "heldout_suspects")
+  )
+  if not real.size or not real.all():
     return None
-  held_out = sum(row["heldout_images"] for row in evaluation["classes"])
-  compared = min(held_out, copy_search.MOST)
-  ends = stats.binomtest(round(share * compared), compared).proportion_ci()
-  return [round(searched * x) for x in (share, *ends)]
+  expected, count = np.sum(images * suspects / real), suspects.sum()
+  scale = images.sum() / real.sum()
+  if count:
+    scale = np.sqrt(np.sum((images / real) ** 2 * suspects) / count)
+  # Exact limits of a Poisson mean; the lower one of no events is NaN.
+  low, high = stats.chi2.ppf((0.025, 0.975), (2 * count, 2 * count + 2)) / 2
+  ends = (expected + scale * (x - count) for x in (np.nan_to_num(low), high))
+  return [round(x) for x in (expected, *ends)]
 
 
 def _of_copies(found, suspects, searched, chance) -> Iterator[str]:
@@ -189,7 +198,7 @@ def _of_copies(found, suspects, searched, chance) -> Iterator[str]:
   )
   if chance:
     text += (
-      "; of the same number of held-out real images, which are no copies, "
+      "; of as many held-out real images of each class, which are no copies, "
       "about {} ({} to {}) would be suspected".format(*chance)
     )
   yield text + "."

@@ -27,9 +27,9 @@ An evaluation is plain JSON:
                                majority: balanced accuracy of always
                                  predicting one class,
                                images: {class: training images, each kind}}},
-  copies: {classes: {class: {images, suspects, nearer_share, nearer_low,
+  copies: {classes: {class: {images, suspects, heldout_images,
+                             heldout_suspects, nearer_share, nearer_low,
                              nearer_high, p_value, authenticity}},
-           heldout_flagged: share|null,
            suspects: [{synthetic, training, transform,
                        kind: "pixels"|"features", distance, threshold}]},
   notes: [str], next_steps: [str]

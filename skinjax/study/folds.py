@@ -182,14 +182,30 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
         raise
       return False
     if not known and not config.unknown_origin:
-      raise errors.InputError(
-        f"{maker.path} does not record which lesions the generator of its "
-        "images was trained on, so it may have seen test lesions. Add a "
-        'provenance.json with {"trained_on": {"image_ids": [...]}}, such as '
-        "configs/split.py writes, or set --config.unknown_origin=True; the "
-        "verdict then states that a leak cannot be excluded."
-      )
+      raise _untraced(maker, dataset)
   return True
+
+
+def _untraced(maker, dataset: datasets.Dataset) -> errors.InputError:
+  """Make the error that it is unknown what a generator was trained on."""
+  names = set().union(*provenance.named(maker.origin))
+  strange = sorted(
+    names - {x for pair in dataset.group_of().items() for x in pair}
+  )
+  reason = (
+    "does not record which lesions the generator of its images was trained on"
+  )
+  if strange:
+    reason = (
+      f"records that the generator of its images was trained on {strange[0]} "
+      f"({len(strange)} such names in all), which this data set does not have"
+    )
+  return errors.InputError(
+    f"{maker.path} {reason}, so it may have seen test lesions. Add a "
+    'provenance.json with {"trained_on": {"image_ids": [...]}}, such as '
+    "configs/split.py writes, or set --config.unknown_origin=True; the "
+    "verdict then states that a leak cannot be excluded."
+  )
 
 
 def _refuse_held_out(

@@ -35,7 +35,7 @@ from skinjax.training.writer import duration
 FILE = "plan.json"
 # Seconds on two cores, used until a unit is done: of a head, and of a training
 # step with 64 images at 64x64.
-_HEAD_SECONDS = 10.0
+_HEAD_SECONDS = 25.0
 _STEP_SECONDS = {"resnet": 0.2, "efficientnet": 0.3}
 # The same for a step of a GAN, over all its sizes, by task and discriminator.
 _GAN_STEP_SECONDS = {

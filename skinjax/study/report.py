@@ -31,6 +31,10 @@ from skinjax.study import (
 from skinjax.synthesis import synthesize
 
 _COLUMNS = 8  # of the sheets
+_AFTER_CONTROL = (
+  "If other lesions' images help here, the study can detect such a gain: run "
+  "it without --config.control, to see whether synthetic images give it.",
+)
 _PACKAGES = ("jax", "flax", "optax", "numpy", "scipy")
 
 
@@ -188,10 +192,13 @@ def write(
   """
   info, decisive = fold.dataset.info, plan.verdict_network(config)
   folder = fold.folders[fold.folder_of(config.seed)]
-  until = plan.read(path)["until"] or None
+  decided = plan.read(path)
+  until = decided["until"] or None
   done = [one.done for one in read]
+  known = {*(str(one.number) for one in done), *map(str, left_out)}
+  dropped = sorted(decided["choices"][decisive].keys() - known)
   result = summary.summarize(
-    about=_about(config, read, fold, folder, left_out),
+    about=_about(config, read, fold, folder, left_out, dropped),
     folds=done,
     class_names=info.class_names,
     networks={
@@ -259,10 +266,27 @@ def _trainings(folder, class_names) -> dict[str, pathlib.Path]:
 
 
 def _notes(
-  read: Sequence[FoldRead], info: datasets.DataInfo, left_out: Sequence[int]
+  read: Sequence[FoldRead],
+  info: datasets.DataInfo,
+  left_out: Sequence[int],
+  dropped: Sequence[str],
 ) -> list[str]:
-  """Tell the limits of this study, besides those of all."""
+  """Tell the limits of this study, besides those of all.
+
+  `dropped` are folds that the study once had.
+  """
   notes = [] if info.groups_known else [datasets.GROUPS_UNKNOWN]
+  if dropped:
+    notes.append(
+      f"Folds {', '.join(dropped)} were run in this workdir before, and are "
+      "not part of this verdict."
+    )
+  tested = np.concatenate([one.done.labels for one in read])
+  if absent := sorted(set(range(info.num_classes)) - set(tested.tolist())):
+    notes.append(
+      f"No test image shows {', '.join(info.class_names[k] for k in absent)}: "
+      "the balanced accuracy is that of the other classes."
+    )
   if left_out:
     notes.append(
       f"Folds {', '.join(map(str, left_out))} are left out: the generator of "
@@ -290,7 +314,7 @@ def _through(read: Sequence[FoldRead]) -> frozenset[str]:
   return frozenset().union(*(one.pretrained for one in read))
 
 
-def _about(config, read, fold, folder, left_out) -> summary.About:
+def _about(config, read, fold, folder, left_out, dropped) -> summary.About:
   info = fold.dataset.info
   known = all(one.origin_known for one in read)
   least = _least_diverse(one.diversity for one in read)
@@ -312,7 +336,8 @@ def _about(config, read, fold, folder, left_out) -> summary.About:
     subject=folder.title,
     leak_excluded=known,
     other_pretraining=plan.other_pretraining(config, _through(read)),
-    notes=_notes(read, info, left_out),
+    notes=_notes(read, info, left_out, dropped),
+    next_steps=_AFTER_CONTROL if config.control else (),
     original=summary.ORIGINAL if info.name == "ham10000" else (),
     versions={
       "skinjax": skinjax.__version__,

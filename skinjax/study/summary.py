@@ -266,7 +266,7 @@ def summarize(
   )
   train_counts = np.sum([f.train_counts for f in folds], axis=0)
   labels = np.concatenate([f.labels for f in folds])
-  # Folds chose from the same arms, except for those without enough images.
+  # Of any fold: a resumed study may have other arms than when a fold chose.
   validated = (f.choices[verdict_network]["validation"] for f in folds)
   candidates = scoring.candidates(arms, set(itertools.chain(*validated)))
   description = dataclasses.asdict(about)
@@ -559,8 +559,8 @@ def _lesions_suffice(classes) -> bool:
   The variance of balanced accuracy depends on the harmonic mean of the classes'
   numbers of test lesions.
   """
-  known = [item["test_lesions"] for item in classes if item["test_lesions"]]
-  return bool(known) and stats.hmean(known) >= verdict.MIN_LESIONS
+  counts = [item["test_lesions"] for item in classes]
+  return all(counts) and bool(stats.hmean(counts) >= verdict.MIN_LESIONS)
 
 
 def _matched(draws, network, names, arms, level, seed) -> list[dict[str, Any]]:

@@ -129,7 +129,8 @@ def next_steps(kind: str, *, drawn: bool, one_fold: bool) -> list[str]:
     steps.insert(
       0,
       "Test on every image once, for a narrower interval: "
-      "--config.folds=0,1,2,3,4.",
+      "--config.folds=0,1,2,3,4. Images of your own generator must then be of "
+      "one generator per fold (configs/split.py).",
     )
   return steps
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from skinjax.data import images
 from skinjax.runtime import errors
@@ -14,6 +14,25 @@ def test_images_of_16_bits_get_8(tmp_path):
   read = images.read(tmp_path / "a.png", 2)
   assert read[..., 0].tolist() == [[0, 0], [1, 255]]
   assert read.shape == (2, 2, 1)
+
+
+def test_images_of_12_bits_in_16_are_refused(tmp_path):
+  pixels = np.array([[0, 255], [256, 4095]], np.uint16)
+  Image.fromarray(pixels).save(tmp_path / "a.png")
+  message = r"a.png cannot be read .* largest value is 4095 of 65535"
+  with pytest.raises(errors.InputError, match=message):
+    images.read(tmp_path / "a.png", 2)
+  Image.fromarray(0 * pixels).save(tmp_path / "black.png")
+  assert not images.read(tmp_path / "black.png", 2).any()
+
+
+def test_photographs_are_turned_as_their_exif_says(tmp_path):
+  image = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8))
+  exif = Image.Exif()
+  exif[ExifTags.Base.Orientation] = 6  # to show it, turn it clockwise
+  image.save(tmp_path / "a.png", exif=exif)
+  turned = images.read(tmp_path / "a.png", 2)
+  assert turned[..., 0].tolist() == [[2, 0], [3, 1]]
 
 
 def test_reduce_is_the_mean_of_boxes():

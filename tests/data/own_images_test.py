@@ -95,6 +95,20 @@ def test_folds_hold_every_image_once(tmp_path):
   assert len(tested) == len(set(tested)) == 40
 
 
+def test_a_class_too_small_for_folds_may_be_left_out(tmp_path):
+  _write(tmp_path, ("a", "b"))
+  whole = datasets.load(_config(tmp_path, fold=1, num_folds=4))
+  for i in range(3):
+    _draw(tmp_path / "few" / f"{i}.png", 5000 + i)
+  with pytest.raises(errors.InputError, match=r"'few' has 3 groups.*leave the"):
+    datasets.load(_config(tmp_path, fold=1, num_folds=4))
+  few = datasets.load(
+    _config(tmp_path, fold=1, num_folds=4, classes=("a", "b"))
+  )
+  assert few.test.image_ids.tolist() == whole.test.image_ids.tolist()
+  assert {"few/0.png", "few/1.png", "few/2.png"} == few.left_out.keys()
+
+
 def test_identical_images_are_one_group(tmp_path):
   _write(tmp_path, ("a", "b"))
   for i in range(6):  # the same pixels by other names

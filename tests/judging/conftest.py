@@ -57,7 +57,7 @@ def make_evaluation():
     images = {"train": 1115, "heldout": 60, "synthetic": 100}
     images = {f"{split}_images": count for split, count in images.items()}
     return {
-      "schema": 1,
+      "schema": 2,
       "name": "demo",
       "data": "HAM10000, 64×64",
       "drawn": False,
@@ -77,7 +77,7 @@ def make_evaluation():
         )
       ],
       "usefulness": None,
-      "copies": {"classes": {}, "heldout_flagged": None, "suspects": []},
+      "copies": {"classes": {}, "suspects": []},
       "notes": [],
       "next_steps": [],
       **change,
@@ -120,6 +120,8 @@ def full_evaluation(make_evaluation):
         name: {
           "images": 100,
           "suspects": 2 * (name == "vasc"),
+          "heldout_images": 200,
+          "heldout_suspects": 2 * (i > 2),
           "nearer_share": 0.5 + 0.05 * i,
           "nearer_low": 0.41 + 0.05 * i,
           "nearer_high": 0.59 + 0.05 * i,
@@ -128,7 +130,6 @@ def full_evaluation(make_evaluation):
         }
         for i, name in enumerate(CLASSES)
       },
-      "heldout_flagged": 0.0123,
       "suspects": [
         {**suspect, "synthetic": f"vasc/{i:05}.png", "kind": kind}
         for i, kind in enumerate(("pixels", "features"))

@@ -35,6 +35,20 @@ def real():
   return _split(rng, "train", 60), _split(rng, "held", 700)
 
 
+def test_lesions_are_sampled_with_all_of_their_images(monkeypatch):
+  split = _split(np.random.default_rng(0), "held", 30)
+  split = split._replace(groups=np.arange(30) // 3)
+  monkeypatch.setattr(copy_search, "MOST", 8)
+  chosen = copy_search.some(split, seed=0)
+  assert len(chosen) == 9
+  counts = np.unique(split.groups[chosen], return_counts=True)[1]
+  assert counts.tolist() == [3, 3, 3]
+  assert (np.diff(chosen) > 0).all()
+  assert copy_search.some(split, seed=1).tolist() != chosen.tolist()
+  monkeypatch.setattr(copy_search, "MOST", 30)
+  assert copy_search.some(split, seed=0).tolist() == list(range(30))
+
+
 def test_orientations_are_named_in_their_order():
   image = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
   images = pixels.orientations(image)[:, 0, ..., 0]
@@ -66,7 +80,7 @@ def test_copies_are_found_whatever_way_they_are_turned(real):
     expected = copy_search.ORIENTATIONS[undone[int(place)]]
     assert one["transform"] == expected
     assert one["distance"] < min(one["threshold"], 1e-6)
-  assert found.summary["heldout_flagged"] <= 0.01
+  assert row["heldout_suspects"] <= 0.01 * row["heldout_images"] == 7
   assert row["p_value"] < 0.05
   assert row["nearer_low"] <= row["nearer_share"] <= row["nearer_high"]
 

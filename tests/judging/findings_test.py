@@ -100,29 +100,30 @@ def test_collapse_and_copies_change_the_tone(full_evaluation, make_evaluation):
   assert "Collapsed: mel." in _text(evaluation)
   found = findings.describe(full_evaluation)
   assert found.headline.endswith(
-    "; 1 collapsed class; 2 suspected copies (9 expected by chance)."
+    "; 1 collapsed class; 2 suspected copies (4 expected by chance)."
   )
   text = _text(full_evaluation)
   assert (
-    "2 suspected copies of training images among 700 synthetic images; of the "
-    "same number of held-out real images, which are no copies, about 9 "
-    "(3 to 19) would be suspected." in text
+    "2 suspected copies of training images among 700 synthetic images; of as "
+    "many held-out real images of each class, which are no copies, about 4 "
+    "(2 to 8) would be suspected." in text
   )
   # 0.001 is under 0.05 / 7, and 0.008 is not.
   assert "Nearer to training images than expected: vasc. " in text
 
 
 @pytest.mark.parametrize(
-  ("suspects", "flagged", "tone"),
-  # Of 700 held-out real images, 3 to 19 would be suspects.
-  [(19, 0.0123, "helps"), (20, 0.0123, "hurts"), (1, None, "hurts")],
+  ("suspects", "real", "tone"),
+  # Poisson limits of 6 are 2.2 and 13.06: of 500 images; of 700, 3 and 18.
+  [(18, 500, "helps"), (19, 500, "hurts"), (1, 0, "hurts")],
 )
 def test_more_copies_than_by_chance_change_the_tone(
-  make_evaluation, full_evaluation, suspects, flagged, tone
+  make_evaluation, full_evaluation, suspects, real, tone
 ):
   row = full_evaluation["copies"]["classes"]["df"]
   row = {**row, "images": 700, "suspects": suspects}
-  copies = {"classes": {"df": row}, "heldout_flagged": flagged}
+  row |= {"heldout_images": real, "heldout_suspects": 6 if real else 0}
+  copies = {"classes": {"df": row}}
   kids = dict.fromkeys(full_evaluation["diversity"], 0.0)
   found = findings.describe(make_evaluation(kids, copies=copies))
   assert found.tone == tone

@@ -57,7 +57,7 @@ def test_numbers_are_there(full_evaluation, text):
     "0.500",
     "0.008",
     "≤ 0.001",
-    "1.2%",
+    "2 of 200",
     "vasc/00001.png",
     "ISIC_0024306",
     "0.0173",

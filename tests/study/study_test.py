@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -158,6 +159,25 @@ def test_a_class_is_as_diverse_as_in_its_worst_fold():
   assert least["a"].collapsed
 
 
+def _fold_read(labels=(0, 1, 2), pretrained=(), known=True, short=()):
+  return report.FoldRead(
+    done=types.SimpleNamespace(labels=np.array(labels)),
+    origin_known=True,
+    pretrained=frozenset(pretrained),
+    pretrained_known=known,
+    own_generators=False,
+    diversity={},
+    short=dict(short),
+    seconds={},
+  )
+
+
+def test_classes_without_test_images_are_named():
+  read = [_fold_read((0, 0, 2)), _fold_read((2,))]
+  (note,) = report._notes(read, shrunk.dataset().info, (), ())
+  assert note.startswith(f"No test image shows {shrunk.CLASSES[1]}: ")
+
+
 @pytest.mark.parametrize("short", [{}, {"capped_25": {1: 3}}])
 @pytest.mark.parametrize(
   ("pretrained", "known", "expected"),
@@ -171,17 +191,8 @@ def test_a_class_is_as_diverse_as_in_its_worst_fold():
 def test_notes_are_on_pretraining_and_missing_images(
   short, pretrained, known, expected
 ):
-  read = report.FoldRead(
-    done=None,
-    origin_known=True,
-    pretrained=frozenset(pretrained),
-    pretrained_known=known,
-    own_generators=False,
-    diversity={},
-    short=short,
-    seconds={},
-  )
-  notes = report._notes([read], shrunk.dataset().info, ())
+  read = _fold_read(pretrained=pretrained, known=known, short=short)
+  notes = report._notes([read], shrunk.dataset().info, (), ())
   expected = expected + ["Arms with fewer synthetic images"] * bool(short)
   assert len(notes) == len(expected)
   assert all(
@@ -393,6 +404,12 @@ def test_a_choice_is_made_once_by_validation_lesions(
     again["choices"]["resnet"]["0"]["with"]
     != (result["choices"]["resnet"]["0"]["with"])
   )
+  # A fold may be dropped, but not in silence.
+  note = "Folds 2 were run in this workdir before, and are not part of this"
+  assert note not in " ".join(again["notes"])
+  config.folds = (0,)
+  fewer = study.run(config, path)
+  assert note in " ".join(fewer["notes"])
   message = "chose .* in fold .* config.arms must keep it"
   kept = (
     "capped_25"
@@ -882,6 +899,14 @@ def test_a_folder_of_unknown_origin_is_refused_unless_it_is_allowed(
   assert page.index("A leak cannot be excluded: it is") < page.index("<h1>")
   # The origin of what learns from such images is unknown, too.
   assert training_sets["resnet-capped_25-0"].inherited is None
+
+
+def test_a_record_of_images_that_are_not_there_is_named(user_images, tmp_path):
+  record = {"trained_on": {"image_ids": ["deleted_0", "deleted_1"]}}
+  files.write_json(user_images / "provenance.json", record)
+  message = r"images records .* trained on deleted_0 \(2 such names in all\)"
+  with pytest.raises(errors.InputError, match=message):
+    study.run(_config(synthetic=str(user_images)), tmp_path / "run")
 
 
 def test_an_unknown_origin_in_any_fold_is_reported(

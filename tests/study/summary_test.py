@@ -237,6 +237,23 @@ def test_few_lesions_give_no_verdict(make_summary):
     assert study["verdict"]["kind"] == kind
 
 
+def test_a_class_without_test_lesions_gives_no_verdict(make_summary):
+  skills = {"classical": 1.0, "capped_25": 9.0}
+  made = conftest.make_folds((0, 1), 2, ("resnet",), skills)
+  kept = made[0].labels != conftest.CLASSES.index("df")
+  without = [
+    fold._replace(
+      labels=fold.labels[kept],
+      groups=fold.groups[kept],
+      predictions={k: p[:, kept] for k, p in fold.predictions.items()},
+    )
+    for fold in made
+  ]
+  for folds, kind in ((made, verdict.HELPS), (without, verdict.CANNOT_TELL)):
+    study = make_summary(networks=("resnet",), folds=folds)
+    assert study["verdict"]["kind"] == kind
+
+
 def test_intervals_have_the_level_of_the_study(make_summary):
   arms = {
     "networks": ("resnet",),
