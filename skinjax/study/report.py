@@ -447,7 +447,8 @@ def _too_few(read: Sequence[FoldRead], class_names) -> str:
   limits = (f"{counts[k]} of {class_names[k]}" for k in sorted(counts))
   return (
     f"Arms with fewer synthetic images than their dose: {', '.join(names)}. At "
-    f"most these exist, by class: {', '.join(limits)}."
+    f"most these exist, by class: {', '.join(limits)}. Arms that ask for more "
+    "have the same ones."
   )
 
 
