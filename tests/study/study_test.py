@@ -535,7 +535,7 @@ def test_the_positive_control_adds_other_lesions(tmp_path, training_sets):
     "Arms with fewer synthetic images than their dose: capped_25. At most"
   )
   counts = np.bincount(added.labels)
-  assert note.endswith(f"{counts[1]} of square, {counts[2]} of stripes.")
+  assert f" {counts[1]} of square, {counts[2]} of stripes. " in note
   assert "generator" not in training_sets
   # Real images need no note on pretraining.
   enough = _with(config, **{"arm.capped_25.dose": 0.5})
