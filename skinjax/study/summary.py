@@ -174,89 +174,32 @@ def summarize(
   # So that five resamples are beyond each end of a class's interval.
   wanted = math.ceil(10 * len(class_names) / (1 - level))
   num_resamples = num_resamples or max(statistics.RESAMPLES, wanted)
-  scored = scoring.scorer(folds, resamples=num_resamples, seed=seed)
-  names = {n: _names(folds, n) for n in networks}
-  rows, differences, draws, decisive = [], [], {}, {}
-  family = {}  # by network and chosen arms: rows of the same comparison
+  scorer = scoring.scorer(folds, resamples=num_resamples, seed=seed)
   stopped = (until or {}).get("seeds", seeds)
-  for network in networks:
-    for arm in names[network]:
-      found = draws[network, arm] = scored.draws(network, arm, seeds)
-      count, first = seeds, None
-      if network == verdict_network and arm in scoring.KEYS:
-        count, first = stopped, seeds
-        found = scored.draws(network, arm, stopped)
-        decisive[arm] = found
-      rows.append(
-        {
-          "network": network,
-          "name": arm,
-          "description": _described(scored, network, arm, arms),
-          "seeds": count,
-          "recipe": arms.get(arm),
-          **_score_arm(
-            found,
-            scored.predicted(network, arm, count),
-            class_names,
-            count,
-            level,
-            seed,
-            first=first,
-          ),
-        }
-      )
-  classes = _classes(folds, class_names)
-  matched = [
-    row
-    for network in networks
-    for row in _matched(draws, network, names[network], arms, level, seed)
-  ]
-  curve = learning_curve.read(rows, draws, arms, folds, verdict_network)
-  enough = _lesions_suffice(classes)
-  for network in networks:
-    if scoring.WITHOUT not in names[network]:
-      continue
-    rival = draws[network, scoring.WITHOUT]
-    slope = learning_curve.rising_slope(curve, network, draws, level, seed)
-    for arm in names[network]:
-      decides = network == verdict_network and arm == scoring.WITH
-      whole = arms.get(arm, {}).get("fraction", 1.0) == 1.0
-      asked = scored.arms(network, arm)
-      if not whole or asked == scored.arms(network, scoring.WITHOUT):
-        continue
-      pair = draws[network, arm], rival
-      if decides:
-        pair = decisive[scoring.WITH], decisive[scoring.WITHOUT]
-      found = _compare(
-        pair,
-        classes,
-        level,
-        seed,
-        first=seeds if decides else None,
-        primary=decides,
-        testable=stopped > 1 and enough,
-      )
-      for row in found:
-        row |= {"network": network, "arm": arm, "rival": scoring.WITHOUT}
-        if row["metric"] == scoring.HEADLINE_METRIC:
-          row["more_images"] = learning_curve.more_images(
-            draws[network, arm][row["metric"]] - rival[row["metric"]],
-            slope,
-            level,
-            seed,
-          )
-          family.setdefault((network, *asked), []).append(row)
-      differences += found
-  # In rows of the same comparison, the procedure's is the last.
-  *same, primary = family.pop(
-    (verdict_network, *scored.arms(verdict_network, scoring.WITH))
+  scored = _Scored(
+    scorer=scorer,
+    draws={
+      (network, arm): scorer.draws(network, arm, seeds)
+      for network in networks
+      for arm in _names(folds, network)
+    },
+    decisive={
+      arm: scorer.draws(verdict_network, arm, stopped) for arm in scoring.KEYS
+    },
+    arms=arms,
+    network=verdict_network,
+    seeds=seeds,
+    stopped=stopped,
+    level=level,
+    seed=seed,
   )
-  for row in same:
-    row |= {**primary, "arm": row["arm"]}
-  _adjust(family.values(), level, testable=enough)
+  rows = _arm_rows(scored, class_names)
+  classes = _classes(folds, class_names)
+  curve = learning_curve.read(rows, scored.draws, arms, folds, verdict_network)
+  differences, primary = _differences(scored, classes, curve)
   by_fold = np.subtract(
-    scored.by_fold(verdict_network, scoring.WITH, stopped),
-    scored.by_fold(verdict_network, scoring.WITHOUT, stopped),
+    scorer.by_fold(verdict_network, scoring.WITH, stopped),
+    scorer.by_fold(verdict_network, scoring.WITHOUT, stopped),
   )
   between = statistics.between_folds(
     by_fold,
@@ -289,7 +232,11 @@ def summarize(
       "num_resamples": num_resamples,
       **_carried(about, len(folds), seeds),
       "networks": [{"name": name, **row} for name, row in networks.items()],
-      "original": _original(about.original, rows, majority),
+      "original": _original(
+        about.original,
+        [row for row in rows if row["network"] == verdict_network],
+        majority,
+      ),
       "classes": classes,
       "test_lesions": sum(len(np.unique(f.groups)) for f in folds),
       "majority_line": majority,
@@ -299,7 +246,7 @@ def summarize(
       },
       "arms": rows,
       "differences": differences,
-      "matched": matched,
+      "matched": _matched(scored),
       "learning_curve": curve,
       "verdict": _verdict(
         about,
@@ -398,6 +345,107 @@ def summarize_external(
       },
     }
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+  """The draws of a study, and what all comparisons of them share."""
+
+  scorer: scoring.Scorer
+  # By network and arm or procedure, of the seeds that all arms have.
+  draws: Mapping[tuple[str, str], Mapping[str, statistics.Draws]]
+  # Of the two procedures of the verdict, of all of their seeds.
+  decisive: Mapping[str, Mapping[str, statistics.Draws]]
+  arms: Mapping[str, Mapping[str, Any]]  # by name; see `summarize`
+  network: str  # of the verdict
+  seeds: int  # that all arms have
+  stopped: int  # seeds of the verdict
+  level: float
+  seed: int
+
+
+def _arm_rows(scored: _Scored, class_names) -> list[dict[str, Any]]:
+  """Score every arm and procedure: rows of `arms`, as in the schema."""
+  rows = []
+  for (network, arm), found in scored.draws.items():
+    count, first = scored.seeds, None
+    if network == scored.network and arm in scoring.KEYS:
+      count, first, found = scored.stopped, scored.seeds, scored.decisive[arm]
+    predicted = scored.scorer.predicted(network, arm, count)
+    rows.append(
+      {
+        "network": network,
+        "name": arm,
+        "description": _described(scored.scorer, network, arm, scored.arms),
+        "seeds": count,
+        "recipe": scored.arms.get(arm),
+        **_score_arm(
+          found,
+          predicted,
+          class_names,
+          count,
+          scored.level,
+          scored.seed,
+          first=first,
+        ),
+      }
+    )
+  return rows
+
+
+def _differences(
+  scored: _Scored, classes, curve
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+  """Compare every arm with the procedure without synthetic images.
+
+  Returns:
+    Rows of `differences`, as in the schema, and the one that decides.
+  """
+  network, level, seed = scored.network, scored.level, scored.seed
+  enough = _lesions_suffice(classes)
+  slopes = {
+    name: learning_curve.rising_slope(curve, name, scored.draws, level, seed)
+    for name, arm in scored.draws
+    if arm == scoring.WITHOUT
+  }
+  rows, family = [], {}  # by network and chosen arms: the same comparison
+  for (name, arm), draws in scored.draws.items():
+    whole = scored.arms.get(arm, {}).get("fraction", 1.0) == 1.0
+    asked = scored.scorer.arms(name, arm)
+    if name not in slopes or not whole:
+      continue
+    if asked == scored.scorer.arms(name, scoring.WITHOUT):
+      continue
+    decides = name == network and arm == scoring.WITH
+    rival = scored.draws[name, scoring.WITHOUT]
+    pair = draws, rival
+    if decides:
+      pair = scored.decisive[scoring.WITH], scored.decisive[scoring.WITHOUT]
+    found = _compare(
+      pair,
+      classes,
+      level,
+      seed,
+      first=scored.seeds if decides else None,
+      primary=decides,
+      testable=scored.stopped > 1 and enough,
+    )
+    for row in found:
+      row |= {"network": name, "arm": arm, "rival": scoring.WITHOUT}
+      if row["metric"] == scoring.HEADLINE_METRIC:
+        gap = draws[row["metric"]] - rival[row["metric"]]
+        row["more_images"] = learning_curve.more_images(
+          gap, slopes[name], level, seed
+        )
+        family.setdefault((name, *asked), []).append(row)
+    rows += found
+  # In rows of the same comparison, the procedure's is the last.
+  chosen = scored.scorer.arms(network, scoring.WITH)
+  *same, primary = family.pop((network, *chosen))
+  for row in same:
+    row |= {**primary, "arm": row["arm"]}
+  _adjust(family.values(), level, testable=enough)
+  return rows, primary
 
 
 def _names(folds: Sequence[scoring.FoldDone], network: str) -> list[str]:
@@ -563,21 +611,26 @@ def _lesions_suffice(classes) -> bool:
   return all(counts) and bool(stats.hmean(counts) >= verdict.MIN_LESIONS)
 
 
-def _matched(draws, network, names, arms, level, seed) -> list[dict[str, Any]]:
+def _matched(scored: _Scored) -> list[dict[str, Any]]:
   """Compare arms with the same training without synthetic images."""
-  own = {n: arms[n] for n in names if n in arms}
-  rows = []
-  for name, arm in own.items():
-    alike = scoring.unaided(own, arm["changes"])
+  rows, metric = [], scoring.HEADLINE_METRIC
+  for (network, name), draws in scored.draws.items():
+    own = {
+      n: scored.arms[n]
+      for own_network, n in scored.draws
+      if own_network == network and n in scored.arms
+    }
+    if name not in own:
+      continue
+    arm, alike = own[name], scoring.unaided(own, own[name]["changes"])
     if arm["added"] != "synthetic" or arm["fraction"] < 1 or not alike:
       continue
-    paired = (
-      draws[network, name][scoring.HEADLINE_METRIC]
-      - draws[network, alike[0]][scoring.HEADLINE_METRIC]
+    paired = draws[metric] - scored.draws[network, alike[0]][metric]
+    (estimate,) = _estimates(
+      statistics.interval(paired, scored.level, scored.seed)
     )
-    (estimate,) = _estimates(statistics.interval(paired, level, seed))
     row = {"network": network, "arm": name, "rival": alike[0]}
-    row |= {"metric": scoring.HEADLINE_METRIC, "level": level, "verdict": None}
+    row |= {"metric": metric, "level": scored.level, "verdict": None}
     rows.append(row | {"p": float(statistics.p_value(paired))} | estimate)
   return rows
 
