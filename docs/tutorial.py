@@ -42,7 +42,7 @@ command_line.show_progress()
 
 # %%
 IMAGES = HERE / "images"
-COUNTS = {"nv": 90, "mel": 40, "vasc": 20}  # lesions, two pictures of each
+COUNTS = {"nv": 90, "mel": 60, "bkl": 60}  # lesions, two pictures of each
 
 
 def draw_images():

@@ -162,6 +162,7 @@ def study_in_words(summary: dict) -> str:
       *["Drawn pictures, not lesions."] * summary["drawn"],
       verdict.headline(summary["subject"], found["kind"], **ends, **known),
       verdict.detail(
+        summary["subject"],
         network=found["network"],
         value=found["value"],
         between=[
@@ -419,7 +420,7 @@ def _judged(row: dict, key: str, form: str) -> str:
 def real_alone(
   summary: dict, trainings: Mapping[str, int]
 ) -> tuple[list[str], list[list[str]]]:
-  """Return headings and rows of a study's arms without synthetic images.
+  """Return headings and rows of a study's arms without added images.
 
   `trainings` has the number of classifiers of each network.
   """
@@ -428,7 +429,7 @@ def real_alone(
   headings += ["accuracy", "mean AUC", "minutes per training"]
   rows = []
   for arm in summary["arms"]:
-    if not arm["recipe"] or arm["recipe"]["added"] == "synthetic":
+    if not arm["recipe"] or arm["recipe"]["added"]:
       continue
     shown = (_interval(arm["scores"][name]) for name in scores)
     network = arm["network"]

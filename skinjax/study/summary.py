@@ -681,6 +681,7 @@ def _verdict(
       **unsure,
     ),
     "detail": verdict.detail(
+      about.subject,
       network=decisive["network"],
       between=between,
       level=level,

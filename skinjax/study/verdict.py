@@ -84,6 +84,7 @@ def headline(
 
 
 def detail(
+  subject: str,
   *,
   network: str,
   value: float,
@@ -93,10 +94,13 @@ def detail(
   level: float,
   num_seeds: int,
 ) -> str:
-  """State the difference in balanced accuracy, and what remains possible."""
+  """State the difference in balanced accuracy, and what remains possible.
+
+  `subject` is a plural noun: the added images.
+  """
   change = (
-    f"Balanced accuracy of {network} with synthetic images minus that without, "
-    f"each with the best arm on validation lesions: {signed(value)} "
+    f"Balanced accuracy of {network} with {_uncapitalized(subject)} minus that "
+    f"without, each with the best arm on validation lesions: {signed(value)} "
   )
   if not low < high:
     return change + (

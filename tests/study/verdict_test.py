@@ -62,6 +62,7 @@ def test_headline_without_a_detected_difference():
 
 def _detail(low, high, num_seeds=5, between=(math.nan, math.nan)):
   return verdict.detail(
+    "Other images",
     network="resnet",
     value=(low + high) / 2,
     low=low,
@@ -74,7 +75,7 @@ def _detail(low, high, num_seeds=5, between=(math.nan, math.nan)):
 
 def test_detail_says_what_is_not_excluded():
   assert _detail(-0.019, 0.027) == (
-    "Balanced accuracy of resnet with synthetic images minus that without, "
+    "Balanced accuracy of resnet with other images minus that without, "
     "each with the best arm on validation lesions: +0.004 (95% interval −0.019 "
     "to +0.027). Compatible with the data: a gain of up to 0.027 and a loss of "
     "up to 0.019."
