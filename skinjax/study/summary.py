@@ -209,9 +209,9 @@ def summarize(
   )
   train_counts = np.sum([f.train_counts for f in folds], axis=0)
   labels = np.concatenate([f.labels for f in folds])
-  # Of any fold: a resumed study may have other arms than when a fold chose.
-  validated = (f.choices[verdict_network]["validation"] for f in folds)
-  candidates = scoring.candidates(arms, set(itertools.chain(*validated)))
+  # A resumed study may have other arms than when a fold chose.
+  validated = (set(f.choices[verdict_network]["validation"]) for f in folds)
+  candidates = scoring.candidates(arms, set.intersection(*validated))
   description = dataclasses.asdict(about)
   majority = _majority_line(labels, train_counts, class_names)
   for told_below in ("own_images", "own_generators"):
