@@ -27,9 +27,14 @@ _MODULE = re.compile(
 )
 
 
+def _read(page):
+  """Read a page with each command on one line."""
+  return re.sub(r"\\\n\s*", "", (ROOT / page).read_text())
+
+
 def _commands():
   for page in PAGES:
-    for name, arguments, rest in _COMMAND.findall((ROOT / page).read_text()):
+    for name, arguments, rest in _COMMAND.findall(_read(page)):
       yield pytest.param(name, arguments, rest, id=f"{page}-{name}-{arguments}")
 
 
@@ -40,7 +45,7 @@ def test_commands_name_existing_configs_and_keys(name, arguments, rest):
 
 
 def test_commands_name_existing_modules_and_their_flags():
-  text = "\n".join((ROOT / page).read_text() for page in PAGES)
+  text = "\n".join(map(_read, PAGES))
   for module, rest in _MODULE.findall(text):
     source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
     options = dict(re.findall(r'\badd\(\s*"(--\w+)"([^)]*)', source))
@@ -50,11 +55,21 @@ def test_commands_name_existing_modules_and_their_flags():
     assert needed <= given, module
 
 
-def test_links_lead_to_files():
-  for page in PAGES:
-    text = (ROOT / page).read_text()
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
-      assert ((ROOT / page).parent / link).exists(), link
+def _anchors(page):
+  """List the anchors of a page's headings."""
+  headings = re.findall(r"^#+ (.*)", page.read_text(), re.M)
+  return {re.sub(r"[^\w -]", "", x).lower().replace(" ", "-") for x in headings}
+
+
+def test_links_lead_to_files_and_headings():
+  for name in PAGES:
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text())
+    for link, anchor in links:
+      target = page.parent / link if link else page
+      assert target.exists(), (name, link)
+      if anchor:
+        assert anchor in _anchors(target), (name, anchor)
 
 
 def _snippets():
