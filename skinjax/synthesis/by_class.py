@@ -11,9 +11,10 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import datasets, provenance
-from skinjax.runtime import errors, workdir
+from skinjax.runtime import errors, files, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
+from tfds_ham10000.images import encode_png
 
 _IMAGES = "synthetic"  # the image folder, next to the classes' workdirs
 
@@ -57,7 +58,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
       np.full(len(names), config.per_class),
       config.seed,
     )
-    synthesize.sheet(folder.split, names).save(path / "sheet.png")
+    picture = encode_png(synthesize.sheet(folder.split, names))
+    files.write_bytes(path / "sheet.png", picture)
     logging.info(
       "%d GANs are trained; %s/sheet.png shows samples, and their images are "
       "in %s",

@@ -15,6 +15,7 @@ from skinjax.report import sheets
 from skinjax.runtime import command_line, errors, files, randomness, workdir
 from skinjax.synthesis import filtering, generators, quality
 from skinjax.training import trained
+from tfds_ham10000.images import encode_png
 
 _COLUMNS = 16  # at most, of the sheet
 
@@ -64,7 +65,8 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     )
     summary = judge(folder.split, generator, classifier)
     files.write_json(path / "summary.json", summary)
-    sheet(folder.split, info.class_names).save(path / "sheet.png")
+    picture = encode_png(sheet(folder.split, info.class_names))
+    files.write_bytes(path / "sheet.png", picture)
     logging.info("%d images are in %s", len(folder.split.labels), folder.path)
     return summary
 

@@ -472,7 +472,8 @@ def _both(
   keys = [randomness.stream(batch.keys, name) for name in ("real", "fake")]
   if networks.separate_passes:
     of_real, changed = networks.discriminate(variables, *real, keys[0], True)
-    of_fake, changed = networks.discriminate(
+    # Running statistics are those of real images, which evaluation is run on.
+    of_fake, _ = networks.discriminate(
       {**variables, **changed}, *fake, keys[1], False
     )
     return of_real, of_fake, changed

@@ -171,8 +171,8 @@ def d2d_cross_entropy(
   pull = _relu(margin - own) / temperature
   push = _relu(features @ others.T + margin - 1) / temperature
   differ = labels[:, None] != labels_of_others
-  pushes = jnp.sum(jnp.where(differ, jnp.exp(push), 0), axis=-1)
-  return pull + jnp.log(jnp.exp(-pull) + pushes)
+  pushes = jax.nn.logsumexp(jnp.where(differ, push, -jnp.inf), axis=-1)
+  return pull + jnp.logaddexp(-pull, pushes)
 
 
 def cross_entropy(

@@ -200,6 +200,22 @@ def test_d2d_cross_entropy_by_hand():
   np.testing.assert_allclose(got, [0, 0, 0], atol=1e-6)
 
 
+def test_d2d_cross_entropy_has_gradients_at_low_temperatures():
+  features, labels = jnp.eye(2), jnp.array([0, 1])
+  # Of one class, alone and with another that is as near as can be.
+  for others in (jnp.array([0, 0]), labels):
+    loss = lambda x, others=others: losses.d2d_cross_entropy(
+      x @ x.T,
+      labels,
+      x,
+      jnp.ones((2, 2)) / 2**0.5,
+      others,
+      margin=0.9,
+      temperature=1e-3,
+    ).sum()
+    assert np.isfinite(jax.grad(loss)(features)).all()
+
+
 def test_d2d_cross_entropy_pulls_to_the_proxy_and_pushes_others_off():
   with jax.enable_x64(True):
     rng = np.random.default_rng(0)

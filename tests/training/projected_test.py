@@ -98,7 +98,7 @@ def _naive_update(state, batch, frozen, config):
     fake = draw(state.generator["params"])
     stats = state.discriminator["batch_stats"]
     (of_real, classes), stats = look(params, stats, real, True)
-    (of_fake, _), stats = look(params, stats, fake)
+    (of_fake, _), _ = look(params, stats, fake)
     total = weight * log_loss(classes)
     for head in range(4):
       total += jnp.maximum(0, 1 - of_real[:, head]).mean() / 4

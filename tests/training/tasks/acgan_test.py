@@ -155,7 +155,7 @@ def _naive_update(state, batch, key, config, info):
     (r, r_class), stats = discriminate(
       params, state.discriminator["batch_stats"], real, "real"
     )
-    (f, f_class), stats = discriminate(params, stats, fake, "fake")
+    (f, f_class), _ = discriminate(params, stats, fake, "fake")
     total = jnp.mean(d_source(r, f)) + weight * log_loss(r_class)
     if on_fakes:
       total += weight * on_fakes * log_loss(f_class)
