@@ -116,9 +116,9 @@ def divided(raw: sources.Raw, config) -> Dataset:
   """Split data that were read as `data` of a config sets; see `load`."""
   names, source = raw.class_names, sources.SOURCES[config.name]
   pool = joined(raw.splits.values())
-  splits = _resplit(raw.splits, names, config)
+  splits = _resplit(raw.splits, pool, names, config)
   splits = {key: _subset(split, names, config) for key, split in splits.items()}
-  used = set(joined(splits.values()).image_ids.tolist())
+  used = {name for split in splits.values() for name in split.group_of()}
   groups = pool.group_of().items()
   left_out = {name: group for name, group in groups if name not in used}
   names = _asked(config) or names
@@ -216,9 +216,9 @@ def joined(splits: Iterable[Split]) -> Split:
 
 
 def _resplit(
-  splits: dict[str, Split], names: tuple[str, ...], config
+  splits: dict[str, Split], pool: Split, names: tuple[str, ...], config
 ) -> dict[str, Split]:
-  """Divide the pooled examples into folds, or return the own splits."""
+  """Divide the pool of all splits into folds, or return the own splits."""
   if config.fold == -1:
     if "validation" in splits:
       return splits
@@ -229,7 +229,7 @@ def _resplit(
       "train": train.take(tenth > 0),
       "validation": train.take(tenth == 0),
     }
-  asked, pool = _asked(config) or names, joined(splits.values())
+  asked = _asked(config) or names
   # A class that is not asked for is split, too, so that the folds of the others
   # stay the same; but it may be too small for that.
   kept = [
@@ -237,11 +237,11 @@ def _resplit(
     or np.unique(pool.groups[pool.labels == label]).size >= config.num_folds
     for label, name in enumerate(names)
   ]
-  pool = pool.take(np.array(kept)[pool.labels])
+  kept = np.array(kept)[pool.labels]
   try:
-    assigned = fold_splits(
-      pool.groups,
-      [names[label] for label in pool.labels],
+    found = fold_splits(
+      pool.groups[kept],
+      [names[label] for label in pool.labels[kept]],
       config.fold,
       config.num_folds,
       config.fold_seed,
@@ -250,6 +250,8 @@ def _resplit(
     raise errors.InputError(
       f"data.fold={config.fold}, data.num_folds={config.num_folds}: {error}."
     ) from error
+  assigned = np.zeros(len(kept), found.dtype)
+  assigned[kept] = found
   return {key: pool.take(assigned == key) for key in tfds_ham10000.SPLITS}
 
 

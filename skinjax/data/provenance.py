@@ -208,11 +208,9 @@ def _traced(
   origin: Mapping[str, Any] | None, dataset: datasets.Dataset
 ) -> tuple[frozenset[str], bool]:
   """Return the groups that `origin` names, and whether they can be traced."""
-  origin, info = origin or {}, dataset.info
-  ids, groups = named(origin)
-  group_of = dataset.group_of()
-  ids = {i if i in group_of else image_tables.image_id(i) for i in ids}
-  whole = ids <= group_of.keys() and groups <= set(group_of.values())
+  origin, info, group_of = origin or {}, dataset.info, dataset.group_of()
+  ids, groups = _resolved(origin, group_of)
+  whole = not _absent(ids, groups, group_of)
   same = origin.get("name") == info.name
   # Another data set's groups may have the same names by chance.
   other = bool(origin.get("name")) and not same
@@ -226,6 +224,24 @@ def _traced(
   # Images of unknown origin among the training images may show any lesion.
   known = (whole or own) and not origin.get("unknown_origin")
   return frozenset(learnt), known
+
+
+def absent(
+  origin: Mapping[str, Any] | None, dataset: datasets.Dataset
+) -> set[str]:
+  """Return the image ids and groups of `origin` that a data set lacks."""
+  group_of = dataset.group_of()
+  return _absent(*_resolved(origin, group_of), group_of)
+
+
+def _absent(ids, groups, group_of) -> set[str]:
+  return (ids - group_of.keys()) | (groups - set(group_of.values()))
+
+
+def _resolved(origin, group_of) -> tuple[set[str], set[str]]:
+  """Return what an origin names; ids that a data set lacks without suffix."""
+  ids, groups = named(origin)
+  return {i if i in group_of else image_tables.image_id(i) for i in ids}, groups
 
 
 def named(origin: Mapping[str, Any] | None) -> tuple[set[str], set[str]]:

@@ -188,17 +188,14 @@ def has_not_seen(config, found: Given, dataset: datasets.Dataset) -> bool:
 
 def _untraced(maker, dataset: datasets.Dataset) -> errors.InputError:
   """Make the error that it is unknown what a generator was trained on."""
-  names = set().union(*provenance.named(maker.origin))
-  strange = sorted(
-    names - {x for pair in dataset.group_of().items() for x in pair}
-  )
+  absent = sorted(provenance.absent(maker.origin, dataset))
   reason = (
     "does not record which lesions the generator of its images was trained on"
   )
-  if strange:
+  if absent:
     reason = (
-      f"records that the generator of its images was trained on {strange[0]} "
-      f"({len(strange)} such names in all), which this data set does not have"
+      f"records that the generator of its images was trained on {absent[0]} "
+      f"({len(absent)} such names in all), which this data set does not have"
     )
   return errors.InputError(
     f"{maker.path} {reason}, so it may have seen test lesions. Add a "

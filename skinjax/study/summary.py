@@ -76,6 +76,7 @@ certainly rises, or if that would have to be extrapolated beyond ten times the
 images, or a tenth.
 """
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -614,18 +615,19 @@ def _lesions_suffice(classes) -> bool:
 def _matched(scored: _Scored) -> list[dict[str, Any]]:
   """Compare arms with the same training without synthetic images."""
   rows, metric = [], scoring.HEADLINE_METRIC
-  for (network, name), draws in scored.draws.items():
-    own = {
-      n: scored.arms[n]
-      for own_network, n in scored.draws
-      if own_network == network and n in scored.arms
-    }
-    if name not in own:
+  own = collections.defaultdict(dict)  # by network: arms, not procedures
+  for network, name in scored.draws:
+    if name in scored.arms:
+      own[network][name] = scored.arms[name]
+  for network, name in scored.draws:
+    arm = scored.arms.get(name)
+    if not arm or arm["added"] != "synthetic" or arm["fraction"] < 1:
       continue
-    arm, alike = own[name], scoring.unaided(own, own[name]["changes"])
-    if arm["added"] != "synthetic" or arm["fraction"] < 1 or not alike:
+    alike = scoring.unaided(own[network], arm["changes"])
+    if not alike:
       continue
-    paired = draws[metric] - scored.draws[network, alike[0]][metric]
+    draws, rival = (scored.draws[network, n] for n in (name, alike[0]))
+    paired = draws[metric] - rival[metric]
     (estimate,) = _estimates(
       statistics.interval(paired, scored.level, scored.seed)
     )

@@ -11,10 +11,9 @@ import numpy as np
 from absl import logging
 
 from skinjax.data import datasets, provenance
-from skinjax.runtime import errors, files, workdir
+from skinjax.runtime import errors, workdir
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import loop, tasks, trained
-from tfds_ham10000.images import encode_png
 
 _IMAGES = "synthetic"  # the image folder, next to the classes' workdirs
 
@@ -58,8 +57,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> None:
       np.full(len(names), config.per_class),
       config.seed,
     )
-    picture = encode_png(synthesize.sheet(folder.split, names))
-    files.write_bytes(path / "sheet.png", picture)
+    synthesize.write_sheet(path, folder.split, names)
     logging.info(
       "%d GANs are trained; %s/sheet.png shows samples, and their images are "
       "in %s",

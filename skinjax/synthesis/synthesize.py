@@ -65,8 +65,7 @@ def run(config: ml_collections.ConfigDict, path: str | pathlib.Path) -> dict:
     )
     summary = judge(folder.split, generator, classifier)
     files.write_json(path / "summary.json", summary)
-    picture = encode_png(sheet(folder.split, info.class_names))
-    files.write_bytes(path / "sheet.png", picture)
+    write_sheet(path, folder.split, info.class_names)
     logging.info("%d images are in %s", len(folder.split.labels), folder.path)
     return summary
 
@@ -278,6 +277,13 @@ def judge(
       words += f"  agreement {row['agreement']:.2f}"
     logging.info("%s", words)
   return summary
+
+
+def write_sheet(
+  path: pathlib.Path, split: datasets.Split, class_names: tuple[str, ...]
+) -> None:
+  """Write the `sheet` of images as sheet.png into a directory."""
+  files.write_bytes(path / "sheet.png", encode_png(sheet(split, class_names)))
 
 
 def sheet(split: datasets.Split, class_names: tuple[str, ...]):

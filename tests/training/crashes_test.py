@@ -276,9 +276,9 @@ def test_a_full_disk_is_an_error_and_costs_no_checkpoint(tmp_path, toy_dir):
   )
   first, _, second = process.stderr.partition("code 2\n")
   assert second, process.stderr
-  message = [x for x in first.splitlines() if "No space left on device" in x]
-  assert message, first[-3000:]
-  assert "same command resumes from" in message[-1], first[-3000:]
+  message = first.strip().splitlines()[-1]
+  assert "No space left on device" in message, first[-3000:]
+  assert "same command resumes from" in message, first[-3000:]
   assert "Traceback" not in process.stderr
   kept = process.stdout.split()
   assert any(name.isdigit() for name in kept), kept
