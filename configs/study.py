@@ -221,8 +221,10 @@ def get_config(dataset: str, size: int, quick: bool, gan: str, variant: str):
     "efficientnet": efficientnet,
   }
   resnet.arms = ("real", "classical", "capped_25")
+  # Not `duplicates`: balanced batches already draw from a class's real images
+  # as often as from both, so it would be `classical` with another seed.
   efficientnet.arms = (
-    *("classical", "logit_adjustment", "duplicates"),
+    *("classical", "logit_adjustment"),
     *("capped_25", "adjusted_25", "pretrained"),
   )
   # The last step's weights are scored.

@@ -41,8 +41,13 @@ KEPT = (
   "report/scores.csv",
   "report/differences.csv",
 )
-# A study's files from which its scores can be recomputed.
-PREDICTIONS = ("plan.json", "*/images.csv", "*/units/*/test.npz")
+# A study's files from which its scores can be recomputed, and from which the
+# study continues if they are copied into its workdir.
+PREDICTIONS = (
+  "plan.json",
+  "*/images.csv",
+  *(f"*/units/*/{n}" for n in ("validation.npz", "test.npz", "unit.json")),
+)
 MARKS = (
   "<!-- {}: written by results/collect.py, do not edit -->",
   "<!-- /{} -->",

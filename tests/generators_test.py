@@ -2,9 +2,7 @@
 
 import argparse
 import contextlib
-import importlib.util
 import json
-import sys
 
 import ml_collections
 import numpy as np
@@ -12,18 +10,13 @@ import pytest
 
 from skinjax.runtime import errors, files
 from skinjax.training import loop
-from tests.conftest import ROOT
+from tests import scripts
 
 
 @pytest.fixture(scope="module")
 def measure():
   """Return results/generators/measure.py."""
-  path = ROOT / "results" / "generators" / "measure.py"
-  spec = importlib.util.spec_from_file_location("measure_generators", path)
-  module = importlib.util.module_from_spec(spec)
-  sys.modules[spec.name] = module
-  spec.loader.exec_module(module)
-  return module
+  return scripts.load("generators/measure")
 
 
 def test_every_row_can_be_trained(measure):

@@ -2,11 +2,9 @@
 
 import csv
 import importlib
-import importlib.util
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -16,25 +14,15 @@ import skinjax
 from skinjax.metrics import classification, statistics
 from skinjax.runtime import workdir
 from skinjax.training import tasks, trained
-from tests import shrunk
+from tests import scripts, shrunk
 from tests.bad_input import trained as runs
 from tests.conftest import ROOT
-
-
-def _module(name="collect"):
-  path = ROOT / "results" / f"{name}.py"
-  spec = importlib.util.spec_from_file_location(path.stem, path)
-  module = importlib.util.module_from_spec(spec)
-  # dataclasses look their module up here.
-  sys.modules[spec.name] = module
-  spec.loader.exec_module(module)
-  return module
 
 
 @pytest.fixture
 def collect(tmp_path, monkeypatch):
   """Return results/collect.py for a project in a temporary folder."""
-  module = _module()
+  module = scripts.load("collect")
   results = tmp_path / "project" / "results"
   results.mkdir(parents=True)
   monkeypatch.setattr(module, "ROOT", results)
@@ -73,6 +61,34 @@ def test_nothing_but_a_run_is_collected_or_replaced(collect, tmp_path):
   with pytest.raises(SystemExit, match="generators holds something else"):
     collect.collect("generators", run, "a machine")
   assert other.exists()
+
+
+def test_a_study_is_kept_with_its_predictions(collect, tmp_path):
+  old, run = ROOT / "results" / "quickstart", tmp_path / "run"
+  unit = run / "split" / "units" / "resnet-classical-0-0123456789ab"
+  for place in (run / "report", unit / "checkpoints"):
+    place.mkdir(parents=True)
+  shutil.copy(old / "plan.json", run)
+  summary = json.loads((old / "summary.json").read_text())
+  summary |= {"drawn": False, "minutes": {"head": 1.25, "resnet": 2.0}}
+  (run / "report" / "summary.json").write_text(json.dumps(summary))
+  (run / "report" / "index.html").write_text("shows real lesions")
+  # The first of two runs was killed.
+  note = {"command": "python main.py --workdir=/a/run", "seconds": 60}
+  (run / "runs.jsonl").write_text(json.dumps(note) + "\n")
+  predicted = ("validation.npz", "test.npz", "unit.json")
+  for name in (*predicted, "config.json", "checkpoints/x"):
+    (unit / name).touch()
+  collect.collect("study", run, "a machine")
+  kept = collect.ROOT / "study"
+  assert {path.name for path in kept.iterdir()} == {
+    *("plan.json", "summary.json", "forest.png", "split"),
+  }
+  found = kept / unit.relative_to(run)
+  assert {path.name for path in found.iterdir()} == set(predicted)
+  (row,) = collect._rows()
+  assert row["measured"] == collect.study_in_words(summary)
+  assert (row["minutes"], row["hardware"]) == ("3.2", "a machine")
 
 
 def test_readme_shows_what_was_measured(collect, tmp_path):
@@ -140,7 +156,7 @@ def test_generators_are_shown_beside_held_out_real_images():
   row |= {"kid_efficientnet": value(1.234), "agreement_real": value(0.625)}
   row |= {"kid_squeezenet": value(226.4, df=400.0, nv=52.8)}
   row |= {"recall": value(0.5), "coverage": value(0.25)}
-  headings, (shown,) = _module().generators([row])
+  headings, (shown,) = scripts.load("collect").generators([row])
   assert len(headings) == len(shown)
   assert shown[:4] == ["`a`: as it is", "15", "0, 2", "3,200"]
   assert shown[4:7] == ["226, df 400", "0.50", "0.25"]
@@ -148,12 +164,12 @@ def test_generators_are_shown_beside_held_out_real_images():
   # Final rows have more columns.
   row |= {"train_on_synthetic": value(0.4), "train_on_real": value(0.5)}
   row |= {"copies": {**value(0.01), "low": 0.005, "high": 0.015}}
-  _, (shown,) = _module().generators([row])
+  _, (shown,) = scripts.load("collect").generators([row])
   assert shown[-2:] == ["0.40 (0.50)", "1.0% [0.5%, 1.5%]"]
 
 
 def test_tables_of_the_project_are_current(monkeypatch):
-  module, written = _module(), {}
+  module, written = scripts.load("collect"), {}
   write = lambda path, text: written.update({path: text})
   monkeypatch.setattr(type(ROOT), "write_text", write)
   monkeypatch.setattr(module.files, "write_text", write)
@@ -217,7 +233,7 @@ def test_networks_are_compared_without_synthetic_images():
       for name, recipe in recipes.items()
     ],
   }
-  headings, rows = _module().real_alone(summary, trainings)
+  headings, rows = scripts.load("collect").real_alone(summary, trainings)
   shown = ["0.500 [0.400, 0.600]"] * 3
   assert rows == [
     ["head", "real", *shown, "0.5"],
@@ -244,7 +260,7 @@ def test_the_answer_is_that_of_the_verdicts_network():
     "matched": [{"network": n, "arm": a} | ends(x) for n, a, x in rows],
   }
   control = {"level": 0.975, "verdict": ends(0.05)}
-  module = _module()
+  module = scripts.load("collect")
   headings, shown = module.answer(study, control)
   assert headings[-1] == "97.5% interval"
   assert [row[1:] for row in shown] == [
@@ -262,7 +278,7 @@ def test_the_answer_is_that_of_the_verdicts_network():
 
 
 def test_an_interval_that_ends_at_zero_is_shown():
-  module = _module()
+  module = scripts.load("collect")
   summary = ROOT / "results" / module.STUDY / "summary.json"
   summary = json.loads(summary.read_text())
   summary["verdict"]["between_folds"] = {"low": 0.0, "high": 0.01}
@@ -286,7 +302,7 @@ def test_the_student_projects_scores_are_shown_beside_ours():
       for n, (a, b) in arms.items()
     ],
   }
-  headings, (reported, here) = _module().original([summary])
+  headings, (reported, here) = scripts.load("collect").original([summary])
   assert reported == ["7", "reported", "0.675", "0.679", "0.6695", "", ""]
   assert here[:2] == ["7", "here"]
   assert [cell[:6] for cell in here[2:]] == [
@@ -304,7 +320,7 @@ def test_a_table_without_its_place_is_an_error(collect):
 
 def test_commands_give_the_runs_that_are_kept():
   """A GAN's command still has the first size of the run's record."""
-  for row in _module()._rows():
+  for row in scripts.load("collect")._rows():
     growth = ROOT / "results" / row["name"] / "growth.csv"
     if growth.exists():
       name, text = re.search(
@@ -317,7 +333,7 @@ def test_commands_give_the_runs_that_are_kept():
 
 
 def test_the_answer_in_real_images_is_that_of_the_study():
-  study = ROOT / "results" / _module().STUDY / "summary.json"
+  study = ROOT / "results" / scripts.load("collect").STUDY / "summary.json"
   worth = json.loads(study.read_text())["verdict"]["more_images"]["high"]
   text = (ROOT / "README.md").read_text()
   text = text.replace("\n", " ")
@@ -326,7 +342,7 @@ def test_the_answer_in_real_images_is_that_of_the_study():
 
 @pytest.mark.parametrize("name", ["acgan", "progan", "classifier"])
 def test_a_released_network_has_a_card(name, tmp_path):
-  release, folder = _module("release"), tmp_path / "released"
+  release, folder = scripts.load("release"), tmp_path / "released"
   path = shutil.copytree(runs.network(name), tmp_path / "run")
   evaluation = None
   if name == "classifier":
@@ -352,7 +368,7 @@ def test_a_released_network_has_a_card(name, tmp_path):
 
 
 def test_a_generator_without_evaluation_is_not_released(monkeypatch, tmp_path):
-  release = _module("release")
+  release = scripts.load("release")
   monkeypatch.setattr(release.released, "SHIPPED", tmp_path / "released")
   path = runs.network("acgan")
   with pytest.raises(SystemExit, match="--evaluation"):
@@ -361,7 +377,7 @@ def test_a_generator_without_evaluation_is_not_released(monkeypatch, tmp_path):
 
 
 def test_simulated_studies():
-  simulate = _module("coverage/simulate")
+  simulate = scripts.load("coverage/simulate")
   size = simulate.Size(1 / 5, resamples=30, true_seeds=10, true_images=200)
   studies = [simulate.simulate(number, 0, size) for number in range(3)]
   assert studies[1] == simulate.simulate(1, 0, size)
@@ -390,7 +406,7 @@ def test_simulated_studies():
 
 
 def test_simulated_arms_are_chosen_by_other_seeds(monkeypatch):
-  simulate = _module("coverage/simulate")
+  simulate = scripts.load("coverage/simulate")
   # [arms, seeds]: arm 0 is best for the luck of seed 0, arm 1 without it.
   scores = np.array([[9, 1, 2], [3, 3, 3], [0, 0, 0]])
   monkeypatch.setattr(simulate, "correct", lambda *_: None)
@@ -409,7 +425,7 @@ def test_simulated_arms_are_chosen_by_other_seeds(monkeypatch):
 
 
 def test_counts_of_simulated_studies_by_hand():
-  simulate = _module("coverage/simulate")
+  simulate = scripts.load("coverage/simulate")
   rest = dict.fromkeys(("seeds", "seed_sd", "truth_error", "score"), 0)
   rows = [
     {"low": low, "high": high, "truth": truth}
@@ -436,7 +452,7 @@ def test_counts_of_simulated_studies_by_hand():
 
 
 def test_simulated_tallies_are_those_of_predictions():
-  simulate = _module("coverage/simulate")
+  simulate = scripts.load("coverage/simulate")
   rng = np.random.default_rng(0)
   images, labels = simulate._lesions(1 / 20)
   drawn = simulate.Population().draw(rng, images, labels)
@@ -456,7 +472,7 @@ def test_simulated_tallies_are_those_of_predictions():
 
 
 def test_table_of_simulated_studies_is_current():
-  simulate = _module("coverage/simulate")
+  simulate = scripts.load("coverage/simulate")
   folder = ROOT / "results" / "coverage"
   rows = json.loads((folder / "coverage.json").read_text())["rows"]
   readme = (folder / "README.md").read_text()

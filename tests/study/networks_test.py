@@ -51,6 +51,7 @@ def test_duplicates_change_nothing_of_a_balanced_head():
   config = study.get_config("dataset=ham10000")
   left_out = plan.left_out(config, "head")
   assert left_out["duplicates"] == "balanced batches repeat real images already"
+  config.network.efficientnet.arms = ()
   assert "duplicates" in plan.arms_of(config, "efficientnet")
   config.arm.more = study.arm("in words", added="duplicates")
   assert "more" in plan.arms_of(config, "head")

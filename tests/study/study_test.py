@@ -17,7 +17,7 @@ from skinjax.models import efficientnet
 from skinjax.runtime import errors, files
 from skinjax.study import folds, networks, plan, report, scoring, study
 from skinjax.training import loop
-from tests import shrunk
+from tests import scripts, shrunk
 from tests.data import external_test
 from tests.report import html_checker
 
@@ -265,6 +265,21 @@ def test_a_finished_study_trains_nothing(finished, monkeypatch):
   assert times() == before
   assert again["arms"] == result["arms"]
   assert again["verdict"] == result["verdict"]
+
+
+def test_a_study_continues_from_its_predictions(
+  finished, tmp_path, training_sets
+):
+  path, kept = _copy(finished, tmp_path / "run"), tmp_path / "kept"
+  for pattern in scripts.load("collect").PREDICTIONS:
+    for file in path.glob(pattern):
+      place = kept / file.relative_to(path)
+      place.parent.mkdir(parents=True, exist_ok=True)
+      shutil.copy(file, place)
+  result = study.run(_config(), kept)
+  assert not training_sets
+  assert result["arms"] == finished[1]["arms"]
+  assert result["verdict"] == finished[1]["verdict"]
 
 
 def test_shards_train_their_own_and_the_last_one_reports(finished, tmp_path):
