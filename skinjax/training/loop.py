@@ -70,15 +70,16 @@ def train(
 def _train(task, config, path, dataset, frozen, saved) -> Result:
   info, total = dataset.info, config.train.steps
   key = jax.random.key(config.seed)
-  init = functools.partial(
-    task.init_state, config, info, randomness.named(key, "init")
-  )
-  found = saved.restore(parallel.like(jax.eval_shape(init), config.parallel))
+  init = _initializer(task, tasks.program_config(config), info)
+  init_key = randomness.named(key, "init")
+  shapes = jax.eval_shape(init, init_key)
+  found = saved.restore(parallel.like(shapes, config.parallel))
   if found:
     first, state = found
   else:
     pretrained = processes.together(lambda: task.pretrained(config))
-    first, state = 0, parallel.create(init, config.parallel, pretrained)
+    first = 0
+    state = parallel.create(init, config.parallel, init_key, pretrained)
   if (total - first) % config.log_every:
     raise errors.InputError(
       f"log_every={config.log_every} does not lead from step {first}, which "
@@ -155,6 +156,15 @@ def _train(task, config, path, dataset, frozen, saved) -> Result:
         f"step {step} is saved in {path}. The same command resumes from there.",
       )
   return Result(state, dataset, metrics)
+
+
+@functools.lru_cache(maxsize=8)
+def _initializer(task: tasks.Task, config, info) -> Callable:
+  """Return `init(key, pretrained=None)`, the same object for every seed.
+
+  So that JAX compiles it only once.
+  """
+  return functools.partial(task.init_state, config, info)
 
 
 def steps_rule(

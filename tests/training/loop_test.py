@@ -465,3 +465,30 @@ def test_evaluation_counts_each_example_once():
     assert got[f"recall/{name}"] == pytest.approx(recall)
   wanted = images[..., 0].mean((1, 2)).mean() / 255
   assert got["brightness"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_runs_that_differ_in_their_seed_share_their_programs(tmp_path):
+  traced = []
+
+  def once(function):
+    def count(*arguments, **options):
+      traced.append(function.__name__)
+      return function(*arguments, **options)
+
+    return count
+
+  task = tasks.named("classifier")
+  steps = ("init_state", "train_step", "eval_step")
+  task = dataclasses.replace(task, **{n: once(getattr(task, n)) for n in steps})
+  dataset, counts, states = shrunk.dataset(), [], []
+  for seed in range(3):
+    config = shrunk.config("classifier", "dataset=toy", seed=seed)
+    found = loop.train(task, config, tmp_path / str(seed), dataset)
+    counts.append(len(traced))
+    states.append(shrunk.leaves(found.state.average))
+  assert set(traced) == set(steps)
+  assert counts == [len(traced)] * 3
+  kernels = [x for x in states[0] if "kernel" in x]
+  assert kernels
+  for name in kernels:
+    assert np.any(states[0][name] != states[1][name])
