@@ -15,7 +15,7 @@ from absl import logging
 
 from skinjax.data import datasets, external
 from skinjax.runtime import command_line, errors, processes, workdir
-from skinjax.training import loop, predictions, tasks
+from skinjax.training import loop, tasks, testing
 
 # Tasks other than plain training: the module whose `run` runs them, by name.
 _OTHERS = {
@@ -103,7 +103,7 @@ def _run(config, path):
       path,
     )
   else:
-    predictions.run(config, path, result, outside)
+    testing.run(config, path, result, outside)
   return result
 
 

@@ -15,7 +15,7 @@ import tfds_ham10000
 from skinjax import run
 from skinjax.data import image_folder, sources
 from skinjax.runtime import errors
-from skinjax.training import predictions, tasks, trained
+from skinjax.training import tasks, testing, trained
 from tests import shrunk
 from tests.bad_input import trained as runs
 from tests.bad_input.planted import planted
@@ -182,9 +182,9 @@ def test_a_workdir(tmp_path, marker, name, use):
 
 
 def test_predictions(tmp_path, marker):
-  (tmp_path / predictions.FILE).write_bytes(planted(marker))
+  (tmp_path / testing.FILE).write_bytes(planted(marker))
   with _refused(marker):
-    predictions.read(tmp_path, shrunk.dataset())
+    testing.read(tmp_path, shrunk.dataset())
 
 
 def _files(folder):

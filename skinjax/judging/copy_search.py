@@ -110,7 +110,7 @@ def search(
   """
   listed, nearest, flags = [], {}, []
   for kind, of_kind in vectors.items():
-    criterion = copies.calibrate(
+    detector = copies.calibrate(
       kind,
       of_kind.train,
       of_kind.held_out,
@@ -118,9 +118,9 @@ def search(
       held_out.groups,
       len(class_names),
     )
-    nearest[kind] = criterion.nearest(of_kind.synthetic)
-    listed += criterion.suspects(nearest[kind], synthetic.labels)
-    flags.append(copies.flagged(criterion, held_out.labels, held_out.groups))
+    nearest[kind] = detector.nearest(of_kind.synthetic)
+    listed += detector.suspects(nearest[kind], synthetic.labels)
+    flags.append(copies.flagged(detector, held_out.labels, held_out.groups))
   listed.sort(key=lambda s: s.distance / s.threshold)
   suspected = np.zeros(len(synthetic.labels), bool)
   suspected[[suspect.synthetic for suspect in listed]] = True

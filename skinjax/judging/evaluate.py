@@ -23,10 +23,16 @@ from skinjax.judging import (
 )
 from skinjax.judging.distances import Splits
 from skinjax.metrics import diversity, features, pixels
-from skinjax.runtime import command_line, errors, files, randomness, workdir
+from skinjax.runtime import (
+  command_line,
+  errors,
+  files,
+  progress,
+  randomness,
+  workdir,
+)
 from skinjax.synthesis import generators, synthesize
 from skinjax.training import trained
-from skinjax.training.writer import progress
 
 _SHOWN = 12  # images per class, and pairs, on the page
 _STEPS = 10  # images from one latent to another
@@ -297,7 +303,7 @@ def _extract(
     extractor,
     images,
     cache_dir=sources.features_dir(),
-    progress=progress(f"{extractor.name} of {what} images"),
+    progress=progress.logger(f"{extractor.name} of {what} images"),
   )
 
 

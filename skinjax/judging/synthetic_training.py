@@ -11,7 +11,7 @@ from scipy import stats
 
 from skinjax.data import datasets
 from skinjax.metrics import statistics
-from skinjax.training import loop, predictions, tasks, trained
+from skinjax.training import loop, tasks, testing, trained
 
 KINDS = ("synthetic", "real")  # what a classifier is trained on
 
@@ -82,14 +82,14 @@ def classification_accuracy_score(
   for kind, (split, seen) in parts.items():
     place = path / kind
     place.mkdir(parents=True, exist_ok=True)
-    if not (place / predictions.FILE).exists():
+    if not (place / testing.FILE).exists():
       logging.info(
         "Training a classifier on %d %s images.", len(split.labels), kind
       )
       taught = datasets.trained_on(dataset, split, seen)
       state = loop.train(tasks.named(config.task), config, place, taught)
-      predictions.predict(config, place, state)
-    probabilities = predictions.read(place, dataset)
+      testing.predict(config, place, state)
+    probabilities = testing.read(place, dataset)
     tally = statistics.tally(probabilities, dataset.test.labels, weights)
     draws[kind] = statistics.draw([[tally]])
   recall, balanced = (
@@ -98,10 +98,10 @@ def classification_accuracy_score(
   )
   return {
     "classes": {
-      name: {k: predictions.as_row(recall[k], label) for k in KINDS}
+      name: {k: testing.as_row(recall[k], label) for k in KINDS}
       for label, name in enumerate(info.class_names)
     },
-    "balanced_accuracy": {k: predictions.as_row(balanced[k]) for k in KINDS},
+    "balanced_accuracy": {k: testing.as_row(balanced[k]) for k in KINDS},
     "majority": 1 / info.num_classes,
     "images": dict(zip(info.class_names, counts.tolist(), strict=True)),
   }

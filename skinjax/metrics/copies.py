@@ -31,8 +31,8 @@ class Suspect:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Criterion:
-  """A criterion for copies of training images, by one kind of vector."""
+class Detector:
+  """A detector of copies of training images, by one kind of vector."""
 
   kind: str  # of vector, "pixels" or "features"
   training: np.ndarray  # float32 [n, d]
@@ -68,35 +68,35 @@ def calibrate(
   labels: np.ndarray,
   groups: np.ndarray,
   num_classes: int,
-) -> Criterion:
-  """Calibrate a criterion for copies on real images of held-out lesions.
+) -> Detector:
+  """Calibrate a detector of copies on real images of held-out lesions.
 
   `training` are [n, d] floats; `real` [8, h, d] are held-out real images in all
   orientations, with integer labels and lesions (groups) [h].
   """
   distances = neighbours.nearest(real, training).distance
   limits = thresholds(distances, labels, groups, num_classes)
-  return Criterion(kind, training, distances, limits)
+  return Detector(kind, training, distances, limits)
 
 
 def flagged(
-  criterion: Criterion, labels: np.ndarray, groups: np.ndarray
+  detector: Detector, labels: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
   """Find which real images are flagged by thresholds set on the other half.
 
   Thresholds set on the same images would flag too few. Takes labels and groups
-  [h] of the images that the criterion was calibrated on; returns booleans [h].
+  [h] of the images that the detector was calibrated on; returns booleans [h].
   """
   names, lesions = np.unique(groups, return_inverse=True)
   half = np.random.default_rng(0).integers(2, size=len(names))[lesions]
   result = np.zeros(len(labels), bool)
-  columns = criterion.real, labels, groups
+  columns = detector.real, labels, groups
   for side in (0, 1):
     mine, other = half == side, half != side
     if mine.any() and other.any():
       others = (column[other] for column in columns)
-      limits = thresholds(*others, len(criterion.limits))
-      result[mine] = criterion.real[mine] < limits[labels[mine]]
+      limits = thresholds(*others, len(detector.limits))
+      result[mine] = detector.real[mine] < limits[labels[mine]]
   return result
 
 

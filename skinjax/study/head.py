@@ -18,9 +18,8 @@ from scipy import optimize
 from skinjax.data import batches, datasets
 from skinjax.data.sources import Split
 from skinjax.metrics import features, pixels
-from skinjax.runtime import files
+from skinjax.runtime import files, progress
 from skinjax.training import losses
-from skinjax.training.writer import progress
 
 FILE = "head.npz"
 _ITERATIONS = 300
@@ -52,7 +51,7 @@ class Features:
     names = [hashlib.sha256(image).digest() for image in images]
     found = [self._find(name, orientations) for name in names]
     missing = [i for i, row in enumerate(found) if row is None]
-    tell = progress("Features of images")
+    tell = progress.logger("Features of images")
     for start in range(0, len(missing), _BLOCK):
       part = missing[start : start + _BLOCK]
       self._add([names[i] for i in part], images[part], orientations)

@@ -29,8 +29,8 @@ import numpy as np
 
 from skinjax.metrics import classification
 from skinjax.runtime import errors, files
+from skinjax.runtime.progress import duration
 from skinjax.study import arms, folds, networks, scoring, units
-from skinjax.training.writer import duration
 
 FILE = "plan.json"
 # Seconds on two cores, used until a unit is done: of a head, and of a training

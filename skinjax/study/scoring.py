@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skinjax.metrics import classification, statistics
-from skinjax.training.writer import progress
+from skinjax.runtime import progress
 
 HEADLINE_METRIC = "balanced_accuracy"
 WITH, WITHOUT = "with synthetic images", "without synthetic images"
@@ -74,7 +74,7 @@ class Scorer:
     self._weights = weights
     self._tallies = {}
     self._todo = sum(len(p) for found in predictions for p in found.values())
-    self._tell = progress("Scores with resampled lesions: classifiers")
+    self._tell = progress.logger("Scores with resampled lesions: classifiers")
 
   def arms(self, network: str, arm: str) -> list[str]:
     """Return the arm of each fold; for a procedure, the one chosen there."""

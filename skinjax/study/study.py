@@ -18,6 +18,7 @@ from absl import logging
 
 from skinjax.data import external, sources
 from skinjax.runtime import errors, files, workdir
+from skinjax.runtime.progress import duration
 from skinjax.study import (
   folds,
   head,
@@ -29,7 +30,6 @@ from skinjax.study import (
 )
 from skinjax.synthesis import quality
 from skinjax.training import kid, loop, tasks, trained
-from skinjax.training.writer import duration
 
 # To pass the filter, an image must show its class better than this share of the
 # class's validation images.

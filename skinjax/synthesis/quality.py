@@ -125,8 +125,8 @@ def nearness(
 
 def copies_by_pixels(
   dataset: datasets.Dataset, groups: Sequence[str]
-) -> copies.Criterion:
-  """Calibrate a criterion for copies on the pixels of validation images.
+) -> copies.Detector:
+  """Calibrate a detector of copies on the pixels of validation images.
 
   `groups` are the lesions that the generator was trained on, of any split.
   Copies are searched for among their images; images of other validation lesions
@@ -161,19 +161,19 @@ def originality(dataset: datasets.Dataset, groups: Sequence[str]) -> Criterion:
 
   Its score is the distance to the nearest training image, by pixels.
   """
-  criterion = copies_by_pixels(dataset, groups)
+  detector = copies_by_pixels(dataset, groups)
 
   def score(split):
     starts = range(0, len(split.labels), _BLOCK)
     parts = (split.images[start : start + _BLOCK] for start in starts)
-    found = (criterion.nearest(pixels.oriented_vectors(p)) for p in parts)
+    found = (detector.nearest(pixels.oriented_vectors(p)) for p in parts)
     return np.concatenate([nearest.distance for nearest in found])
 
   return Criterion(
     "copy_distance",
     "suspected copies of training images",
     score,
-    criterion.limits,
+    detector.limits,
   )
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
 
 import numpy as np
 from absl import logging
@@ -13,10 +12,8 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
-from skinjax.runtime import errors, files
+from skinjax.runtime import errors, files, progress
 from tfds_ham10000.images import encode_png
-
-_PAUSE = 5  # seconds between progress lines
 
 
 class Writer:
@@ -90,7 +87,7 @@ class Writer:
     speed = ""
     if self._clock is not None:  # the first call also compiles
       seconds = now - self._clock
-      rest = duration(left / steps * seconds)
+      rest = progress.duration(left / steps * seconds)
       speed = f"  {images / seconds:.0f} images/s  {rest} left"
       self._line(
         "timing",
@@ -146,31 +143,3 @@ def cut_back(path: pathlib.Path, step: int) -> None:
       "away, and the run resumes without it."
     ) from error
   files.write_text(path, "".join(kept))
-
-
-def progress(what: str) -> Callable[[int, int], None]:
-  """Return a function of (done, total) that logs them and the time left.
-
-  It logs at most every `_PAUSE` seconds.
-  """
-  start = logged = time.monotonic()
-
-  def tell(done: int, total: int) -> None:
-    nonlocal logged
-    now = time.monotonic()
-    if now - logged > _PAUSE:
-      logged, left = now, (now - start) / done * (total - done)
-      logging.info("%s: %d of %d, %s left", what, done, total, duration(left))
-
-  return tell
-
-
-def duration(seconds: float) -> str:
-  """Format a duration: `45 s`, `3 min 20 s`, `2 h 05 min`."""
-  seconds = round(seconds)
-  if seconds < 60:
-    return f"{seconds} s"
-  minutes, seconds = divmod(seconds, 60)
-  if minutes < 60:
-    return f"{minutes} min {seconds:02d} s"
-  return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from skinjax.training import predictions, trained
+from skinjax.training import testing, trained
 from tests import shrunk
 from tests.bad_input import trained as runs
 from tests.bad_input.case import Case
@@ -81,10 +81,10 @@ def _predictions(change, message):
     own, config = shrunk.dataset(), shrunk.frozen("classifier")
     saved = trained.load(path)
     result = runs.loop.Result(saved.state, own, {})
-    predictions.predict(config, path, result)
-    table = path / predictions.FILE
+    testing.predict(config, path, result)
+    table = path / testing.FILE
     change(table)
-    return lambda: predictions.read(path, own)
+    return lambda: testing.read(path, own)
 
   return Case(make, rf"predictions\.csv {message}.*: remove it to have it writ")
 

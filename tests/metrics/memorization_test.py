@@ -295,8 +295,8 @@ def test_suspects_by_hand():
   )
   nothing = np.zeros(0)
   limits = np.array([0.1, 0.25])
-  criterion = copies.Criterion("pixels", nothing, nothing, limits)
-  got = criterion.suspects(found, np.array([0, 1, 1]))
+  detector = copies.Detector("pixels", nothing, nothing, limits)
+  got = detector.suspects(found, np.array([0, 1, 1]))
   assert got == [copies.Suspect(1, 5, 7, "pixels", 0.2, 0.25)]
 
 
@@ -357,7 +357,7 @@ def test_planted_copies_of_real_images(real):
   rng = np.random.default_rng(0)
   lesions = np.unique(held.groups)
   half = np.isin(held.groups, rng.permutation(lesions)[: len(lesions) // 2])
-  criterion = copies.calibrate(
+  detector = copies.calibrate(
     "pixels",
     pixels.vectors(train.images),
     pixels.oriented_vectors(held.images[half]),
@@ -367,8 +367,8 @@ def test_planted_copies_of_real_images(real):
   )
 
   def suspects(images, labels):
-    found = criterion.nearest(pixels.oriented_vectors(images))
-    return criterion.suspects(found, labels)
+    found = detector.nearest(pixels.oriented_vectors(images))
+    return detector.suspects(found, labels)
 
   other = held.take(~half)
   flagged = suspects(other.images, other.labels)

@@ -20,20 +20,6 @@ def _lines(path):
   ]
 
 
-@pytest.mark.parametrize(
-  ("seconds", "words"),
-  [
-    (0, "0 s"),
-    (59.6, "1 min 00 s"),
-    (3599.7, "1 h 00 min"),
-    (7500, "2 h 05 min"),
-    (90_061, "25 h 01 min"),
-  ],
-)
-def test_duration(seconds, words):
-  assert writer.duration(seconds) == words
-
-
 def test_scalars_pictures_and_times(tmp_path):
   with writer.Writer(tmp_path, step=0, total=20) as w:
     w.scalars(10, {"loss": 0.5, "bad": float("nan")})

@@ -1,4 +1,4 @@
-"""Tests of training/predictions.py: predictions and scores of a classifier."""
+"""Tests of training/testing.py: predictions and scores of a classifier."""
 
 import csv
 import json
