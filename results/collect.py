@@ -392,7 +392,8 @@ def _rewrite(folder: pathlib.Path, tables) -> None:
 def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
   """Return headings and rows of the compared generators.
 
-  Scores of real images are in brackets; the worst class follows a comma.
+  Each name links to a sheet of images. Scores of real images are in brackets;
+  the worst class follows a comma.
   """
   judged = [
     column for column in _JUDGED if all(column[0] in row for row in rows)
@@ -401,9 +402,11 @@ def generators(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
   headings += [heading for _, heading, _ in judged]
   shown = []
   for row in rows:
-    what = f"`{row['name']}`: {row['what']}"
+    minutes = f"{row['minutes']:g}"
+    sheet = f"{row['name']}-{minutes}.jpg"
+    what = f"[`{row['name']}`]({sheet}): {row['what']}"
     seeds = ", ".join(map(str, row["seeds"]))
-    cells = [what, f"{row['minutes']:g}", seeds, f"{row['images']:,}"]
+    cells = [what, minutes, seeds, f"{row['images']:,}"]
     cells += [_judged(row, key, form) for key, _, form in judged]
     shown.append(cells)
   return headings, shown

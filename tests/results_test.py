@@ -158,7 +158,7 @@ def test_generators_are_shown_beside_held_out_real_images():
   row |= {"recall": value(0.5), "coverage": value(0.25)}
   headings, (shown,) = scripts.load("collect").generators([row])
   assert len(headings) == len(shown)
-  assert shown[:4] == ["`a`: as it is", "15", "0, 2", "3,200"]
+  assert shown[:4] == ["[`a`](a-15.jpg): as it is", "15", "0, 2", "3,200"]
   assert shown[4:7] == ["226, df 400", "0.50", "0.25"]
   assert shown[7:] == ["1.23", "0.50 (0.62), df 0.25"]
   # Final rows have more columns.
