@@ -199,8 +199,16 @@ def judged(evaluation: dict) -> str:
     sum(row[key] for row in copies) for key in ("suspects", "images")
   )
   words.append(f"{suspects} of {images} suspected of being copies")
-  if (evaluation["usefulness"] or {}).get("cas"):
-    balanced = evaluation["usefulness"]["cas"]["balanced_accuracy"]
+  useful = evaluation["usefulness"] or {}
+  if useful.get("agreement"):
+    values = {n: row["value"] for n, row in useful["agreement"].items()}
+    worst = min(values, key=values.get)
+    mean = sum(values.values()) / len(values)
+    words.append(
+      f"agreement {mean:.3f}, at least {values[worst]:.2f} ({worst})"
+    )
+  if useful.get("cas"):
+    balanced = useful["cas"]["balanced_accuracy"]
     words.append(
       "balanced accuracy of a classifier trained on synthetic images alone "
       f"{_interval(balanced['synthetic'])}, on the same number of real ones "

@@ -168,6 +168,18 @@ def test_generators_are_shown_beside_held_out_real_images():
   assert shown[-2:] == ["0.40 (0.50)", "1.0% [0.5%, 1.5%]"]
 
 
+def test_an_evaluation_in_words():
+  place = ROOT / "results" / "ham10000_acgan64_evaluation"
+  evaluation = json.loads((place / "evaluation.json").read_text())
+  useful, judged = evaluation["usefulness"], scripts.load("collect").judged
+  useful["agreement"] = {"df": {"value": 0.5}, "nv": {"value": 0.75}}
+  words = judged(evaluation)
+  assert "; agreement 0.625, at least 0.50 (df); balanced accuracy" in words
+  useful["agreement"] = None  # no classifier was given
+  assert "agreement" not in judged(evaluation)
+  assert judged(evaluation | {"usefulness": None}) in words
+
+
 def test_tables_of_the_project_are_current(monkeypatch):
   module, written = scripts.load("collect"), {}
   write = lambda path, text: written.update({path: text})
