@@ -38,6 +38,8 @@ from skinjax.runtime import errors, files
 from tfds_ham10000.images import encode_png
 
 _COLUMNS = ("file_name", "label", "seed", "index", "sha256")
+# What the images depend on, besides the generator.
+_SAMPLED = ("skinjax", "seed", "truncation", "filter", "classes")
 
 
 class ImageFolder(NamedTuple):
@@ -70,6 +72,20 @@ class ImageFolder(NamedTuple):
     used = self.provenance.get("filter")
     names = used.get("networks") if isinstance(used, Mapping) else None
     return frozenset(files.texts(names))
+
+  @property
+  def digest(self) -> str:
+    """Return a hash of the images.
+
+    Of images that skinjax generated it is a hash of their generator and how it
+    was sampled, as `read` verifies them by themselves: another processor rounds
+    some pixels in another way. Of others it is a hash of their pixels.
+    """
+    generator = self.generator.get("state_sha256")
+    if not generator or "metadata_sha256" not in self.provenance:
+      return datasets.fingerprint(self.split)
+    sampled = {key: self.provenance.get(key) for key in _SAMPLED}
+    return files.short_digest({"generator": generator, **sampled})
 
   @property
   def title(self) -> str:

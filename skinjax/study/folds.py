@@ -27,7 +27,7 @@ class Fold(NamedTuple):
   path: pathlib.Path  # its directory in the workdir
   dataset: datasets.Dataset
   folders: Mapping[int, image_folder.ImageFolder]  # by seed
-  digests: Mapping[int, str]  # SHA-256 of the folders
+  digests: Mapping[int, str]  # of the folders, see ImageFolder.digest
   # Which of a folder's images pass the filter (synthesis/quality.py), if an arm
   # uses it.
   passes: Mapping[int, np.ndarray] = types.MappingProxyType({})
@@ -259,7 +259,7 @@ def prepare(
       with files.locked(own / ".synthetic.lock", wait=True):
         folders[seed] = synthesize.obtain(own / name, maker, counts, seed)
       _require_enough(folders[seed], needed, dataset.info)
-  digests = {s: datasets.fingerprint(f.split) for s, f in folders.items()}
+  digests = {s: f.digest for s, f in folders.items()}
   with files.locked(own / ".lock", wait=True):
     _require_same(own / "images.json", digests)
   return Fold(number, own, dataset, folders, digests)

@@ -124,6 +124,39 @@ def _write(path, channels=3, **changes):
   return path
 
 
+def test_generated_images_are_known_by_how_they_were_generated(tmp_path):
+  digest = lambda path: image_folder.read(path, INFO).digest
+  made = {"generator": {"state_sha256": "0a"}, "truncation": 0.0}
+
+  def written(name, pixels=0, **changes):
+    path = tmp_path / name
+    provenance = {**made, **changes.pop("provenance", {})}
+    image_folder.write(
+      path,
+      _images(3) + np.uint8(pixels),
+      LABELS,
+      **{"class_names": INFO.class_names, "seed": 4, **changes},
+      provenance=provenance,
+    )
+    return digest(path)
+
+  first = written("first")
+  assert written("rounded", pixels=1) == first
+  others = {
+    written("seed", seed=5),
+    written("truncated", provenance={"truncation": 0.5}),
+    written("filtered", provenance={"filter": {"dropped": 1}}),
+    written("other", provenance={"generator": {"state_sha256": "0b"}}),
+  }
+  assert len(others | {first}) == 5
+  # Nothing but its pixels identifies an image of unknown origin.
+  unknown = {"provenance": {"generator": {}}}
+  assert written("a", **unknown) == written("b", **unknown)
+  assert written("c", pixels=1, **unknown) != digest(tmp_path / "a")
+  (tmp_path / "first" / "provenance.json").write_text(json.dumps(made))
+  assert digest(tmp_path / "first") not in {first, *others}
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_round_trip(tmp_path, channels):
   path = _write(tmp_path / "set", channels)
