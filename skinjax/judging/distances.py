@@ -7,6 +7,7 @@ ceiling has fewer where no other class has as many.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from skinjax.metrics import frechet, kernel, prdc
 
 LEAST = 10  # images and lesions that a distance needs to be meaningful
 MOST = 1000  # images per class that are compared
+# Training images that they are compared with, of a class or of all together:
+# the time grows with the square.
+MOST_TRAINING = 10_000
 
 
 class Splits(NamedTuple):
@@ -50,6 +54,7 @@ def compare(
   synthetic: Features,
   class_names: tuple[str, ...],
   seed: int,
+  progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
   """Measure distances to real images, by class and for all classes together.
 
@@ -59,7 +64,8 @@ def compare(
   together, all kinds have the same number of images per class, and training
   images have the same class proportions.
 
-  `seed` determines the sampled images and the resamples.
+  More than MOST_TRAINING training images are sampled. `seed` determines all
+  samples; `progress(done, total)` is called after each comparison.
 
   Returns:
     One row per class (None: all of them) and comparison, with what `measure`
@@ -68,7 +74,8 @@ def compare(
     nearest.
   """
   rng = np.random.default_rng(seed)
-  labels = range(len(class_names))
+  labels, several = range(len(class_names)), len(class_names) > 1
+  total = 3 * len(class_names) + 2 if several else 2
   real, held, made = (
     [_shuffled(features, label, rng) for label in labels]
     for features in (train, held_out, synthetic)
@@ -78,30 +85,32 @@ def compare(
     part.take(slice(int(times * count)))
     for part, count in zip(parts, counts, strict=True)
   ]
-  rows = []
+  rows, most = [], slice(MOST_TRAINING)
 
   def add(name, kind, real, fake, *, against=None, everything=None):
     found = measure(real, fake, everything, seed=seed)
     row = {"class": name, "comparison": kind, "against": against}
     rows.append(row | found)
+    progress(len(rows), total)
 
   for k, (name, drawn, floor) in enumerate(
     zip(class_names, first(made), first(held), strict=True)
   ):
-    everything = made[k].take(slice(MOST))
-    add(name, "synthetic", real[k], drawn, everything=everything)
-    add(name, "floor", real[k], floor)
-    if len(class_names) > 1:
+    everything, own = made[k].take(slice(MOST)), real[k].take(most)
+    add(name, "synthetic", own, drawn, everything=everything)
+    add(name, "floor", own, floor)
+    if several:
       other = _nearest(real, k, counts[k])
       ceiling = real[other].take(slice(counts[k]))
-      add(name, "ceiling", real[k], ceiling, against=class_names[other])
-  if len(class_names) > 1:
+      add(name, "ceiling", own, ceiling, against=class_names[other])
+  if several:
     # Other class proportions of the training images would add to the distance.
     times = min(
       len(part.labels) / count
       for part, count in zip(real, counts, strict=True)
       if count  # a folder may lack a class
     )
+    times = min(times, MOST_TRAINING / sum(counts))
     mixed = _joined(first(real, times))
     add(None, "synthetic", mixed, _joined(first(made)))
     add(None, "floor", mixed, _joined(first(held)))

@@ -191,12 +191,16 @@ def _judge(
   ]
   rows = []
   for extractor, of_splits in zip(extractors, upright, strict=True):
-    logging.info("Distances in %s by class", extractor.name)
     parts = map(distances.of_split, of_splits, splits)
     rows += [
       {"extractor": extractor.name, "frechet_name": extractor.frechet_name}
       | row
-      for row in distances.compare(*parts, names, config.seed)
+      for row in distances.compare(
+        *parts,
+        names,
+        config.seed,
+        progress.logger(f"Distances in {extractor.name}, by class"),
+      )
     ]
   logging.info("Nearest real images of each synthetic image")
   chosen = copy_search.some(held_out, config.seed)

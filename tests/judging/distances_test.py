@@ -95,6 +95,25 @@ def test_other_class_proportions_than_in_training_are_no_distance():
   assert whole["kernel"]["low"] < 0.1
 
 
+def test_a_part_of_many_training_images_is_compared(monkeypatch):
+  monkeypatch.setattr(distances, "MOST_TRAINING", 72)
+  rng, calls = np.random.default_rng(0), []
+  train = _features(rng, (0, 3), 200).take(np.r_[0:200, 200:260])
+  held_out = _features(rng, (0, 3), 30).take(np.r_[0:12, 30:54])
+  found = distances.compare(
+    *(train, held_out, held_out, NAMES),
+    seed=0,
+    progress=lambda *done: calls.append(done),
+  )
+  rows = {(row["class"], row["comparison"]): row for row in found}
+  assert rows["a", "floor"]["num_real"] == 72
+  assert rows["b", "floor"]["num_real"] == 60
+  # Twice the 12 and 24, whose proportions the training images must have.
+  assert rows[None, "floor"]["num_real"] == 72
+  assert rows[None, "floor"]["kernel"]["low"] < 0.1
+  assert calls == [(n + 1, 8) for n in range(8)]
+
+
 def test_a_class_without_images_is_refused_and_left_out_of_all():
   rng = np.random.default_rng(0)
   train, held_out = _features(rng, (0, 3), 60), _features(rng, (0, 3), 30)
