@@ -12,6 +12,7 @@ evaluates any folder that has one folder of images per class.
 """
 
 from configs import classifier, common
+from skinjax.data import sources
 
 
 @common.arguments(dataset="ham10000", size=0, quick=False)
@@ -25,6 +26,8 @@ def get_config(dataset: str, size: int, quick: bool):
   # Images per class that a GAN generates.
   config.per_class = 50 if quick else 1000
 
+  # Whether a copy may be flipped or turned.
+  config.orientations = not sources.SOURCES[config.data.name].upright
   # Pixels that images are resized to for EfficientNet's features.
   config.input_size = 64
   # pytorch-fid's pt_inception-2015-12-05-6726825d.pth, for FID; empty: none.

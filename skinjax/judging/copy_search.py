@@ -10,6 +10,7 @@ import numpy as np
 
 from skinjax.data import datasets
 from skinjax.metrics import copies, memorization, neighbours, pixels
+from skinjax.runtime import progress
 
 ORIENTATIONS = tuple(
   f"{flipped}{turned}".strip(", ") or "as it is"
@@ -20,9 +21,10 @@ MOST = 4000  # held-out images to calibrate on, or a lesion more
 
 
 class Vectors(NamedTuple):
-  """Images as vectors: training images [n, d], the others [8, m, d].
+  """Images as vectors: training images [n, d], the others [k, m, d].
 
-  `orient` returns the training images at some indices in all orientations.
+  They are in all 8 orientations, or only as they are. `orient` returns the
+  training images at some indices in these.
   """
 
   train: np.ndarray
@@ -54,14 +56,18 @@ def some(held_out: datasets.Split, seed: int) -> np.ndarray:
 
 
 def of_pixels(
-  train: datasets.Split, held_out: datasets.Split, synthetic: datasets.Split
+  train: datasets.Split,
+  held_out: datasets.Split,
+  synthetic: datasets.Split,
+  orientations: int = len(ORIENTATIONS),
 ) -> Vectors:
   """Describe images by their pixels; see metrics/pixels.py."""
+  oriented = lambda images: pixels.oriented_vectors(images)[:orientations]
   return Vectors(
     pixels.vectors(train.images),
-    lambda places: pixels.oriented_vectors(train.images[places]),
-    pixels.oriented_vectors(held_out.images),
-    pixels.oriented_vectors(synthetic.images),
+    lambda places: oriented(train.images[places]),
+    oriented(held_out.images),
+    oriented(synthetic.images),
   )
 
 
@@ -71,6 +77,7 @@ def of_features(
   train: datasets.Split,
   held_out: datasets.Split,
   synthetic: datasets.Split,
+  orientations: int = len(ORIENTATIONS),
 ) -> Vectors:
   """Describe images by features.
 
@@ -80,7 +87,7 @@ def of_features(
   """
 
   def oriented(images, first, what):
-    turned = pixels.orientations(images)[1:]
+    turned = pixels.orientations(images)[1:orientations]
     names = (f"{what}, {name}," for name in ORIENTATIONS[1:])
     return np.stack([first, *map(extract, turned, names)])
 
@@ -118,7 +125,11 @@ def search(
       held_out.groups,
       len(class_names),
     )
-    nearest[kind] = detector.nearest(of_kind.synthetic)
+    nearest[kind] = neighbours.nearest(
+      of_kind.synthetic,
+      of_kind.train,
+      progress=progress.logger(f"Nearest training images by {kind}"),
+    )
     listed += detector.suspects(nearest[kind], synthetic.labels)
     flags.append(copies.flagged(detector, held_out.labels, held_out.groups))
   listed.sort(key=lambda s: s.distance / s.threshold)

@@ -206,10 +206,11 @@ def _judge(
   chosen = copy_search.some(held_out, config.seed)
   searched = splits._replace(held_out=held_out.take(chosen))
   first = upright[0]._replace(held_out=upright[0].held_out[chosen])
+  turns = len(copy_search.ORIENTATIONS) if config.orientations else 1
   vectors = {
-    "pixels": copy_search.of_pixels(*searched),
+    "pixels": copy_search.of_pixels(*searched, turns),
     "features": copy_search.of_features(
-      functools.partial(_extract, extractors[0]), first, *searched
+      functools.partial(_extract, extractors[0]), first, *searched, turns
     ),
   }
   found = copy_search.search(vectors, *searched, names, config.seed)

@@ -6,7 +6,7 @@ each query one vector per orientation, of which the nearest counts.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -29,6 +29,7 @@ def nearest(
   *,
   query_groups: np.ndarray | None = None,
   reference_groups: np.ndarray | None = None,
+  progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Nearest:
   """Find the nearest reference of each query, in any orientation.
 
@@ -38,6 +39,8 @@ def nearest(
   `queries` are [k, m, d] floats, one [m, d] per orientation, or [m, d];
   `references` are [n, d]. If lesions are given, `query_groups` [m] and
   `reference_groups` [n], references of the query's own lesion are skipped.
+  `progress(done, total)` is called with numbers of queries, those of all
+  orientations.
 
   Raises:
     ValueError: a set is empty or not finite.
@@ -60,6 +63,7 @@ def nearest(
     exact = np.einsum("md,md->m", difference, difference, dtype=np.float64)
     lost = np.isinf(block[np.arange(len(best)), best])
     squares[turn, rows] = np.where(lost, np.inf, exact)
+    progress(turn * count + rows.start + len(best), turns * count)
   turn = squares.argmin(0)
   column = np.arange(count)
   squares, index = squares[turn, column], index[turn, column]

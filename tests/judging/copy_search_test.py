@@ -17,14 +17,14 @@ def _split(rng, name, count):
   return datasets.Split(images, np.zeros(count, np.int32), ids, ids)
 
 
-def _searched(synthetic, train, held_out):
+def _searched(synthetic, train, held_out, orientations=8):
   splits = train, held_out, synthetic
   # Pixels serve as features.
   flat = lambda images, what: images.reshape(len(images), -1).astype("f4")
   upright = [flat(split.images, "") for split in splits]
   vectors = {
-    "pixels": copy_search.of_pixels(*splits),
-    "features": copy_search.of_features(flat, upright, *splits),
+    "pixels": copy_search.of_pixels(*splits, orientations),
+    "features": copy_search.of_features(flat, upright, *splits, orientations),
   }
   return copy_search.search(vectors, *splits, shrunk.CLASSES, seed=0)
 
@@ -120,3 +120,13 @@ def test_features_of_an_image_are_computed_once(real):
   places = np.array([3, 5])
   expected = pixels.orientations(train.images[places]).reshape(8, 2, -1)
   np.testing.assert_array_equal(vectors.orient(places), expected)
+
+
+def test_images_with_an_upright_position_are_compared_as_they_are(real):
+  train, _ = real
+  # A copy, and the same turned.
+  images = np.stack([train.images[3], np.rot90(train.images[3])])
+  synthetic = train.take(np.array([3, 3]))._replace(images=images)
+  for orientations, suspects in ((8, {0, 1}), (1, {0})):
+    found = _searched(synthetic, *real, orientations)
+    assert {s.synthetic for s in found.suspects} == suspects
