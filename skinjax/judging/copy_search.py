@@ -163,6 +163,7 @@ def search(
       "authenticity": float(authentic[mine].mean()) if mine.any() else None,
     }
   summary = {
+    "orientations": len(features.synthetic),
     "classes": classes,
     "suspects": [
       {

@@ -4,7 +4,7 @@ An evaluation is plain JSON:
 
 ```
 {
-  schema: 1, name, data, drawn: bool, leak_excluded: bool, command,
+  schema: 2, name, data, drawn: bool, leak_excluded: bool, command,
   pretrained: [networks that the images' generator was trained through],
   seen: [extractors that use such a network],
   subject: the evaluated images, in words (a folder, or a generator),
@@ -27,7 +27,8 @@ An evaluation is plain JSON:
                                majority: balanced accuracy of always
                                  predicting one class,
                                images: {class: training images, each kind}}},
-  copies: {classes: {class: {images, suspects, heldout_images,
+  copies: {orientations: 1|8, in which images are compared,
+           classes: {class: {images, suspects, heldout_images,
                              heldout_suspects, nearer_share, nearer_low,
                              nearer_high, p_value, authenticity}},
            suspects: [{synthetic, training, transform,

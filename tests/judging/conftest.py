@@ -77,7 +77,7 @@ def make_evaluation():
         )
       ],
       "usefulness": None,
-      "copies": {"classes": {}, "suspects": []},
+      "copies": {"orientations": 8, "classes": {}, "suspects": []},
       "notes": [],
       "next_steps": [],
       **change,
@@ -116,6 +116,7 @@ def full_evaluation(make_evaluation):
       },
     },
     copies={
+      "orientations": 8,
       "classes": {
         name: {
           "images": 100,

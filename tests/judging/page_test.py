@@ -139,6 +139,21 @@ def test_many_suspects_are_cut(
   assert "the first 50 of 80" in html_checker.words(text)
 
 
+@pytest.mark.parametrize(
+  ("orientations", "wanted"),
+  [
+    (8, "features of EffLite0@64, also mirrored and rotated. Finding none"),
+    (1, "features of EffLite0@64. Finding none"),
+  ],
+)
+def test_orientations_of_the_search_for_copies(
+  make_evaluation, full_evaluation, without_figures, orientations, wanted
+):
+  copies = {**full_evaluation["copies"], "orientations": orientations}
+  text = page.render(make_evaluation({"mel": 0.1}, copies=copies), _NOTHING)
+  assert wanted in html_checker.words(text)
+
+
 @pytest.mark.parametrize("suspect", [True, False])
 def test_nearest_pairs_are_not_called_suspects(
   make_evaluation, full_pictures, suspect
