@@ -125,11 +125,8 @@ def search(
       held_out.groups,
       len(class_names),
     )
-    nearest[kind] = neighbours.nearest(
-      of_kind.synthetic,
-      of_kind.train,
-      progress=progress.logger(f"Nearest training images by {kind}"),
-    )
+    tell = progress.logger(f"Nearest training images by {kind}")
+    nearest[kind] = detector.nearest(of_kind.synthetic, progress=tell)
     listed += detector.suspects(nearest[kind], synthetic.labels)
     flags.append(copies.flagged(detector, held_out.labels, held_out.groups))
   listed.sort(key=lambda s: s.distance / s.threshold)

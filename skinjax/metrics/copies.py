@@ -39,9 +39,12 @@ class Detector:
   real: np.ndarray  # float64 [h], distances of real images that are no copies
   limits: np.ndarray  # float64 [classes], images below them are suspected
 
-  def nearest(self, oriented: np.ndarray) -> neighbours.Nearest:
-    """Find the nearest training image of each of [8, m, d] vectors."""
-    return neighbours.nearest(oriented, self.training)
+  def nearest(self, oriented: np.ndarray, **options) -> neighbours.Nearest:
+    """Find the nearest training image of each of [k, m, d] vectors.
+
+    The options are those of `neighbours.nearest`.
+    """
+    return neighbours.nearest(oriented, self.training, **options)
 
   def suspects(
     self, found: neighbours.Nearest, labels: np.ndarray
